@@ -1,0 +1,309 @@
+"""AutoencoderTransformer: dense autoencoders that start at PCA."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from torch import nn
+
+from skae._base import BaseAutoencoder
+from skae._compat import Interval, StrOptions
+from skae.losses import LOSSES
+from skae.modules import ACTIVATIONS, DenseAutoencoder
+
+__all__ = ["AutoencoderTransformer"]
+
+
+class AutoencoderTransformer(BaseAutoencoder):
+    """Autoencoder that takes the place of PCA.
+
+    A network encodes each row x into `n_components` numbers, z = encode(x), and decodes
+    them, so that the rows' mean loss is small:
+
+        minimize  sum_i loss(decode(encode(x_i)), x_i)
+
+    With `init="pca"` encoder and decoder are each a linear map plus a perceptron that
+    corrects it,
+
+        encode(x) = A x + a + f(x),    decode(z) = B z + b + g(z),
+
+    where (A, a, B, b) is PCA before training and f and g are zero. Training is kept only
+    as far as rows it has not seen are reconstructed better for it, see `early_stopping`;
+    where that is never so the model is PCA of all rows.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        Width of the code. None is `min(n_samples, n_features)`, as in PCA. More than
+        that needs `init="random"`.
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        Hidden layers of the encoder; the decoder mirrors them. `()` is a linear
+        autoencoder. "auto" is two layers of (h, h/2) units, h being the power of two
+        nearest to the smaller of 4 sqrt(n_samples) and 16 n_features, 64 at least and
+        512 at most; with `init="random"` no layer is narrower than the code.
+    activation : {"gelu", "silu", "relu", "elu", "tanh", "logistic", "identity"}, \
+            default="gelu"
+        Of the hidden layers.
+    init : {"pca", "random"}, default="pca"
+        "random" is a plain autoencoder: perceptrons alone, random at the start. A narrow
+        random network often ends worse than PCA.
+    loss : {"squared_error", "binary_cross_entropy"}, default="squared_error"
+        "binary_cross_entropy" takes X in [0, 1] and makes `inverse_transform` return
+        probabilities. Its linear start is a logistic regression on PCA's scores.
+    code_activation : {"identity", "relu", "gelu", "silu", "elu", "tanh", "logistic"}, \
+            default="identity"
+        Applied to the code. Any but "identity" needs `init="random"`.
+    standardize : bool, default=False
+        Divide every feature by its standard deviation, and undo it on the way out. As
+        PCA, the estimator otherwise centres the features and leaves their scales alone;
+        features of unlike units should be scaled, here or in a Pipeline.
+    dropout : float in [0, 1), default=0.0
+        Rate of dropout after each hidden layer.
+    weight_decay : float, default=0.01
+        Of AdamW, as a multiple of the learning rate.
+    early_stopping : bool, default=True
+        Whether held-out rows choose the epoch whose weights are kept. Up to 1000 rows
+        that is cross-fitting: five networks train on four fifths of the rows each, a
+        sixth on all rows, and the sixth is kept at the epoch that served best the rows
+        the five had not seen. Above, `validation_fraction` of the rows is held out. The
+        gain over PCA must exceed two standard errors, and the epoch with the largest
+        gain less two standard errors is kept; if there is none, the model is PCA of all
+        rows. Tables below 20 rows end as PCA. False trains `max_epochs` epochs on every
+        row and keeps the last.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the rows that is held out where there are more than 1000, or with
+        `module`. No more than 10 000 rows are.
+    n_iter_no_change : int, default=20
+        Training stops after that many epochs without an improvement of `tol`.
+    tol : float, default=1e-3
+        Improvement of the held-out error that counts, as a share of PCA's.
+    max_epochs : int or "auto", default="auto"
+        Most passes over the rows. "auto" is about 10 000 steps, at least 10 and at most
+        200 epochs.
+    batch_size : int or "auto", default="auto"
+        Rows per step. "auto" is the power of two nearest to sqrt(n_samples), 16 at least
+        and 1024 at most.
+    lr : float, default=5e-3
+        Largest learning rate of AdamW. It rises over the first 100 steps and falls with
+        1 / sqrt(1 + step / 500).
+    module : callable or None, default=None
+        `(n_features, n_components) -> torch.nn.Module` with methods `encode` and
+        `decode`, and `forward` that applies both: an architecture of your own. It sees
+        centred and scaled data. `init` and the parameters of the layers are then without
+        effect, and so is the promise about PCA.
+    callbacks : list of skorch callbacks or None, default=None
+        Copied, never changed.
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is a device, else the CPU.
+    warm_start : bool, default=False
+        Go on with the network of the last `fit` instead of a new one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, order of rows, splits and dropout. The same seed gives the same
+        bits on one machine's CPU; no global generator is drawn from, but for None.
+    verbose : int, default=0
+        1 prints a line per epoch.
+
+    Attributes
+    ----------
+    n_components_ : int
+        Width of the code.
+    hidden_layer_sizes_ : tuple of int
+        Hidden layers of the encoder.
+    mean_ : ndarray of shape (n_features,)
+        Means of the features.
+    scale_ : float or ndarray of shape (n_features,)
+        What centred features are divided by: one number for all, or with `standardize`
+        one for each.
+    n_iter_ : int
+        Epochs trained; 0 where the outcome was PCA from the start.
+    best_epoch_ : int
+        Epoch whose weights are kept; 0 is PCA.
+    loss_curve_ : list of float
+        Mean loss of the batches of each epoch, per feature and in the units of `score`
+        (with `standardize`, of standardized features).
+    validation_curve_ : list of float
+        The same for held-out rows, from epoch 0, the untrained network, on.
+    pca_score_ : float
+        Minus the error of PCA with as many components, in the units of
+        `validation_curve_`, for the rows it is of. For "binary_cross_entropy": of the
+        logistic decoder of PCA's scores.
+    net_ : skorch.NeuralNet
+        The net; `net_.module_` is the trained network.
+    device_ : torch.device
+        Where the network is.
+    n_samples_ : int
+        Number of rows of the training data.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had string names.
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : The linear model that training starts from.
+
+    Notes
+    -----
+    The weights that are validated and kept are averages over the last part of the
+    optimiser's trajectory [3]_. Compared on fifteen tables of 20 to 20 000 rows, they
+    reached a lower held-out error in fewer steps than a one-cycle schedule, and allow
+    training to stop at any time.
+
+    A table with fewer rows than columns is trained in the coordinates of its principal
+    axes, which hold all that can be learnt of it.
+
+    References
+    ----------
+    .. [1] Hinton and Salakhutdinov (2006), "Reducing the Dimensionality of Data with
+       Neural Networks", Science 313.
+    .. [2] Goodfellow, Bengio and Courville (2016), "Deep Learning", chapter 14.
+    .. [3] Shamir and Zhang (2013), "Stochastic Gradient Descent for Non-smooth
+       Optimization: Convergence Results and Optimal Averaging Schemes", ICML.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.decomposition import PCA
+    >>> from skae import AutoencoderTransformer
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> ae = AutoencoderTransformer(8, max_epochs=10, random_state=0).fit(X)
+    >>> ae.transform(X).shape
+    (1797, 8)
+    >>> pca = PCA(8).fit(X)
+    >>> pca_error = ((pca.inverse_transform(pca.transform(X)) - X) ** 2).mean()
+    >>> bool(-ae.score(X) < 0.9 * pca_error)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "hidden_layer_sizes": [tuple, list, StrOptions({"auto"})],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "init": [StrOptions({"pca", "random"})],
+        "loss": [StrOptions(set(LOSSES))],
+        "code_activation": [StrOptions(set(ACTIVATIONS))],
+        "standardize": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "module": [callable, None],
+        "callbacks": [list, None],
+        "device": [str, torch.device],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        hidden_layer_sizes="auto",
+        activation="gelu",
+        init="pca",
+        loss="squared_error",
+        code_activation="identity",
+        standardize=False,
+        dropout=0.0,
+        weight_decay=0.01,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        tol=1e-3,
+        max_epochs="auto",
+        batch_size="auto",
+        lr=5e-3,
+        module=None,
+        callbacks=None,
+        device="auto",
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.init = init
+        self.loss = loss
+        self.code_activation = code_activation
+        self.standardize = standardize
+        self.dropout = dropout
+        self.weight_decay = weight_decay
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.module = module
+        self.callbacks = callbacks
+        self.device = device
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _check_widths(self, n_samples, n_features):
+        most = min(n_samples, n_features)
+        self.n_components_ = most if self.n_components is None else int(self.n_components)
+        if self.init == "pca" and self.module is None:
+            self._check_pca(most)
+        if isinstance(self.hidden_layer_sizes, str):
+            self.hidden_layer_sizes_ = self._auto_widths(n_samples, n_features)
+        else:
+            self.hidden_layer_sizes_ = tuple(map(int, self.hidden_layer_sizes))
+        if any(size < 1 for size in self.hidden_layer_sizes_):
+            raise ValueError(
+                f"hidden_layer_sizes of {type(self).__name__} must be positive, got "
+                f"{self.hidden_layer_sizes!r}."
+            )
+
+    def _check_pca(self, most):
+        if self.n_components_ > most:
+            raise ValueError(
+                f"n_components={self.n_components!r} of {type(self).__name__} must be "
+                f"between 1 and min(n_samples, n_features)={most} with init='pca', for "
+                "PCA has no more. Set init='random' for a code wider than the data."
+            )
+        if self.code_activation != "identity":
+            raise ValueError(
+                f"code_activation={self.code_activation!r} of {type(self).__name__} "
+                "goes with init='random': PCA's codes are linear. Set init='random' or "
+                "code_activation='identity'."
+            )
+
+    def _auto_widths(self, n_samples, n_features):
+        width = 2 ** int(np.log2(min(4 * np.sqrt(n_samples), 16 * n_features)) + 0.5)
+        width = min(max(width, 64), 512)
+        least = self.n_components_ if self.init == "random" else 1
+        return max(width, least), max(width // 2, least)
+
+    def _make_module(self, n_inputs, n_outputs, generator):
+        if self.module is not None:
+            return self._check_module(self.module(n_inputs, self.n_components_))
+        return DenseAutoencoder(
+            n_inputs,
+            self.n_components_,
+            n_outputs,
+            self.hidden_layer_sizes_,
+            activation=self.activation,
+            code_activation=self.code_activation,
+            dropout=self.dropout,
+            linear_path=self.init == "pca",
+            generator=generator,
+        )
+
+    def _check_module(self, module):
+        has_both = all(callable(getattr(module, m, None)) for m in ("encode", "decode"))
+        if not isinstance(module, nn.Module) or not has_both:
+            raise TypeError(
+                f"module of {type(self).__name__} must return a torch.nn.Module with "
+                f"methods encode and decode, got {type(module).__name__}."
+            )
+        return module

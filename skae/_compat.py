@@ -1,0 +1,55 @@
+"""scikit-learn's private doors in one place, the device, and the chance."""
+
+import contextlib
+
+import numpy as np
+import torch
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+__all__ = [
+    "Interval",
+    "StrOptions",
+    "_fit_context",
+    "draw_seed",
+    "make_generator",
+    "resolve_device",
+    "seeded_scope",
+]
+
+
+def resolve_device(device, strict=True):
+    """Turn the parameter `device` into a `torch.device`; `"auto"` prefers CUDA.
+
+    Unless `strict`, the CPU takes the place of a CUDA device that is not there, as on a
+    machine that opens what another has saved.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(device)
+    if device.type == "cuda" and not torch.cuda.is_available() and not strict:
+        return torch.device("cpu")
+    return device
+
+
+def draw_seed(random_state):
+    """One seed from `random_state`, by scikit-learn's rules for that parameter."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def make_generator(seed, device="cpu"):
+    """A private `torch.Generator`: the global one is never drawn from."""
+    return torch.Generator(device).manual_seed(seed)
+
+
+@contextlib.contextmanager
+def seeded_scope(seed):
+    """Seed torch's global generators and restore them on the way out.
+
+    Only a user's own module needs it: it draws its weights and its dropout from the
+    global generator, which is shared by all threads of the process.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,136 @@
+"""The linear autoencoder that a network starts from, and its coordinates."""
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from skae._pca import principal_axes
+from skae.modules import DenseAutoencoder
+
+__all__ = ["Start", "make_start"]
+
+DECODER_ROWS = 4096  # rows, evenly spaced, that an iterated linear decoder is fitted to
+FLOOR = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
+
+
+@dataclasses.dataclass
+class Start:
+    """Coordinates x -> axes (x - mean), and PCA or its kin in them.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_features,)
+    axes : ndarray of shape (r, n_features) or None
+        Orthonormal rows, or rows of zeros; None is the identity.
+    deviations : ndarray of shape (k,)
+        Standard deviations of the k principal components: the code is whitened for
+        the time of training.
+    encoder : ndarray of shape (k, r)
+    decoder : ndarray of shape (q, k)
+    bias : ndarray of shape (q,)
+        Of the decoder; the encoder has none, for the coordinates are centred.
+    rotates_output : bool
+        Whether the reconstruction is in these coordinates too.
+    unexplained : float
+        Share of the variance that is left to the other components.
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray | None
+    deviations: np.ndarray
+    encoder: np.ndarray
+    decoder: np.ndarray
+    bias: np.ndarray
+    rotates_output: bool
+    unexplained: float
+
+    def coordinates(self, X):
+        """X in the network's coordinates (n, r), and what they lose of a row (n,)."""
+        centred = X - self.mean if self.mean.any() else X
+        if self.axes is None:
+            return centred, np.zeros(len(X))
+        inputs = centred @ self.axes.T
+        lost = np.square(centred).sum(axis=1) - np.square(inputs).sum(axis=1)
+        return inputs, lost.clip(min=0)
+
+    @torch.no_grad()
+    def load(self, module):
+        """Write the linear autoencoder into the linear path of `module`."""
+        for mapping, weight, bias in (
+            (module.encoder, self.encoder, np.zeros(len(self.encoder))),
+            (module.decoder, self.decoder, self.bias),
+        ):
+            mapping.linear.weight.copy_(torch.from_numpy(weight))
+            mapping.linear.bias.copy_(torch.from_numpy(bias))
+        return module
+
+    def linear_module(self, dtype=torch.float32):
+        """The linear autoencoder as a network without hidden layers."""
+        (k, r), q = self.encoder.shape, len(self.decoder)
+        return self.load(DenseAutoencoder(r, k, q).to(dtype))
+
+    def undo(self, module):
+        """Fold the coordinates and the whitening into the layers of `module`."""
+        mean = torch.from_numpy(self.mean)
+        if self.axes is None:
+            module.encoder.absorb_input(None, -mean)
+        else:
+            axes = torch.from_numpy(self.axes)
+            module.encoder.absorb_input(axes, -axes @ mean)
+        if self.rotates_output:
+            module.decoder.absorb_output(None if self.axes is None else axes.T, mean)
+        deviations = torch.from_numpy(self.deviations)
+        module.encoder.absorb_output(deviations.diag())
+        module.decoder.absorb_input((1 / deviations).diag())
+        return module
+
+
+def make_start(X, target, rows, n_components, loss, rotate, n_axes=None):
+    """PCA of some rows of a table, as the start of a network.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Centred and scaled.
+    target : ndarray of shape (n_samples, n_features)
+        In the units of the loss.
+    rows : ndarray of int, or None
+        Rows to fit to; None takes all, and takes their mean to be zero.
+    n_components : int
+    loss : Loss
+    rotate : bool
+        Whether the network works in the coordinates of the principal axes. They hold
+        all that a network can learn of a table with fewer rows than columns, and are
+        fewer; a row's remainder outside them is neither seen nor reconstructed, as
+        in PCA.
+    n_axes : int or None
+        Rows of zeros bring the axes to this number.
+    """
+    part = X if rows is None else X[rows]
+    mean = np.zeros(X.shape[1]) if rows is None else part.mean(axis=0, dtype=np.float64)
+    deviations, axes = principal_axes(part if rows is None else part - mean)
+    variances = np.square(deviations)
+    largest = deviations[0] or 1.0
+    deviations = np.maximum(deviations[:n_components], FLOOR * largest)
+    if rotate:
+        axes = np.pad(axes, ((0, (n_axes or len(axes)) - len(axes)), (0, 0)))
+    basis = np.eye(n_components, len(axes)) if rotate else axes[:n_components]
+    start = Start(
+        mean=mean,
+        axes=axes if rotate else None,
+        deviations=deviations,
+        encoder=basis / deviations[:, None],
+        decoder=basis.T * deviations,
+        bias=np.zeros(basis.shape[1]),
+        rotates_output=loss.of_scaled,
+        unexplained=variances[n_components:].sum() / (variances.sum() or 1.0),
+    )
+    if not loss.of_scaled:
+        everyone = np.arange(len(X)) if rows is None else rows
+        some = everyone[:: -(-len(everyone) // DECODER_ROWS)]
+        codes = (X[some].astype(np.float64) - mean) @ start.encoder.T
+        goal = torch.from_numpy(target[some].astype(np.float64))
+        decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal)
+        start.decoder, start.bias = decoder.numpy(), bias.numpy()
+    return start
