@@ -66,8 +66,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         that is cross-fitting: five networks train on four fifths of the rows each, a
         sixth on all rows, and the sixth is kept at the epoch that served best the rows
         the five had not seen. Above, `validation_fraction` of the rows is held out. The
-        gain over PCA must exceed two standard errors, and the epoch with the largest
-        gain less two standard errors is kept; if there is none, the model is PCA of all
+        gain over PCA must exceed 2.5 standard errors, and the epoch with the largest
+        gain less 2.5 standard errors is kept; if there is none, the model is PCA of all
         rows. Tables below 20 rows end as PCA. False trains `max_epochs` epochs on every
         row and keeps the last.
     validation_fraction : float in (0, 1), default=0.1

@@ -16,6 +16,7 @@ __all__ = [
     "make_generator",
     "resolve_device",
     "seeded_scope",
+    "thread_limit",
 ]
 
 
@@ -53,3 +54,17 @@ def seeded_scope(seed):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def thread_limit(n_threads):
+    """Let torch use at most so many threads, and restore; None changes nothing."""
+    before = torch.get_num_threads()
+    if n_threads is None or n_threads >= before:
+        yield
+        return
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

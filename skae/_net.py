@@ -180,7 +180,7 @@ class AutoencoderNet(NeuralNet):
         step = self.n_steps_
         factor = min(1.0, (step + 1) / WARM_UP) / np.sqrt(1 + step / SLOW_DOWN)
         for group in self.optimizer_.param_groups:
-            group["lr"] = self.lr * factor
+            group["lr"] = self.lr * factor * group.get("share", 1.0)
 
     def _average(self):
         self.n_averaged_ += 1
@@ -247,6 +247,7 @@ def build_net(
     weight_decay,
     held_out=None,
     choice=None,
+    caution=1.0,
     **params,
 ):
     """The net that trains `module`.
@@ -262,6 +263,8 @@ def build_net(
         Copied: skorch changes those it is given.
     weight_decay : float
         Of AdamW (Loshchilov and Hutter 2019), as a multiple of the learning rate.
+    caution : float
+        Share of the learning rate for layers named `linear` and `correction`.
     held_out : Rows or None
     choice : Choice or None
         Goes with `held_out`.
@@ -278,6 +281,11 @@ def build_net(
         optimizer__fused=True,
         optimizer__weight_decay=weight_decay,
         optimizer__betas=BETAS,
+        optimizer__param_groups=[
+            (f"{side}.{layer}.*", {"share": caution})
+            for side in ("encoder", "decoder")
+            for layer in ("linear", "correction")
+        ],
         iterator_train=Batches,
         iterator_train__generator=make_generator(seed),
         iterator_valid=Batches,

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from skae._compat import make_generator
+from skae._compat import make_generator, thread_limit
 from skae._data import Rows, split
 from skae._net import Choice, build_net, row_errors
 from skae._pca import row_blocks
@@ -15,10 +15,11 @@ from skae.modules import stack, unstack
 
 __all__ = ["Recipe", "Training"]
 
-MARGIN = 2.0  # standard errors by which held-out rows must be better than PCA's
+MARGIN = 2.5  # standard errors by which held-out rows must be better than PCA's
 STEPS = 10_000  # about how many steps "auto" allows
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 SMALLEST_BATCH, LARGEST_BATCH = 16, 1024
+WORTH_THREADS = 2e7  # products of a step's forward pass
 NOTHING_LEFT = 1e-10  # share of the variance that PCA leaves when nothing can be gained
 
 
@@ -161,7 +162,8 @@ class Training:
         if self.is_settled and is_new:
             net.initialize()
         else:
-            net.fit(self.train_rows)
+            with thread_limit(self._n_threads(module, net.batch_size)):
+                net.fit(self.train_rows)
             self._read(net, choice)
         net.module_ = self._kept(net, choice, modules[-1], is_new).eval()
         net.forget()
@@ -220,11 +222,29 @@ class Training:
             weight_decay=recipe.weight_decay,
             held_out=self.held_out_rows if choice else None,
             choice=choice,
+            caution=self._caution(),
             lr=recipe.lr,
             max_epochs=max_epochs,
             batch_size=batch_size,
             verbose=recipe.verbose,
         )
+
+    def _caution(self):
+        """Share of the learning rate for the layers whose change is seen at once.
+
+        Linear paths and corrections act on the reconstruction directly. Where PCA has
+        left a thousandth of the variance, steps that suit a half would shake the model
+        by more than there is to gain: their size goes with the deviation that is left.
+        """
+        if not self.recipe.from_pca:
+            return 1.0
+        return float(min(1.0, 2 * np.sqrt(max(self.starts[-1].unexplained, NOTHING_LEFT))))
+
+    def _n_threads(self, module, batch_size):
+        """1 for steps so small that threads cost more than they bring, else None."""
+        n_weights = sum(parameter.numel() for parameter in module.parameters())
+        n_products = n_weights * batch_size
+        return 1 if n_products < WORTH_THREADS and self.device.type == "cpu" else None
 
     def _sizes(self):
         """Batch size and number of epochs, where they are left to us."""

@@ -1,0 +1,107 @@
+"""`python -m skae`: PCA and AutoencoderTransformer on scikit-learn's digits."""
+
+import platform
+import time
+from importlib.metadata import version
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+
+import skae
+from skae import AutoencoderTransformer
+from skae._compat import resolve_device
+
+COMPONENTS = 2, 4, 8, 16, 32
+PICTURED = 8  # components of the reconstructions in the picture
+PICTURE = "skae_digits.png"
+HEADER = (
+    "                   error              seconds        accuracy\n"
+    "components      PCA     skae   gain   PCA  skae     PCA   skae"
+)
+
+
+def print_versions():
+    """Print what the figures are made with."""
+    packages = ["numpy", "scikit-learn", "torch", "skorch"]
+    found = [f"skae {skae.__version__}", f"python {platform.python_version()}"]
+    print(", ".join(found + [f"{name} {version(name)}" for name in packages]))
+    print(f"device: {resolve_device('auto')}\n")
+
+
+def load_split():
+    """X_train, X_test, y_train, y_test: 8 x 8 pixels in [0, 1], and their digits."""
+    X, y = load_digits(return_X_y=True)
+    return train_test_split(X / 16, y, test_size=0.25, random_state=0, stratify=y)
+
+
+def reconstruct(pipe, X):
+    """X (n_samples, n_features) through the codes of the Pipeline's first step."""
+    return pipe[0].inverse_transform(pipe[0].transform(X))
+
+
+def rate(reducer, X_train, X_test, y_train, y_test):
+    """A fitted Pipeline, its error per pixel, its accuracy, and the seconds to fit."""
+    pipe = make_pipeline(reducer, KNeighborsClassifier())
+    start = time.perf_counter()
+    pipe.fit(X_train, y_train)
+    seconds = time.perf_counter() - start
+    error = np.square(reconstruct(pipe, X_test) - X_test).mean()
+    return pipe, error, pipe.score(X_test, y_test), seconds
+
+
+def draw(X, pipes, path):
+    """Write a picture of X (n_samples, 64) over its reconstructions by each Pipeline.
+
+    `pipes` maps names to fitted Pipelines.
+    """
+    from matplotlib.figure import Figure
+
+    rows = {"original": X} | {name: reconstruct(pipe, X) for name, pipe in pipes.items()}
+    figure = Figure(figsize=(len(X), len(rows)), dpi=120)
+    axes = figure.subplots(len(rows), len(X), squeeze=False)
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        for ax, image in zip(line, images, strict=True):
+            ax.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_linewidth(0.4)
+        line[0].set_ylabel(
+            name, rotation=0, ha="right", va="center", labelpad=8, fontsize=13
+        )
+    figure.subplots_adjust(0, 0, 1, 1, wspace=0.06, hspace=0.06)
+    figure.savefig(path, bbox_inches="tight", pad_inches=0.04)
+
+
+def main():
+    """Print the table, write the picture."""
+    print_versions()
+    data = X_train, X_test, _, y_test = load_split()
+    print(f"{len(X_train)} digits of 8 x 8 pixels in [0, 1] to fit, {len(X_test)} held out")
+    print("error: mean squared error per pixel; accuracy: k-nearest neighbours on codes\n")
+    print(HEADER)
+    for k in COMPONENTS:
+        pca, pca_error, pca_accuracy, pca_seconds = rate(PCA(k), *data)
+        estimator = AutoencoderTransformer(k, random_state=0)
+        ours, error, accuracy, seconds = rate(estimator, *data)
+        print(
+            f"{k:10d}  {pca_error:.5f}  {error:.5f}  {1 - error / pca_error:4.0%}  "
+            f"{pca_seconds:4.1f}  {seconds:4.1f}  {pca_accuracy:6.1%} {accuracy:6.1%}",
+            flush=True,
+        )
+        if k == PICTURED:
+            pictured = pca, ours
+    names = f"PCA,\n{PICTURED} numbers", f"skae,\n{PICTURED} numbers"
+    one_of_each = X_test[[int(np.argmax(y_test == digit)) for digit in range(10)]]
+    try:
+        draw(one_of_each, dict(zip(names, pictured, strict=True)), PICTURE)
+    except ImportError:
+        print("\nno picture: matplotlib is not installed")
+    else:
+        print(f"\nwrote {PICTURE}: digits over what {PICTURED} numbers keep of them")
+
+
+if __name__ == "__main__":
+    main()
