@@ -1,0 +1,112 @@
+"""One fit of the engine: members, settled cases, and the weights that are kept."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from skae._training import Recipe, Training
+from skae.losses import LOSSES
+from skae.modules import DenseAutoencoder
+
+RECIPE = Recipe(
+    n_components=2,
+    from_pca=True,
+    is_ours=True,
+    early_stopping=True,
+    validation_fraction=0.1,
+    n_iter_no_change=20,
+    tol=1e-3,
+    batch_size=16,
+    max_epochs=4,
+    lr=5e-3,
+    weight_decay=0.01,
+    callbacks=None,
+    verbose=0,
+)
+
+
+def training(X, **changes):
+    X = (X - X.mean(axis=0)) / X.std()
+    recipe = dataclasses.replace(RECIPE, **changes)
+    loss = LOSSES["squared_error"]
+    return Training(X, X, loss, recipe, 0, torch.device("cpu"))
+
+
+def make_module(n_inputs, n_outputs, generator):
+    return DenseAutoencoder(n_inputs, 2, n_outputs, (8,), generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("n", "changes", "members", "watched"),
+    [
+        (200, {}, 6, True),
+        (200, {"early_stopping": False}, 1, False),
+        (200, {"is_ours": False, "from_pca": False}, 1, True),
+        (19, {}, 1, False),
+    ],
+)
+def test_members(curved, n, changes, members, watched):
+    fit = training(curved[:n], **changes)
+    assert len(fit.members) == members
+    assert fit.is_watched == watched
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "changes", "settled"),
+    [
+        (200, 6, {}, False),
+        (200, 2, {}, True),  # PCA is exact
+        (200, 6, {"n_components": 6}, True),
+        (19, 6, {}, True),  # nobody is held out
+        (19, 6, {"early_stopping": False}, False),
+        (200, 2, {"from_pca": False}, False),
+    ],
+)
+def test_is_settled(curved, rows, columns, changes, settled):
+    assert training(curved[:rows, :columns], **changes).is_settled == settled
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_curves(curved, early_stopping):
+    fit = training(curved, early_stopping=early_stopping)
+    net = fit.run(make_module)
+    assert fit.n_iter == len(fit.train_errors) == len(net.history) == 4
+    assert len(fit.held_out_errors) == (5 if early_stopping else 0)
+    assert not net.module_.training
+    if early_stopping:
+        assert fit.held_out_errors[0] == pytest.approx(fit.pca_error)
+        assert fit.best_epoch == np.argmin(fit.held_out_errors)
+
+
+def test_the_network_is_in_the_units_of_x(curved):
+    fit = training(curved, early_stopping=False)
+    module = fit.run(make_module).module_
+    X = torch.from_numpy(fit.X).float()
+    with torch.inference_mode():
+        error = float(LOSSES["squared_error"].function(module(X), X).mean())
+    assert error < fit.pca_error
+    assert error == pytest.approx(fit.train_errors[-1], rel=0.5)
+
+
+def test_a_trained_network_goes_on(curved):
+    first = training(curved, early_stopping=False)
+    module = first.run(make_module).module_
+    kept = [p.clone() for p in module.parameters()]
+    second = training(curved, early_stopping=False)
+    second.run(make_module, initial=module)
+    assert second.train_errors[0] < first.train_errors[0]
+    assert all(map(torch.equal, kept, module.parameters()))
+
+
+@pytest.mark.parametrize("n", [20, 100, 2000, 10_000, 100_000])
+def test_auto_sizes(n):
+    X = np.random.default_rng(0).normal(size=(n, 3))
+    fit = training(X, batch_size="auto", max_epochs="auto", n_components=1)
+    batch_size, max_epochs = fit._sizes()
+    assert 16 <= batch_size <= 1024
+    assert 0.7 < batch_size / max(16, np.sqrt(n)) < 1.5
+    steps = max_epochs * n / batch_size
+    assert 10 <= max_epochs <= 200
+    assert max_epochs in (10, 200) or steps == pytest.approx(10_000, rel=0.2)
