@@ -78,7 +78,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     tol : float, default=1e-3
         Improvement of the held-out error that counts, as a share of PCA's.
     max_epochs : int or "auto", default="auto"
-        Most passes over the rows. "auto" is about 10 000 steps, at least 10 and at most
+        Most passes over the rows. "auto" is about 6 000 steps, at least 10 and at most
         200 epochs.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is the power of two nearest to sqrt(n_samples), 16 at least
@@ -88,7 +88,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         1 / sqrt(1 + step / 500).
     module : callable or None, default=None
         `(n_features, n_components) -> torch.nn.Module` with methods `encode` and
-        `decode`, and `forward` that applies both: an architecture of your own. It sees
+        `decode`: an architecture of your own. It sees
         centred and scaled data. `init` and the parameters of the layers are then without
         effect, and so is the promise about PCA.
     callbacks : list of skorch callbacks or None, default=None

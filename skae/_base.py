@@ -9,8 +9,14 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skae._compat import _fit_context, draw_seed, resolve_device, seeded_scope
-from skae._net import Interrupted, build_net
+from skae._compat import (
+    _fit_context,
+    draw_seed,
+    make_generator,
+    resolve_device,
+    seeded_scope,
+)
+from skae._net import Interrupted, build_net, decode, encode, reconstruct
 from skae._pca import location_and_scale, scaled
 from skae._training import Recipe, Training
 from skae.losses import LOSSES
@@ -241,12 +247,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _encode(self, X):
         """Codes (n, k) of X (n, p), both arrays of one dtype."""
-        Z = self._run("encode", (X - self.mean_) / self.scale_, X.dtype)
+        Z = self._run(encode, (X - self.mean_) / self.scale_, X.dtype)
         return Z * self._code_scale
 
     def _decode(self, Z):
         """Reconstruction (n, p) of the codes Z (n, k), both arrays of one dtype."""
-        return self._reconstruct(self._run("decode", Z / self._code_scale, Z.dtype))
+        return self._reconstruct(self._run(decode, Z / self._code_scale, Z.dtype))
 
     def _reconstruct(self, output):
         loss = LOSSES[self.loss]
@@ -258,7 +264,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """Minus the mean error of each row (n,) of X (n, p)."""
         loss = LOSSES[self.loss]
         scaled_X = ((X - self.mean_) / self.scale_).astype(X.dtype)
-        output = torch.from_numpy(self._run("forward", scaled_X, X.dtype))
+        output = torch.from_numpy(self._run(reconstruct, scaled_X, X.dtype))
         if not loss.of_scaled:
             goal = torch.from_numpy(np.require(X, requirements=["C", "W"]))
             return -loss.function(output, goal).numpy() / X.shape[1]
@@ -266,12 +272,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         with np.errstate(over="ignore"):
             return -np.square(residual).mean(axis=1)
 
-    def _run(self, method, array, dtype):
-        """A method of the network on an array, in `dtype`, on the device."""
+    def _run(self, step, array, dtype):
+        """step(network, array) in `dtype`, on the device."""
         array = np.ascontiguousarray(array, dtype=dtype)
         tensor = torch.from_numpy(array)
         module = self._modules[tensor.dtype]
-        return getattr(module, method)(tensor.to(self.device_)).cpu().numpy()
+        return step(module, tensor.to(self.device_)).cpu().numpy()
 
     @property
     def _code_scale(self):
@@ -289,10 +295,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return hasattr(self, "net_")
 
     def __getstate__(self):
-        """The net is kept as its module on the CPU: no device, no optimizer."""
+        """Of the net only weights are kept, as arrays: no device, no optimizer.
+
+        A user's module is kept whole, on the CPU, for we cannot make it anew.
+        """
         state = super().__getstate__().copy()
         if "net_" in state:
-            state["net_"] = copy.deepcopy(self.net_.module_).cpu()
+            module = copy.deepcopy(self.net_.module_).cpu()
+            arrays = {name: array.numpy() for name, array in module.state_dict().items()}
+            state["net_"] = arrays if self.module is None else module
             del state["_modules"], state["device_"]
         return state
 
@@ -300,4 +311,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         super().__setstate__(state)
         if "net_" in state:
             self.device_ = resolve_device(self.device, strict=False)
-            self._set_net(self._net_of(self.net_))
+            module = state["net_"]
+            if self.module is None:
+                # A copy: joblib may hand out read-only maps of a file.
+                arrays = {name: torch.tensor(array) for name, array in module.items()}
+                module = self._make_module(
+                    self.n_features_in_, self.n_features_in_, make_generator(0)
+                )
+                module.load_state_dict(arrays)
+            self._set_net(self._net_of(module))

@@ -15,7 +15,7 @@ from skae._compat import make_generator
 from skae._data import Batches
 from skae.modules import Dropout
 
-__all__ = ["AutoencoderNet", "Choice", "build_net", "row_errors"]
+__all__ = ["AutoencoderNet", "Choice", "build_net", "reconstruct", "row_errors"]
 
 WARM_UP = 100  # steps
 SLOW_DOWN = 500  # steps
@@ -54,12 +54,29 @@ class Criterion(nn.Module):
         return self.function(output, target).mean(-1).sum()
 
 
+def encode(module, X):
+    """The code of X."""
+    return module.encode(X)
+
+
+def decode(module, Z):
+    """The decoder's output for the code Z."""
+    return module.decode(Z)
+
+
+def reconstruct(module, X):
+    """The decoder's output for X; a user's module need not have a `forward`."""
+    return module.decode(module.encode(X))
+
+
 @torch.inference_mode()
 def row_errors(module, function, rows):
     """Loss of each row, in float64, members one after another where it is a stack."""
     module.eval()
     batches = Batches(rows, HELD_OUT_BATCH)
-    errors = torch.cat([function(module(X), target) for X, target in batches], dim=-1)
+    errors = torch.cat(
+        [function(reconstruct(module, X), target) for X, target in batches], dim=-1
+    )
     errors = errors.double().cpu().numpy().reshape(-1, len(rows))
     held_out = [e[: len(i)] for e, i in zip(errors, rows.index, strict=True)]
     return np.concatenate(held_out) + rows.lost
@@ -165,7 +182,7 @@ class AutoencoderNet(NeuralNet):
         inputs, targets = batch
         self._set_rate()
         self.optimizer_.zero_grad()
-        loss = self.criterion_(self.module_(inputs), targets)
+        loss = self.criterion_(reconstruct(self.module_, inputs), targets)
         loss.backward()
         if self.has_batch_callbacks_:
             named = list(self.get_all_learnable_params())

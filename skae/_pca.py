@@ -45,12 +45,12 @@ def location_and_scale(X, standardize):
     reach = np.maximum(high - mean, mean - low)
     rounding = 10 * np.finfo(np.float64).eps * np.abs(mean)
     constant = reach <= rounding
-    divisor = np.where(constant, 1.0, reach)
+    divisor = np.where(constant, np.inf, reach)
     squares = np.zeros(n_features)
     for block in blocks:
         rows = np.asarray(X[block], dtype=np.float64)
         squares += np.square((rows - mean) / divisor).sum(axis=0)
-    spread = np.where(constant, 0.0, divisor * np.sqrt(squares / n_samples))
+    spread = np.where(constant, 0.0, reach * np.sqrt(squares / n_samples))
     if standardize:
         return mean, np.where(constant, 1.0, spread)
     largest = spread.max()

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import torch
 
+from skae._compat import make_generator
 from skae._pca import principal_axes
 from skae.modules import DenseAutoencoder
 
@@ -68,7 +69,8 @@ class Start:
     def linear_module(self, dtype=torch.float32):
         """The linear autoencoder as a network without hidden layers."""
         (k, r), q = self.encoder.shape, len(self.decoder)
-        return self.load(DenseAutoencoder(r, k, q).to(dtype))
+        module = DenseAutoencoder(r, k, q, generator=make_generator(0)).to(dtype)
+        return self.load(module)
 
     def undo(self, module):
         """Fold the coordinates and the whitening into the layers of `module`."""
@@ -109,11 +111,13 @@ def make_start(X, target, rows, n_components, loss, rotate, n_axes=None):
     """
     part = X if rows is None else X[rows]
     mean = np.zeros(X.shape[1]) if rows is None else part.mean(axis=0, dtype=np.float64)
-    deviations, axes = principal_axes(part if rows is None else part - mean)
-    variances = np.square(deviations)
-    largest = deviations[0] or 1.0
-    deviations = np.maximum(deviations[:n_components], FLOOR * largest)
+    spread, axes = principal_axes(part if rows is None else part - mean)
+    variances = np.square(spread)
+    largest = spread[0] or 1.0
+    deviations = np.maximum(spread[:n_components], FLOOR * largest)
     if rotate:
+        # An axis along which nothing varies would be trained on rounding errors.
+        axes[n_components:][spread[n_components:] <= FLOOR * largest] = 0.0
         axes = np.pad(axes, ((0, (n_axes or len(axes)) - len(axes)), (0, 0)))
     basis = np.eye(n_components, len(axes)) if rotate else axes[:n_components]
     start = Start(

@@ -16,7 +16,7 @@ from skae.modules import stack, unstack
 __all__ = ["Recipe", "Training"]
 
 MARGIN = 2.5  # standard errors by which held-out rows must be better than PCA's
-STEPS = 10_000  # about how many steps "auto" allows
+STEPS = 6_000  # about how many steps "auto" allows
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 SMALLEST_BATCH, LARGEST_BATCH = 16, 1024
 WORTH_THREADS = 2e7  # products of a step's forward pass
@@ -260,13 +260,16 @@ class Training:
         return batch_size, max_epochs
 
     def _read(self, net, choice):
-        self.n_iter = len(net.history)
-        self.train_errors = [e / len(self.members) for e in net.history[:, "train_loss"]]
+        # A callback may have stopped training at the beginning of an epoch.
+        self.n_iter = sum("train_loss" in epoch for epoch in net.history)
+        self.train_errors = [
+            e / len(self.members) for e in net.history[: self.n_iter, "train_loss"]
+        ]
         if choice is None:
             self.best_epoch = self.n_iter
         else:
             self.best_epoch = choice.best_epoch
-            self.held_out_errors += net.history[:, "valid_loss"]
+            self.held_out_errors += net.history[: self.n_iter, "valid_loss"]
 
     def _kept(self, net, choice, untrained, is_new):
         """The network of the last member and the best epoch, in the units of X."""

@@ -36,8 +36,8 @@ class Linear(nn.Module):
         bound = 0.0 if zero else 1 / math.sqrt(n_in)
 
         def draw(*shape):
-            uniform = torch.empty(shape).uniform_(-bound, bound, generator=generator)
-            return nn.Parameter(uniform)
+            weights = torch.empty(shape, dtype=torch.float32)
+            return nn.Parameter(weights.uniform_(-bound, bound, generator=generator))
 
         self.weight = draw(n_out, n_in)
         self.bias = draw(n_out) if bias else None

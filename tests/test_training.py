@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skae._training import Recipe, Training
+from skae._training import STEPS, Recipe, Training
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 
@@ -109,4 +109,4 @@ def test_auto_sizes(n):
     assert 0.7 < batch_size / max(16, np.sqrt(n)) < 1.5
     steps = max_epochs * n / batch_size
     assert 10 <= max_epochs <= 200
-    assert max_epochs in (10, 200) or steps == pytest.approx(10_000, rel=0.2)
+    assert max_epochs in (10, 200) or steps == pytest.approx(STEPS, rel=0.2)
