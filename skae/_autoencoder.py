@@ -53,6 +53,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     code_activation : {"identity", "relu", "gelu", "silu", "elu", "tanh", "logistic"}, \
             default="identity"
         Applied to the code. Any but "identity" needs `init="random"`.
+    whiten : bool, default=False
+        Divide every code by its standard deviation; `inverse_transform` undoes it.
     standardize : bool, default=False
         Divide every feature by its standard deviation, and undo it on the way out. As
         PCA, the estimator otherwise centres the features and leaves their scales alone;
@@ -66,8 +68,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         that is cross-fitting: five networks train on four fifths of the rows each, a
         sixth on all rows, and the sixth is kept at the epoch that served best the rows
         the five had not seen. Above, `validation_fraction` of the rows is held out. The
-        gain over PCA must exceed 2.5 standard errors, and the epoch with the largest
-        gain less 2.5 standard errors is kept; if there is none, the model is PCA of all
+        gain over PCA must exceed 2.5 of its standard errors; of the epochs where it does
+        that with the largest gain is kept, and if there is none the model is PCA of all
         rows. Tables below 20 rows end as PCA. False trains `max_epochs` epochs on every
         row and keeps the last.
     validation_fraction : float in (0, 1), default=0.1
@@ -114,6 +116,20 @@ class AutoencoderTransformer(BaseAutoencoder):
     scale_ : float or ndarray of shape (n_features,)
         What centred features are divided by: one number for all, or with `standardize`
         one for each.
+    components_ : ndarray of shape (n_components_, n_features)
+        Jacobian of the decoder at the mean code, its rows brought to unit length. PCA's
+        where training gained nothing.
+    explained_variance_ : ndarray of shape (n_components_,)
+        Fall of the summed squared error, over n_samples - 1, when code j joins codes
+        0..j-1, the others being at their mean; made non-increasing by isotonic
+        regression, which keeps the sum. Of 4096 evenly spaced rows where there are more.
+    explained_variance_ratio_ : ndarray of shape (n_components_,)
+        The same over the total variance. The sum is the R² of the reconstruction.
+    singular_values_ : ndarray of shape (n_components_,)
+        sqrt((n_samples - 1) * explained_variance_).
+    noise_variance_ : float
+        Variance that is not reconstructed, over min(n_samples, n_features) -
+        n_components_; 0 where that is 0.
     n_iter_ : int
         Epochs trained; 0 where the outcome was PCA from the start.
     best_epoch_ : int
@@ -182,6 +198,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "init": [StrOptions({"pca", "random"})],
         "loss": [StrOptions(set(LOSSES))],
         "code_activation": [StrOptions(set(ACTIVATIONS))],
+        "whiten": ["boolean"],
         "standardize": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
@@ -209,6 +226,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         init="pca",
         loss="squared_error",
         code_activation="identity",
+        whiten=False,
         standardize=False,
         dropout=0.0,
         weight_decay=0.01,
@@ -232,6 +250,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.init = init
         self.loss = loss
         self.code_activation = code_activation
+        self.whiten = whiten
         self.standardize = standardize
         self.dropout = dropout
         self.weight_decay = weight_decay

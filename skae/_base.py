@@ -5,13 +5,16 @@ import copy
 
 import numpy as np
 import torch
+from scipy import linalg
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skae._codes import SMALLEST, canonical_map, decoder_jacobian, explained_shares
 from skae._compat import (
     _fit_context,
     draw_seed,
+    in_container,
     make_generator,
     resolve_device,
     seeded_scope,
@@ -24,6 +27,7 @@ from skae.losses import LOSSES
 __all__ = ["BaseAutoencoder"]
 
 FLOATS = [np.float64, np.float32]
+DESCRIBED_ROWS = 4096  # evenly spaced, that explained variance is computed from
 BATCH = 2**21  # values of X that a batch of transform holds
 
 
@@ -110,7 +114,54 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 f"{type(self).__name__} takes codes: it expects "
                 f"{self.n_components_} columns, one for each component."
             )
-        return self._in_batches(self._decode, Z, self.n_features_in_)
+        X_hat = self._in_batches(self._decode, Z, self.n_features_in_)
+        return in_container(self, X_hat, self._feature_names_in(), X)
+
+    def components_at(self, X):
+        """What a code does to the reconstruction, near each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        jacobian : ndarray of shape (n_samples, n_components_, n_features_in_)
+            Derivative of each feature of the reconstruction by each code, as it is
+            without `whiten`, at the code of each row. At the mean code its rows, brought
+            to unit length, are `components_`.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        Z = self._in_batches(self._encode, X, True) / self._code_scale
+        return self._jacobian(Z)
+
+    def get_covariance(self):
+        """Covariance of the data under the linear Gaussian model of the codes.
+
+        Returns
+        -------
+        cov : ndarray of shape (n_features, n_features)
+            components_.T @ S @ components_ + noise_variance_ * I, where S is diagonal
+            and holds explained_variance_ - noise_variance_, or zero where that is
+            negative: the covariance of probabilistic PCA (Tipping and Bishop 1999).
+        """
+        check_is_fitted(self)
+        excess = np.maximum(self.explained_variance_ - self.noise_variance_, 0.0)
+        covariance = (self.components_.T * excess) @ self.components_
+        covariance.flat[:: len(covariance) + 1] += self.noise_variance_
+        return covariance
+
+    def get_precision(self):
+        """Inverse of `get_covariance()`.
+
+        Returns
+        -------
+        precision : ndarray of shape (n_features, n_features)
+            The pseudo-inverse where `noise_variance_` is zero and there are fewer
+            components than features.
+        """
+        return linalg.pinvh(self.get_covariance())
 
     def score_samples(self, X):
         """Minus the reconstruction error of each row.
@@ -202,6 +253,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.pca_score_ = -unit * training.pca_error
         self._fitted_widths = self._widths(X)
         self._set_net(net)
+        is_pca = training.is_pca(initial)
+        if not is_pca and self.module is None and self.code_activation == "identity":
+            self._canonize(X_scaled)
+        self._describe_codes(X, X_scaled, training.starts[-1].variances if is_pca else None)
 
     def _recipe(self):
         names = set(Recipe.__dataclass_fields__) & set(self.get_params(deep=False))
@@ -233,16 +288,84 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self._modules = {torch.float32: net.module_, torch.float64: double}
         self._n_features_out = self.n_components_
 
+    # -- codes -------------------------------------------------------------------------
+
+    def _canonize(self, X):
+        """Fold a map into the network that makes its codes for X canonical."""
+        module = self._modules[torch.float64]
+        Z = self._in_batches(lambda rows: self._run(encode, rows, rows.dtype), X, True)
+
+        def jacobian(z):
+            z = torch.from_numpy(z[None]).to(self.device_)
+            return decoder_jacobian(module.decode, z)[0].cpu().numpy()
+
+        weight, mean = canonical_map(Z.astype(np.float64), X, jacobian)
+        weight = torch.from_numpy(weight).to(self.device_)
+        mean = torch.from_numpy(mean).to(self.device_)
+        module.encoder.absorb_output(weight, -weight @ mean)
+        module.decoder.absorb_input(torch.linalg.inv(weight), mean)
+        self.net_.module_.load_state_dict(module.state_dict())
+
+    def _describe_codes(self, X, X_scaled, pca_variances):
+        """Set the attributes about codes and variance.
+
+        `pca_variances` are those of all principal components, in scaled units, where
+        the model is PCA, else None.
+        """
+        n_samples, unit = len(X), np.max(self.scale_)
+        Z = self._in_batches(
+            lambda rows: self._run(encode, rows, rows.dtype), X_scaled, True
+        )
+        self._mean_code = Z.mean(axis=0, dtype=np.float64)
+        self._code_deviations = Z.std(axis=0, ddof=1, dtype=np.float64)
+
+        def reconstruct_centred(C):
+            output = self._run(decode, C + self._mean_code, np.float64)
+            return (self._reconstruct(output) - self.mean_) / unit
+
+        if pca_variances is None:
+            some = slice(None, None, -(-n_samples // DESCRIBED_ROWS))
+            C, goal = Z[some] - self._mean_code, (X[some] - self.mean_) / unit
+            shares = explained_shares(reconstruct_centred, C, goal)
+        else:
+            shares = pca_variances[: self.n_components_] / (pca_variances.sum() or 1.0)
+        total = np.square(X_scaled * (self.scale_ / unit)).sum(dtype=np.float64)
+        total /= n_samples - 1
+        left = min(X.shape) - self.n_components_
+        with np.errstate(over="ignore", under="ignore"):
+            total *= np.square(np.float64(unit))
+        self.explained_variance_ratio_ = shares
+        self.explained_variance_ = shares * total
+        self.singular_values_ = unit * np.sqrt(
+            shares * (n_samples - 1) * (total / unit / unit)
+        )
+        self.noise_variance_ = float((1 - shares.sum()) * total / left) if left > 0 else 0.0
+        self.components_ = self._jacobian(self._mean_code[None])[0]
+        lengths = np.linalg.norm(self.components_, axis=1, keepdims=True)
+        self.components_ /= np.where(lengths == 0, 1.0, lengths)
+
+    def _jacobian(self, Z):
+        """Derivatives (n, k, p) of the reconstruction at codes (n, k) of the network."""
+        module, loss = self._modules[torch.float64], LOSSES[self.loss]
+
+        def output(Z):
+            link = loss.inverse_link or (lambda output: output)
+            return link(module.decode(Z))
+
+        jacobian = decoder_jacobian(output, torch.from_numpy(Z).to(self.device_))
+        jacobian = jacobian.cpu().numpy()
+        return jacobian * (self.scale_ / self._code_unit) if loss.of_scaled else jacobian
+
     # -- inference ---------------------------------------------------------------------
 
     def _in_batches(self, step, array, n_columns):
         """`step` of the rows of `array`, written into one array, batch by batch."""
+        n_columns = self.n_components_ if n_columns is True else n_columns
         shape = (len(array),) if n_columns is None else (len(array), n_columns)
         out = np.empty(shape, dtype=array.dtype)
         n_rows = max(1, BATCH // max(self.n_features_in_, self.n_components_))
-        with torch.inference_mode():
-            for i in range(0, len(array), n_rows):
-                out[i : i + n_rows] = step(array[i : i + n_rows])
+        for i in range(0, len(array), n_rows):
+            out[i : i + n_rows] = step(array[i : i + n_rows])
         return out
 
     def _encode(self, X):
@@ -277,12 +400,25 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         array = np.ascontiguousarray(array, dtype=dtype)
         tensor = torch.from_numpy(array)
         module = self._modules[tensor.dtype]
-        return step(module, tensor.to(self.device_)).cpu().numpy()
+        with torch.inference_mode():
+            return step(module, tensor.to(self.device_)).cpu().numpy()
+
+    @property
+    def _code_unit(self):
+        """Codes are in the units of X, unless its features have units of their own."""
+        return 1.0 if self.standardize else self.scale_
 
     @property
     def _code_scale(self):
-        """Codes are in the units of X, unless its features have units of their own."""
-        return 1.0 if self.standardize else self.scale_
+        """What the network's codes are multiplied by: a number, or (k,) to whiten."""
+        if not self.whiten:
+            return self._code_unit
+        least = SMALLEST * self._code_deviations.max()
+        return 1 / np.where(self._code_deviations > least, self._code_deviations, 1.0)
+
+    def _feature_names_in(self):
+        generic = [f"x{j}" for j in range(self.n_features_in_)]
+        return getattr(self, "feature_names_in_", np.array(generic, dtype=object))
 
     # -- scikit-learn ------------------------------------------------------------------
 

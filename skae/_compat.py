@@ -7,17 +7,36 @@ import torch
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._set_output import _get_container_adapter
 
 __all__ = [
     "Interval",
     "StrOptions",
     "_fit_context",
     "draw_seed",
+    "in_container",
     "make_generator",
     "resolve_device",
     "seeded_scope",
     "thread_limit",
 ]
+
+
+def in_container(estimator, array, columns, like):
+    """`array` as a frame of the kind that `estimator.set_output` asks for, else as it is.
+
+    Parameters
+    ----------
+    estimator : estimator with `set_output`
+    array : ndarray of shape (n_samples, n_columns)
+    columns : array-like of str of shape (n_columns,)
+    like : array-like or frame of n_samples rows
+        Gives its index to a pandas frame.
+    """
+    adapter = _get_container_adapter("transform", estimator)
+    if adapter is None:
+        return array
+    return adapter.create_container(array, like, columns=lambda: columns)
 
 
 def resolve_device(device, strict=True):

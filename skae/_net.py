@@ -86,8 +86,8 @@ class Choice:
     """Which epoch's weights are kept, from the errors of held-out rows.
 
     The gain of an epoch is the mean over the held-out rows of (error of the start -
-    error now), less `margin` standard errors of that mean. The epoch with the largest
-    gain is kept, the start itself, whose gain is 0, being one of them.
+    error now). Of the epochs whose gain exceeds `margin` standard errors of that mean
+    the one with the largest gain is kept; the start, where there is none.
 
     Parameters
     ----------
@@ -114,9 +114,10 @@ class Choice:
     def see(self, errors, weights):
         """Take note of the epoch that has just ended."""
         self.epoch += 1
-        gain = self.reference - errors
-        gain = gain.mean() - self.margin * gain.std() / np.sqrt(len(gain))
-        if gain > self.best_gain:
+        gains = self.reference - errors
+        gain = gains.mean()
+        is_sure = gain > self.margin * gains.std() / np.sqrt(len(gains))
+        if gain > self.best_gain and (is_sure or not self.margin):
             self.best_gain, self.best_epoch = gain, self.epoch
             self.best_weights = [w.clone() for w in weights]
         if errors.mean() < self.mark - self.least:

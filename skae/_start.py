@@ -33,8 +33,8 @@ class Start:
         Of the decoder; the encoder has none, for the coordinates are centred.
     rotates_output : bool
         Whether the reconstruction is in these coordinates too.
-    unexplained : float
-        Share of the variance that is left to the other components.
+    variances : ndarray of shape (min(n, n_features),)
+        Along all principal axes, descending.
     """
 
     mean: np.ndarray
@@ -44,7 +44,13 @@ class Start:
     decoder: np.ndarray
     bias: np.ndarray
     rotates_output: bool
-    unexplained: float
+    variances: np.ndarray
+
+    @property
+    def unexplained(self):
+        """Share of the variance that is left to the other components."""
+        left = self.variances[len(self.deviations) :].sum()
+        return left / (self.variances.sum() or 1.0)
 
     def coordinates(self, X):
         """X in the network's coordinates (n, r), and what they lose of a row (n,)."""
@@ -128,7 +134,7 @@ def make_start(X, target, rows, n_components, loss, rotate, n_axes=None):
         decoder=basis.T * deviations,
         bias=np.zeros(basis.shape[1]),
         rotates_output=loss.of_scaled,
-        unexplained=variances[n_components:].sum() / (variances.sum() or 1.0),
+        variances=variances,
     )
     if not loss.of_scaled:
         everyone = np.arange(len(X)) if rows is None else rows

@@ -141,6 +141,11 @@ class Training:
         exact = self.loss.of_scaled and self.starts[-1].unexplained <= NOTHING_LEFT
         return exact or not self.is_watched or recipe.n_components >= self.n_rows - 1
 
+    def is_pca(self, initial):
+        """Whether the outcome is PCA of all rows."""
+        from_pca = self.recipe.from_pca and self.loss.of_scaled
+        return from_pca and self.best_epoch == 0 and initial is None
+
     def run(self, make_module, initial=None):
         """Train and return the skorch net, its `module_` that of the best epoch.
 

@@ -1,0 +1,103 @@
+"""Canonical codes, and what each of them explains."""
+
+import numpy as np
+import torch
+from scipy import linalg
+from sklearn.isotonic import IsotonicRegression
+
+__all__ = ["SMALLEST", "canonical_map", "decoder_jacobian", "explained_shares"]
+
+SMALLEST = 1e-6  # floor, as a share of the largest, of what is divided by
+
+
+def decoder_jacobian(reconstruct, Z):
+    """Derivative of a reconstruction by each code.
+
+    Parameters
+    ----------
+    reconstruct : callable (Z of shape (n, k)) -> Tensor of shape (n, p)
+    Z : Tensor of shape (n, k)
+
+    Returns
+    -------
+    Tensor of shape (n, k, p)
+    """
+    n, k = Z.shape
+    Z = Z.repeat_interleave(k, dim=0).requires_grad_()
+    X_hat = reconstruct(Z)
+    # A product with the Jacobian's transpose is linear in its other factor, so that its
+    # derivative by that factor is a product with the Jacobian: two passes backward over
+    # k copies of a row, where one for each of p outputs would be the direct way.
+    other = torch.zeros_like(X_hat, requires_grad=True)
+    (transposed,) = torch.autograd.grad(X_hat, Z, other, create_graph=True)
+    chosen = transposed * torch.eye(k, dtype=Z.dtype, device=Z.device).repeat(n, 1)
+    (jacobian,) = torch.autograd.grad(chosen.sum(), other)
+    return jacobian.reshape(n, k, -1)
+
+
+def canonical_map(Z, X, jacobian):
+    """The affine map that makes codes canonical.
+
+    Codes are whitened, rotated onto the right singular vectors of the regression of X
+    on them, and each is multiplied by one number. They are then uncorrelated, in the
+    order of the variance of X that is a linear function of them, and the decoder's
+    Jacobian at the mean code has rows of length one, whose entry of largest magnitude
+    is positive. For a linear model this is PCA.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_samples, k)
+    X : ndarray of shape (n_samples, p), columns of mean zero
+    jacobian : callable (z of shape (k,)) -> ndarray of shape (k, p)
+
+    Returns
+    -------
+    weight : ndarray of shape (k, k)
+    mean : ndarray of shape (k,)
+        The canonical codes are weight (z - mean).
+    """
+    mean = Z.mean(axis=0)
+    centred = Z - mean
+    variances, axes = linalg.eigh(centred.T @ centred / len(Z))
+    floor = (SMALLEST**2 * variances.max()) or 1.0
+    whitener = axes.T / np.sqrt(np.maximum(variances, floor))[:, None]
+    slopes = (X.T @ centred.astype(X.dtype)).astype(np.float64) @ whitener.T / len(Z)
+    weight = linalg.svd(np.linalg.qr(slopes, mode="r"))[2] @ whitener
+    rows = linalg.inv(weight).T @ jacobian(mean)
+    lengths = linalg.norm(rows, axis=1)
+    lengths = np.maximum(lengths, (SMALLEST * lengths.max()) or 1.0)
+    largest = np.abs(rows).argmax(axis=1)
+    signs = np.where(rows[np.arange(len(rows)), largest] < 0, -1.0, 1.0)
+    return (signs * lengths)[:, None] * weight, mean
+
+
+def explained_shares(reconstruct, Z, X):
+    """Share of the variance of X that each code explains.
+
+    Code j joins codes 0..j-1, the others staying at their mean, zero; its share is the
+    fall of the summed squared error, divided by the summed square of X. Isotonic
+    regression then makes the shares non-increasing and keeps their sum, which is the R²
+    of the reconstruction.
+
+    Parameters
+    ----------
+    reconstruct : callable (Z) -> ndarray of shape (n_samples, p)
+    Z : ndarray of shape (n_samples, k), columns of mean zero
+    X : ndarray of shape (n_samples, p), columns of mean zero
+
+    Returns
+    -------
+    ndarray of shape (k,)
+    """
+    total = np.square(X).sum(dtype=np.float64)
+    if total == 0.0:
+        return np.zeros(Z.shape[1])
+    cut = np.zeros_like(Z)
+    errors = [total]
+    for j in range(Z.shape[1]):
+        cut[:, j] = Z[:, j]
+        errors.append(np.square(reconstruct(cut) - X).sum(dtype=np.float64))
+    falls = -np.diff(errors) / total
+    order = np.arange(len(falls))
+    shares = IsotonicRegression(increasing=False).fit_transform(order, falls).clip(min=0)
+    return shares * (max(falls.sum(), 0.0) / (shares.sum() or 1.0))
