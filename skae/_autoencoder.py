@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from skae._base import BaseAutoencoder
-from skae._compat import Interval, StrOptions
+from skae._compat import Hidden, Interval, RealNotInt, StrOptions
 from skae.losses import LOSSES
 from skae.modules import ACTIVATIONS, DenseAutoencoder
 
@@ -33,9 +33,11 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Parameters
     ----------
-    n_components : int or None, default=None
-        Width of the code. None is `min(n_samples, n_features)`, as in PCA. More than
-        that needs `init="random"`.
+    n_components : int, float or None, default=None
+        Width of the code. A float in (0, 1) is a share of the variance: the fewest
+        components whose autoencoder keeps it on held-out rows, found by bisection, and
+        never more than `PCA` takes with the same float. None is
+        `min(n_samples, n_features)`, as in PCA. More than that needs `init="random"`.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Hidden layers of the encoder; the decoder mirrors them. `()` is a linear
         autoencoder. "auto" is two layers of (h, h/2) units, h being the power of two
@@ -192,7 +194,12 @@ class AutoencoderTransformer(BaseAutoencoder):
     """
 
     _parameter_constraints: dict = {
-        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            Hidden(StrOptions({"mle"})),
+            None,
+        ],
         "hidden_layer_sizes": [tuple, list, StrOptions({"auto"})],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "init": [StrOptions({"pca", "random"})],
@@ -270,7 +277,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     def _check_widths(self, n_samples, n_features):
         most = min(n_samples, n_features)
-        self.n_components_ = most if self.n_components is None else int(self.n_components)
+        self.n_components_ = self._as_int(most)
         if self.init == "pca" and self.module is None:
             self._check_pca(most)
         if isinstance(self.hidden_layer_sizes, str):
@@ -282,6 +289,25 @@ class AutoencoderTransformer(BaseAutoencoder):
                 f"hidden_layer_sizes of {type(self).__name__} must be positive, got "
                 f"{self.hidden_layer_sizes!r}."
             )
+
+    def _as_int(self, most):
+        """`n_components` as a number, to begin with 1 where it is a share."""
+        if self.n_components == "mle":
+            raise ValueError(
+                f"n_components='mle' of {type(self).__name__}: Minka's estimate is for "
+                "PCA's Gaussian model. Set a share of the variance to keep, such as "
+                "n_components=0.95."
+            )
+        if self.n_components is None:
+            return most
+        if self.n_components >= 1:
+            return int(self.n_components)
+        if not LOSSES[self.loss].of_scaled:
+            raise ValueError(
+                f"n_components={self.n_components!r} of {type(self).__name__} is a share "
+                f"of the variance: it goes with loss='squared_error', got {self.loss!r}."
+            )
+        return 1
 
     def _check_pca(self, most):
         if self.n_components_ > most:

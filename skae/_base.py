@@ -21,7 +21,7 @@ from skae._compat import (
 )
 from skae._net import Interrupted, build_net, decode, encode, reconstruct
 from skae._pca import location_and_scale, scaled
-from skae._training import Recipe, Training
+from skae._training import Recipe, Training, fewest_components
 from skae.losses import LOSSES
 
 __all__ = ["BaseAutoencoder"]
@@ -41,7 +41,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     """
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, *, X_val=None):
         """Fit the model to X.
 
         Parameters
@@ -50,6 +50,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Training data.
         y : None
             Ignored.
+        X_val : array-like of shape (n_held_out, n_features) or None, default=None
+            Held-out rows of your own: they choose the epoch, with every row of X
+            training. In a Pipeline the steps before must transform them too, see
+            `sklearn.pipeline.Pipeline(transform_input=["X_val"])`.
 
         Returns
         -------
@@ -64,6 +68,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         X = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
         self._check_range(X)
+        if X_val is not None:
+            if not self.early_stopping:
+                raise ValueError(
+                    f"X_val of {type(self).__name__}.fit chooses the epoch, and "
+                    "early_stopping=False keeps the last one. Leave out X_val or set "
+                    "early_stopping=True."
+                )
+            X_val = validate_data(self, X_val, dtype=X.dtype, reset=False)
+            self._check_range(X_val)
         self._check_widths(*X.shape)
         self.device_ = resolve_device(self.device)
         seed = draw_seed(self.random_state)
@@ -71,7 +84,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if initial is None:
             self.mean_, self.scale_ = location_and_scale(X, self.standardize)
         with seeded_scope(seed) if self.module is not None else contextlib.nullcontext():
-            self._train(X, seed, initial)
+            self._train(X, X_val, seed, initial)
         return self
 
     def transform(self, X):
@@ -230,21 +243,36 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _widths(self, X):
         return X.shape[1], self.n_components_, self.hidden_layer_sizes_
 
-    def _train(self, X, seed, initial):
+    def _train(self, X, X_val, seed, initial):
         loss = LOSSES[self.loss]
         # Small tables stay in float64 until their principal axes are known.
         dtype = np.float64 if X.size < BATCH else np.float32
-        X_scaled = scaled(X, self.mean_, self.scale_, dtype)
-        target = X_scaled if loss.of_scaled else X
-        training = Training(X_scaled, target, loss, self._recipe(), seed, self.device_)
+        rows = X if X_val is None else np.concatenate([X, X_val])
+        everything = scaled(rows, self.mean_, self.scale_, dtype)
+        X_scaled = everything[: len(X)]
+        target = everything if loss.of_scaled else rows
+
+        def prepare(n_components):
+            self.n_components_ = n_components
+            data = everything, target, loss
+            n_held_out = len(rows) - len(X)
+            return Training(*data, self._recipe(), seed, self.device_, n_held_out)
+
+        def run(training):
+            return training, training.run(self._make_module, initial)
+
         try:
-            net = training.run(self._make_module, initial)
+            if self._wants_share:
+                training, net = fewest_components(prepare, run, self.n_components)
+            else:
+                training, net = run(prepare(self.n_components_))
         except Interrupted as interrupt:
             raise KeyboardInterrupt from interrupt
         unit = np.float64(1 / X.shape[1])
         if loss.of_scaled and not self.standardize:
             with np.errstate(over="ignore", under="ignore"):
                 unit *= np.square(self.scale_)
+        self.n_components_ = training.recipe.n_components
         self.n_samples_ = X.shape[0]
         self.n_iter_ = training.n_iter
         self.best_epoch_ = training.best_epoch
@@ -257,6 +285,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if not is_pca and self.module is None and self.code_activation == "identity":
             self._canonize(X_scaled)
         self._describe_codes(X, X_scaled, training.starts[-1].variances if is_pca else None)
+
+    @property
+    def _wants_share(self):
+        return self.n_components is not None and 0 < self.n_components < 1
 
     def _recipe(self):
         names = set(Recipe.__dataclass_fields__) & set(self.get_params(deep=False))

@@ -6,11 +6,13 @@ import numpy as np
 import torch
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Hidden, Interval, RealNotInt, StrOptions
 from sklearn.utils._set_output import _get_container_adapter
 
 __all__ = [
+    "Hidden",
     "Interval",
+    "RealNotInt",
     "StrOptions",
     "_fit_context",
     "draw_seed",

@@ -13,7 +13,7 @@ from skae._pca import row_blocks
 from skae._start import make_start
 from skae.modules import stack, unstack
 
-__all__ = ["Recipe", "Training"]
+__all__ = ["Recipe", "Training", "fewest_components"]
 
 MARGIN = 2.5  # standard errors by which held-out rows must be better than PCA's
 STEPS = 6_000  # about how many steps "auto" allows
@@ -60,6 +60,8 @@ class Training:
     recipe : Recipe
     seed : int
     device : torch.device
+    n_held_out : int
+        The last rows of X are the user's own choice of rows to hold out.
 
     Attributes
     ----------
@@ -71,21 +73,22 @@ class Training:
         PCA's, for the rows that `held_out_errors` is of, else for all.
     """
 
-    def __init__(self, X, target, loss, recipe, seed, device):
+    def __init__(self, X, target, loss, recipe, seed, device, n_held_out=0):
         self.X, self.target = X, target
         self.loss, self.recipe = loss, recipe
         self.seed, self.device = seed, device
         self.best_epoch = self.n_iter = 0
         self.train_errors, self.held_out_errors = [], []
+        self.n_own = len(X) - n_held_out
         self._split()
         self._set_starts()
 
     def _split(self):
-        recipe, n_samples = self.recipe, len(self.X)
-        self.members = [(np.arange(n_samples), np.arange(0))]
-        if recipe.early_stopping:
+        recipe, everyone = self.recipe, np.arange(len(self.X))
+        self.members = [(everyone[: self.n_own], everyone[self.n_own :])]
+        if recipe.early_stopping and self.n_own == len(everyone):
             self.members = split(
-                n_samples, recipe.validation_fraction, self.seed, recipe.is_ours
+                self.n_own, recipe.validation_fraction, self.seed, recipe.is_ours
             )
         self.held_out = [rows for _, rows in self.members]
         self.is_watched = any(map(len, self.held_out))
@@ -98,14 +101,15 @@ class Training:
         so that the network has to beat it by more than it would otherwise; in return
         the outcome, when it does not, is PCA of all rows.
         """
-        n_samples, n_features = self.X.shape
+        X, target = self.X[: self.n_own], self.target[: self.n_own]
+        n_samples, n_features = X.shape
         recipe, loss = self.recipe, self.loss
         crossed = len(self.members) > 1
         rotate = recipe.from_pca and loss.of_scaled and (crossed or n_features > n_samples)
         k = min(recipe.n_components, self.n_rows, n_features)
         fitted_to = [rows for rows, _ in self.members[:-1]] + [None]
         self.starts = [
-            make_start(self.X, self.target, rows, k, loss, rotate, n_axes=min(self.X.shape))
+            make_start(X, target, rows, k, loss, rotate, n_axes=min(X.shape))
             for rows in fitted_to
         ]
         pairs = list(zip(self.starts, self.held_out, strict=True))
@@ -140,6 +144,15 @@ class Training:
             return False
         exact = self.loss.of_scaled and self.starts[-1].unexplained <= NOTHING_LEFT
         return exact or not self.is_watched or recipe.n_components >= self.n_rows - 1
+
+    @property
+    def r2(self):
+        """1 - SSE / SST of the held-out rows, or of all where nobody is held out."""
+        rows = np.concatenate(self.held_out) if self.is_watched else slice(self.n_own)
+        total = np.square(self.X[rows]).sum(dtype=np.float64) / len(self.X[rows])
+        errors = self.held_out_errors
+        error = errors[self.best_epoch] if errors else self.pca_error
+        return 1 - error / total if total else 1.0
 
     def is_pca(self, initial):
         """Whether the outcome is PCA of all rows."""
@@ -288,3 +301,37 @@ class Training:
             kept = kept.double()
             kept = start.undo(kept if self.best_epoch else start.load(kept)).float()
         return kept.to(self.device)
+
+
+def fewest_components(prepare, run, share):
+    """The smallest network that keeps a share of the variance of held-out rows.
+
+    Bisection between no component and as many as PCA needs on the training rows,
+    which is the outcome when fewer do not do.
+
+    Parameters
+    ----------
+    prepare : callable (n_components) -> Training
+    run : callable (Training) -> (Training, net)
+    share : float
+        In (0, 1).
+
+    Returns
+    -------
+    training, net
+    """
+    variances = prepare(1).starts[-1].variances
+    ratios = np.cumsum(variances) / (variances.sum() or 1.0)
+    too_few, enough = (
+        0,
+        min(int(np.searchsorted(ratios, share, side="right")) + 1, len(ratios)),
+    )
+    outcome = None
+    while enough - too_few > 1:
+        n_components = (too_few + enough) // 2
+        attempt = run(prepare(n_components))
+        if attempt[0].r2 >= share:
+            enough, outcome = n_components, attempt
+        else:
+            too_few = n_components
+    return outcome or run(prepare(enough))
