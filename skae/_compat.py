@@ -16,6 +16,7 @@ __all__ = [
     "StrOptions",
     "_fit_context",
     "draw_seed",
+    "has_fast_bfloat16",
     "in_container",
     "make_generator",
     "resolve_device",
@@ -63,6 +64,17 @@ def draw_seed(random_state):
 def make_generator(seed, device="cpu"):
     """A private `torch.Generator`: the global one is never drawn from."""
     return torch.Generator(device).manual_seed(seed)
+
+
+def has_fast_bfloat16(device):
+    """Whether the device multiplies matrices of bfloat16 in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    # Not in every version of torch: where they are missing float32 is used.
+    names = "_is_amx_tile_supported", "_is_avx512_bf16_supported"
+    return any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 @contextlib.contextmanager

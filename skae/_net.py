@@ -139,9 +139,10 @@ class AutoencoderNet(NeuralNet):
     advance when training ends.
     """
 
-    def __init__(self, *args, choice=None, **kwargs):
+    def __init__(self, *args, choice=None, bfloat16=False, **kwargs):
         super().__init__(*args, **kwargs)
         self.choice = choice
+        self.bfloat16 = bfloat16
 
     @property
     def _default_callbacks(self):
@@ -183,7 +184,9 @@ class AutoencoderNet(NeuralNet):
         inputs, targets = batch
         self._set_rate()
         self.optimizer_.zero_grad()
-        loss = self.criterion_(reconstruct(self.module_, inputs), targets)
+        with torch.autocast(inputs.device.type, torch.bfloat16, self.bfloat16):
+            output = reconstruct(self.module_, inputs)
+        loss = self.criterion_(output.float() if self.bfloat16 else output, targets)
         loss.backward()
         if self.has_batch_callbacks_:
             named = list(self.get_all_learnable_params())
@@ -287,7 +290,7 @@ def build_net(
     choice : Choice or None
         Goes with `held_out`.
     **params
-        `lr`, `max_epochs`, `batch_size` and `verbose` of the net.
+        `lr`, `max_epochs`, `batch_size`, `verbose` and `bfloat16` of the net.
     """
     for layer in module.modules():
         if isinstance(layer, Dropout):

@@ -11,7 +11,7 @@ import skae
 FLOORS = [
     ["_compat", "_pca"],
     ["losses", "modules"],
-    ["_data", "_start"],
+    ["_codes", "_data", "_start"],
     ["_net"],
     ["_training"],
     ["_base"],

@@ -22,6 +22,7 @@ RECIPE = Recipe(
     max_epochs=4,
     lr=5e-3,
     weight_decay=0.01,
+    precision="float32",
     callbacks=None,
     verbose=0,
 )
