@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skae._codes import SMALLEST, canonical_map, decoder_jacobian, explained_shares
+from skae._codes import describe
 from skae._compat import (
     _fit_context,
     draw_seed,
@@ -19,7 +19,8 @@ from skae._compat import (
     resolve_device,
     seeded_scope,
 )
-from skae._net import Interrupted, build_net, decode, encode, reconstruct
+from skae._inference import Inference
+from skae._net import Interrupted, build_net
 from skae._pca import location_and_scale, scaled
 from skae._training import Recipe, Training, fewest_components
 from skae.losses import LOSSES
@@ -27,8 +28,8 @@ from skae.losses import LOSSES
 __all__ = ["BaseAutoencoder"]
 
 FLOATS = [np.float64, np.float32]
-DESCRIBED_ROWS = 4096  # evenly spaced, that explained variance is computed from
-BATCH = 2**21  # values of X that a batch of transform holds
+SMALL = 2**21  # values; so many or fewer stay in float64 while training is prepared
+SMALLEST = 1e-6  # deviation of a code that is whitened, as a share of the largest
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -103,7 +104,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=FLOATS, reset=False)
-        return self._in_batches(self._encode, X, self.n_components_)
+        return self._inference.encode(X, self.n_components_)
 
     def inverse_transform(self, X):
         """Reconstruction from codes.
@@ -127,8 +128,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 f"{type(self).__name__} takes codes: it expects "
                 f"{self.n_components_} columns, one for each component."
             )
-        X_hat = self._in_batches(self._decode, Z, self.n_features_in_)
-        return in_container(self, X_hat, self._feature_names_in(), X)
+        return in_container(self, self._inference.decode(Z), self._feature_names_in(), X)
 
     def components_at(self, X):
         """What a code does to the reconstruction, near each row.
@@ -146,8 +146,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        Z = self._in_batches(self._encode, X, True) / self._code_scale
-        return self._jacobian(Z)
+        Z = self._inference.encode(X, self.n_components_) / self._inference.code_scale
+        return self._inference.jacobian(Z)
 
     def get_covariance(self):
         """Covariance of the data under the linear Gaussian model of the codes.
@@ -192,7 +192,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_is_fitted(self)
         X = validate_data(self, X, dtype=FLOATS, reset=False)
         self._check_range(X)
-        return self._in_batches(self._row_scores, X, None).astype(np.float64)
+        return self._inference.row_scores(X)
 
     def score(self, X, y=None):
         """Mean of `score_samples`: minus the mean reconstruction error.
@@ -246,7 +246,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _train(self, X, X_val, seed, initial):
         loss = LOSSES[self.loss]
         # Small tables stay in float64 until their principal axes are known.
-        dtype = np.float64 if X.size < BATCH else np.float32
+        dtype = np.float64 if X.size <= SMALL else np.float32
         rows = X if X_val is None else np.concatenate([X, X_val])
         everything = scaled(rows, self.mean_, self.scale_, dtype)
         X_scaled = everything[: len(X)]
@@ -280,11 +280,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.validation_curve_ = [unit * error for error in training.held_out_errors]
         self.pca_score_ = -unit * training.pca_error
         self._fitted_widths = self._widths(X)
-        self._set_net(net)
+        self._n_features_out = self.n_components_
+        self.net_ = net
+        inference = self._make_inference()
         is_pca = training.is_pca(initial)
         if not is_pca and self.module is None and self.code_activation == "identity":
-            self._canonize(X_scaled)
-        self._describe_codes(X, X_scaled, training.starts[-1].variances if is_pca else None)
+            inference.canonize(X_scaled, self.n_components_)
+        variances = training.starts[-1].variances if is_pca else None
+        attributes = describe(inference, X, X_scaled, self.n_components_, variances)
+        vars(self).update(attributes)
+        self._set_inference(inference)
 
     @property
     def _wants_share(self):
@@ -314,139 +319,20 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         net.verbose = recipe.verbose
         return net
 
-    def _set_net(self, net):
-        self.net_ = net
-        double = copy.deepcopy(net.module_).double()
-        self._modules = {torch.float32: net.module_, torch.float64: double}
-        self._n_features_out = self.n_components_
-
-    # -- codes -------------------------------------------------------------------------
-
-    def _canonize(self, X):
-        """Fold a map into the network that makes its codes for X canonical."""
-        module = self._modules[torch.float64]
-        Z = self._in_batches(lambda rows: self._run(encode, rows, rows.dtype), X, True)
-
-        def jacobian(z):
-            z = torch.from_numpy(z[None]).to(self.device_)
-            return decoder_jacobian(module.decode, z)[0].cpu().numpy()
-
-        weight, mean = canonical_map(Z.astype(np.float64), X, jacobian)
-        weight = torch.from_numpy(weight).to(self.device_)
-        mean = torch.from_numpy(mean).to(self.device_)
-        module.encoder.absorb_output(weight, -weight @ mean)
-        module.decoder.absorb_input(torch.linalg.inv(weight), mean)
-        self.net_.module_.load_state_dict(module.state_dict())
-
-    def _describe_codes(self, X, X_scaled, pca_variances):
-        """Set the attributes about codes and variance.
-
-        `pca_variances` are those of all principal components, in scaled units, where
-        the model is PCA, else None.
-        """
-        n_samples, unit = len(X), np.max(self.scale_)
-        Z = self._in_batches(
-            lambda rows: self._run(encode, rows, rows.dtype), X_scaled, True
-        )
-        self._mean_code = Z.mean(axis=0, dtype=np.float64)
-        self._code_deviations = Z.std(axis=0, ddof=1, dtype=np.float64)
-
-        def reconstruct_centred(C):
-            output = self._run(decode, C + self._mean_code, np.float64)
-            return (self._reconstruct(output) - self.mean_) / unit
-
-        if pca_variances is None:
-            some = slice(None, None, -(-n_samples // DESCRIBED_ROWS))
-            C, goal = Z[some] - self._mean_code, (X[some] - self.mean_) / unit
-            shares = explained_shares(reconstruct_centred, C, goal)
-        else:
-            shares = pca_variances[: self.n_components_] / (pca_variances.sum() or 1.0)
-        total = np.square(X_scaled * (self.scale_ / unit)).sum(dtype=np.float64)
-        total /= n_samples - 1
-        left = min(X.shape) - self.n_components_
-        with np.errstate(over="ignore", under="ignore"):
-            total *= np.square(np.float64(unit))
-        self.explained_variance_ratio_ = shares
-        self.explained_variance_ = shares * total
-        self.singular_values_ = unit * np.sqrt(
-            shares * (n_samples - 1) * (total / unit / unit)
-        )
-        self.noise_variance_ = float((1 - shares.sum()) * total / left) if left > 0 else 0.0
-        self.components_ = self._jacobian(self._mean_code[None])[0]
-        lengths = np.linalg.norm(self.components_, axis=1, keepdims=True)
-        self.components_ /= np.where(lengths == 0, 1.0, lengths)
-
-    def _jacobian(self, Z):
-        """Derivatives (n, k, p) of the reconstruction at codes (n, k) of the network."""
-        module, loss = self._modules[torch.float64], LOSSES[self.loss]
-
-        def output(Z):
-            link = loss.inverse_link or (lambda output: output)
-            return link(module.decode(Z))
-
-        jacobian = decoder_jacobian(output, torch.from_numpy(Z).to(self.device_))
-        jacobian = jacobian.cpu().numpy()
-        return jacobian * (self.scale_ / self._code_unit) if loss.of_scaled else jacobian
-
     # -- inference ---------------------------------------------------------------------
 
-    def _in_batches(self, step, array, n_columns):
-        """`step` of the rows of `array`, written into one array, batch by batch."""
-        n_columns = self.n_components_ if n_columns is True else n_columns
-        shape = (len(array),) if n_columns is None else (len(array), n_columns)
-        out = np.empty(shape, dtype=array.dtype)
-        n_rows = max(1, BATCH // max(self.n_features_in_, self.n_components_))
-        for i in range(0, len(array), n_rows):
-            out[i : i + n_rows] = step(array[i : i + n_rows])
-        return out
+    def _make_inference(self):
+        """The network in the units of X; with `standardize` codes have no unit."""
+        unit = 1.0 if self.standardize else self.scale_
+        of_net = self.net_.module_, LOSSES[self.loss]
+        return Inference(*of_net, self.mean_, self.scale_, unit, self.device_)
 
-    def _encode(self, X):
-        """Codes (n, k) of X (n, p), both arrays of one dtype."""
-        Z = self._run(encode, (X - self.mean_) / self.scale_, X.dtype)
-        return Z * self._code_scale
-
-    def _decode(self, Z):
-        """Reconstruction (n, p) of the codes Z (n, k), both arrays of one dtype."""
-        return self._reconstruct(self._run(decode, Z / self._code_scale, Z.dtype))
-
-    def _reconstruct(self, output):
-        loss = LOSSES[self.loss]
-        if not loss.of_scaled:
-            return loss.inverse_link(torch.from_numpy(output)).numpy()
-        return output * self.scale_ + self.mean_
-
-    def _row_scores(self, X):
-        """Minus the mean error of each row (n,) of X (n, p)."""
-        loss = LOSSES[self.loss]
-        scaled_X = ((X - self.mean_) / self.scale_).astype(X.dtype)
-        output = torch.from_numpy(self._run(reconstruct, scaled_X, X.dtype))
-        if not loss.of_scaled:
-            goal = torch.from_numpy(np.require(X, requirements=["C", "W"]))
-            return -loss.function(output, goal).numpy() / X.shape[1]
-        residual = (output.numpy() - scaled_X) * self.scale_
-        with np.errstate(over="ignore"):
-            return -np.square(residual).mean(axis=1)
-
-    def _run(self, step, array, dtype):
-        """step(network, array) in `dtype`, on the device."""
-        array = np.ascontiguousarray(array, dtype=dtype)
-        tensor = torch.from_numpy(array)
-        module = self._modules[tensor.dtype]
-        with torch.inference_mode():
-            return step(module, tensor.to(self.device_)).cpu().numpy()
-
-    @property
-    def _code_unit(self):
-        """Codes are in the units of X, unless its features have units of their own."""
-        return 1.0 if self.standardize else self.scale_
-
-    @property
-    def _code_scale(self):
-        """What the network's codes are multiplied by: a number, or (k,) to whiten."""
-        if not self.whiten:
-            return self._code_unit
-        least = SMALLEST * self._code_deviations.max()
-        return 1 / np.where(self._code_deviations > least, self._code_deviations, 1.0)
+    def _set_inference(self, inference):
+        if self.whiten:
+            deviations = self._code_deviations
+            varies = deviations > SMALLEST * deviations.max()
+            inference.code_scale = 1 / np.where(varies, deviations, 1.0)
+        self._inference = inference
 
     def _feature_names_in(self):
         generic = [f"x{j}" for j in range(self.n_features_in_)]
@@ -472,7 +358,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             module = copy.deepcopy(self.net_.module_).cpu()
             arrays = {name: array.numpy() for name, array in module.state_dict().items()}
             state["net_"] = arrays if self.module is None else module
-            del state["_modules"], state["device_"]
+            del state["_inference"], state["device_"]
         return state
 
     def __setstate__(self, state):
@@ -487,4 +373,5 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                     self.n_features_in_, self.n_features_in_, make_generator(0)
                 )
                 module.load_state_dict(arrays)
-            self._set_net(self._net_of(module))
+            self.net_ = self._net_of(module)
+            self._set_inference(self._make_inference())

@@ -5,8 +5,9 @@ import torch
 from scipy import linalg
 from sklearn.isotonic import IsotonicRegression
 
-__all__ = ["SMALLEST", "canonical_map", "decoder_jacobian", "explained_shares"]
+__all__ = ["canonical_map", "decoder_jacobian", "describe", "explained_shares"]
 
+DESCRIBED_ROWS = 4096  # evenly spaced, that explained variance is computed from
 SMALLEST = 1e-6  # floor, as a share of the largest, of what is divided by
 
 
@@ -101,3 +102,49 @@ def explained_shares(reconstruct, Z, X):
     order = np.arange(len(falls))
     shares = IsotonicRegression(increasing=False).fit_transform(order, falls).clip(min=0)
     return shares * (max(falls.sum(), 0.0) / (shares.sum() or 1.0))
+
+
+def describe(inference, X, X_scaled, n_components, pca_variances):
+    """The fitted attributes about codes and variance.
+
+    Parameters
+    ----------
+    inference : Inference
+    X, X_scaled : ndarray of shape (n_samples, p)
+        As given; centred and scaled.
+    n_components : int
+    pca_variances : ndarray or None
+        Variances of all principal components, in scaled units, where the model is PCA.
+
+    Returns
+    -------
+    dict of attributes and their values
+    """
+    n_samples = len(X)
+    unit = np.float64(np.max(inference.scale))
+    Z = inference.scaled_codes(X_scaled, n_components)
+    mean = Z.mean(axis=0, dtype=np.float64)
+    if pca_variances is None:
+        some = slice(None, None, -(-n_samples // DESCRIBED_ROWS))
+        shares = explained_shares(
+            lambda C: (inference.decode_scaled(C + mean) - inference.mean) / unit,
+            Z[some] - mean,
+            (X[some] - inference.mean) / unit,
+        )
+    else:
+        shares = pca_variances[:n_components] / (pca_variances.sum() or 1.0)
+    squares = np.square(X_scaled * (inference.scale / unit)).sum(dtype=np.float64)
+    left = min(X.shape) - n_components
+    noise = (1 - shares.sum()) * squares / (n_samples - 1) / left if left > 0 else 0.0
+    components = inference.jacobian(mean[None])[0]
+    lengths = np.linalg.norm(components, axis=1, keepdims=True)
+    with np.errstate(over="ignore", under="ignore"):  # X may be near 1e300
+        return {
+            "components_": components / np.where(lengths == 0, 1.0, lengths),
+            "explained_variance_": shares * squares / (n_samples - 1) * unit * unit,
+            "explained_variance_ratio_": shares,
+            "singular_values_": np.sqrt(shares * squares) * unit,
+            "noise_variance_": float(noise * unit * unit),
+            "_mean_code": mean,
+            "_code_deviations": Z.std(axis=0, ddof=1, dtype=np.float64),
+        }

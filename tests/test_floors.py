@@ -13,7 +13,7 @@ FLOORS = [
     ["losses", "modules"],
     ["_codes", "_data", "_start"],
     ["_net"],
-    ["_training"],
+    ["_inference", "_training"],
     ["_base"],
     ["_autoencoder"],
     ["__init__"],
