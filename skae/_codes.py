@@ -63,7 +63,9 @@ def canonical_map(Z, X, jacobian):
     floor = (SMALLEST**2 * variances.max()) or 1.0
     whitener = axes.T / np.sqrt(np.maximum(variances, floor))[:, None]
     slopes = (X.T @ centred.astype(X.dtype)).astype(np.float64) @ whitener.T / len(Z)
-    weight = linalg.svd(np.linalg.qr(slopes, mode="r"))[2] @ whitener
+    alive = variances > floor  # a code that never varies comes last, as it is
+    rotation = linalg.svd(np.linalg.qr(slopes[:, alive], mode="r"))[2]
+    weight = np.concatenate([rotation @ whitener[alive], whitener[~alive]])
     rows = linalg.inv(weight).T @ jacobian(mean)
     lengths = linalg.norm(rows, axis=1)
     lengths = np.maximum(lengths, (SMALLEST * lengths.max()) or 1.0)
@@ -136,7 +138,7 @@ def describe(inference, X, X_scaled, n_components, pca_variances):
     squares = np.square(X_scaled * (inference.scale / unit)).sum(dtype=np.float64)
     left = min(X.shape) - n_components
     noise = (1 - shares.sum()) * squares / (n_samples - 1) / left if left > 0 else 0.0
-    components = inference.jacobian(mean[None])[0]
+    components = inference.jacobian(mean[None])[0] * (inference.code_unit / unit)
     lengths = np.linalg.norm(components, axis=1, keepdims=True)
     with np.errstate(over="ignore", under="ignore"):  # X may be near 1e300
         return {

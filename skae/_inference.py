@@ -110,7 +110,9 @@ class Inference:
         mean = torch.from_numpy(mean).to(self.device)
         module.encoder.absorb_output(weight, -weight @ mean)
         module.decoder.absorb_input(torch.linalg.inv(weight), mean)
+        # Both copies hold the same numbers, which are those that are saved.
         self.modules[torch.float32].load_state_dict(module.state_dict())
+        module.load_state_dict(self.modules[torch.float32].state_dict())
 
     def _in_units(self, output):
         """The reconstruction that a decoder's output (n, p) stands for."""

@@ -27,6 +27,8 @@ SETTINGS = [
     {"n_components": 1, "dropout": 0.2, "standardize": True, "max_epochs": 5},
     {"n_components": 1, "hidden_layer_sizes": (1024,), "max_epochs": 3},
     {"init": "random", "hidden_layer_sizes": (1024,), "max_epochs": 3},
+    {"whiten": True},
+    {"n_components": 1, "whiten": True, "max_epochs": 3},
 ]
 
 # Defined in scikit-learn, but not among the checks that it runs.
