@@ -40,9 +40,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         `min(n_samples, n_features)`, as in PCA. More than that needs `init="random"`.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Hidden layers of the encoder; the decoder mirrors them. `()` is a linear
-        autoencoder. "auto" is two layers of (h, h/2) units, h being the power of two
-        nearest to the smaller of 4 sqrt(n_samples) and 16 n_features, 64 at least and
-        512 at most; with `init="random"` no layer is narrower than the code.
+        autoencoder, which from PCA is PCA. "auto" is two layers of (h, h/2) units, h
+        being the power of two nearest to the smaller of 4 sqrt(n_samples) and
+        16 n_features, 64 at least and 512 at most; with `init="random"` no layer is
+        narrower than the code.
     activation : {"gelu", "silu", "relu", "elu", "tanh", "logistic", "identity"}, \
             default="gelu"
         Of the hidden layers.

@@ -300,7 +300,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         params = {name: getattr(self, name) for name in names}
         params["n_components"] = self.n_components_
         is_ours = self.module is None
-        return Recipe(is_ours=is_ours, from_pca=is_ours and self.init == "pca", **params)
+        from_pca = is_ours and self.init == "pca"
+        is_linear = not self.hidden_layer_sizes_
+        return Recipe(is_ours=is_ours, from_pca=from_pca, is_linear=is_linear, **params)
 
     def _net_of(self, module):
         """An initialized net around a trained module."""

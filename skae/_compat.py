@@ -6,7 +6,14 @@ import numpy as np
 import torch
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Hidden, Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import (
+    Hidden,
+    Interval,
+    RealNotInt,
+    StrOptions,
+    validate_parameter_constraints,
+    validate_params,
+)
 from sklearn.utils._set_output import _get_container_adapter
 
 __all__ = [
@@ -22,6 +29,8 @@ __all__ = [
     "resolve_device",
     "seeded_scope",
     "thread_limit",
+    "validate_parameter_constraints",
+    "validate_params",
 ]
 
 

@@ -29,13 +29,14 @@ NOTHING_LEFT = 1e-10  # share of the variance that PCA leaves when nothing can b
 class Recipe:
     """How to train: what the engine reads of an estimator's parameters.
 
-    `from_pca`: the network has linear paths, which start at PCA. `is_ours`: its layers
-    are those of `skae.modules`, which can be stacked. The rest are parameters of the
-    same name.
+    `from_pca`: the network has linear paths, which start at PCA. `is_linear`: it has no
+    other. `is_ours`: its layers are those of `skae.modules`, which can be stacked. The
+    rest are parameters of the same name.
     """
 
     n_components: int
     from_pca: bool
+    is_linear: bool
     is_ours: bool
     early_stopping: bool
     validation_fraction: float
@@ -139,14 +140,16 @@ class Training:
     def is_settled(self):
         """Whether PCA is the outcome before any training.
 
-        It is where PCA is exact, where the folds have too few rows for so many
-        components, and where the table is too small to hold any row out.
+        It is where PCA is exact, or the best that a linear network can be; where the
+        folds have too few rows for so many components; and where the table is too small
+        to hold any row out.
         """
         recipe = self.recipe
         if not (recipe.from_pca and recipe.early_stopping):
             return False
-        exact = self.loss.of_scaled and self.starts[-1].unexplained <= NOTHING_LEFT
-        return exact or not self.is_watched or recipe.n_components >= self.n_rows - 1
+        is_exact = recipe.is_linear or self.starts[-1].unexplained <= NOTHING_LEFT
+        is_best = self.loss.of_scaled and is_exact
+        return is_best or not self.is_watched or recipe.n_components >= self.n_rows - 1
 
     @property
     def r2(self):

@@ -15,7 +15,8 @@ FLOORS = [
     ["_net"],
     ["_inference", "_training"],
     ["_base"],
-    ["_autoencoder"],
+    ["_autoencoder", "metrics"],
+    ["_compare"],
     ["__init__"],
     ["__main__"],
 ]

@@ -13,6 +13,7 @@ from skae.modules import DenseAutoencoder
 RECIPE = Recipe(
     n_components=2,
     from_pca=True,
+    is_linear=False,
     is_ours=True,
     early_stopping=True,
     validation_fraction=0.1,

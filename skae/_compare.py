@@ -1,0 +1,224 @@
+"""compare: one table for several estimators, measured on the same held-out rows."""
+
+import contextlib
+import time
+from numbers import Integral
+
+import numpy as np
+from sklearn import config_context
+from sklearn.base import BaseEstimator, clone
+from sklearn.decomposition import NMF, PCA, IncrementalPCA, TruncatedSVD
+from sklearn.model_selection import KFold, check_cv
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.utils import _safe_indexing
+
+from skae._compat import Interval, StrOptions, draw_seed, validate_parameter_constraints
+from skae.metrics import METRICS, check_reconstructs, reconstruction_error
+
+__all__ = ["compare"]
+
+# Fitted arrays that transform and inverse_transform need.
+FITTED_ARRAYS = {
+    PCA: ["components_", "mean_"],
+    IncrementalPCA: ["components_", "mean_"],
+    NMF: ["components_"],
+    TruncatedSVD: ["components_"],
+    StandardScaler: ["mean_", "scale_"],
+    RobustScaler: ["center_", "scale_"],
+    MinMaxScaler: ["min_", "scale_"],
+    MaxAbsScaler: ["scale_"],
+}
+
+
+CONSTRAINTS = {
+    "estimators": [list, tuple, dict],
+    "cv": [Interval(Integral, 2, None, closed="left"), "cv_object"],
+    "metric": [StrOptions(set(METRICS))],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+}
+
+
+def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, verbose=0):
+    """Reconstruction by several estimators, measured on the same held-out rows.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        The data.
+    estimators : list of estimators, or dict of names to estimators
+        Each has `transform` and `inverse_transform`: PCA, NMF, autoencoders, Pipelines
+        of them. Clones are fitted, never the estimators themselves.
+    cv : int, splitter or iterable of (train, test), default=5
+        An int is the number of folds, into which the rows are shuffled. None is 5 folds
+        in the order of the rows.
+    metric : {"squared_error", "absolute_error", "root_mean_squared_error", "r2", \
+            "binary_cross_entropy"}, default="squared_error"
+        See `skae.metrics.reconstruction_error`.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the shuffling, and every estimator whose own `random_state` is None.
+    verbose : int, default=0
+        1 or more shows a progress bar.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        One row per estimator and fold, in that order, with the columns
+
+        - `estimator`: the key of the dict, or the class with the parameters that are not
+          at their defaults; `#2` and so on is added to a name that is there already.
+        - `fold`: 0, 1, ...
+        - `error`: the metric, on the rows held out; greater is better for "r2" alone.
+        - `r2`: 1 - SSE / SST on the same rows.
+        - `fit_seconds`, and `transform_seconds` for the rows held out.
+        - `n_parameters`: numbers that the fitted model consists of: the weights of a
+          network, components and mean of PCA, the sum over the steps of a Pipeline.
+          Missing where this function does not know the class.
+
+    Raises
+    ------
+    ImportError
+        If pandas is not installed.
+    TypeError
+        If an estimator has no `transform` or no `inverse_transform`.
+    ValueError
+        If there is no estimator, or X is refused by one of them or by the metric.
+
+    Examples
+    --------
+    >>> import skae
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> table = skae.compare(X, [PCA(1), PCA(2)], cv=3, random_state=0)
+    >>> table.groupby("estimator")["r2"].mean().round(2).to_dict()
+    {'PCA(n_components=1)': 0.92, 'PCA(n_components=2)': 0.98}
+    """
+    # Not the decorator, which puts `compare` in place of the name of an estimator in the
+    # messages about the estimator's own parameters.
+    validate_parameter_constraints(
+        CONSTRAINTS,
+        {
+            "estimators": estimators,
+            "cv": cv,
+            "metric": metric,
+            "random_state": random_state,
+            "verbose": verbose,
+        },
+        "compare",
+    )
+    pandas = _import_pandas()
+    named = _named(estimators)
+    for estimator in named.values():
+        check_reconstructs(estimator)
+    if isinstance(random_state, np.random.RandomState):
+        random_state = draw_seed(random_state)
+    if isinstance(cv, Integral):
+        cv = KFold(cv, shuffle=True, random_state=random_state)
+    splits = list(check_cv(cv).split(X))
+    rows = []
+    with _progress(len(named) * len(splits), verbose) as advance:
+        for name, estimator in named.items():
+            for fold, (train, test) in enumerate(splits):
+                model = _seeded(clone(estimator), random_state)
+                parts = _safe_indexing(X, train), _safe_indexing(X, test)
+                rows.append(dict(estimator=name, fold=fold, **_rate(model, *parts, metric)))
+                advance()
+    return pandas.DataFrame(rows).astype({"n_parameters": "Int64"})
+
+
+def _import_pandas():
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            "skae.compare returns a pandas DataFrame, and pandas is not installed. "
+            "Install it with `pip install pandas`, or use cross_val_score with "
+            "scoring=skae.metrics.make_reconstruction_scorer(), which needs none."
+        ) from error
+    return pandas
+
+
+def _named(estimators):
+    """Unambiguous names to estimators."""
+    if not estimators:
+        raise ValueError("estimators of compare is empty: pass one estimator or more.")
+    if isinstance(estimators, dict):
+        return estimators
+    named = {}
+    for estimator in estimators:
+        name = short = _name(estimator)
+        number = 1
+        while name in named:
+            number += 1
+            name = f"{short} #{number}"
+        named[name] = estimator
+    return named
+
+
+def _name(estimator):
+    with config_context(print_changed_only=True):
+        if not isinstance(estimator, BaseEstimator):
+            return repr(estimator)
+        # The default limit puts dots where two Pipelines may differ.
+        lines = estimator.__repr__(N_CHAR_MAX=10**6).splitlines()
+    return " ".join(line.strip() for line in lines)
+
+
+def _seeded(estimator, seed):
+    """The estimator, with the seed wherever `random_state` is None."""
+    if seed is not None:
+        params = estimator.get_params()
+        unset = [k for k, v in params.items() if v is None and _is_random_state(k)]
+        estimator.set_params(**dict.fromkeys(unset, seed))
+    return estimator
+
+
+def _is_random_state(name):
+    return name.rsplit("__", 1)[-1] == "random_state"
+
+
+@contextlib.contextmanager
+def _progress(total, verbose):
+    """A function to call after each of `total` fits."""
+    if not verbose:
+        yield lambda: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, desc="compare", unit="fit") as bar:
+        yield bar.update
+
+
+def _rate(estimator, X_train, X_test, metric):
+    """Fit the estimator; what the table says of it beside its name and the fold."""
+    start = time.perf_counter()
+    estimator.fit(X_train)
+    fitted = time.perf_counter()
+    Z = estimator.transform(X_test)
+    transformed = time.perf_counter()
+    X_hat = estimator.inverse_transform(Z)
+    return {
+        "error": reconstruction_error(X_test, X_hat, metric=metric),
+        "r2": reconstruction_error(X_test, X_hat, metric="r2"),
+        "fit_seconds": fitted - start,
+        "transform_seconds": transformed - fitted,
+        "n_parameters": _n_parameters(estimator),
+    }
+
+
+def _n_parameters(estimator):
+    """How many numbers a fitted estimator consists of; None for unknown classes."""
+    if estimator is None or isinstance(estimator, str):  # a "passthrough" step
+        return 0
+    if isinstance(estimator, Pipeline):
+        counts = [_n_parameters(step) for _, step in estimator.steps]
+        return None if None in counts else sum(counts)
+    if hasattr(estimator, "net_"):
+        return sum(weight.numel() for weight in estimator.net_.module_.parameters())
+    for known in type(estimator).__mro__:
+        if known in FITTED_ARRAYS:
+            arrays = [getattr(estimator, name) for name in FITTED_ARRAYS[known]]
+            return sum(np.size(array) for array in arrays if array is not None)
+    return None

@@ -1,0 +1,186 @@
+"""skae.compare: the table of several estimators."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.decomposition import NMF, PCA, KernelPCA
+from sklearn.model_selection import KFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
+
+import skae
+from skae import AutoencoderTransformer, compare
+from skae.metrics import make_reconstruction_scorer
+
+COLUMNS = [
+    "estimator",
+    "fold",
+    "error",
+    "r2",
+    "fit_seconds",
+    "transform_seconds",
+    "n_parameters",
+]
+
+
+def autoencoder(n_components=2, **params):
+    params = {"max_epochs": 2, "random_state": 0} | params
+    return AutoencoderTransformer(n_components, **params)
+
+
+def test_table(curved, capsys):
+    kernel = KernelPCA(2, kernel="rbf", fit_inverse_transform=True)
+    estimators = [PCA(2), make_pipeline(StandardScaler(), PCA(2)), kernel, autoencoder()]
+    table = compare(curved, estimators, cv=3, random_state=0)
+    assert list(table.columns) == COLUMNS
+    assert list(table["fold"]) == [0, 1, 2] * 4
+    assert list(table["estimator"].unique()) == [
+        "PCA(n_components=2)",
+        "Pipeline(steps=[('standardscaler', StandardScaler()), "
+        "('pca', PCA(n_components=2))])",
+        "KernelPCA(fit_inverse_transform=True, kernel='rbf', n_components=2)",
+        "AutoencoderTransformer(max_epochs=2, n_components=2, random_state=0)",
+    ]
+    assert pd.api.types.is_string_dtype(table["estimator"])
+    assert list(table.dtypes.iloc[1:].astype(str)) == [
+        "int64",
+        *4 * ["float64"],
+        "Int64",
+    ]
+    assert (table["error"] > 0).all()
+    assert table["r2"].between(0, 1).all()
+    assert (table[["fit_seconds", "transform_seconds"]] > 0).all(axis=None)
+    assert table.drop(columns="n_parameters").notna().all(axis=None)
+    assert not any(vars(e).keys() & {"mean_", "net_", "X_fit_"} for e in estimators)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_same_rows_and_errors_as_cross_val_score(curved):
+    cv = KFold(4, shuffle=True, random_state=3)
+    estimators = {"one": PCA(1), "two": PCA(2)}
+    for metric in ["absolute_error", "r2"]:
+        table = compare(curved, estimators, cv=4, metric=metric, random_state=3)
+        for name, estimator in estimators.items():
+            scorer = make_reconstruction_scorer(metric)
+            scores = cross_val_score(estimator, curved, cv=cv, scoring=scorer)
+            errors = table.loc[table["estimator"] == name, "error"]
+            np.testing.assert_allclose(errors, scores if metric == "r2" else -scores)
+    np.testing.assert_array_equal(table["error"], table["r2"])
+    own = compare(curved, estimators, cv=list(cv.split(curved)), metric="r2")
+    np.testing.assert_allclose(own["r2"], table["r2"])
+    in_order = compare(curved, [PCA(1)], cv=None)
+    scores = cross_val_score(PCA(1), curved, cv=5, scoring=make_reconstruction_scorer())
+    np.testing.assert_allclose(in_order["error"], -scores)
+
+
+def test_random_state(curved):
+    estimators = [
+        autoencoder(1, random_state=None, init="random"),
+        make_pipeline(MinMaxScaler(clip=True), NMF(1, init="random", max_iter=2, tol=10.0)),
+    ]
+    first, second, other = (
+        compare(curved, estimators, cv=2, random_state=seed)["error"] for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert (first != other).all()
+    assert estimators[0].random_state is None
+    # A seed that the user has chosen stays.
+    fixed = [autoencoder(1, init="random", random_state=seed) for seed in (5, 6)]
+    table = compare(
+        curved, fixed, cv=[(np.arange(100), np.arange(100, 200))], random_state=0
+    )
+    assert table["error"].nunique() == 2
+    generator = np.random.RandomState(0)
+    assert len(compare(curved, [PCA(1)], cv=2, random_state=generator)) == 2
+
+
+@pytest.mark.parametrize(
+    ("estimator", "count"),
+    [
+        (PCA(2), 2 * 6 + 6),
+        (make_pipeline(StandardScaler(), PCA(2)), 2 * 6 + 6 + 12),
+        (make_pipeline(StandardScaler(with_std=False), PCA(2)), 2 * 6 + 6 + 6),
+        (make_pipeline("passthrough", MinMaxScaler(clip=True), NMF(2)), 12 + 12),
+        (KernelPCA(2, fit_inverse_transform=True), None),
+        (make_pipeline(KernelPCA(2, fit_inverse_transform=True)), None),
+        (autoencoder(hidden_layer_sizes=()), None),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_n_parameters(curved, estimator, count):
+    found = compare(curved, [estimator], cv=2)["n_parameters"]
+    if isinstance(estimator, AutoencoderTransformer):
+        weights = estimator.fit(curved).net_.module_.parameters()
+        count = sum(weight.numel() for weight in weights)
+        assert count >= 2 * 6 + 2 + 2 * 6 + 6
+    assert found.isna().all() if count is None else (found == count).all()
+
+
+def test_names(curved):
+    names = compare(curved, [PCA(2), PCA(2), PCA(1), PCA(2)], cv=2)["estimator"].unique()
+    short = "PCA(n_components=2)"
+    assert list(names) == [short, f"{short} #2", "PCA(n_components=1)", f"{short} #3"]
+    scalers = [StandardScaler() for _ in range(25)]
+    long = [make_pipeline(*scalers, PCA(k), PCA(k)) for k in (1, 2)]
+    for name in compare(curved, long, cv=2)["estimator"]:
+        assert "\n" not in name
+        assert "..." not in name
+        assert "#" not in name
+
+
+def test_frames(curved):
+    frame = pd.DataFrame(curved, columns=list("abcdef"))
+    index = np.random.default_rng(0).permutation(200)
+    shuffled = frame.set_axis(index)  # folds are positions, not labels
+    estimators = [PCA(2).set_output(transform="pandas"), autoencoder()]
+    ours = compare(shuffled, estimators, cv=2, random_state=0)
+    expected = compare(curved, estimators, cv=2, random_state=0)
+    np.testing.assert_allclose(ours["error"], expected["error"])
+
+
+def test_progress(curved, capsys):
+    compare(curved, [PCA(1), PCA(2)], cv=3, verbose=1)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "compare: 100%" in err
+    assert "6/6" in err
+
+
+class Forward(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        raise AssertionError("compare looks before it fits")
+
+    def transform(self, X):
+        return X
+
+
+def test_bad_arguments(curved):
+    with pytest.raises(TypeError, match="Forward has no inverse_transform"):
+        compare(curved, [Forward(), PCA(2)])
+    with pytest.raises(TypeError, match=r"Pipeline \(its Normalizer\)"):
+        compare(curved, [make_pipeline(Normalizer(), PCA(2))])
+    with pytest.raises(ValueError, match="pass one estimator or more"):
+        compare(curved, [])
+    with pytest.raises(TypeError, match="'estimators' parameter of compare must"):
+        compare(curved, PCA(2))
+    with pytest.raises(ValueError, match="'metric' parameter of compare must"):
+        compare(curved, [PCA(2)], metric="mse")
+    with pytest.raises(ValueError, match="'cv' parameter of compare must"):
+        compare(curved, [PCA(2)], cv=1)
+    with pytest.raises(ValueError, match="'n_components' parameter of PCA"):
+        compare(curved, [PCA(-2)])
+
+
+def test_without_pandas(curved, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        compare(curved, [PCA(2)])
+
+
+def test_public_names():
+    assert skae.compare is compare
+    assert skae.metrics.make_reconstruction_scorer is make_reconstruction_scorer
