@@ -135,7 +135,9 @@ def describe(inference, X, X_scaled, n_components, pca_variances):
         )
     else:
         shares = pca_variances[:n_components] / (pca_variances.sum() or 1.0)
-    squares = np.square(X_scaled * (inference.scale / unit)).sum(dtype=np.float64)
+    # As einsum the sum of squares needs no copy of the table.
+    by_feature = np.einsum("ij,ij->j", X_scaled, X_scaled, dtype=np.float64)
+    squares = (by_feature * np.square(inference.scale / unit)).sum()
     left = min(X.shape) - n_components
     noise = (1 - shares.sum()) * squares / (n_samples - 1) / left if left > 0 else 0.0
     components = inference.jacobian(mean[None])[0] * (inference.code_unit / unit)
