@@ -284,7 +284,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.net_ = net
         inference = self._make_inference()
         is_pca = training.is_pca(initial)
-        if not is_pca and self.module is None and self.code_activation == "identity":
+        is_as_it_was = initial is not None and self.best_epoch_ == 0
+        is_linear_code = self.module is None and self.code_activation == "identity"
+        if is_linear_code and not (is_pca or is_as_it_was):
             inference.canonize(X_scaled, self.n_components_)
         variances = training.starts[-1].variances if is_pca else None
         attributes = describe(inference, X, X_scaled, self.n_components_, variances)

@@ -88,7 +88,8 @@ def test_an_untrained_network_is_pca(shape, early_stopping, hidden):
         callbacks=[NeverTrain()],
         max_epochs=2,
     ).fit(X)
-    assert ae.n_iter_ == 2
+    settled = hidden == () and early_stopping  # PCA is the best linear network
+    assert ae.n_iter_ == (0 if settled else 2)
     check_is_pca(ae, X, 3)
 
 
@@ -99,7 +100,7 @@ def test_noise_ends_as_pca(hidden, seed):
     ae = autoencoder(4, hidden_layer_sizes=hidden, max_epochs=20).fit(X)
     if ae.best_epoch_ == 0:
         check_is_pca(ae, X, 4, noise(seed=100))
-    assert ae.n_iter_ > 0
+    assert (ae.n_iter_ > 0) == (hidden == "auto")
     assert len(ae.validation_curve_) == ae.n_iter_ + 1
     assert error(ae, noise(seed=100)) < 1.02 * error(pca_of(X, 4), noise(seed=100))
 
