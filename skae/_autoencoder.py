@@ -169,12 +169,13 @@ class AutoencoderTransformer(BaseAutoencoder):
     Notes
     -----
     The weights that are validated and kept are averages over the last part of the
-    optimiser's trajectory [3]_. Compared on fifteen tables of 20 to 20 000 rows, they
-    reached a lower held-out error in fewer steps than a one-cycle schedule, and allow
-    training to stop at any time.
+    optimiser's trajectory [3]_, so that training may stop at any time. On five tables of
+    1600 to 20 000 rows their held-out error was between 3 % above and 34 % below that of
+    a one-cycle schedule of the same length.
 
-    A table with fewer rows than columns is trained in the coordinates of its principal
-    axes, which hold all that can be learnt of it.
+    A table that is cross-fitted, or has fewer rows than columns, is trained in the
+    coordinates of its principal axes. Where there are fewer axes than columns, they hold
+    all that can be learnt of it.
 
     References
     ----------
