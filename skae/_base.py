@@ -268,20 +268,28 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 training, net = run(prepare(self.n_components_))
         except Interrupted as interrupt:
             raise KeyboardInterrupt from interrupt
+        self.n_components_ = training.recipe.n_components
+        self.net_ = net
+        self._read_curves(training, X)
+        self._read_codes(training, X, X_scaled, initial)
+
+    def _read_curves(self, training, X):
+        """Attributes about the course of training, in the units of `score`."""
         unit = np.float64(1 / X.shape[1])
-        if loss.of_scaled and not self.standardize:
+        if training.loss.of_scaled and not self.standardize:
             with np.errstate(over="ignore", under="ignore"):
                 unit *= np.square(self.scale_)
-        self.n_components_ = training.recipe.n_components
         self.n_samples_ = X.shape[0]
         self.n_iter_ = training.n_iter
         self.best_epoch_ = training.best_epoch
         self.loss_curve_ = [unit * error for error in training.train_errors]
         self.validation_curve_ = [unit * error for error in training.held_out_errors]
         self.pca_score_ = -unit * training.pca_error
+
+    def _read_codes(self, training, X, X_scaled, initial):
+        """Attributes about codes, made canonical where the network has changed."""
         self._fitted_widths = self._widths(X)
         self._n_features_out = self.n_components_
-        self.net_ = net
         inference = self._make_inference()
         is_pca = training.is_pca(initial)
         is_as_it_was = initial is not None and self.best_epoch_ == 0

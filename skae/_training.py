@@ -178,7 +178,6 @@ class Training:
         modules = [
             self._untrained(make_module, s) if is_new else initial for s in self.starts
         ]
-        modules = [copy.deepcopy(module) for module in modules]
         module = stack(modules) if len(modules) > 1 else copy.deepcopy(modules[0])
         self._set_rows(is_new)
         choice = self._choice(module, is_new) if self.is_watched else None
@@ -344,11 +343,8 @@ def fewest_components(prepare, run, share):
     """
     variances = prepare(1).starts[-1].variances
     ratios = np.cumsum(variances) / (variances.sum() or 1.0)
-    too_few, enough = (
-        0,
-        min(int(np.searchsorted(ratios, share, side="right")) + 1, len(ratios)),
-    )
-    outcome = None
+    enough = min(int(np.searchsorted(ratios, share, side="right")) + 1, len(ratios))
+    too_few, outcome = 0, None
     while enough - too_few > 1:
         n_components = (too_few + enough) // 2
         attempt = run(prepare(n_components))
