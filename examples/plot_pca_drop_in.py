@@ -30,15 +30,15 @@ X_train, X_test, y_train, y_test = train_test_split(
 # layers, each with four components. The search picks by the accuracy of the classifier.
 
 pipe = Pipeline([("reduce", PCA(4)), ("classify", KNeighborsClassifier())])
-hidden = [(32,), (128, 64)]
+hidden = [(32,), (64, 32)]
 grid = [
     {"reduce": [PCA(4)]},
     {
-        "reduce": [AutoencoderTransformer(4, max_epochs=20, random_state=0)],
+        "reduce": [AutoencoderTransformer(4, max_epochs=10, random_state=0)],
         "reduce__hidden_layer_sizes": hidden,
     },
 ]
-search = GridSearchCV(pipe, grid, cv=3).fit(X_train, y_train)
+search = GridSearchCV(pipe, grid, cv=2).fit(X_train, y_train)
 
 
 def name_of(params):
@@ -59,7 +59,7 @@ print(f"best: {name_of(search.best_params_)}, {search.score(X_test, y_test):.3f}
 # transformer alone needs no `scoring`.
 
 search = GridSearchCV(
-    AutoencoderTransformer(4, max_epochs=20, random_state=0),
+    AutoencoderTransformer(4, max_epochs=10, random_state=0),
     {"hidden_layer_sizes": hidden},
     cv=2,
 ).fit(X_train)
@@ -76,9 +76,12 @@ def held_out_error(model):
     return np.square(X_hat - X_test).mean()
 
 
-components = [2, 4, 8, 16, 32]
+components = [2, 4, 8, 16]
 pca_errors = [held_out_error(PCA(k).fit(X_train)) for k in components]
-autoencoders = [AutoencoderTransformer(k, random_state=0).fit(X_train) for k in components]
+autoencoders = [
+    AutoencoderTransformer(k, max_epochs=30, random_state=0).fit(X_train)
+    for k in components
+]
 errors = [held_out_error(autoencoder) for autoencoder in autoencoders]
 
 plt.rcParams.update({"font.size": 10, "axes.spines.right": False, "axes.spines.top": False})

@@ -2,7 +2,9 @@
 
 from skae._autoencoder import AutoencoderTransformer
 from skae._compare import compare
+from skae._versions import show_versions
+from skae.persistence import load
 
-__all__ = ["AutoencoderTransformer", "compare"]
+__all__ = ["AutoencoderTransformer", "compare", "load", "show_versions"]
 
 __version__ = "0.1.0"

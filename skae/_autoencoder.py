@@ -9,7 +9,7 @@ from torch import nn
 from skae._base import BaseAutoencoder
 from skae._compat import Hidden, Interval, RealNotInt, StrOptions
 from skae.losses import LOSSES
-from skae.modules import ACTIVATIONS, DenseAutoencoder
+from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
 
 __all__ = ["AutoencoderTransformer"]
 
@@ -42,8 +42,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         Hidden layers of the encoder; the decoder mirrors them. `()` is a linear
         autoencoder, which from PCA is PCA. "auto" is two layers of (h, h/2) units, h
         being the power of two nearest to the smaller of 4 sqrt(n_samples) and
-        16 n_features, 64 at least and 512 at most; with `init="random"` no layer is
-        narrower than the code.
+        16 n_features, 64 at least and 512 at most, and twice that with `ordered`; with
+        `init="random"` no layer is narrower than the code.
     activation : {"gelu", "silu", "relu", "elu", "tanh", "logistic", "identity"}, \
             default="gelu"
         Of the hidden layers.
@@ -56,6 +56,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     code_activation : {"identity", "relu", "gelu", "silu", "elu", "tanh", "logistic"}, \
             default="identity"
         Applied to the code. Any but "identity" needs `init="random"`.
+    ordered : bool, default=False
+        Train for truncation, by nested dropout (Rippel, Gelbart and Adams 2014), so that
+        the first k codes serve on their own for every k: `inverse_transform` takes
+        `Z[:, :k]` and `truncate(k)` gives the smaller estimator. The decoder is told
+        which codes are missing, and an epoch is only kept if at none of up to eight k
+        held-out rows are reconstructed worse than by PCA with k components. The price is
+        a higher error than that of a separate fit with k components, see
+        `examples/benchmarks/README.md`.
     whiten : bool, default=False
         Divide every code by its standard deviation; `inverse_transform` undoes it.
     standardize : bool, default=False
@@ -210,11 +218,15 @@ class AutoencoderTransformer(BaseAutoencoder):
         "hidden_layer_sizes": [tuple, list, StrOptions({"auto"})],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "init": [StrOptions({"pca", "random"})],
-        "loss": [StrOptions(set(LOSSES))],
+        "loss": [StrOptions(set(LOSSES)), callable, dict],
         "code_activation": [StrOptions(set(ACTIVATIONS))],
+        "ordered": ["boolean"],
         "whiten": ["boolean"],
         "standardize": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "normalization": [StrOptions(set(NORMALIZATIONS)), None],
+        "noise": [Interval(Real, 0, None, closed="left"), callable, None],
+        "regularizer": [callable, list, tuple, None],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -241,9 +253,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         init="pca",
         loss="squared_error",
         code_activation="identity",
+        ordered=False,
         whiten=False,
         standardize=False,
         dropout=0.0,
+        normalization=None,
+        noise=None,
+        regularizer=None,
         weight_decay=0.01,
         early_stopping=True,
         validation_fraction=0.1,
@@ -266,9 +282,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.init = init
         self.loss = loss
         self.code_activation = code_activation
+        self.ordered = ordered
         self.whiten = whiten
         self.standardize = standardize
         self.dropout = dropout
+        self.normalization = normalization
+        self.noise = noise
+        self.regularizer = regularizer
         self.weight_decay = weight_decay
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -290,6 +310,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.n_components_ = self._as_int(most)
         if self.init == "pca" and self.module is None:
             self._check_pca(most)
+        if self.ordered and self.module is not None:
+            raise ValueError(
+                f"ordered=True of {type(self).__name__} asks for a decoder that takes "
+                "any number of codes, which a module of your own is not known to do. Set "
+                "ordered=False or module=None."
+            )
         if isinstance(self.hidden_layer_sizes, str):
             self.hidden_layer_sizes_ = self._auto_widths(n_samples, n_features)
         else:
@@ -312,7 +338,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             return most
         if self.n_components >= 1:
             return int(self.n_components)
-        if not LOSSES[self.loss].of_scaled:
+        if self.loss != "squared_error":
             raise ValueError(
                 f"n_components={self.n_components!r} of {type(self).__name__} is a share "
                 f"of the variance: it goes with loss='squared_error', got {self.loss!r}."
@@ -335,7 +361,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     def _auto_widths(self, n_samples, n_features):
         width = 2 ** int(np.log2(min(4 * np.sqrt(n_samples), 16 * n_features)) + 0.5)
-        width = min(max(width, 64), 512)
+        width = min(max(width, 64), 512) * (2 if self.ordered else 1)
         least = self.n_components_ if self.init == "random" else 1
         return max(width, least), max(width // 2, least)
 
@@ -350,7 +376,10 @@ class AutoencoderTransformer(BaseAutoencoder):
             activation=self.activation,
             code_activation=self.code_activation,
             dropout=self.dropout,
+            normalization=self.normalization,
+            n_constants=self._loss.n_constants * self.n_features_in_,
             linear_path=self.init == "pca",
+            ordered=self.ordered,
             generator=generator,
         )
 

@@ -2,15 +2,16 @@
 
 import contextlib
 import copy
+from numbers import Integral
 
 import numpy as np
 import torch
 from scipy import linalg
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import check_array, check_scalar
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skae._codes import describe
+from skae._codes import attributes, describe
 from skae._compat import (
     _fit_context,
     draw_seed,
@@ -19,16 +20,19 @@ from skae._compat import (
     resolve_device,
     seeded_scope,
 )
+from skae._files import write_model
 from skae._inference import Inference
-from skae._net import Interrupted, build_net
-from skae._pca import location_and_scale, scaled
+from skae._net import build_net
+from skae._prepare import FLOATS, Given, check_rows, check_table, make_table, noise_units
+from skae._resolve import resolve_loss
+from skae._streams import is_streamed, rows_of
 from skae._training import Recipe, Training, fewest_components
-from skae.losses import LOSSES
+from skae.noise import resolve_noise
+from skae.regularizers import resolve_regularizers
 
 __all__ = ["BaseAutoencoder"]
 
-FLOATS = [np.float64, np.float32]
-SMALL = 2**21  # values; so many or fewer stay in float64 while training is prepared
+MEASURED = 2**23  # values, at most, that statistics for a loss are computed from
 SMALLEST = 1e-6  # deviation of a code that is whitened, as a share of the largest
 
 
@@ -42,19 +46,27 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     """
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, *, X_val=None):
+    def fit(self, X, y=None, sample_weight=None, *, X_val=None, X_target=None):
         """Fit the model to X.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training data.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data. A large `np.memmap`, and anything else that has a shape, a
+            dtype and slices of rows, such as arrays of h5py and zarr, is read block by
+            block; rows of a large sparse matrix become dense a batch at a time.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows, in loss, mean, scale and PCA. A weight of zero leaves a
+            row out. In a table of up to 1000 rows, whole numbers repeat them.
         X_val : array-like of shape (n_held_out, n_features) or None, default=None
             Held-out rows of your own: they choose the epoch, with every row of X
             training. In a Pipeline the steps before must transform them too, see
             `sklearn.pipeline.Pipeline(transform_input=["X_val"])`.
+        X_target : array-like of shape (n_samples, n_features) or None, default=None
+            What the rows of X are to become, such as clean versions of noisy rows. Mean,
+            scale and PCA are then those of `X_target`.
 
         Returns
         -------
@@ -66,26 +78,18 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         ValueError
             If X has fewer than two rows, is not finite, lies outside the range of the
             loss, or is too small for `n_components`.
+        DivergenceError
+            If training ends in numbers that are not finite and there are no earlier
+            weights to go back to.
         """
-        X = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
-        self._check_range(X)
-        if X_val is not None:
-            if not self.early_stopping:
-                raise ValueError(
-                    f"X_val of {type(self).__name__}.fit chooses the epoch, and "
-                    "early_stopping=False keeps the last one. Leave out X_val or set "
-                    "early_stopping=True."
-                )
-            X_val = validate_data(self, X_val, dtype=X.dtype, reset=False)
-            self._check_range(X_val)
-        self._check_widths(*X.shape)
-        self.device_ = resolve_device(self.device)
-        seed = draw_seed(self.random_state)
-        initial = self._initial(X)
-        if initial is None:
-            self.mean_, self.scale_ = location_and_scale(X, self.standardize)
-        with seeded_scope(seed) if self.module is not None else contextlib.nullcontext():
-            self._train(X, X_val, seed, initial)
+        before = vars(self).copy()
+        try:
+            self._fit(X, sample_weight, X_val, X_target)
+        except BaseException as error:
+            if not (self.warm_start and isinstance(error, KeyboardInterrupt)):
+                vars(self).clear()
+                vars(self).update(before)
+            raise
         return self
 
     def transform(self, X):
@@ -103,7 +107,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             precision. Where training gained nothing these are PCA's scores.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        X = check_table(self, X, reset=False)
         return self._inference.encode(X, self.n_components_)
 
     def inverse_transform(self, X):
@@ -112,7 +116,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components_)
-            Codes.
+            Codes; with `ordered=True` the first of them will do.
 
         Returns
         -------
@@ -122,13 +126,81 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         check_is_fitted(self)
         Z = check_array(X, dtype=FLOATS, input_name="X")
-        if Z.shape[1] != self.n_components_:
+        is_cut = self.ordered and Z.shape[1] < self.n_components_
+        if Z.shape[1] != self.n_components_ and not is_cut:
             raise ValueError(
                 f"X has {Z.shape[1]} columns, but inverse_transform of "
                 f"{type(self).__name__} takes codes: it expects "
                 f"{self.n_components_} columns, one for each component."
             )
         return in_container(self, self._inference.decode(Z), self._feature_names_in(), X)
+
+    def denoise(self, X):
+        """Reconstruction of X: `inverse_transform(transform(X))` in one call.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_hat : ndarray of shape (n_samples, n_features)
+            In the units of X.
+        """
+        check_is_fitted(self)
+        index = X
+        X = check_table(self, X, reset=False)
+        Z = self._inference.encode(X, self.n_components_)
+        X_hat = self._inference.decode(Z)
+        return in_container(self, X_hat, self._feature_names_in(), index)
+
+    def truncate(self, n_components):
+        """A smaller estimator that keeps the first codes.
+
+        Parameters
+        ----------
+        n_components : int
+            How many, from 1 to `n_components_`.
+
+        Returns
+        -------
+        estimator : object
+            Fitted, and independent of this one. It encodes to `Z[:, :n_components]` and
+            decodes as `inverse_transform` does these. Attributes about the course of
+            training are those of this estimator.
+
+        Raises
+        ------
+        ValueError
+            If the codes are not `ordered`, or fewer than `n_components`.
+        """
+        check_is_fitted(self)
+        name = type(self).__name__
+        if not self.ordered:
+            raise ValueError(
+                f"truncate of {name} takes codes of which the first serve without the "
+                "others. Set ordered=True and fit again."
+            )
+        check_scalar(
+            n_components,
+            f"n_components of {name}.truncate",
+            Integral,
+            min_val=1,
+            max_val=self.n_components_,
+        )
+        smaller = copy.deepcopy(self)
+        smaller._cut(int(n_components))
+        return smaller
+
+    def _cut(self, k):
+        self.n_components = self.n_components_ = self._n_features_out = k
+        self.net_.module_.truncate(k)
+        inference = self._make_inference()
+        statistics = (a[:k] for a in (self._mean_code, self._code_deviations, self._falls))
+        shape = self.n_samples_, self.n_features_in_
+        vars(self).update(attributes(inference, shape, *statistics, self._squares))
+        self._fitted_widths = (self.n_features_in_, k, self.hidden_layer_sizes_)
+        self._set_inference(inference)
 
     def components_at(self, X):
         """What a code does to the reconstruction, near each row.
@@ -145,7 +217,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             to unit length, are `components_`.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = check_table(self, X, reset=False, dtype=np.float64)
         Z = self._inference.encode(X, self.n_components_) / self._inference.code_scale
         return self._inference.jacobian(Z)
 
@@ -190,18 +262,20 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             of the chosen loss. Higher is better.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
-        self._check_range(X)
+        X = check_table(self, X, reset=False)
+        check_rows(self._loss, X, self)
         return self._inference.row_scores(X)
 
-    def score(self, X, y=None):
+    def score(self, X, y=None, sample_weight=None):
         """Mean of `score_samples`: minus the mean reconstruction error.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows in the mean.
 
         Returns
         -------
@@ -209,23 +283,118 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Higher is better; 0 is a perfect reconstruction. Unlike `PCA.score` it is no
             log-likelihood.
         """
-        return float(np.mean(self.score_samples(X)))
+        scores = self.score_samples(X)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, scores, ensure_non_negative=True
+            )
+        return float(np.average(scores, weights=sample_weight))
+
+    def save(self, path):
+        """Write the fitted model to one file, which `skae.load` opens.
+
+        A safetensors file with a digest of all its bytes. No code is in it, so that to
+        open one is safe wherever it is from, as it is not with pickle and joblib.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file of that name is replaced, and stays as it is where writing fails.
+
+        Raises
+        ------
+        ImportError
+            If safetensors is not installed.
+        NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If the class is not one of skae's, or an attribute is no plain data.
+
+        Notes
+        -----
+        All parameters are kept but these: `callbacks` and a RandomState instance become
+        None, `load` chooses the `device`, and of a custom `module` the weights alone are
+        written, so that `load` must be given `module` again. Metadata routing requests
+        are left out.
+        """
+        check_is_fitted(self)
+        if not type(self).__module__.startswith("skae."):
+            raise TypeError(
+                f"save of {type(self).__name__}: a model file holds classes of skae, and "
+                "none of your own. Use joblib, or save an AutoencoderTransformer."
+            )
+        state = self.__getstate__()
+        state.pop("_metadata_request", None)
+        params = {name: state.pop(name) for name in self.get_params(deep=False)}
+        del params["callbacks"], params["device"]
+        if not isinstance(params["random_state"], Integral):
+            params["random_state"] = None
+        if params["module"] is not None:
+            params["module"] = "custom"
+            tensors = state["net_"].state_dict()
+            state["net_"] = {name: tensor.numpy() for name, tensor in tensors.items()}
+        write_model(path, type(self).__name__, params, state)
 
     # -- training ----------------------------------------------------------------------
 
-    def _check_range(self, X):
-        low, high = LOSSES[self.loss].bounds
-        if low == -np.inf and high == np.inf:
-            return
-        outside = ~((X.min(axis=0) >= low) & (X.max(axis=0) <= high))
-        if outside.any():
-            j = int(outside.argmax())
+    def _fit(self, X, sample_weight, X_val, X_target):
+        given = self._given(X, sample_weight, X_val, X_target)
+        self._check_widths(*given.X.shape)
+        self.device_ = resolve_device(self.device)
+        seed = draw_seed(self.random_state)
+        initial = self._initial(given.X)
+        if initial is None:
+            self.mean_, self.scale_ = given.location_and_scale(self.standardize)
+        self._set_loss(given)
+        with seeded_scope(seed) if self.module is not None else contextlib.nullcontext():
+            self._train(given, seed, initial)
+
+    def _given(self, X, sample_weight, X_val, X_target):
+        """The arguments of `fit`, checked."""
+        given = Given(check_table(self, X, reset=True, ensure_min_samples=2))
+        if X_target is not None:
+            given.X_target = check_table(self, X_target, reset=False)
+            if given.X_target.shape != given.X.shape:
+                raise ValueError(
+                    f"X_target of {type(self).__name__}.fit has shape "
+                    f"{given.X_target.shape}, X has {given.X.shape}: each row of X needs "
+                    "its own."
+                )
+        if X_val is not None:
+            given.X_val = self._check_own_rows(X_val, given)
+        if sample_weight is not None:
+            given.weigh(sample_weight)
+        given.sort()
+        return given
+
+    def _check_own_rows(self, X_val, given):
+        name = type(self).__name__
+        if not self.early_stopping:
             raise ValueError(
-                f"loss={self.loss!r} of {type(self).__name__} takes values in "
-                f"[{low:g}, {high:g}], but feature {j} of X has values in "
-                f"[{X[:, j].min():g}, {X[:, j].max():g}]. Scale X with "
-                "MinMaxScaler(clip=True) or use loss='squared_error'."
+                f"X_val of {name}.fit chooses the epoch, and early_stopping=False keeps "
+                "the last one. Leave out X_val or set early_stopping=True."
             )
+        if given.X_target is not None or is_streamed(given.X):
+            raise ValueError(
+                f"X_val of {name}.fit goes with an X that is held in memory and is its "
+                "own target. Leave out X_val: validation_fraction of the rows is held out."
+            )
+        X_val = check_table(self, X_val, reset=False)
+        return X_val.astype(given.X.dtype, copy=False)
+
+    def _set_loss(self, given=None):
+        """The loss for this data; without data, from statistics of an earlier fit."""
+        names = getattr(self, "feature_names_in_", None)
+        name = type(self).__name__
+        loss = resolve_loss(self.loss, self.n_features_in_, names, name)
+        if given is not None:
+            X = given.goal
+            for rows in (X, given.X_val):
+                if rows is not None:
+                    check_rows(loss, rows, self)
+            some = np.arange(0, X.shape[0], -(-X.shape[0] * X.shape[1] // MEASURED))
+            self._loss_statistics = loss.measure(rows_of(X, some))
+        self._loss = loss.fitted(self._loss_statistics)
 
     def _initial(self, X):
         """The network to go on from when `warm_start` is set and there is one."""
@@ -243,42 +412,39 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _widths(self, X):
         return X.shape[1], self.n_components_, self.hidden_layer_sizes_
 
-    def _train(self, X, X_val, seed, initial):
-        loss = LOSSES[self.loss]
-        # Small tables stay in float64 until their principal axes are known.
-        dtype = np.float64 if X.size <= SMALL else np.float32
-        rows = X if X_val is None else np.concatenate([X, X_val])
-        everything = scaled(rows, self.mean_, self.scale_, dtype)
-        X_scaled = everything[: len(X)]
-        target = everything if loss.of_scaled else rows
+    def _train(self, given, seed, initial):
+        table = make_table(given, self._loss, self.mean_, self.scale_)
+        spoiling = self._spoiling(given)
 
         def prepare(n_components):
             self.n_components_ = n_components
-            data = everything, target, loss
-            n_held_out = len(rows) - len(X)
-            return Training(*data, self._recipe(), seed, self.device_, n_held_out)
+            recipe = self._recipe(spoiling)
+            return Training(table, self._loss, recipe, seed, self.device_)
 
         def run(training):
             return training, training.run(self._make_module, initial)
 
-        try:
-            if self._wants_share:
-                training, net = fewest_components(prepare, run, self.n_components)
-            else:
-                training, net = run(prepare(self.n_components_))
-        except Interrupted as interrupt:
-            raise KeyboardInterrupt from interrupt
+        if self._wants_share:
+            training, net = fewest_components(prepare, run, self.n_components)
+        else:
+            training, net = run(prepare(self.n_components_))
         self.n_components_ = training.recipe.n_components
         self.net_ = net
-        self._read_curves(training, X)
-        self._read_codes(training, X, X_scaled, initial)
+        self._read_curves(training, given.X)
+        self._read_codes(training, initial)
+        if training.interrupt is not None:
+            raise KeyboardInterrupt from training.interrupt
+
+    def _spoiling(self, given):
+        noise = resolve_noise(self.noise, type(self).__name__)
+        return noise and (noise, noise_units(given.goal, self.mean_, self.scale_))
 
     def _read_curves(self, training, X):
         """Attributes about the course of training, in the units of `score`."""
         unit = np.float64(1 / X.shape[1])
         if training.loss.of_scaled and not self.standardize:
             with np.errstate(over="ignore", under="ignore"):
-                unit *= np.square(self.scale_)
+                unit *= np.float64(self.scale_) ** training.loss.degree
         self.n_samples_ = X.shape[0]
         self.n_iter_ = training.n_iter
         self.best_epoch_ = training.best_epoch
@@ -286,8 +452,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.validation_curve_ = [unit * error for error in training.held_out_errors]
         self.pca_score_ = -unit * training.pca_error
 
-    def _read_codes(self, training, X, X_scaled, initial):
+    def _read_codes(self, training, initial):
         """Attributes about codes, made canonical where the network has changed."""
+        inputs, X, weights = training.table.sample(training.n_own)
         self._fitted_widths = self._widths(X)
         self._n_features_out = self.n_components_
         inference = self._make_inference()
@@ -295,31 +462,41 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         is_as_it_was = initial is not None and self.best_epoch_ == 0
         is_linear_code = self.module is None and self.code_activation == "identity"
         if is_linear_code and not (is_pca or is_as_it_was):
-            inference.canonize(X_scaled, self.n_components_)
-        variances = training.starts[-1].variances if is_pca else None
-        attributes = describe(inference, X, X_scaled, self.n_components_, variances)
-        vars(self).update(attributes)
+            inference.canonize(inputs, X, self.n_components_, weights)
+        start = training.starts[-1]
+        shares = start.variances / (start.total or 1.0) if is_pca else None
+        of_data = inputs, X, self.n_components_, shares, self.ordered, weights
+        vars(self).update(describe(inference, *of_data))
         self._set_inference(inference)
 
     @property
     def _wants_share(self):
         return self.n_components is not None and 0 < self.n_components < 1
 
-    def _recipe(self):
+    def _recipe(self, spoiling=None):
         names = set(Recipe.__dataclass_fields__) & set(self.get_params(deep=False))
         params = {name: getattr(self, name) for name in names}
         params["n_components"] = self.n_components_
         is_ours = self.module is None
         from_pca = is_ours and self.init == "pca"
-        is_linear = not self.hidden_layer_sizes_
-        return Recipe(is_ours=is_ours, from_pca=from_pca, is_linear=is_linear, **params)
+        penalties = resolve_regularizers(
+            self.regularizer, self.code_activation, type(self).__name__
+        )
+        return Recipe(
+            is_ours=is_ours,
+            from_pca=from_pca,
+            is_linear=not self.hidden_layer_sizes_,
+            spoiling=spoiling,
+            penalties=tuple(penalties),
+            **params,
+        )
 
     def _net_of(self, module):
         """An initialized net around a trained module."""
         recipe = self._recipe()
         net = build_net(
             module,
-            LOSSES[self.loss],
+            self._loss,
             seed=0,
             device=self.device_,
             callbacks=recipe.callbacks,
@@ -336,7 +513,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _make_inference(self):
         """The network in the units of X; with `standardize` codes have no unit."""
         unit = 1.0 if self.standardize else self.scale_
-        of_net = self.net_.module_, LOSSES[self.loss]
+        of_net = self.net_.module_, self._loss
         return Inference(*of_net, self.mean_, self.scale_, unit, self.device_)
 
     def _set_inference(self, inference):
@@ -354,6 +531,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -370,13 +548,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             module = copy.deepcopy(self.net_.module_).cpu()
             arrays = {name: array.numpy() for name, array in module.state_dict().items()}
             state["net_"] = arrays if self.module is None else module
-            del state["_inference"], state["device_"]
+            del state["_inference"], state["device_"], state["_loss"]
         return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
         if "net_" in state:
             self.device_ = resolve_device(self.device, strict=False)
+            self._set_loss()
             module = state["net_"]
             if self.module is None:
                 # A copy: joblib may hand out read-only maps of a file.

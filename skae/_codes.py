@@ -5,7 +5,14 @@ import torch
 from scipy import linalg
 from sklearn.isotonic import IsotonicRegression
 
-__all__ = ["canonical_map", "decoder_jacobian", "describe", "explained_shares"]
+__all__ = [
+    "attributes",
+    "canonical_map",
+    "decoder_jacobian",
+    "describe",
+    "explained_falls",
+    "explained_shares",
+]
 
 DESCRIBED_ROWS = 4096  # evenly spaced, that explained variance is computed from
 SMALLEST = 1e-6  # floor, as a share of the largest, of what is divided by
@@ -36,7 +43,7 @@ def decoder_jacobian(reconstruct, Z):
     return jacobian.reshape(n, k, -1)
 
 
-def canonical_map(Z, X, jacobian):
+def canonical_map(Z, X, jacobian, ordered=False, weights=None):
     """The affine map that makes codes canonical.
 
     Codes are whitened, rotated onto the right singular vectors of the regression of X
@@ -45,11 +52,17 @@ def canonical_map(Z, X, jacobian):
     Jacobian at the mean code has rows of length one, whose entry of largest magnitude
     is positive. For a linear model this is PCA.
 
+    Where codes are `ordered` the map is lower triangular, so that the first codes stay
+    a function of the first codes: from each its regression on those before is taken.
+
     Parameters
     ----------
     Z : ndarray of shape (n_samples, k)
     X : ndarray of shape (n_samples, p), columns of mean zero
     jacobian : callable (z of shape (k,)) -> ndarray of shape (k, p)
+    ordered : bool
+    weights : ndarray of shape (n_samples,) or None
+        Of the rows; their mean is one.
 
     Returns
     -------
@@ -57,15 +70,12 @@ def canonical_map(Z, X, jacobian):
     mean : ndarray of shape (k,)
         The canonical codes are weight (z - mean).
     """
-    mean = Z.mean(axis=0)
+    mean = np.average(Z, axis=0, weights=weights)
     centred = Z - mean
-    variances, axes = linalg.eigh(centred.T @ centred / len(Z))
-    floor = (SMALLEST**2 * variances.max()) or 1.0
-    whitener = axes.T / np.sqrt(np.maximum(variances, floor))[:, None]
-    slopes = (X.T @ centred.astype(X.dtype)).astype(np.float64) @ whitener.T / len(Z)
-    alive = variances > floor  # a code that never varies comes last, as it is
-    rotation = linalg.svd(np.linalg.qr(slopes[:, alive], mode="r"))[2]
-    weight = np.concatenate([rotation @ whitener[alive], whitener[~alive]])
+    if weights is not None:
+        root = np.sqrt(weights)[:, None]
+        centred, X = centred * root, X * root
+    weight = _triangular(centred) if ordered else _rotated(centred, X)
     rows = linalg.inv(weight).T @ jacobian(mean)
     lengths = linalg.norm(rows, axis=1)
     lengths = np.maximum(lengths, (SMALLEST * lengths.max()) or 1.0)
@@ -74,17 +84,35 @@ def canonical_map(Z, X, jacobian):
     return (signs * lengths)[:, None] * weight, mean
 
 
-def explained_shares(reconstruct, Z, X):
-    """Share of the variance of X that each code explains.
+def _rotated(Z, X):
+    """The map (k, k) that makes centred codes uncorrelated, in the order of X's slopes."""
+    variances, axes = linalg.eigh(Z.T @ Z / len(Z))
+    floor = (SMALLEST**2 * variances.max()) or 1.0
+    whitener = axes.T / np.sqrt(np.maximum(variances, floor))[:, None]
+    slopes = (X.T @ Z.astype(X.dtype)).astype(np.float64) @ whitener.T / len(Z)
+    alive = variances > floor  # a code that never varies comes last, as it is
+    rotation = linalg.svd(np.linalg.qr(slopes[:, alive], mode="r"))[2]
+    return np.concatenate([rotation @ whitener[alive], whitener[~alive]])
 
-    Code j joins codes 0..j-1, the others staying at their mean, zero; its share is the
-    fall of the summed squared error, divided by the summed square of X. Isotonic
-    regression then makes the shares non-increasing and keeps their sum, which is the R²
-    of the reconstruction.
+
+def _triangular(Z):
+    """The lower triangular map (k, k) that makes centred codes uncorrelated."""
+    covariance = Z.T @ Z / len(Z)
+    floor = (SMALLEST**2 * covariance.diagonal().max()) or 1.0
+    covariance.flat[:: len(covariance) + 1] += floor
+    root = linalg.cholesky(covariance, lower=True)
+    return linalg.solve_triangular(root, np.eye(len(root)), lower=True)
+
+
+def explained_falls(reconstruct, Z, X, ordered=False):
+    """Fall of the error, as a share of the variance of X, when each code comes in.
+
+    Code j joins codes 0..j-1, the others staying at their mean, zero, or where codes are
+    `ordered` being missing. The sum is the R² of the reconstruction.
 
     Parameters
     ----------
-    reconstruct : callable (Z) -> ndarray of shape (n_samples, p)
+    reconstruct : callable (Z of shape (n_samples, j)) -> ndarray of shape (n_samples, p)
     Z : ndarray of shape (n_samples, k), columns of mean zero
     X : ndarray of shape (n_samples, p), columns of mean zero
 
@@ -99,56 +127,92 @@ def explained_shares(reconstruct, Z, X):
     errors = [total]
     for j in range(Z.shape[1]):
         cut[:, j] = Z[:, j]
-        errors.append(np.square(reconstruct(cut) - X).sum(dtype=np.float64))
-    falls = -np.diff(errors) / total
+        known = cut[:, : j + 1] if ordered else cut
+        errors.append(np.square(reconstruct(known) - X).sum(dtype=np.float64))
+    return -np.diff(errors) / total
+
+
+def explained_shares(falls):
+    """Falls (k,), made non-negative and non-increasing by isotonic regression."""
     order = np.arange(len(falls))
     shares = IsotonicRegression(increasing=False).fit_transform(order, falls).clip(min=0)
     return shares * (max(falls.sum(), 0.0) / (shares.sum() or 1.0))
 
 
-def describe(inference, X, X_scaled, n_components, pca_variances):
+def describe(
+    inference, inputs, X, n_components, pca_variances=None, ordered=False, weights=None
+):
     """The fitted attributes about codes and variance.
 
     Parameters
     ----------
     inference : Inference
-    X, X_scaled : ndarray of shape (n_samples, p)
-        As given; centred and scaled.
+    inputs, X : ndarray of shape (n_samples, p)
+        What is encoded, and what it is to become: centred and scaled.
     n_components : int
     pca_variances : ndarray or None
-        Variances of all principal components, in scaled units, where the model is PCA.
+        Shares of the principal components in the variance, where the model is PCA.
+    ordered : bool
+    weights : ndarray of shape (n_samples,) or None
+        Of the rows; their mean is one.
 
     Returns
     -------
     dict of attributes and their values
     """
-    n_samples = len(X)
     unit = np.float64(np.max(inference.scale))
-    Z = inference.scaled_codes(X_scaled, n_components)
-    mean = Z.mean(axis=0, dtype=np.float64)
+    Z = inference.scaled_codes(inputs, n_components)
+    mean = np.average(Z, axis=0, weights=weights).astype(np.float64)
+    deviations = np.sqrt(np.average(np.square(Z - mean), axis=0, weights=weights))
+    deviations *= np.sqrt(len(Z) / (len(Z) - 1))
     if pca_variances is None:
-        some = slice(None, None, -(-n_samples // DESCRIBED_ROWS))
-        shares = explained_shares(
-            lambda C: (inference.decode_scaled(C + mean) - inference.mean) / unit,
-            Z[some] - mean,
-            (X[some] - inference.mean) / unit,
-        )
+        some = slice(None, None, -(-len(X) // DESCRIBED_ROWS))
+        root = np.ones((1, 1)) if weights is None else np.sqrt(weights[some])[:, None]
+
+        def reconstruct(codes):
+            X_hat = inference.decode_scaled(codes + mean[: codes.shape[1]])
+            return (X_hat - inference.mean) / unit * root
+
+        goal = X[some] * (inference.scale / unit) * root
+        falls = explained_falls(reconstruct, Z[some] - mean, goal, ordered)
     else:
-        shares = pca_variances[:n_components] / (pca_variances.sum() or 1.0)
+        falls = pca_variances[:n_components]
     # As einsum the sum of squares needs no copy of the table.
-    by_feature = np.einsum("ij,ij->j", X_scaled, X_scaled, dtype=np.float64)
+    w = np.ones(1) if weights is None else weights
+    by_feature = np.einsum("ij,ij,i->j", X, X, np.broadcast_to(w, len(X)), dtype=np.float64)
     squares = (by_feature * np.square(inference.scale / unit)).sum()
-    left = min(X.shape) - n_components
-    noise = (1 - shares.sum()) * squares / (n_samples - 1) / left if left > 0 else 0.0
+    return attributes(inference, X.shape, mean, deviations, falls, squares)
+
+
+def attributes(inference, shape, mean, deviations, falls, squares):
+    """Attributes and their values, from statistics of the k codes that are in use.
+
+    Parameters
+    ----------
+    inference : Inference
+    shape : (n_samples, n_features)
+    mean, deviations : ndarray of shape (k,)
+        Of the codes.
+    falls : ndarray of shape (k,)
+        See `explained_falls`.
+    squares : float
+        Sum of squares of the centred table, in units of the largest scale.
+    """
+    unit = np.float64(np.max(inference.scale))
+    shares, total = explained_shares(falls), squares / (shape[0] - 1)
+    left = min(shape) - len(shares)
+    noise = max(1 - shares.sum(), 0.0) * total / left if left > 0 else 0.0
     components = inference.jacobian(mean[None])[0] * (inference.code_unit / unit)
     lengths = np.linalg.norm(components, axis=1, keepdims=True)
     with np.errstate(over="ignore", under="ignore"):  # X may be near 1e300
         return {
             "components_": components / np.where(lengths == 0, 1.0, lengths),
-            "explained_variance_": shares * squares / (n_samples - 1) * unit * unit,
+            "explained_variance_": shares * total * unit * unit,
             "explained_variance_ratio_": shares,
             "singular_values_": np.sqrt(shares * squares) * unit,
             "noise_variance_": float(noise * unit * unit),
             "_mean_code": mean,
-            "_code_deviations": Z.std(axis=0, ddof=1, dtype=np.float64),
+            "_code_deviations": deviations,
+            "_falls": falls,
+            "_squares": float(squares),
         }

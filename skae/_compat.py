@@ -1,11 +1,13 @@
 """scikit-learn's private doors in one place, the device, and the chance."""
 
 import contextlib
+import os
 
 import numpy as np
 import torch
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     Hidden,
     Interval,
@@ -22,6 +24,7 @@ __all__ = [
     "RealNotInt",
     "StrOptions",
     "_fit_context",
+    "check_matplotlib_support",
     "draw_seed",
     "has_fast_bfloat16",
     "in_container",
@@ -32,6 +35,12 @@ __all__ = [
     "validate_parameter_constraints",
     "validate_params",
 ]
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked child has torch's idea of its threads and not the threads: whatever would
+    # use more than one waits forever.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def in_container(estimator, array, columns, like):

@@ -7,6 +7,7 @@ import torch
 
 from skae._codes import canonical_map, decoder_jacobian
 from skae._net import decode, encode, reconstruct
+from skae._streams import rows_of
 
 __all__ = ["Inference"]
 
@@ -45,41 +46,56 @@ class Inference:
         self.modules = {torch.float32: module, torch.float64: double}
 
     def encode(self, X, n_components):
-        """Codes (n, k) of X (n, p), both arrays of one dtype."""
+        """Codes (n, k) of X (n, p), in its own dtype, or float64."""
+        dtype = _float_of(X.dtype)
 
         def step(rows):
-            return (
-                self.run(encode, (rows - self.mean) / self.scale, X.dtype) * self.code_scale
-            )
+            rows = (rows - self.mean) / self.scale
+            return self.run(encode, rows, dtype) * self.code_scale
 
-        return self._in_batches(step, X, (n_components,))
+        return self._in_batches(step, X, (n_components,), dtype)
 
     def decode(self, Z):
-        """Reconstruction (n, p) of the codes Z (n, k), both arrays of one dtype."""
+        """Reconstruction (n, p) of the codes Z (n, k), both arrays of one dtype.
+
+        Ordered codes may be fewer.
+        """
+        scale = np.ravel(self.code_scale)[: Z.shape[1]]
 
         def step(rows):
-            return self._in_units(self.run(decode, rows / self.code_scale, Z.dtype))
+            return self._in_units(self.run(decode, rows / scale, Z.dtype))
 
-        return self._in_batches(step, Z, self.mean.shape)
+        return self._in_batches(step, Z, self.mean.shape, Z.dtype)
 
     def row_scores(self, X):
         """Minus the mean error of each row (n,) of X (n, p)."""
-        return self._in_batches(self._row_scores, X, ()).astype(np.float64)
+        dtype = _float_of(X.dtype)
+        return self._in_batches(
+            lambda rows: self._row_scores(rows, dtype), X, (), np.float64
+        )
 
-    def _row_scores(self, X):
-        scaled = ((X - self.mean) / self.scale).astype(X.dtype)
-        output = self.run(reconstruct, scaled, X.dtype)
-        if not self.loss.of_scaled:
-            goal = torch.from_numpy(np.require(X, requirements=["C", "W"]))
-            return -self.loss.function(torch.from_numpy(output), goal).numpy() / X.shape[1]
-        with np.errstate(over="ignore"):
-            return -np.square((output - scaled) * self.scale).mean(axis=1)
+    def _row_scores(self, X, dtype):
+        scaled = ((X - self.mean) / self.scale).astype(dtype)
+        output = self.run(reconstruct, scaled, dtype)
+        goal, unit = X.astype(dtype), 1.0
+        if self.loss.of_scaled:
+            # One unit for all features is taken out, for squares of it may overflow.
+            unit = np.sqrt(np.mean(np.square(self.scale / np.max(self.scale))))
+            unit = np.float64(unit * np.max(self.scale))
+            output, goal = (
+                a * np.asarray(self.scale / unit, dtype) for a in (output, scaled)
+            )
+        errors = self.loss.function(torch.from_numpy(output), torch.from_numpy(goal))
+        with np.errstate(over="ignore", under="ignore"):
+            return -errors.double().numpy() * unit**self.loss.degree / X.shape[1]
 
     def scaled_codes(self, X, n_components):
         """Codes (n, k), in the network's unit, of centred and scaled X (n, p)."""
-        return self._in_batches(
-            lambda rows: self.run(encode, rows, X.dtype), X, (n_components,)
-        )
+
+        def step(rows):
+            return self.run(encode, rows, X.dtype)
+
+        return self._in_batches(step, X, (n_components,), X.dtype)
 
     def decode_scaled(self, Z):
         """Reconstruction (n, p), in float64, of codes (n, k) in the network's unit."""
@@ -87,45 +103,55 @@ class Inference:
 
     def jacobian(self, Z):
         """Derivatives (n, k, p) of the reconstruction at codes (n, k) of the network."""
-        module, link = self.modules[torch.float64], self.loss.inverse_link
+        module, loss = self.modules[torch.float64], self.loss
 
         def output(Z):
-            return link(module.decode(Z)) if link else module.decode(Z)
+            return loss.reconstruction(module.decode(Z))
 
         jacobian = decoder_jacobian(output, torch.from_numpy(Z).to(self.device))
         factor = self.scale / self.code_unit if self.loss.of_scaled else 1 / self.code_unit
         return jacobian.cpu().numpy() * factor
 
-    def canonize(self, X, n_components):
-        """Fold into the network the map that makes its codes for X canonical."""
+    def canonize(self, inputs, X, n_components, weights=None):
+        """Fold into the network the map that makes its codes of `inputs` canonical.
+
+        Parameters
+        ----------
+        inputs, X : ndarray of shape (n, p)
+            What is encoded, and what it is to become: centred and scaled.
+        n_components : int
+        weights : ndarray of shape (n,) or None
+            Of the rows; their mean is one.
+        """
         module = self.modules[torch.float64]
-        Z = self.scaled_codes(X, n_components).astype(np.float64)
+        Z = self.scaled_codes(inputs, n_components).astype(np.float64)
 
         def jacobian(z):
             z = torch.from_numpy(z[None]).to(self.device)
             return decoder_jacobian(module.decode, z)[0].cpu().numpy()
 
-        weight, mean = canonical_map(Z, X, jacobian)
+        ordered = module.nested is not None
+        weight, mean = canonical_map(Z, X, jacobian, ordered, weights)
         weight = torch.from_numpy(weight).to(self.device)
-        mean = torch.from_numpy(mean).to(self.device)
-        module.encoder.absorb_output(weight, -weight @ mean)
-        module.decoder.absorb_input(torch.linalg.inv(weight), mean)
+        module.recode(weight, torch.from_numpy(mean).to(self.device))
         # Both copies hold the same numbers, which are those that are saved.
         self.modules[torch.float32].load_state_dict(module.state_dict())
         module.load_state_dict(self.modules[torch.float32].state_dict())
 
     def _in_units(self, output):
-        """The reconstruction that a decoder's output (n, p) stands for."""
+        """The reconstruction that a decoder's output (n, q) stands for."""
         if not self.loss.of_scaled:
-            return self.loss.inverse_link(torch.from_numpy(output)).numpy()
+            return self.loss.reconstruction(torch.from_numpy(output)).numpy()
         return output * self.scale + self.mean
 
-    def _in_batches(self, step, array, shape):
-        """`step` of the rows of `array`, each of `shape`, batch by batch, in one array."""
-        out = np.empty((len(array), *shape), dtype=array.dtype)
-        n_rows = max(1, BATCH // max(len(self.mean), array.shape[1]))
-        for i in range(0, len(array), n_rows):
-            out[i : i + n_rows] = step(array[i : i + n_rows])
+    def _in_batches(self, step, table, shape, dtype):
+        """`step` of the rows of `table`, each of `shape`, batch by batch, in one array."""
+        n_samples, width = table.shape
+        out = np.empty((n_samples, *shape), dtype=dtype)
+        n_rows = max(1, BATCH // max(len(self.mean), width))
+        for i in range(0, n_samples, n_rows):
+            block = slice(i, min(i + n_rows, n_samples))
+            out[block] = step(rows_of(table, block))
         return out
 
     def run(self, step, array, dtype):
@@ -134,3 +160,8 @@ class Inference:
         module = self.modules[tensor.dtype]
         with torch.inference_mode():
             return step(module, tensor.to(self.device)).cpu().numpy()
+
+
+def _float_of(dtype):
+    """The dtype of results for a table of this dtype."""
+    return np.dtype(np.float32 if dtype == np.float32 else np.float64)

@@ -2,7 +2,9 @@
 
 import contextlib
 import copy
+import dataclasses
 import inspect
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,15 +15,17 @@ from torch import nn
 
 from skae._compat import make_generator
 from skae._data import Batches
-from skae.modules import Dropout
+from skae.modules import Dropout, Nested
+from skae.noise import Units
 
-__all__ = ["AutoencoderNet", "Choice", "build_net", "reconstruct", "row_errors"]
+__all__ = ["AutoencoderNet", "Choice", "Spoil", "build_net", "reconstruct", "row_errors"]
 
 WARM_UP = 100  # steps
 SLOW_DOWN = 500  # steps
 TAIL = 8  # the average covers about the last eighth of the steps
 HELD_OUT_BATCH = 2048
 BETAS = 0.9, 0.99  # of AdamW
+SMALLEST_SHARE = 1e-3  # of the error at the first cut, that an error is compared with
 
 
 class StopTraining(Exception):
@@ -46,12 +50,23 @@ class AdamW(torch.optim.AdamW):
 class Criterion(nn.Module):
     """Mean over the rows of a loss, summed over the members of a stack."""
 
-    def __init__(self, function):
+    def __init__(self, loss):
         super().__init__()
-        self.function = function
+        self.loss = loss
 
-    def forward(self, output, target):
-        return self.function(output, target).mean(-1).sum()
+    def forward(self, output, batch):
+        errors = batch_errors(self.loss, output, batch)
+        if batch.weights is not None:
+            errors = errors * batch.weights
+        return errors.mean(-1).sum()
+
+
+def batch_errors(loss, output, batch):
+    """Loss (..., n) of each row of a batch; of the cells that are observed."""
+    targets = batch.targets
+    if batch.observed is not None:
+        output, targets = loss.observed(output, targets, batch.observed)
+    return loss.function(output, targets)
 
 
 def encode(module, X):
@@ -70,16 +85,59 @@ def reconstruct(module, X):
 
 
 @torch.inference_mode()
-def row_errors(module, function, rows):
-    """Loss of each row, in float64, members one after another where it is a stack."""
+def row_errors(module, loss, rows, cuts=(None,), spoil=None):
+    """Loss of each row, in float64, members one after another where it is a stack.
+
+    Parameters
+    ----------
+    module : nn.Module
+    loss : Loss
+    rows : Rows or StreamedRows
+    cuts : sequence of n_cuts int or None
+        How many of the first codes are decoded; None is all of them.
+    spoil : Spoil or None
+        Adds the same noise to the same rows at every call.
+
+    Returns
+    -------
+    ndarray of shape (n_cuts, n_held_out)
+    """
     module.eval()
-    batches = Batches(rows, HELD_OUT_BATCH)
-    errors = torch.cat(
-        [function(reconstruct(module, X), target) for X, target in batches], dim=-1
-    )
-    errors = errors.double().cpu().numpy().reshape(-1, len(rows))
-    held_out = [e[: len(i)] for e, i in zip(errors, rows.index, strict=True)]
-    return np.concatenate(held_out) + rows.lost
+    errors = []
+    generator = spoil.generator() if spoil else None
+    for batch in Batches(rows, HELD_OUT_BATCH):
+        inputs = spoil(batch.inputs, generator) if spoil else batch.inputs
+        Z = encode(module, inputs)
+        outputs = (decode(module, Z[..., :cut]) for cut in cuts)
+        errors.append(torch.stack([batch_errors(loss, o, batch) for o in outputs]))
+    errors = torch.cat(errors, dim=-1).double().cpu().numpy()
+    errors = errors.reshape(len(cuts), -1, len(rows))
+    held_out = [errors[:, i, : len(index)] for i, index in enumerate(rows.index)]
+    return np.concatenate(held_out, axis=1) + rows.lost
+
+
+@dataclasses.dataclass
+class Spoil:
+    """A noise, in the coordinates of the network.
+
+    Attributes
+    ----------
+    noise : recipe of skae.noise
+    units : Units
+    seed : int
+    device : torch.device
+    """
+
+    noise: Callable
+    units: Units
+    seed: int
+    device: torch.device
+
+    def generator(self):
+        return make_generator(self.seed, self.device)
+
+    def __call__(self, inputs, generator):
+        return self.noise(inputs, self.units, generator)
 
 
 class Choice:
@@ -87,11 +145,13 @@ class Choice:
 
     The gain of an epoch is the mean over the held-out rows of (error of the start -
     error now). Of the epochs whose gain exceeds `margin` standard errors of that mean
-    the one with the largest gain is kept; the start, where there is none.
+    the one with the largest gain is kept; the start, where there is none. Where codes
+    are ordered the gains at several numbers of codes are averaged, each as a share of
+    the start's error there, and none of them may be negative.
 
     Parameters
     ----------
-    reference : ndarray of shape (n_held_out,)
+    reference : ndarray of shape (n_cuts, n_held_out)
         Errors of PCA.
     margin : float
     allow_start : bool
@@ -99,29 +159,48 @@ class Choice:
     patience : int
         Epochs without a smaller mean error, smaller by `tol` as a share of the mean of
         `reference`, after which training stops.
+    cuts : sequence of n_cuts int or None
+        See `row_errors`.
+    weights : ndarray of shape (n_held_out,) or None
+        Of the rows.
     """
 
-    def __init__(self, reference, margin, allow_start, patience, tol):
-        self.reference = reference
+    def __init__(
+        self, reference, margin, allow_start, patience, tol, cuts=(None,), weights=None
+    ):
+        self.cuts, self.weights = cuts, weights
+        # Errors that are zero or next to it on the way to all components have no share.
+        means = self.mean(reference)[:, None]
+        self.unit = np.maximum(means, SMALLEST_SHARE * means.max() or 1.0)
+        self.reference = reference / self.unit
         self.margin = margin
         self.patience = patience
-        self.least = tol * reference.mean()
+        self.least = tol
         self.best_gain = 0.0 if allow_start else -np.inf
         self.best_epoch = self.epoch = self.mark_epoch = 0
         self.best_weights = None
         self.mark = np.inf
 
+    def mean(self, errors):
+        """Mean (...) of the errors (..., n_held_out) of rows."""
+        return np.average(errors, axis=-1, weights=self.weights)
+
     def see(self, errors, weights):
         """Take note of the epoch that has just ended."""
         self.epoch += 1
+        errors = errors / self.unit
         gains = self.reference - errors
-        gain = gains.mean()
-        is_sure = gain > self.margin * gains.std() / np.sqrt(len(gains))
+        of_rows = gains.mean(axis=0)
+        gain = self.mean(of_rows)
+        deviation = np.sqrt(self.mean(np.square(of_rows - gain)))
+        is_sure = gain > self.margin * deviation / np.sqrt(len(of_rows))
+        is_sure &= self.mean(gains).min() >= 0
         if gain > self.best_gain and (is_sure or not self.margin):
             self.best_gain, self.best_epoch = gain, self.epoch
             self.best_weights = [w.clone() for w in weights]
-        if errors.mean() < self.mark - self.least:
-            self.mark, self.mark_epoch = errors.mean(), self.epoch
+        error = self.mean(errors.mean(axis=0))
+        if error < self.mark - self.least:
+            self.mark, self.mark_epoch = error, self.epoch
 
     @property
     def is_over(self):
@@ -137,11 +216,33 @@ class AutoencoderNet(NeuralNet):
     trajectory, by polynomial decay (Shamir and Zhang 2013, "Stochastic Gradient
     Descent for Non-smooth Optimization"); with them no schedule has to know in
     advance when training ends.
+
+    Parameters
+    ----------
+    choice : Choice or None
+    n_cuts : int
+        How often a row is decoded in a step, each time with another number of ordered
+        codes.
+    spoil : Spoil or None
+    penalties : sequence of callables (module, inputs, codes) -> scalar Tensor
+    bfloat16 : bool
     """
 
-    def __init__(self, *args, choice=None, bfloat16=False, **kwargs):
+    def __init__(
+        self,
+        *args,
+        choice=None,
+        n_cuts=1,
+        spoil=None,
+        penalties=(),
+        bfloat16=False,
+        **kwargs,
+    ):
         super().__init__(*args, **kwargs)
         self.choice = choice
+        self.n_cuts = n_cuts
+        self.spoil = spoil
+        self.penalties = penalties
         self.bfloat16 = bfloat16
 
     @property
@@ -152,6 +253,9 @@ class AutoencoderNet(NeuralNet):
         super().on_train_begin(net, X, y, **kwargs)
         self.n_steps_ = self.n_averaged_ = 0
         self.weights_ = [p for p in self.module_.parameters() if p.requires_grad]
+        # Running statistics are averaged as the weights are that they belong to.
+        self.weights_ += [b for b in self.module_.buffers() if b.is_floating_point()]
+        self.noise_generator_ = None if self.spoil is None else self.spoil.generator()
         self.averages_ = [p.detach().clone() for p in self.weights_]
         self.has_batch_callbacks_ = any(map(_wants_batches, dict(self.callbacks_).values()))
 
@@ -181,12 +285,9 @@ class AutoencoderNet(NeuralNet):
             raise StopTraining from stop
 
     def train_step(self, batch, **fit_params):
-        inputs, targets = batch
         self._set_rate()
         self.optimizer_.zero_grad()
-        with torch.autocast(inputs.device.type, torch.bfloat16, self.bfloat16):
-            output = reconstruct(self.module_, inputs)
-        loss = self.criterion_(output.float() if self.bfloat16 else output, targets)
+        loss = self._loss(batch)
         loss.backward()
         if self.has_batch_callbacks_:
             named = list(self.get_all_learnable_params())
@@ -196,6 +297,21 @@ class AutoencoderNet(NeuralNet):
         self.optimizer_.step()
         self.n_steps_ += 1
         return {"loss": loss.detach()}
+
+    def _loss(self, batch):
+        inputs = batch.inputs
+        if self.spoil is not None:
+            inputs = self.spoil(inputs, self.noise_generator_)
+        with torch.autocast(inputs.device.type, torch.bfloat16, self.bfloat16):
+            Z = encode(self.module_, inputs)
+            seen = Z if self.n_cuts == 1 else torch.cat([Z] * self.n_cuts, dim=-2)
+            output = decode(self.module_, seen)
+        if self.n_cuts > 1:
+            batch = batch.repeat(self.n_cuts)
+        loss = self.criterion_(output.float() if self.bfloat16 else output, batch)
+        for penalty in self.penalties:
+            loss = loss + penalty(self.module_, inputs, Z)
+        return loss
 
     def _set_rate(self):
         step = self.n_steps_
@@ -245,16 +361,17 @@ class AutoencoderNet(NeuralNet):
 
     def forget(self):
         """Let go of the data and of copies of the weights once training is over."""
-        self.train_split = self.choice = None
+        self.train_split = self.choice = self.spoil = None
         self.weights_ = self.averages_ = None
         for layer in self.module_.modules():
-            if isinstance(layer, Dropout):
+            if isinstance(layer, Dropout | Nested):
                 layer.generator = None
 
     def _validate(self, rows):
+        of_rows = self.criterion_.loss, rows, self.choice.cuts, self.spoil
         with self.averaged():
-            errors = row_errors(self.module_, self.criterion_.function, rows)
-        self.history.record("valid_loss", float(errors.mean()))
+            errors = row_errors(self.module_, *of_rows)
+        self.history.record("valid_loss", float(self.choice.mean(errors[-1])))
         self.choice.see(errors, self.averages_)
 
 
@@ -290,14 +407,15 @@ def build_net(
     choice : Choice or None
         Goes with `held_out`.
     **params
-        `lr`, `max_epochs`, `batch_size`, `verbose` and `bfloat16` of the net.
+        `lr`, `max_epochs`, `batch_size`, `verbose`, `n_cuts`, `spoil`, `penalties` and
+        `bfloat16` of the net.
     """
     for layer in module.modules():
-        if isinstance(layer, Dropout):
+        if isinstance(layer, Dropout | Nested):
             layer.generator = make_generator(seed, device)
     return AutoencoderNet(
         module,
-        criterion=Criterion(loss.function),
+        criterion=Criterion(loss),
         optimizer=AdamW,
         optimizer__fused=True,
         optimizer__weight_decay=weight_decay,

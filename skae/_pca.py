@@ -1,25 +1,24 @@
 """Where training starts: location, scale and principal axes, in float64."""
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
-__all__ = ["location_and_scale", "principal_axes", "row_blocks", "scaled"]
+from skae._streams import Scaled, row_blocks, rows_of
 
-_BLOCK = 2**22  # values worked on at a time: 32 MB of float64
+__all__ = ["location_and_scale", "principal_axes", "scaled"]
 
-
-def row_blocks(n_samples, n_features):
-    """Slices that cut the rows into blocks of a few megabytes."""
-    step = max(1, _BLOCK // max(1, n_features))
-    return [slice(i, min(i + step, n_samples)) for i in range(0, n_samples, step)]
+MOST_FEATURES = 4096  # whose covariance is computed where the table is streamed
+N_MORE, N_POWER = 10, 8  # directions and rounds of the iteration for wider ones
 
 
-def location_and_scale(X, standardize):
+def location_and_scale(X, standardize, weights=None):
     """Mean of every feature, and what the centred features are divided by.
 
     Parameters
     ----------
-    X : array of shape (n_samples, n_features)
+    X : table of shape (n_samples, n_features) that `rows_of` takes
+    weights : ndarray of shape (n_samples,) or None
+        Of the rows.
     standardize : bool
         One scale for each feature, or one for all: the root mean square of the
         centred table, which leaves PCA's objective as it is.
@@ -35,12 +34,13 @@ def location_and_scale(X, standardize):
     blocks = row_blocks(n_samples, n_features)
     total = np.zeros(n_features)
     low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
+    weight = n_samples if weights is None else weights.sum()
     for block in blocks:
-        rows = np.asarray(X[block], dtype=np.float64)
-        total += rows.sum(axis=0)
+        rows = np.asarray(rows_of(X, block), dtype=np.float64)
+        total += rows.sum(axis=0) if weights is None else weights[block] @ rows
         np.minimum(low, rows.min(axis=0), out=low)
         np.maximum(high, rows.max(axis=0), out=high)
-    mean = total / n_samples
+    mean = total / weight
     # Squares of values near 1e300 overflow, those of deviations over the largest don't.
     reach = np.maximum(high - mean, mean - low)
     rounding = 10 * np.finfo(np.float64).eps * np.abs(mean)
@@ -48,9 +48,10 @@ def location_and_scale(X, standardize):
     divisor = np.where(constant, np.inf, reach)
     squares = np.zeros(n_features)
     for block in blocks:
-        rows = np.asarray(X[block], dtype=np.float64)
-        squares += np.square((rows - mean) / divisor).sum(axis=0)
-    spread = np.where(constant, 0.0, reach * np.sqrt(squares / n_samples))
+        rows = np.asarray(rows_of(X, block), dtype=np.float64)
+        rows = np.square((rows - mean) / divisor)
+        squares += rows.sum(axis=0) if weights is None else weights[block] @ rows
+    spread = np.where(constant, 0.0, reach * np.sqrt(squares / weight))
     if standardize:
         return mean, np.where(constant, 1.0, spread)
     largest = spread.max()
@@ -68,37 +69,107 @@ def scaled(X, mean, scale, dtype):
     return out
 
 
-def principal_axes(X):
+def principal_axes(X, n_components=None, weights=None):
     """Principal axes of a centred table.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features), columns of mean zero
+    X : ndarray or Scaled of shape (n_samples, n_features), columns of mean zero
+    n_components : int or None
+        How many are needed of a streamed table; of others there are all.
+    weights : ndarray of shape (n_samples,) or None
+        Of the rows.
 
     Returns
     -------
     deviations : ndarray of shape (r,)
-        Standard deviation (ddof=0) along every axis, descending;
-        r = min(n_samples, n_features).
+        Standard deviation (ddof=0) along every axis, descending. There are
+        r = min(n_samples, n_features), or where X is streamed and wide `n_components`.
     axes : ndarray of shape (r, n_features)
         Orthonormal rows; the entry of largest magnitude in each is positive, which is
         scikit-learn's convention for the signs of `PCA.components_`.
+    total : float
+        Sum of the variances of all the features.
     """
     n_samples, n_features = X.shape
-    if n_features <= n_samples:
-        covariance = np.zeros((n_features, n_features))
-        for block in row_blocks(n_samples, n_features):
-            rows = X[block].astype(np.float64, copy=False)
-            covariance += rows.T @ rows
-        variances, axes = linalg.eigh(covariance / n_samples)
-        variances, axes = variances[::-1], axes[:, ::-1].T
+    is_streamed = isinstance(X, Scaled)
+    if is_streamed and n_features > min(n_samples, MOST_FEATURES):
+        variances, axes = _randomized(X, n_components, weights)
+        weight = n_samples if weights is None else weights.sum()
+        total = _sum_of_squares(X, weights) / weight
+    elif n_features <= n_samples:
+        variances, axes = _of_covariance(X, weights)
+        total = variances.clip(min=0).sum()
     else:
-        X = X.astype(np.float64, copy=False)
-        variances, left = linalg.eigh(X @ X.T / n_samples)
-        variances, left = variances[::-1], left[:, ::-1]
-        # X.T @ left has orthogonal columns, up to rounding in those that are nearly
-        # zero; its QR decomposition makes them orthonormal whatever the rank.
-        axes = linalg.qr(X.T @ left, mode="economic")[0].T
+        variances, axes = _of_gram_matrix(X, weights)
+        total = variances.clip(min=0).sum()
     largest = np.abs(axes).argmax(axis=1)
     signs = np.sign(axes[np.arange(len(axes)), largest])
-    return np.sqrt(variances.clip(min=0)), axes * signs[:, None]
+    return np.sqrt(variances.clip(min=0)), axes * signs[:, None], float(total)
+
+
+def _of_covariance(X, weights):
+    n_samples, n_features = X.shape
+    covariance = np.zeros((n_features, n_features))
+    for block in row_blocks(n_samples, n_features):
+        rows = X[block].astype(np.float64, copy=False)
+        covariance += rows.T @ (rows if weights is None else rows * weights[block, None])
+    weight = n_samples if weights is None else weights.sum()
+    variances, axes = linalg.eigh(covariance / weight)
+    return variances[::-1], axes[:, ::-1].T
+
+
+def _of_gram_matrix(X, weights):
+    X = X.astype(np.float64, copy=False)
+    weight = len(X)
+    if weights is not None:
+        X, weight = X * np.sqrt(weights)[:, None], weights.sum()
+    variances, left = linalg.eigh(X @ X.T / weight)
+    variances, left = variances[::-1], left[:, ::-1]
+    # X.T @ left has orthogonal columns, up to rounding in those that are nearly
+    # zero; its QR decomposition makes them orthonormal whatever the rank.
+    return variances, linalg.qr(X.T @ left, mode="economic")[0].T
+
+
+def _randomized(X, n_components, weights):
+    """Variances (k,) and axes (k, p) of a wide streamed table.
+
+    Subspace iteration from random directions: Halko, Martinsson and Tropp (2011),
+    "Finding structure with randomness", algorithm 4.4.
+    """
+    n_samples, n_features = X.shape
+    weight = n_samples if weights is None else weights.sum()
+    width = min(n_components + N_MORE, n_features)
+    Q = np.random.default_rng(0).normal(size=(n_features, width))
+    for _ in range(N_POWER):
+        Q = linalg.qr(Q, mode="economic")[0]
+        products = _covariance_times(X, Q, weights)
+        variances, turn = linalg.eigh(Q.T @ products / weight)
+        axes, Q = (Q @ turn[:, ::-1]).T, products
+    return variances[::-1][:n_components], axes[:n_components]
+
+
+def _covariance_times(X, Q, weights):
+    """The Gram matrix of the rows of X, times Q (p, k).
+
+    Of a sparse table the mean is taken off the products, which leaves it sparse.
+    """
+    mean, scale = X.mean / X.scale, np.reshape(X.scale, (-1, 1))
+    products = np.zeros(Q.shape)
+    Q_raw, offset = Q / scale, mean @ Q
+    for block in row_blocks(*X.shape):
+        rows = X.X[block] if sparse.issparse(X.X) else rows_of(X.X, block)
+        codes = rows @ Q_raw - offset
+        codes = codes if weights is None else codes * weights[block, None]
+        products += rows.T @ codes / scale - np.outer(mean, codes.sum(axis=0))
+    return products
+
+
+def _sum_of_squares(X, weights):
+    """Of the rows of X, each times its weight."""
+    total = 0.0
+    for block in row_blocks(*X.shape):
+        rows = X[block].astype(np.float64, copy=False)
+        of_rows = np.einsum("ij,ij->i", rows, rows)
+        total += float(of_rows.sum() if weights is None else weights[block] @ of_rows)
+    return total

@@ -12,6 +12,7 @@ from skae.modules import DenseAutoencoder
 __all__ = ["Start", "make_start"]
 
 DECODER_ROWS = 4096  # rows, evenly spaced, that an iterated linear decoder is fitted to
+TINY = 1e-20  # a deviation of rounding errors; tables are scaled to deviations of one
 FLOOR = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
 
 
@@ -29,12 +30,15 @@ class Start:
         the time of training.
     encoder : ndarray of shape (k, r)
     decoder : ndarray of shape (q, k)
-    bias : ndarray of shape (q,)
-        Of the decoder; the encoder has none, for the coordinates are centred.
+    bias : ndarray of shape (q,) or longer
+        Of the decoder, and the constants that a loss learns; the encoder has none, for
+        the coordinates are centred.
     rotates_output : bool
         Whether the reconstruction is in these coordinates too.
-    variances : ndarray of shape (min(n, n_features),)
-        Along all principal axes, descending.
+    variances : ndarray
+        Along all principal axes, descending; of a wide streamed table k of them.
+    total : float
+        Sum of the variances along all of them.
     """
 
     mean: np.ndarray
@@ -45,12 +49,15 @@ class Start:
     bias: np.ndarray
     rotates_output: bool
     variances: np.ndarray
+    total: float
 
     @property
     def unexplained(self):
         """Share of the variance that is left to the other components."""
-        left = self.variances[len(self.deviations) :].sum()
-        return left / (self.variances.sum() or 1.0)
+        k = len(self.deviations)
+        if len(self.variances) > k:  # exact also where next to nothing is left
+            return self.variances[k:].sum() / (self.total or 1.0)
+        return max(self.total - self.variances.sum(), 0.0) / (self.total or 1.0)
 
     def coordinates(self, X):
         """X in the network's coordinates (n, r), and what they lose of a row (n,)."""
@@ -64,19 +71,29 @@ class Start:
     @torch.no_grad()
     def load(self, module):
         """Write the linear autoencoder into the linear path of `module`."""
-        for mapping, weight, bias in (
-            (module.encoder, self.encoder, np.zeros(len(self.encoder))),
-            (module.decoder, self.decoder, self.bias),
-        ):
-            mapping.linear.weight.copy_(torch.from_numpy(weight))
-            mapping.linear.bias.copy_(torch.from_numpy(bias))
+        k = len(self.encoder)
+        module.encoder.linear.weight.copy_(torch.from_numpy(self.encoder))
+        module.encoder.linear.bias.zero_()
+        # Inputs after the k-th tell which codes are missing: PCA does not ask.
+        module.decoder.linear.weight.zero_()
+        module.decoder.linear.weight[:, :k] = torch.from_numpy(self.decoder)
+        bias, p = torch.from_numpy(self.bias), len(self.decoder)
+        module.decoder.linear.bias.copy_(bias[:p])
+        if module.constants is not None:
+            module.constants.copy_(bias[p:])
         return module
 
-    def linear_module(self, dtype=torch.float32):
+    def linear_module(self, ordered=False):
         """The linear autoencoder as a network without hidden layers."""
         (k, r), q = self.encoder.shape, len(self.decoder)
-        module = DenseAutoencoder(r, k, q, generator=make_generator(0)).to(dtype)
-        return self.load(module)
+        n_constants = len(self.bias) - q
+        module = DenseAutoencoder(
+            *(r, k, q),
+            ordered=ordered,
+            n_constants=n_constants,
+            generator=make_generator(0),
+        )
+        return self.load(module).eval()
 
     def undo(self, module):
         """Fold the coordinates and the whitening into the layers of `module`."""
@@ -89,20 +106,16 @@ class Start:
         if self.rotates_output:
             module.decoder.absorb_output(None if self.axes is None else axes.T, mean)
         deviations = torch.from_numpy(self.deviations)
-        module.encoder.absorb_output(deviations.diag())
-        module.decoder.absorb_input((1 / deviations).diag())
+        module.recode(deviations.diag(), torch.zeros_like(deviations))
         return module
 
 
-def make_start(X, target, rows, n_components, loss, rotate, n_axes=None):
+def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     """PCA of some rows of a table, as the start of a network.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
-        Centred and scaled.
-    target : ndarray of shape (n_samples, n_features)
-        In the units of the loss.
+    table : Table
     rows : ndarray of int, or None
         Rows to fit to; None takes all, and takes their mean to be zero.
     n_components : int
@@ -115,11 +128,17 @@ def make_start(X, target, rows, n_components, loss, rotate, n_axes=None):
     n_axes : int or None
         Rows of zeros bring the axes to this number.
     """
-    part = X if rows is None else X[rows]
-    mean = np.zeros(X.shape[1]) if rows is None else part.mean(axis=0, dtype=np.float64)
-    spread, axes = principal_axes(part if rows is None else part - mean)
-    variances = np.square(spread)
-    largest = spread[0] or 1.0
+    X, weights = table.X, table.weights
+    mean = np.zeros(X.shape[1])
+    if rows is not None:
+        X, weights = X[rows], None if weights is None else weights[rows]
+        unweighted = weights is None
+        mean = (
+            X.mean(axis=0, dtype=np.float64) if unweighted else weights @ X / weights.sum()
+        )
+        X = X - mean
+    spread, axes, total = principal_axes(X, n_components, weights)
+    largest = spread[0] if spread[0] > TINY else 1.0
     deviations = np.maximum(spread[:n_components], FLOOR * largest)
     if rotate:
         # An axis along which nothing varies would be trained on rounding errors.
@@ -134,13 +153,14 @@ def make_start(X, target, rows, n_components, loss, rotate, n_axes=None):
         decoder=basis.T * deviations,
         bias=np.zeros(basis.shape[1]),
         rotates_output=loss.of_scaled,
-        variances=variances,
+        variances=np.square(spread),
+        total=total,
     )
     if not loss.of_scaled:
-        everyone = np.arange(len(X)) if rows is None else rows
+        everyone = np.arange(len(table.X)) if rows is None else rows
         some = everyone[:: -(-len(everyone) // DECODER_ROWS)]
-        codes = (X[some].astype(np.float64) - mean) @ start.encoder.T
-        goal = torch.from_numpy(target[some].astype(np.float64))
+        codes = (table.X[some].astype(np.float64) - mean) @ start.encoder.T
+        goal = torch.from_numpy(table.target[some].astype(np.float64))
         decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal)
         start.decoder, start.bias = decoder.numpy(), bias.numpy()
     return start

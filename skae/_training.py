@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from skae._compat import has_fast_bfloat16, make_generator, thread_limit
-from skae._data import Rows, split
-from skae._net import Choice, build_net, row_errors
-from skae._pca import row_blocks
+from skae._data import RUN, Rows, StreamedRows, split
+from skae._net import Choice, Interrupted, Spoil, build_net, row_errors
 from skae._start import make_start
+from skae._streams import row_blocks
 from skae.modules import stack, unstack
 
 __all__ = ["Recipe", "Training", "fewest_components"]
@@ -18,6 +18,9 @@ __all__ = ["Recipe", "Training", "fewest_components"]
 MARGIN = 2.5  # standard errors by which held-out rows must be better than PCA's
 STEPS = 6_000  # about how many steps "auto" allows
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
+N_CUTS = 4  # numbers of ordered codes that a row is decoded with in a step
+MOST_CUTS = 8  # at which held-out rows are asked
+SMALLEST_LEFT = 1e-2  # of the variance, for the weight of a cut
 SMALLEST_BATCH, LARGEST_BATCH = 16, 1024
 WORTH_THREADS = 2e7  # products of a step's forward pass
 WORTH_BFLOAT16 = 5e7
@@ -30,8 +33,9 @@ class Recipe:
     """How to train: what the engine reads of an estimator's parameters.
 
     `from_pca`: the network has linear paths, which start at PCA. `is_linear`: it has no
-    other. `is_ours`: its layers are those of `skae.modules`, which can be stacked. The
-    rest are parameters of the same name.
+    other. `is_ours`: its layers are those of `skae.modules`, which can be stacked.
+    `spoiling`: the noise and its `Units`. `penalties`: regularizers. The rest are
+    parameters of the same name.
     """
 
     n_components: int
@@ -49,6 +53,10 @@ class Recipe:
     precision: str
     callbacks: list | None
     verbose: int
+    warm_start: bool = False
+    ordered: bool = False
+    spoiling: tuple | None = None
+    penalties: tuple = ()
 
 
 class Training:
@@ -56,20 +64,18 @@ class Training:
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
-        Centred and scaled.
-    target : ndarray of shape (n_samples, n_features)
-        In the units of the loss; X itself where `loss.of_scaled`.
+    table : Table
     loss : Loss
     recipe : Recipe
     seed : int
     device : torch.device
-    n_held_out : int
-        The last rows of X are the user's own choice of rows to hold out.
 
     Attributes
     ----------
     best_epoch, n_iter : int
+    interrupt : BaseException or None
+        What has ended training, where the best epoch so far is kept: a warm start will
+        go on from it.
     train_errors, held_out_errors : list of float
         Mean errors after each epoch, summed over features. `held_out_errors` begins
         with the untrained network's, and is empty where nobody is held out.
@@ -77,23 +83,23 @@ class Training:
         PCA's, for the rows that `held_out_errors` is of, else for all.
     """
 
-    def __init__(self, X, target, loss, recipe, seed, device, n_held_out=0):
-        self.X, self.target = X, target
-        self.loss, self.recipe = loss, recipe
+    def __init__(self, table, loss, recipe, seed, device):
+        self.table, self.loss, self.recipe = table, loss, recipe
         self.seed, self.device = seed, device
         self.best_epoch = self.n_iter = 0
+        self.interrupt = None
         self.train_errors, self.held_out_errors = [], []
-        self.n_own = len(X) - n_held_out
+        self.n_own = len(table.X) - table.n_held_out
         self._split()
         self._set_starts()
 
     def _split(self):
-        recipe, everyone = self.recipe, np.arange(len(self.X))
+        recipe, everyone = self.recipe, np.arange(len(self.table.X))
         self.members = [(everyone[: self.n_own], everyone[self.n_own :])]
         if recipe.early_stopping and self.n_own == len(everyone):
-            self.members = split(
-                self.n_own, recipe.validation_fraction, self.seed, recipe.is_ours
-            )
+            of_recipe = recipe.validation_fraction, self.seed, recipe.is_ours
+            run = RUN if self.table.is_streamed else 1
+            self.members = split(self.n_own, *of_recipe, run)
         self.held_out = [rows for _, rows in self.members]
         self.is_watched = any(map(len, self.held_out))
         self.n_rows = min(len(rows) for rows, _ in self.members)
@@ -105,36 +111,40 @@ class Training:
         so that the network has to beat it by more than it would otherwise; in return
         the outcome, when it does not, is PCA of all rows.
         """
-        X, target = self.X[: self.n_own], self.target[: self.n_own]
-        n_samples, n_features = X.shape
+        own = self.table if not self.table.n_held_out else self.table.first(self.n_own)
+        n_samples, n_features = own.X.shape
         recipe, loss = self.recipe, self.loss
-        crossed = len(self.members) > 1
-        rotate = recipe.from_pca and loss.of_scaled and (crossed or n_features > n_samples)
         k = min(recipe.n_components, self.n_rows, n_features)
+        is_wide = len(self.members) > 1 or n_features > n_samples
+        rotate = is_wide and self._can_rotate
         fitted_to = [rows for rows, _ in self.members[:-1]] + [None]
         self.starts = [
-            make_start(X, target, rows, k, loss, rotate, n_axes=min(X.shape))
+            make_start(own, rows, k, loss, rotate, n_axes=min(own.X.shape))
             for rows in fitted_to
         ]
-        pairs = list(zip(self.starts, self.held_out, strict=True))
-        if not self.is_watched:
-            pairs = [(self.starts[-1], np.arange(n_samples))]
-        self.reference = np.concatenate([self._linear_errors(*pair) for pair in pairs])
-        self.pca_error = float(self.reference.mean())
+        self.cuts = self._cuts(k) if recipe.ordered else (None,)
 
-    def _linear_errors(self, start, rows):
-        """Errors of PCA, or its kin for the loss, in `rows`."""
-        errors = np.empty(len(rows))
-        module = start.linear_module(torch.float64)
-        for block in row_blocks(len(rows), self.X.shape[1]):
-            inputs, lost = start.coordinates(self.X[rows[block]].astype(np.float64))
-            inputs = torch.from_numpy(inputs)
-            goal = inputs
-            if not self.loss.of_scaled:
-                goal = torch.from_numpy(self.target[rows[block]].astype(np.float64))
-            with torch.inference_mode():
-                errors[block] = self.loss.function(module(inputs), goal).numpy() + lost
-        return errors
+    @property
+    def _can_rotate(self):
+        """Whether the network may work in the coordinates of the principal axes.
+
+        Noises and missing cells are of the features as they are.
+        """
+        table, recipe = self.table, self.recipe
+        is_plain = table.observed is None and table.inputs is None and not table.is_streamed
+        return (
+            recipe.from_pca
+            and self.loss.rotation_invariant
+            and recipe.spoiling is None
+            and is_plain
+        )
+
+    @staticmethod
+    def _cuts(n_components):
+        """Numbers of ordered codes at which held-out rows are asked, k the last."""
+        return tuple(
+            np.unique(np.geomspace(1, n_components, MOST_CUTS).round().astype(int))
+        )
 
     @property
     def is_settled(self):
@@ -148,14 +158,22 @@ class Training:
         if not (recipe.from_pca and recipe.early_stopping):
             return False
         is_exact = recipe.is_linear or self.starts[-1].unexplained <= NOTHING_LEFT
-        is_best = self.loss.of_scaled and is_exact
+        is_best = self._keeps_pca and is_exact and recipe.spoiling is None
         return is_best or not self.is_watched or recipe.n_components >= self.n_rows - 1
+
+    @property
+    def _keeps_pca(self):
+        """Whether no linear autoencoder has a smaller loss than PCA."""
+        is_plain = self.table.observed is None and self.table.inputs is None
+        return self.loss.rotation_invariant and is_plain
 
     @property
     def r2(self):
         """1 - SSE / SST of the held-out rows, or of all where nobody is held out."""
-        rows = np.concatenate(self.held_out) if self.is_watched else slice(self.n_own)
-        total = np.square(self.X[rows]).sum(dtype=np.float64) / len(self.X[rows])
+        rows = np.concatenate(self.held_out) if self.is_watched else np.arange(self.n_own)
+        total = 0.0
+        for block in row_blocks(len(rows), self.table.X.shape[1]):
+            total += np.square(self.table.X[rows[block]]).sum(dtype=np.float64) / len(rows)
         errors = self.held_out_errors
         error = errors[self.best_epoch] if errors else self.pca_error
         return 1 - error / total if total else 1.0
@@ -178,60 +196,130 @@ class Training:
         modules = [
             self._untrained(make_module, s) if is_new else initial for s in self.starts
         ]
-        module = stack(modules) if len(modules) > 1 else copy.deepcopy(modules[0])
-        self._set_rows(is_new)
+        module = self._joined(modules)
+        if self.recipe.ordered:
+            module.nested.shares = self._cut_shares()
+        self.in_coordinates = self.recipe.from_pca and is_new
+        self._set_rows()
+        self._set_reference()
         choice = self._choice(module, is_new) if self.is_watched else None
         net = self._build(module, choice)
         if self.is_settled and is_new:
             net.initialize()
         else:
-            with thread_limit(self._n_threads(module, net.batch_size)):
-                net.fit(self.train_rows)
+            try:
+                with thread_limit(self._n_threads(module, net.batch_size)):
+                    net.fit(self.train_rows)
+            except Interrupted as interrupt:
+                if not self.recipe.warm_start:
+                    raise KeyboardInterrupt from interrupt
+                self.interrupt = interrupt
             self._read(net, choice)
-        net.module_ = self._kept(net, choice, modules[-1], is_new).eval()
+        net.module_ = self._kept(net, choice, modules[-1]).eval()
         net.forget()
         return net
 
+    @staticmethod
+    def _joined(modules):
+        return stack(modules) if len(modules) > 1 else copy.deepcopy(modules[0])
+
     def _untrained(self, make_module, start):
         """A network of one member; all members draw the same weights."""
-        d = len(start.bias) if start.rotates_output else start.encoder.shape[1]
-        module = make_module(d, len(start.bias), make_generator(self.seed))
+        d = start.encoder.shape[1]
+        q = d if start.rotates_output else len(start.decoder)
+        module = make_module(d, q, make_generator(self.seed))
         return start.load(module) if self.recipe.from_pca else module
 
-    def _set_rows(self, is_new):
-        """Tensors on the device, and who trains on and who is watched in them."""
-        if self.recipe.from_pca and is_new:
-            inputs, lost = zip(*(s.coordinates(self.X) for s in self.starts), strict=True)
-        else:
-            inputs, lost = [self.X], [np.zeros(len(self.X))]
-            inputs, lost = inputs * len(self.members), lost * len(self.members)
-        lost = np.concatenate([row[i] for row, i in zip(lost, self.held_out, strict=True)])
+    def _set_rows(self):
+        """Who trains on what, and who is watched in what."""
+        trained = [rows for rows, _ in self.members]
+        if self.table.is_streamed:
+            of_table = self.table.X, self.table.target
+            self.train_rows, self.held_out_rows = (
+                StreamedRows(*of_table, rows[0], self.device, self.table.weights)
+                for rows in (trained, self.held_out)
+            )
+            return
+        table = self.table
+        targets, lost = self._coordinates(table.X)
+        inputs = targets if table.inputs is None else self._coordinates(table.inputs)[0]
+        if not self.loss.of_scaled:
+            targets = self._tensor(table.target)
+        weights = None if table.weights is None else self._tensor(table.weights)
+        observed = None
+        if table.observed is not None:
+            observed = torch.from_numpy(table.observed).to(self.device)
+        self.train_rows, self.held_out_rows = (
+            Rows(inputs, targets, rows, self._lost(lost, rows), weights, observed)
+            for rows in (trained, self.held_out)
+        )
+
+    def _coordinates(self, X):
+        """The table in the coordinates of each member (n, d) or (m, n, d), and the loss."""
+        if not self.in_coordinates:
+            inputs, lost = self._tensor(X), np.zeros(len(X))
+            n_members = len(self.members)
+            many = inputs.expand(n_members, *inputs.shape) if n_members > 1 else inputs
+            return many, [lost] * n_members
+        inputs, lost = zip(*(s.coordinates(X) for s in self.starts), strict=True)
         inputs = [self._tensor(array) for array in inputs]
-        inputs = torch.stack(inputs) if len(inputs) > 1 else inputs[0]
-        targets = inputs if self.loss.of_scaled else self._tensor(self.target)
-        self.train_rows = Rows(inputs, targets, [rows for rows, _ in self.members])
-        self.held_out_rows = Rows(inputs, targets, self.held_out, lost)
+        return torch.stack(inputs) if len(inputs) > 1 else inputs[0], lost
+
+    @staticmethod
+    def _lost(lost, index):
+        return np.concatenate([of[rows] for of, rows in zip(lost, index, strict=True)])
 
     def _tensor(self, array):
         array = np.require(array, dtype=np.float32, requirements=["C", "W"])
         return torch.from_numpy(array).to(self.device)
+
+    def _spoil(self):
+        """The noise in the coordinates of the network."""
+        if self.recipe.spoiling is None:
+            return None
+        noise, units = self.recipe.spoiling
+        if self.in_coordinates:
+            means = np.stack([start.mean for start in self.starts])
+            units = units.shifted(
+                torch.from_numpy(means if len(means) == 1 else means[:, None])
+            )
+        return Spoil(noise, units, self.seed, self.device)
+
+    def _set_reference(self):
+        """Errors of PCA, or its kin for the loss, in the rows that are watched, or all."""
+        rows = self.held_out_rows if self.is_watched else self.train_rows
+        linear = [start.linear_module(self.recipe.ordered) for start in self.starts]
+        if not self.in_coordinates:
+            linear = [
+                start.undo(module.double()).float()
+                for start, module in zip(self.starts, linear, strict=True)
+            ]
+        linear = self._joined(linear).to(self.device)
+        self.reference = row_errors(linear, self.loss, rows, self.cuts, self._spoil())
+        weights = self.table.weights
+        index = self.held_out if self.is_watched else [rows for rows, _ in self.members]
+        self.watched_weights = None if weights is None else weights[np.concatenate(index)]
+        self.pca_error = float(np.average(self.reference[-1], weights=self.watched_weights))
 
     def _choice(self, module, is_new):
         """PCA is the rival of a network that starts there, and so it may be kept."""
         recipe = self.recipe
         reference = start_errors = self.reference
         if not (recipe.from_pca and is_new):
-            function = self.loss.function
-            start_errors = row_errors(module.to(self.device), function, self.held_out_rows)
+            of_rows = self.loss, self.held_out_rows, self.cuts, self._spoil()
+            start_errors = row_errors(module.to(self.device), *of_rows)
             reference = reference if is_new else start_errors
-        self.held_out_errors.append(float(start_errors.mean()))
-        return Choice(
+        choice = Choice(
             reference,
             margin=MARGIN if recipe.from_pca else 0.0,
             allow_start=recipe.from_pca or not is_new,
             patience=recipe.n_iter_no_change,
             tol=recipe.tol,
+            cuts=self.cuts,
+            weights=self.watched_weights,
         )
+        self.held_out_errors.append(float(choice.mean(start_errors[-1])))
+        return choice
 
     def _build(self, module, choice):
         recipe = self.recipe
@@ -246,12 +334,25 @@ class Training:
             held_out=self.held_out_rows if choice else None,
             choice=choice,
             caution=self._caution(),
+            n_cuts=N_CUTS if recipe.ordered else 1,
+            spoil=self._spoil(),
+            penalties=recipe.penalties,
             bfloat16=self._uses_bfloat16(module, batch_size),
             lr=recipe.lr,
             max_epochs=max_epochs,
             batch_size=batch_size,
             verbose=recipe.verbose,
         )
+
+    def _cut_shares(self):
+        """How often 1, 2, ..., k codes are known in training: as 1 / PCA's error there.
+
+        The error at every cut then has the same weight, as a share of PCA's.
+        """
+        start = self.starts[-1]
+        left = start.total - np.cumsum(start.variances)[: self.recipe.n_components]
+        weights = 1 / np.maximum(left, SMALLEST_LEFT * start.total or 1.0)
+        return torch.from_numpy(weights / weights.sum())
 
     def _caution(self):
         """Share of the learning rate for the layers whose change is seen at once.
@@ -306,14 +407,13 @@ class Training:
             self.best_epoch = choice.best_epoch
             self.held_out_errors += net.history[: self.n_iter, "valid_loss"]
 
-    def _kept(self, net, choice, untrained, is_new):
+    def _kept(self, net, choice, untrained):
         """The network of the last member and the best epoch, in the units of X."""
-        recipe = self.recipe
         kept = untrained
         if self.n_iter and (choice is None or choice.best_weights):
             net.load(net.averages_ if choice is None else choice.best_weights)
             kept = unstack(net.module_, -1) if len(self.members) > 1 else net.module_
-        if recipe.from_pca and is_new:
+        if self.in_coordinates:
             start = self.starts[-1]
             kept = kept.double()
             kept = start.undo(kept if self.best_epoch else start.load(kept)).float()

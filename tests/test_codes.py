@@ -20,6 +20,7 @@ from skae._codes import (
     DESCRIBED_ROWS,
     canonical_map,
     decoder_jacobian,
+    explained_falls,
     explained_shares,
 )
 from skae._inference import Inference
@@ -485,18 +486,20 @@ def test_canonical_map_of_dead_codes(k, p, dead):
     check_uncorrelated(codes)
 
 
+def shares_of(reconstruct, Z, X):
+    return explained_shares(explained_falls(reconstruct, Z, X))
+
+
 def test_explained_shares_of_a_linear_model_are_pcas():
     X = noise(100, 6) * [6, 5, 4, 3, 2, 1]
     X -= X.mean(axis=0)
     pca = pca_of(X, 4)
     Z = pca.transform(X)
-    shares = explained_shares(lambda Z: Z @ pca.components_, Z, X)
+    shares = shares_of(lambda Z: Z @ pca.components_, Z, X)
     np.testing.assert_allclose(shares, pca.explained_variance_ratio_)
     # Codes that are not in order are averaged, and keep the sum.
     swapped = [1, 0, 2, 3]
-    shares = explained_shares(
-        lambda Z: Z @ pca.components_[swapped], Z[:, swapped].copy(), X
-    )
+    shares = shares_of(lambda Z: Z @ pca.components_[swapped], Z[:, swapped].copy(), X)
     first = pca.explained_variance_ratio_[:2].mean()
     np.testing.assert_allclose(shares[:2], first)
     np.testing.assert_allclose(shares[2:], pca.explained_variance_ratio_[2:])
@@ -507,19 +510,17 @@ def test_explained_shares_of_bad_codes():
     X -= X.mean(axis=0)
     Z = noise(50, 2, seed=1)
     # A code that harms is charged to those before it.
-    shares = explained_shares(
-        lambda Z: np.where(Z[:, 1:] == 0, X * (Z[:, :1] != 0), 0), Z, X
-    )
+    shares = shares_of(lambda Z: np.where(Z[:, 1:] == 0, X * (Z[:, :1] != 0), 0), Z, X)
     assert shares.sum() == pytest.approx(0, abs=1e-12)
     helpful = {(False, False): 0, (True, False): 0.2, (True, True): 0.5}
 
     def reconstruct(Z):
         return X * helpful[tuple(map(bool, Z.any(axis=0)))]
 
-    shares = explained_shares(reconstruct, Z, X)
+    shares = shares_of(reconstruct, Z, X)
     np.testing.assert_allclose(shares, [0.375, 0.375])  # 0.36 and 0.39
-    assert not explained_shares(lambda Z: X + 100.0 * Z.any(), Z, X).any()
-    assert not explained_shares(lambda Z: 0 * X, Z, 0 * X).any()
+    assert not shares_of(lambda Z: X + 100.0 * Z.any(), Z, X).any()
+    assert not shares_of(lambda Z: 0 * X, Z, 0 * X).any()
 
 
 # -- dead codes ------------------------------------------------------------------------

@@ -29,6 +29,10 @@ SETTINGS = [
     {"init": "random", "hidden_layer_sizes": (1024,), "max_epochs": 3},
     {"whiten": True},
     {"n_components": 1, "whiten": True, "max_epochs": 3},
+    {"ordered": True},
+    {"n_components": 1, "ordered": True, "max_epochs": 3},
+    {"n_components": 1, "ordered": True, "whiten": True, "max_epochs": 3},
+    {"init": "random", "ordered": True, "whiten": True, "max_epochs": 3},
 ]
 
 # Defined in scikit-learn, but not among the checks that it runs.

@@ -18,8 +18,8 @@ def rows(n, index=None, members=None):
 def seen(dataset, batch_size, seed=0):
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     batches = list(Batches(dataset, batch_size, generator))
-    assert all(X is target for X, target in batches)
-    return [X[..., 0] for X, _ in batches]
+    assert all(batch.inputs is batch.targets for batch in batches)
+    return [batch.inputs[..., 0] for batch in batches]
 
 
 @pytest.mark.parametrize("n", [2, 3, 16, 17, 33, 65, 100])
@@ -56,8 +56,8 @@ def test_stack_takes_each_members_rows():
 
 def test_targets_of_their_own():
     inputs, targets = torch.arange(6.0)[:, None], torch.arange(6.0)[:, None] * 10
-    X, target = next(iter(Batches(Rows(inputs, targets, [np.arange(6)]), 6)))
-    assert torch.equal(target, 10 * X)
+    batch = next(iter(Batches(Rows(inputs, targets, [np.arange(6)]), 6)))
+    assert torch.equal(batch.targets, 10 * batch.inputs)
 
 
 @pytest.mark.parametrize("n", [20, 21, 150, 1000])

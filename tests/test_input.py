@@ -94,7 +94,7 @@ def test_offset(curved, size, dtype):
         return
     _, Z = check_as_pca(X, offset=1e8)
     expected = autoencoder().fit(rounded[:N_TRAIN]).transform(rounded)
-    np.testing.assert_allclose(Z, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(Z, expected, rtol=0, atol=5e-3 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -7.5, 1e8])

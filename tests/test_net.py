@@ -44,8 +44,8 @@ def test_adamw_steps_as_torchs(weight_decay):
 
 
 def errors(mean, spread=0.0, n=100):
-    """Errors of n rows with a given mean; half of them `spread` above, half below."""
-    return np.full(n, mean) + spread * np.tile([1.0, -1.0], n // 2)
+    """Errors (1, n) of n rows with a given mean; half `spread` above, half below."""
+    return np.full((1, n), mean) + spread * np.tile([1.0, -1.0], n // 2)
 
 
 def watched(choice, sequence):
@@ -95,3 +95,78 @@ def test_nan_is_never_kept():
 def test_patience(tol, last):
     falling = [0.9, 0.89, 0.88, 0.879, 0.878, 0.877, 0.877, 0.877, 0.877, 0.877]
     assert choose([errors(e) for e in falling], patience=3, tol=tol).epoch == last
+
+
+# -- ordered codes: errors at several numbers of codes ---------------------------------
+
+
+def stacked(*means, spread=0.0):
+    """Errors (n_cuts, n) with given means."""
+    return np.concatenate([errors(mean, spread) for mean in means])
+
+
+def choose_of_cuts(reference, sequence, margin=2.0):
+    return watched(Choice(reference, margin, True, 100, 0.0), sequence)
+
+
+def test_an_epoch_with_one_worse_cut_is_not_kept():
+    reference = stacked(4.0, 1.0)
+    better, one_worse = stacked(3.9, 0.9), stacked(1.0, 1.001)
+    choice = choose_of_cuts(reference, [better, one_worse])
+    assert choice.best_epoch == 1
+    assert choice.best_weights == [torch.tensor(1.0)]
+    choice = choose_of_cuts(reference, [one_worse])
+    assert (choice.best_epoch, choice.best_weights) == (0, None)
+    assert choose_of_cuts(reference, [stacked(1.0, 1.0)]).best_epoch == 1
+
+
+def test_cuts_count_as_shares_of_pcas_errors():
+    """A tenth of a large error weighs less than a fifth of a small one."""
+    reference = stacked(100.0, 1.0)
+    assert choose_of_cuts(reference, [stacked(90, 1), stacked(100, 0.8)]).best_epoch == 2
+    assert choose_of_cuts(reference, [stacked(70, 1), stacked(100, 0.8)]).best_epoch == 1
+
+
+def test_a_gain_at_several_cuts_must_be_certain():
+    reference = stacked(4.0, 1.0)
+    # Both cuts err in the same rows, so that their mean is as uncertain as each.
+    now = stacked(3.6, 0.9) + reference * errors(0.0, spread=0.6)
+    assert choose_of_cuts(reference, [now], margin=2.0).best_epoch == 0
+    assert choose_of_cuts(reference, [now], margin=1.5).best_epoch == 1
+
+
+def test_errors_next_to_zero_have_no_share():
+    """With all components PCA is exact, and rounding is no loss, nor zero a divisor."""
+    reference = stacked(1.0, 0.0)
+    assert choose_of_cuts(reference, [stacked(0.5, 0.0)]).best_epoch == 1
+    choice = Choice(stacked(0.0, 0.0), 2.0, True, 100, 0.0)
+    assert np.isfinite(watched(choice, [stacked(0.0, 0.0)]).reference).all()
+
+
+def former(reference, sequence, margin, allow_start, tol, patience):
+    """The rule for one number of codes, in plain words: epoch kept, last epoch."""
+    best, kept, mark, mark_epoch = 0.0 if allow_start else -np.inf, 0, np.inf, 0
+    for epoch, now in enumerate(sequence, start=1):
+        gains = reference - now
+        is_sure = gains.mean() > margin * gains.std() / np.sqrt(len(gains))
+        if gains.mean() > best and (is_sure or not margin):
+            best, kept = gains.mean(), epoch
+        if now.mean() < mark - tol * reference.mean():
+            mark, mark_epoch = now.mean(), epoch
+        if epoch - mark_epoch >= patience:
+            break
+    return kept, epoch
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("margin", "allow_start"), [(2.5, True), (0.0, False)])
+def test_one_cut_is_the_rule_for_one_number_of_codes(seed, margin, allow_start):
+    rng = np.random.default_rng(seed)
+    reference = rng.gamma(2.0, 3.0, size=60)
+    levels = np.r_[np.linspace(1.1, 0.8, 20), np.linspace(0.8, 0.9, 30)]
+    sequence = [reference * level + rng.normal(size=60) for level in levels]
+    choice = Choice(reference[None], margin, allow_start, 8, 0.01)
+    watched(choice, [now[None] for now in sequence])
+    expected = former(reference, sequence, margin, allow_start, 0.01, 8)
+    assert (choice.best_epoch, choice.epoch) == expected
+    assert choice.best_epoch > 0

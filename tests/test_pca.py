@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from skae._pca import location_and_scale, principal_axes, row_blocks, scaled
+from skae._pca import location_and_scale, principal_axes, scaled
+from skae._streams import row_blocks
 
 
 def table(n, p, rank=None, seed=0):
@@ -20,7 +21,7 @@ def table(n, p, rank=None, seed=0):
 def test_principal_axes_are_those_of_pca(shape):
     X = table(*shape)
     pca = PCA(svd_solver="full").fit(X)
-    deviations, axes = principal_axes(X)
+    deviations, axes, _ = principal_axes(X)
     expected = pca.singular_values_ / np.sqrt(len(X))
     atol = 1e-7 * expected[0]
     np.testing.assert_allclose(deviations, expected, rtol=1e-7, atol=atol)
@@ -32,7 +33,7 @@ def test_principal_axes_are_those_of_pca(shape):
 @pytest.mark.parametrize("rank", [1, 3])
 def test_orthonormal_when_rank_deficient(shape, rank):
     X = table(*shape, rank=rank)
-    deviations, axes = principal_axes(X)
+    deviations, axes, _ = principal_axes(X)
     assert axes.shape == (min(shape), shape[1])
     np.testing.assert_allclose(axes @ axes.T, np.eye(len(axes)), atol=1e-10)
     assert (deviations[rank:] < 1e-6 * deviations[0]).all()
@@ -41,7 +42,7 @@ def test_orthonormal_when_rank_deficient(shape, rank):
 
 @pytest.mark.parametrize("shape", [(6, 3), (3, 6)], ids=str)
 def test_principal_axes_of_nothing(shape):
-    deviations, axes = principal_axes(np.zeros(shape))
+    deviations, axes, _ = principal_axes(np.zeros(shape))
     assert not deviations.any()
     np.testing.assert_allclose(axes @ axes.T, np.eye(len(axes)), atol=1e-10)
 

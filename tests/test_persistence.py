@@ -1,8 +1,10 @@
-"""Round trips: clone, pickle, joblib, deepcopy; and devices that are not there."""
+"""Round trips: clone, pickle, joblib, skops, MLflow; and devices that are not there."""
 
 import copy
 import io
+import os
 import pickle
+import tempfile
 
 import joblib
 import numpy as np
@@ -31,6 +33,61 @@ def through_joblib(ae):
     return joblib.load(file)
 
 
+def through_cloudpickle(ae):
+    cloudpickle = pytest.importorskip("cloudpickle")
+    return pickle.loads(cloudpickle.dumps(ae))
+
+
+def through_compressed_joblib(ae):
+    file = io.BytesIO()
+    joblib.dump(ae, file, compress=("lzma", 6))
+    file.seek(0)
+    return joblib.load(file)
+
+
+def through_joblib_map(ae):
+    """Arrays stay in the file, read-only, as in the workers of joblib."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path = os.path.join(folder, "model.joblib")
+        joblib.dump(ae, path)
+        again = joblib.load(path, mmap_mode="r")
+    assert isinstance(again.mean_, np.memmap)
+    return again
+
+
+def through_skops(ae):
+    """One trusted type, and it is the estimator's own."""
+    skops = pytest.importorskip("skops.io")
+    data = skops.dumps(ae)
+    trusted = ["skae._autoencoder.AutoencoderTransformer"]
+    assert skops.get_untrusted_types(data=data) == trusted
+    return skops.loads(data, trusted=trusted)
+
+
+def through_mlflow(ae):
+    mlflow = pytest.importorskip("mlflow.sklearn")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model")
+        how = {
+            "serialization_format": "skops",
+            "skops_trusted_types": ["skae._autoencoder.AutoencoderTransformer"],
+        }
+        mlflow.save_model(ae, path, pip_requirements=["skae"], **how)
+        return mlflow.load_model(path)
+
+
+TRIPS = [
+    through_pickle,
+    through_joblib,
+    through_compressed_joblib,
+    through_joblib_map,
+    through_cloudpickle,
+    through_skops,
+    through_mlflow,
+    copy.deepcopy,
+]
+
+
 @pytest.fixture(params=SETTINGS, ids=str)
 def fitted(request, curved):
     X = (curved - curved.min()) / (curved.max() - curved.min())
@@ -38,7 +95,7 @@ def fitted(request, curved):
     return ae.fit(X), X
 
 
-@pytest.mark.parametrize("trip", [through_pickle, through_joblib, copy.deepcopy])
+@pytest.mark.parametrize("trip", TRIPS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_round_trip(fitted, trip, dtype):
     ae, X = fitted
@@ -82,6 +139,53 @@ def test_no_training_data_in_the_pickle():
 def test_the_pickle_of_a_pickle_is_the_same(fitted):
     ae, _ = fitted
     assert joblib.hash(ae) == joblib.hash(through_pickle(ae))
+
+
+def test_equal_fits_are_equal_objects(fitted):
+    """joblib.Memory and content-addressed stores see one model, not two."""
+    ae, X = fitted
+    again = clone(ae).fit(X)
+    assert joblib.hash(again) == joblib.hash(ae)
+    assert joblib.hash(again.set_params(random_state=1).fit(X)) != joblib.hash(ae)
+
+
+@pytest.mark.parametrize("trip", TRIPS[:5])
+def test_use_and_trips_leave_the_hash(fitted, trip):
+    ae, X = fitted
+    before = joblib.hash(ae)
+    ae.score(X)
+    trip(ae)
+    assert joblib.hash(ae) == before
+
+
+def test_a_module_through_cloudpickle(curved):
+    """A function of the user's own goes along, which pickle cannot do."""
+    cloudpickle = pytest.importorskip("cloudpickle")
+
+    def two_maps(n_features, n_components):
+        module = torch.nn.Module()
+        module.encode = torch.nn.Linear(n_features, n_components)
+        module.decode = torch.nn.Linear(n_components, n_features)
+        module.forward = lambda X: module.decode(module.encode(X))
+        return module
+
+    ae = AutoencoderTransformer(2, module=two_maps, max_epochs=2, random_state=0).fit(
+        curved
+    )
+    again = pickle.loads(cloudpickle.dumps(ae))
+    assert np.array_equal(again.transform(curved), ae.transform(curved))
+
+
+def test_files_are_small(fitted):
+    """Little more than the weights, of four bytes each."""
+    ae, _ = fitted
+    weights = 4 * sum(p.numel() for p in ae.net_.module_.parameters())
+    joblib_file, compressed = io.BytesIO(), io.BytesIO()
+    joblib.dump(ae, joblib_file)
+    joblib.dump(ae, compressed, compress=3)
+    assert len(pickle.dumps(ae)) < weights + 6_000
+    assert joblib_file.tell() < weights + 12_000
+    assert compressed.tell() < weights + 3_000
 
 
 def test_warm_start_after_a_round_trip(curved):

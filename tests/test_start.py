@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
+from skae._data import Table
 from skae._start import make_start
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
@@ -32,7 +33,7 @@ def test_load_and_undo_are_pca(shape, rotate, rows, k):
     pca = PCA(k, svd_solver="full").fit(X if rows is None else X[rows])
     loss = LOSSES["squared_error"]
     n_axes = min(shape) if rotate else None
-    start = make_start(X, X, rows, k, loss, rotate, n_axes=n_axes)
+    start = make_start(Table(X, X), rows, k, loss, rotate, n_axes=n_axes)
     Z = pca.transform(X)
     share = 1 - pca.explained_variance_ratio_.sum()
     assert start.unexplained == pytest.approx(share)
@@ -56,7 +57,7 @@ def test_load_and_undo_are_pca(shape, rotate, rows, k):
 @pytest.mark.parametrize("rotate", [True, False])
 def test_undo_keeps_a_trained_network(rotate):
     X = table(60, 6)
-    start = make_start(X, X, np.arange(40), 2, LOSSES["squared_error"], rotate, 6)
+    start = make_start(Table(X, X), np.arange(40), 2, LOSSES["squared_error"], rotate, 6)
     module = network(start, 2)
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -70,7 +71,7 @@ def test_undo_keeps_a_trained_network(rotate):
 
 def test_codes_of_the_network_are_white():
     X = table(60, 6)
-    start = make_start(X, X, None, 4, LOSSES["squared_error"], rotate=False)
+    start = make_start(Table(X, X), None, 4, LOSSES["squared_error"], rotate=False)
     codes = X @ start.encoder.T
     np.testing.assert_allclose(codes.T @ codes / len(X), np.eye(4), atol=1e-9)
 
@@ -79,10 +80,10 @@ def test_logistic_start_is_better_than_the_mean():
     X = table(80, 4)
     target = (X > 0).astype(float)
     loss = LOSSES["binary_cross_entropy"]
-    start = make_start(X, target, None, 2, loss, rotate=False)
+    start = make_start(Table(X, target), None, 2, loss, rotate=False)
     goal = torch.from_numpy(target)
     with torch.inference_mode():
-        module = start.linear_module(torch.float64)
+        module = start.linear_module().double()
         error = loss.function(module(torch.from_numpy(X)), goal).mean()
         mean = torch.logit(goal.mean(0)).expand(goal.shape)
         assert error < 0.8 * loss.function(mean, goal).mean()

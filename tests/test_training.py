@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from skae._data import Table
 from skae._training import STEPS, Recipe, Training
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
@@ -33,7 +34,7 @@ def training(X, **changes):
     X = (X - X.mean(axis=0)) / X.std()
     recipe = dataclasses.replace(RECIPE, **changes)
     loss = LOSSES["squared_error"]
-    return Training(X, X, loss, recipe, 0, torch.device("cpu"))
+    return Training(Table(X, X), loss, recipe, 0, torch.device("cpu"))
 
 
 def make_module(n_inputs, n_outputs, generator):
@@ -85,7 +86,7 @@ def test_curves(curved, early_stopping):
 def test_the_network_is_in_the_units_of_x(curved):
     fit = training(curved, early_stopping=False)
     module = fit.run(make_module).module_
-    X = torch.from_numpy(fit.X).float()
+    X = torch.from_numpy(fit.table.X).float()
     with torch.inference_mode():
         error = float(LOSSES["squared_error"].function(module(X), X).mean())
     assert error < fit.pca_error

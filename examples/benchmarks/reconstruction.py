@@ -118,20 +118,29 @@ def n_components(kind, n_features):
     return max(1 if n_features <= 3 else 2, min(16, n_features // 4))
 
 
-def make_split(data, kind, seed, quick):
+def available():
+    """All sets by name: bundled ones, and those in SKAE_DATA where that is set."""
+    folder = os.environ.get("SKAE_DATA")
+    return bundled() | (in_folder(folder) if folder else {})
+
+
+def some_rows(X, most_rows, seed):
+    """At most so many rows of X, drawn at random; None is all."""
+    if most_rows is None or len(X) <= most_rows:
+        return X
+    return X[np.random.default_rng(seed).choice(len(X), most_rows, replace=False)]
+
+
+def make_split(data, kind, seed, most_rows=None):
     """X_train and X_test: the set's own, or a random quarter held out.
 
     Tables are standardized with the statistics of the training rows.
     """
     if isinstance(data, tuple):
-        X_train, X_test = data
+        X_train, X_test = (some_rows(X, most_rows, seed) for X in data)
     else:
-        if quick and len(data) > QUICK_ROWS:
-            rows = np.random.default_rng(seed).choice(len(data), QUICK_ROWS, replace=False)
-            data = data[rows]
+        data = some_rows(data, most_rows, seed)
         X_train, X_test = train_test_split(data, test_size=0.25, random_state=seed)
-    if quick:
-        X_train, X_test = X_train[:QUICK_ROWS], X_test[:QUICK_ROWS]
     if kind == "table":
         scaler = StandardScaler().fit(X_train)
         X_train, X_test = scaler.transform(X_train), scaler.transform(X_test)
@@ -160,7 +169,7 @@ def measure(name, task, quick=False):
     seeds = 1 if quick else 10 if n_rows < 500 else 3
     errors, seconds, best_epochs = [], [], []
     for seed in range(seeds):
-        X_train, X_test = make_split(data, task.kind, seed, quick)
+        X_train, X_test = make_split(data, task.kind, seed, QUICK_ROWS if quick else None)
         solver = "full" if X_train.size <= AFFORDABLE else "auto"
         pca = PCA(k, svd_solver=solver, random_state=seed)
         ours = AutoencoderTransformer(k, random_state=seed)
@@ -214,17 +223,20 @@ def parse_arguments(tasks):
     )
     arguments = parser.parse_args()
     arguments.sets = arguments.sets.split(",") if arguments.sets else list(tasks)
-    unknown = sorted(set(arguments.sets) - set(tasks))
+    check_sets(parser, arguments.sets, tasks)
+    return arguments
+
+
+def check_sets(parser, names, tasks):
+    """Leave with a message where a set is not there."""
+    unknown = sorted(set(names) - set(tasks))
     if unknown:
         parser.error(f"no set named {', '.join(unknown)}; there are {', '.join(tasks)}")
-    return arguments
 
 
 def main():
     """Measure set after set; print and write."""
-    tasks = bundled()
-    if os.environ.get("SKAE_DATA"):
-        tasks |= in_folder(os.environ["SKAE_DATA"])
+    tasks = available()
     arguments = parse_arguments(tasks)
     print(HEADER, flush=True)
     results = []

@@ -1,0 +1,236 @@
+"""What the Displays share: data of fitted estimators, Axes, images, words."""
+
+import re
+
+import numpy as np
+from scipy import sparse
+from sklearn.isotonic import isotonic_regression
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+
+from skae.metrics import check_reconstructs
+
+__all__ = [
+    "COLORS",
+    "DASHES",
+    "MARKERS",
+    "MOST_NAMED",
+    "PAPER",
+    "as_dense",
+    "axis_label",
+    "bare_frame",
+    "before_final",
+    "bin_edges",
+    "counted",
+    "feature_names_of",
+    "final_step",
+    "image_shape_of",
+    "legend_above",
+    "legend_right",
+    "make_axes",
+    "mosaic_of",
+    "name_of",
+    "reconstruct",
+    "set_title",
+    "short_label",
+    "show_image",
+    "spread_apart",
+    "two_figures",
+]
+
+# Okabe and Ito's colours and two more, so that ten classes have one each; yellow comes
+# last, for it is faint on white.
+COLORS = [
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#000000",
+    "#56B4E9",
+    "#E69F00",
+    "#999999",
+    "#882255",
+    "#F0E442",
+]
+MARKERS = "osD^vPXd<>*"  # one more than there are colours: pairs repeat after 110 classes
+DASHES = ["--", ":", "-.", (0, (6, 1))]  # of all models but the last, which is solid
+PAPER = 6.9  # inches: the width of a page of two columns
+SMALLEST_SIDE = 8  # of images that are told by their number of features alone
+MOST_NAMED = 16  # features along an axis; more names cover each other
+
+
+def as_dense(X):
+    """X as a finite array of floats, (n_samples, n_features)."""
+    X = X.toarray() if sparse.issparse(X) else X
+    return check_array(X, dtype=[np.float64, np.float32])
+
+
+def reconstruct(estimator, X):
+    """X dense, its codes and its reconstruction by the fitted estimator."""
+    check_reconstructs(estimator)
+    check_is_fitted(estimator)
+    Z = estimator.transform(X)
+    X_hat = as_dense(estimator.inverse_transform(Z))
+    return as_dense(X), Z, X_hat
+
+
+def final_step(estimator):
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return estimator
+
+
+def before_final(estimator, X):
+    """X as the last step of a Pipeline gets it."""
+    while isinstance(estimator, Pipeline):
+        X = estimator[:-1].transform(X) if len(estimator.steps) > 1 else X
+        estimator = estimator.steps[-1][1]
+    return X
+
+
+def name_of(estimator):
+    return type(final_step(estimator)).__name__
+
+
+def feature_names_of(X, estimator=None):
+    """Column names of a frame, else those that the estimator has seen, else None."""
+    if hasattr(X, "columns"):
+        return [str(name) for name in X.columns]
+    for each in (final_step(estimator), estimator):
+        names = getattr(each, "feature_names_in_", None)
+        # The earlier steps of a Pipeline may have changed the features.
+        if names is not None and len(names) == np.shape(X)[1]:
+            return list(names)
+    return None
+
+
+def image_shape_of(shape, x, n_features, caller):
+    """(height, width) or (height, width, channels) of the images, None for curves."""
+    if shape is None:
+        return None
+    if isinstance(shape, str) and shape == "auto":
+        side = round(np.sqrt(n_features))
+        square = side * side == n_features and side >= SMALLEST_SIDE
+        return (side, side) if square and x is None else None
+    if np.ndim(shape) != 1 or len(shape) not in (2, 3):
+        raise ValueError(
+            f"shape of {caller} must be (height, width), (height, width, channels), 'auto' "
+            f"or None, got {shape!r}."
+        )
+    if np.prod(shape) != n_features:
+        raise ValueError(
+            f"shape={tuple(shape)} of {caller} multiplies to {np.prod(shape)}, but the "
+            f"rows have {n_features} features. Set the height and width of your images, "
+            "or None for curves."
+        )
+    return tuple(shape)
+
+
+def bin_edges(errors):
+    """Edges of a histogram: at most 50 bins, for one outlier asks for thousands."""
+    edges = np.histogram_bin_edges(errors, bins="sqrt")
+    return np.linspace(edges[0], edges[-1], min(len(edges), 51))
+
+
+def make_axes(ax, shape, size, caller, **layout):
+    """Array of Axes of the shape: new ones, those given, or the place of one given."""
+    from matplotlib.axes import Axes
+
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        params = dict(figsize=size, layout="constrained", squeeze=False, **layout)
+        return plt.subplots(*shape, **params)[1]
+    axes = np.asarray(ax, dtype=object)
+    n_axes = int(np.prod(shape))
+    if axes.size == n_axes and all(isinstance(each, Axes) for each in axes.flat):
+        return axes.reshape(shape)
+    if isinstance(ax, Axes) and ax.get_subplotspec() is not None:
+        ax.set_axis_off()
+        place, figure = ax.get_subplotspec().subgridspec(*shape, **layout), ax.figure
+        new = [figure.add_subplot(place[index]) for index in np.ndindex(shape)]
+        return np.array(new, dtype=object).reshape(shape)
+    raise ValueError(
+        f"ax of {caller} must be None, one Axes of a figure's subplots, or {n_axes} Axes "
+        f"in an array of shape {shape}, got "
+        f"{f'{axes.size} Axes' if axes.ndim else repr(ax)}."
+    )
+
+
+def mosaic_of(tiles):
+    """One image of (n_lines, n_columns, h, w) or (..., h, w, c), the first line lowest."""
+    gap = max(1, tiles.shape[2] // 14)
+    widths = [(0, 0), (0, 0), (0, gap), (0, gap)] + [(0, 0)] * (tiles.ndim - 4)
+    tiles = np.pad(tiles, widths, constant_values=np.nan)
+    return np.concatenate([np.concatenate(line, axis=1) for line in tiles[::-1]])
+
+
+def show_image(ax, image, limits, cmap, **place):
+    """Show an image (h, w) or (h, w, c); the limits are black and white."""
+    low, high = limits
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.ndim == 3:
+        image = np.clip((image - low) / ((high - low) or 1.0), 0, 1)
+    style = {"cmap": cmap, "vmin": low, "vmax": high, "interpolation": "nearest"}
+    ax.imshow(image, **style, **place)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_linewidth(0.4)
+
+
+def bare_frame(ax):
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_axisbelow(True)
+
+
+def set_title(ax, text, fontsize="small"):
+    ax.set_title(text, loc="left", fontsize=fontsize)
+
+
+def legend_above(ax, most_columns=2):
+    """A legend over the Axes, where it covers nothing."""
+    handles, labels = ax.get_legend_handles_labels()
+    if handles:
+        # Wider than the Axes it would push them aside.
+        n_columns = most_columns if max(map(len, labels)) < 18 else 1
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1.02), "borderaxespad": 0}
+        style = {"frameon": False, "fontsize": "small", "ncols": n_columns}
+        ax.legend(handles, labels, **place, **style)
+
+
+def legend_right(ax, handles, labels, **style):
+    """A legend to the right of the Axes."""
+    place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
+    style = {"frameon": False, "fontsize": "small", "title_fontsize": "small"} | style
+    ax.legend(handles, [short_label(label) for label in labels], **(place | style))
+
+
+def short_label(name):
+    """A name in several short lines: AutoencoderTransformer, 8 components."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "\n", name).replace(", ", "\n")
+
+
+def axis_label(x):
+    """What the axis of the features is of: the name of a Series or an Index."""
+    return "feature" if x is None else getattr(x, "name", None) or ""
+
+
+def two_figures(value):
+    """Two significant figures."""
+    if 10 <= abs(value) < 1e5:
+        return f"{value:.0f}"
+    return f"{value:#.2g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
+
+
+def counted(number, noun):
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def spread_apart(places, gap):
+    """The places nearest to these that are `gap` apart, (n,), in the same order."""
+    order = np.argsort(places, kind="stable")
+    steps = gap * np.arange(len(places))
+    moved = np.empty(len(places))
+    moved[order] = isotonic_regression(np.asarray(places)[order] - steps) + steps
+    return moved

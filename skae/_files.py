@@ -1,0 +1,427 @@
+"""Model files: plain values and arrays in one safetensors file, and back.
+
+A file is data. To open one imports no name that it holds and calls nothing that runs
+code; a value that is not one of the kinds below is refused, when writing and reading.
+
+The file is in the safetensors format: eight bytes, the length of the header; the header,
+JSON; the arrays. Its metadata has the one entry "skae", JSON again, with the keys
+
+sha256      of the whole file, these 64 digits read as zeros
+format      version of what is described here, an int
+class       name of the estimator's class
+versions    of the libraries that wrote the file
+parameters  of the estimator's constructor
+fitted      what `fit` has set
+
+and always in this order, so that equal models make equal files. In the last two,
+numbers, strings, booleans, None and lists stand for themselves, and an object with one
+key for the rest:
+
+{"tuple": [...]}, {"dict": {...}}     with values of any kind
+{"float": "nan" | "inf" | "-inf"}     what JSON has no number for
+{"float64": 0.5}                      a NumPy scalar, by the name of its type
+{"names": [...]}                      a one-dimensional object array of strings
+{"array": "mean_"}                    the tensor of that name; each is used once
+{"recipe": ["L1Code", {...}]}         a noise or regularizer, with its parameters
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import secrets
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+from skae.exceptions import ModelFileError
+
+__all__ = ["Recipe", "pack", "read_model", "unpack", "write_model"]
+
+FORMAT = 1
+LONGEST_HEADER = 2**24  # bytes; a million feature names of a dozen letters
+DEEPEST = 32  # levels of lists and objects in a header
+ZEROS = b"0" * 64
+PREFIX = rb'{"__metadata__":{"skae":"{\"sha256\":\"'
+DIGEST = slice(8 + len(PREFIX), 8 + len(PREFIX) + len(ZEROS))
+KEYS = ["sha256", "format", "class", "versions", "parameters", "fitted"]
+LIBRARIES = ["skae", "numpy", "torch", "sklearn", "skorch"]
+RECIPE_FILES = ("skae.noise", "skae.regularizers")
+INTEGERS = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
+SCALARS = {
+    name: np.dtype(name).type
+    for name in ("bool", "float16", "float32", "float64", *INTEGERS)
+}
+OTHER_FILES = {
+    b"\x80": "a pickle, which may run code when it is opened; open it with pickle or "
+    "joblib, and only if you trust whoever wrote it",
+    b"PK": "a zip archive, as torch.save and skops write them",
+    b"\x1f\x8b": "compressed with gzip",
+    b"\x78": "compressed with zlib, as joblib writes it",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+}
+
+
+class Recipe(NamedTuple):
+    """What a file says of a noise or a regularizer; whoever reads it knows the classes."""
+
+    name: str
+    parameters: dict
+
+
+# -- files -----------------------------------------------------------------------------
+
+
+def write_model(path, class_name, parameters, fitted):
+    """Write a model to a file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file of that name is replaced once the new one is complete.
+    class_name : str
+    parameters, fitted : dict of str and values
+        See the top of this file for the kinds of value.
+
+    Raises
+    ------
+    ImportError
+        If safetensors is not installed.
+    TypeError
+        If a value is of another kind.
+    """
+    data = pack(class_name, parameters, fitted)
+    path = os.path.realpath(path)  # the file that a link points to is replaced
+    # By open() and not by tempfile, whose files no other user may read.
+    temporary = os.path.join(os.path.dirname(path), f".skae-{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+        raise
+
+
+def read_model(path):
+    """Read what `write_model` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    class_name : str
+    parameters, fitted : dict of str and values
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If the file is anything but a model file as skae wrote it.
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            # A file of another kind is not read whole.
+            _check_start(file.read(16), size)
+            file.seek(0)
+            return unpack(file.read(size))
+        except ModelFileError as error:
+            raise ModelFileError(f"{os.fspath(path)!r} {error}") from error.__cause__
+
+
+def pack(class_name, parameters, fitted):
+    """The bytes of a model file; parameters as in `write_model`."""
+    tensors = {}
+    model = {
+        "sha256": ZEROS.decode(),
+        "format": FORMAT,
+        "class": class_name,
+        "versions": _versions(),
+        "parameters": _encode_items(parameters, "", tensors),
+        "fitted": _encode_items(fitted, "", tensors),
+    }
+    text = json.dumps(model, separators=(",", ":"), allow_nan=False)
+    data = _safetensors().save(tensors, metadata={"skae": text})
+    n_header = int.from_bytes(data[:8], "little")
+    if n_header > LONGEST_HEADER:
+        raise ValueError(
+            f"The model's names and numbers beside its arrays take {n_header} bytes, and "
+            f"a model file has room for {LONGEST_HEADER}. Save it with joblib."
+        )
+    if data[8 : DIGEST.stop] != PREFIX + ZEROS:
+        raise RuntimeError("This version of safetensors lays out headers in a new way.")
+    digest = hashlib.sha256(data).hexdigest().encode()
+    return b"".join([data[: DIGEST.start], digest, data[DIGEST.stop :]])
+
+
+def unpack(data):
+    """What `pack` packed, as `read_model` returns it; ModelFileError for anything else."""
+    data = memoryview(data)
+    n_header = _check_start(bytes(data[:16]), len(data))
+    header = bytes(data[8 : 8 + n_header])
+    if not header.startswith(PREFIX):
+        raise ModelFileError("is not a model file of skae, or its header was altered.")
+    _check_length(header, len(data))
+    _check_digest(data)
+    header = _read_json(header)
+    model = _read_metadata(header.pop("__metadata__"))
+    if not all(_is_tensor(entry) for entry in header.values()):
+        raise ModelFileError("has arrays that are not described as arrays are.")
+    try:
+        tensors = _safetensors().load(bytes(data))
+    except ImportError:
+        raise
+    except Exception as error:  # safetensors has its own, and dtypes raise KeyError
+        raise ModelFileError(f"holds arrays that cannot be read: {error}") from error
+    parameters = _decode_items(model["parameters"], tensors)
+    fitted = _decode_items(model["fitted"], tensors)
+    if tensors:
+        raise ModelFileError(f"holds arrays that nothing refers to: {_some(tensors)}.")
+    return model["class"], parameters, fitted
+
+
+def _safetensors():
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            'Model files need safetensors: pip install "skae[safetensors]".'
+        ) from error
+    return safetensors.numpy
+
+
+def _versions():
+    """Of those libraries that are imported: to name them costs no import of any."""
+    loaded = [name for name in LIBRARIES if name in sys.modules]
+    return {name: str(sys.modules[name].__version__) for name in loaded}
+
+
+# -- checks, from the outside to the inside --------------------------------------------
+
+
+def _check_start(start, size):
+    """Length of the header, from the first 16 bytes and the size of a file."""
+    if start[8:9] != b"{":
+        for magic, kind in OTHER_FILES.items():
+            if start.startswith(magic):
+                raise ModelFileError(f"is not a model file of skae: it is {kind}.")
+        if size > 8:
+            raise ModelFileError("is not a model file of skae.")
+    if size < DIGEST.stop:
+        raise ModelFileError(f"is truncated, or no model file of skae: {size} bytes.")
+    n_header = int.from_bytes(start[:8], "little")
+    if n_header > LONGEST_HEADER:
+        raise ModelFileError(
+            f"claims a header of {n_header} bytes, and at most {LONGEST_HEADER} are "
+            "read: it is not a model file of skae, or was altered."
+        )
+    if 8 + n_header > size:
+        raise ModelFileError(
+            f"is truncated: its header ends at byte {8 + n_header} and the file at {size}."
+        )
+    return n_header
+
+
+def _check_length(header, size):
+    """Tell a file cut short from one altered: both fail the digest."""
+    ends = [
+        int(end) for end in re.findall(rb'"data_offsets":\[\d{1,20},(\d{1,20})\]', header)
+    ]
+    expected = 8 + len(header) + max(ends, default=0)
+    if size < expected:
+        raise ModelFileError(
+            f"is truncated, or was altered: it has {size} bytes of {expected}."
+        )
+
+
+def _check_digest(data):
+    sha256 = hashlib.sha256(data[: DIGEST.start])
+    sha256.update(ZEROS)
+    sha256.update(data[DIGEST.stop :])
+    if sha256.hexdigest().encode() != bytes(data[DIGEST]):
+        raise ModelFileError("was altered after it was written: its SHA-256 differs.")
+
+
+def _read_json(text):
+    """Value of JSON in bytes, without NaN, repeated keys and nesting beyond reason."""
+    depth = 0
+    # A string is one match, also where its closing mark is missing.
+    for mark in re.finditer(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[]}]', text, flags=re.DOTALL):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(mark[0], 0)
+        if depth > DEEPEST:
+            raise ModelFileError(f"has a header nested more than {DEEPEST} levels deep.")
+    try:
+        return json.loads(
+            text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
+        )
+    except ModelFileError:
+        raise
+    except ValueError as error:
+        raise ModelFileError(f"has a header that is not JSON: {error}.") from error
+
+
+def _without_repeats(pairs):
+    items = dict(pairs)
+    if len(items) < len(pairs):
+        raise ModelFileError("has a header in which a key is repeated.")
+    return items
+
+
+def _refuse_constant(name):
+    raise ModelFileError(f"has a header with {name}, which is not JSON.")
+
+
+def _is_tensor(entry):
+    return isinstance(entry, dict) and entry.keys() == {"dtype", "shape", "data_offsets"}
+
+
+def _read_metadata(metadata):
+    """The entry "skae", its keys checked."""
+    if [*metadata] != ["skae"]:
+        raise ModelFileError(f"has metadata of others: {_some(metadata)}.")
+    model = _read_json(metadata["skae"].encode("utf-8", "surrogatepass"))
+    version, versions = model.get("format"), model.get("versions")
+    if type(version) is not int or version < 1:
+        raise ModelFileError(f"has no format version, but {version!r}.")
+    if version > FORMAT:
+        writer = versions.get("skae") if isinstance(versions, dict) else None
+        raise ModelFileError(
+            f"is of format {version}, and this version of skae reads up to {FORMAT}. "
+            f"Install skae {writer} or newer."
+        )
+    if [*model] != KEYS:
+        raise ModelFileError(f"has the keys {_some(model)}, not {_some(KEYS)}.")
+    kinds = {"class": str, "versions": dict, "parameters": dict, "fitted": dict}
+    for key, kind in kinds.items():
+        if not isinstance(model[key], kind):
+            raise ModelFileError(f"has {key!r} of the wrong type.")
+    return model
+
+
+def _some(names):
+    """The first few names, short enough for a message."""
+    text = ", ".join(repr(name)[:40] for name in [*names][:6])
+    return text + (", ..." if len(names) > 6 else "")
+
+
+# -- values ----------------------------------------------------------------------------
+
+
+def _encode_items(items, where, tensors):
+    return {
+        name: _encode(value, f"{where}/{name}".lstrip("/"), tensors)
+        for name, value in items.items()
+    }
+
+
+def _encode(value, where, tensors):
+    """JSON for a value; its arrays go into `tensors`, under the path to them."""
+    kind = type(value)
+    if value is None or kind in (bool, int, str):
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else {"float": str(value)}
+    if kind in (list, tuple):
+        values = [_encode(v, f"{where}/{i}", tensors) for i, v in enumerate(value)]
+        return values if kind is list else {"tuple": values}
+    if kind is dict and all(type(key) is str for key in value):
+        return {"dict": _encode_items(value, where, tensors)}
+    if isinstance(value, np.generic) and value.dtype.name in SCALARS:
+        return {value.dtype.name: _encode(value.item(), where, tensors)}
+    if kind is np.ndarray:
+        return _encode_array(value, where, tensors)
+    if kind.__module__ in RECIPE_FILES and hasattr(value, "get_params"):
+        parameters = value.get_params(deep=False)
+        return {"recipe": [kind.__name__, _encode_items(parameters, where, tensors)]}
+    raise TypeError(f"{where} cannot be saved: {_name(kind)} is not plain data.")
+
+
+def _encode_array(array, where, tensors):
+    if array.dtype.name in SCALARS:
+        if where in tensors:
+            raise TypeError(f"Two arrays of the model have the path {where}.")
+        native = array.astype(array.dtype.newbyteorder("="), copy=False)
+        tensors[where] = np.asarray(native, order="C")
+        return {"array": where}
+    if array.dtype == object and array.ndim == 1 and all(type(v) is str for v in array):
+        return {"names": [*array]}
+    raise TypeError(f"{where} cannot be saved: arrays of {array.dtype} are not plain data.")
+
+
+def _name(kind):
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _decode_items(items, tensors):
+    return {name: _decode(value, tensors) for name, value in items.items()}
+
+
+def _decode(value, tensors):
+    """The value that JSON stands for; arrays are taken out of `tensors`."""
+    if isinstance(value, list):
+        return [_decode(v, tensors) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) != 1:
+        raise ModelFileError(f"has a value of unknown kind: {_some(value)}.")
+    ((kind, content),) = value.items()
+    try:
+        if kind in SCALARS:
+            return _decode_scalar(SCALARS[kind], _decode(content, tensors))
+        return DECODERS[kind](content, tensors)
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        shown = f"{kind}: {content!r}"[:60]
+        raise ModelFileError(f"has a value that is not understood: {shown}.") from error
+
+
+def _decode_scalar(kind, number):
+    if type(number) is not type(kind(0).item()):
+        raise TypeError
+    with np.errstate(over="ignore"):
+        return kind(number)
+
+
+def _decode_tuple(values, tensors):
+    if not isinstance(values, list):
+        raise TypeError
+    return tuple(_decode(value, tensors) for value in values)
+
+
+def _decode_float(name, tensors):
+    return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[name]
+
+
+def _decode_names(names, tensors):
+    if not isinstance(names, list) or not all(type(name) is str for name in names):
+        raise TypeError
+    return np.array(names, dtype=object)
+
+
+def _decode_array(name, tensors):
+    return tensors.pop(name)
+
+
+def _decode_recipe(content, tensors):
+    if not isinstance(content, list) or [*map(type, content)] != [str, dict]:
+        raise TypeError
+    return Recipe(content[0], _decode_items(content[1], tensors))
+
+
+DECODERS = {
+    "tuple": _decode_tuple,
+    "dict": _decode_items,
+    "float": _decode_float,
+    "names": _decode_names,
+    "array": _decode_array,
+    "recipe": _decode_recipe,
+}

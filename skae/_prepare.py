@@ -1,0 +1,183 @@
+"""From what a user gives to what is trained on: checks, weights, units."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.utils import check_array
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    validate_data,
+)
+
+from skae._data import Table
+from skae._pca import location_and_scale, scaled
+from skae._streams import FEW_ROWS, SMALL, Scaled, is_lazy, is_streamed, row_blocks, rows_of
+from skae.noise import Units
+
+__all__ = ["Given", "check_rows", "check_table", "make_table", "noise_units"]
+
+FLOATS = [np.float64, np.float32]
+
+
+def check_table(estimator, X, *, reset, ensure_min_samples=1, dtype=FLOATS):
+    """X as an ndarray, or as it is where it is too large to be read whole.
+
+    Sparse matrices are brought to CSR format, and to an array where they are small.
+    """
+    if is_lazy(X) or (isinstance(X, np.memmap) and is_streamed(X)):
+        if len(X.shape) == 2 and is_streamed(X):
+            return _check_stream(estimator, X, reset)
+        X = np.asarray(X)
+    checks = {"dtype": dtype, "ensure_min_samples": ensure_min_samples}
+    X = validate_data(estimator, X, accept_sparse="csr", reset=reset, **checks)
+    return X if not sparse.issparse(X) or is_streamed(X) else X.toarray()
+
+
+def _check_stream(estimator, X, reset):
+    """scikit-learn's checks, block by block."""
+    _check_feature_names(estimator, X[:1], reset=reset)
+    _check_n_features(estimator, X, reset=reset)
+    if np.dtype(X.dtype).kind not in "fiub":
+        raise ValueError(
+            f"X of {type(estimator).__name__} must hold numbers, got dtype {X.dtype}."
+        )
+    for block in row_blocks(*X.shape):
+        check_array(rows_of(X, block), dtype=None, input_name="X", estimator=estimator)
+    return X
+
+
+def check_rows(loss, X, estimator):
+    """Refuse values of X that the loss is not defined for."""
+    names = getattr(estimator, "feature_names_in_", None)
+    for block in row_blocks(*X.shape) if is_streamed(X) else [slice(None)]:
+        loss.check(rows_of(X, block), type(estimator).__name__, names)
+
+
+@dataclasses.dataclass
+class Given:
+    """What a user gives to `fit`, checked.
+
+    Attributes
+    ----------
+    X : ndarray, or a table that is streamed, of shape (n_samples, n_features)
+        What the encoder sees.
+    X_target : ndarray of shape (n_samples, n_features) or None
+        What it is to become, where that is not X.
+    X_val : ndarray of shape (n_held_out, n_features) or None
+    weights : ndarray of shape (n_samples,) or None
+    """
+
+    X: np.ndarray
+    X_target: np.ndarray | None = None
+    X_val: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+    @property
+    def goal(self):
+        return self.X if self.X_target is None else self.X_target
+
+    def weigh(self, sample_weight):
+        """Take weights into account: none is a row that is not there.
+
+        Whole numbers that make up a small table are repetitions of its rows, exactly.
+        """
+        w = _check_sample_weight(
+            sample_weight, self.X, dtype=np.float64, ensure_non_negative=True
+        )
+        if not w.any():
+            raise ValueError(
+                "sample_weight is zero for every row: there is none to fit to."
+            )
+        is_whole = not is_streamed(self.X) and np.all(w == np.round(w))
+        if is_whole and w.sum() <= FEW_ROWS:
+            rows = np.repeat(np.arange(len(w)), w.astype(int))
+        else:
+            rows = np.flatnonzero(w)
+            if len(rows) < len(w) and is_streamed(self.X):
+                raise ValueError(
+                    "sample_weight of a table that is not read whole must be positive."
+                )
+            self.weights = w[rows] * (len(rows) / w.sum())
+        if not is_streamed(self.X):
+            self._take(rows)
+
+    def sort(self):
+        """Bring the rows of a small table into an order that is their own.
+
+        The outcome then depends on the rows and not on how they came.
+        """
+        if self.X.shape[0] <= FEW_ROWS:
+            order = sorted(range(len(self.X)), key=functools.cmp_to_key(self._compare))
+            self._take(np.array(order))
+
+    def _compare(self, i, j):
+        """Which row is first by its first value that differs; no scaling changes that."""
+        for part in (self.X, self.X_target, self.weights):
+            if part is not None:
+                differs = np.flatnonzero(np.atleast_1d(part[i] != part[j]))
+                if len(differs):
+                    a, b = (np.atleast_1d(part[row])[differs[0]] for row in (i, j))
+                    return 1 if a > b else -1
+        return 0
+
+    def _take(self, rows):
+        self.X = self.X[rows]
+        if self.X_target is not None:
+            self.X_target = self.X_target[rows]
+        if self.weights is not None and len(self.weights) != len(rows):
+            return
+        if self.weights is not None:
+            self.weights = self.weights[rows]
+
+    def location_and_scale(self, standardize):
+        return location_and_scale(self.goal, standardize, self.weights)
+
+
+def make_table(given, loss, mean, scale):
+    """The table that is trained on.
+
+    Parameters
+    ----------
+    given : Given
+    loss : Loss
+        Fitted.
+    mean : ndarray of shape (n_features,)
+    scale : float or ndarray of shape (n_features,)
+    """
+    if is_streamed(given.X):
+        X = Scaled(given.X, mean, scale)
+        return Table(X, X if loss.of_scaled else Scaled(given.X), weights=given.weights)
+    goal, inputs, weights = given.goal, given.X, given.weights
+    n_held_out = 0
+    if given.X_val is not None:
+        goal, inputs = (np.concatenate([part, given.X_val]) for part in (goal, inputs))
+        n_held_out = len(given.X_val)
+        if weights is not None:
+            weights = np.concatenate([weights, np.ones(n_held_out)])
+    # Small tables stay in float64 until their principal axes are known.
+    dtype = np.float64 if goal.size <= SMALL else np.float32
+    X = scaled(goal, mean, scale, dtype)
+    return Table(
+        X,
+        target=X if loss.of_scaled else goal,
+        inputs=None if given.X_target is None else scaled(inputs, mean, scale, dtype),
+        weights=weights,
+        n_held_out=n_held_out,
+    )
+
+
+def noise_units(X, mean, scale):
+    """Landmarks of X for noises, in scaled units."""
+    low, high = np.full(len(mean), np.inf), np.full(len(mean), -np.inf)
+    for block in row_blocks(*X.shape):
+        rows = rows_of(X, block)
+        np.fmin(low, np.fmin.reduce(rows), out=low)
+        np.fmax(high, np.fmax.reduce(rows), out=high)
+    landmarks = [(end - mean) / scale for end in (np.zeros(len(mean)), low, high)]
+    one = np.broadcast_to(1 / np.asarray(scale, dtype=np.float64), mean.shape)
+    return Units(*(torch.tensor(a) for a in (*landmarks, one)))

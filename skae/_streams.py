@@ -1,0 +1,97 @@
+"""Rows of a table, whatever holds it: an array, a sparse matrix, a file."""
+
+import numpy as np
+from scipy import sparse
+
+__all__ = ["Scaled", "is_lazy", "is_streamed", "row_blocks", "rows_of"]
+
+BLOCK = 2**22  # values worked on at a time: 32 MB of float64
+SMALL = 2**21  # values; so many or fewer are read, and made dense, at once
+FEW_ROWS = 1000  # and so are so many rows
+SMALL_MAP = 2**26  # values of a memory map that are read at once
+
+
+def row_blocks(n_samples, n_features):
+    """Slices that cut the rows into blocks of a few megabytes."""
+    step = max(1, BLOCK // max(1, n_features))
+    return [slice(i, min(i + step, n_samples)) for i in range(0, n_samples, step)]
+
+
+def is_lazy(X):
+    """Whether X gives its rows when asked, as arrays of h5py, zarr and dask do.
+
+    That is anything with two dimensions, a dtype and slices that is no array, frame,
+    sparse matrix or tensor.
+    """
+    is_known = isinstance(X, np.ndarray) or sparse.issparse(X)
+    has_all = all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__"))
+    is_whole = hasattr(X, "iloc") or hasattr(X, "__dlpack__")
+    return has_all and not is_known and not is_whole and isinstance(X.dtype, np.dtype)
+
+
+def is_streamed(X):
+    """Whether X is so large, and so held, that it should never be whole in memory."""
+    if isinstance(X, np.memmap):
+        return X.ndim == 2 and X.size > SMALL_MAP
+    n_samples, size = X.shape[0], X.shape[0] * X.shape[1]
+    return (sparse.issparse(X) or is_lazy(X)) and size > SMALL and n_samples > FEW_ROWS
+
+
+def rows_of(X, rows):
+    """Rows of X as a dense ndarray (n, p), in its own dtype.
+
+    Parameters
+    ----------
+    X : ndarray, sparse matrix in CSR format, or anything that takes a slice of rows
+    rows : slice, or ndarray of int of shape (n,)
+    """
+    if sparse.issparse(X):
+        return X[rows].toarray()
+    if isinstance(X, np.ndarray | Scaled):
+        return X[rows]
+    if isinstance(rows, slice):
+        if rows.step in (None, 1):
+            return np.asarray(X[rows])
+        rows = np.arange(*rows.indices(X.shape[0]))
+    # Slices are all that every such table takes: one for each run of neighbours.
+    order = np.argsort(rows, kind="stable")
+    ordered = np.asarray(rows)[order]
+    runs = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1)
+    out = np.empty((len(rows), X.shape[1]), dtype=X.dtype)
+    out[order] = np.concatenate(
+        [np.asarray(X[run[0] : run[-1] + 1]) for run in runs if len(run)]
+    )
+    return out
+
+
+class Scaled:
+    """(X - mean) / scale of a table, computed for the rows that are asked for.
+
+    Parameters
+    ----------
+    X : table that `rows_of` takes
+    mean : ndarray of shape (n_features,), or 0.0
+    scale : float or ndarray of shape (n_features,)
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, X, mean=0.0, scale=1.0):
+        self.X, self.mean, self.scale = X, mean, scale
+        self.shape = X.shape
+
+    def __len__(self):
+        return self.shape[0]
+
+    @property
+    def size(self):
+        return self.shape[0] * self.shape[1]
+
+    def __getitem__(self, rows):
+        return self.of(rows_of(self.X, rows))
+
+    def of(self, rows):
+        """Rows (n, p) of X in the units of this table."""
+        rows = np.asarray(rows, dtype=np.float64) - self.mean
+        rows /= self.scale
+        return rows.astype(self.dtype)

@@ -1,0 +1,79 @@
+"""show_versions: what a report of a bug should begin with."""
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from threadpoolctl import threadpool_info
+
+from skae._compat import has_fast_bfloat16, resolve_device
+
+__all__ = ["show_versions"]
+
+PACKAGES = [
+    "scikit-learn",
+    "torch",
+    "skorch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "polars",
+    "matplotlib",
+    "safetensors",
+]
+
+
+def show_versions():
+    """Print versions and what the machine computes with, for reports of bugs.
+
+    Examples
+    --------
+    >>> from skae import show_versions
+    >>> show_versions()  # doctest: +ELLIPSIS
+    System
+      python              ...
+    """
+    sections = {"System": _system(), "Packages": _packages(), "Threads": _threads()}
+    for title, entries in sections.items():
+        print(title)
+        for name, value in entries.items():
+            print(f"  {name:<20}{value}")
+
+
+def _system():
+    found = {
+        "python": sys.version.replace("\n", " "),
+        "executable": sys.executable,
+        "platform": platform.platform(),
+    }
+    device = resolve_device("auto")
+    found["device"] = str(device)
+    if device.type == "cuda":
+        found["GPU"] = torch.cuda.get_device_name(device)
+    found["CUDA of torch"] = torch.version.cuda or "none"
+    found["fast bfloat16"] = "yes" if has_fast_bfloat16(device) else "no"
+    return found
+
+
+def _packages():
+    # Where the package runs from its sources it has no metadata.
+    return {"skae": sys.modules["skae"].__version__} | {
+        name: _version(name) for name in PACKAGES
+    }
+
+
+def _version(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _threads():
+    """Number of threads of torch and of each library that brings its own."""
+    pools = {
+        pool.get("prefix") or pool["internal_api"]: f"{pool['num_threads']}"
+        for pool in threadpool_info()
+    }
+    return {"torch": str(torch.get_num_threads())} | pools

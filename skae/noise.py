@@ -1,0 +1,210 @@
+"""Noises: recipes that spoil what the encoder sees, while the target stays clean.
+
+A denoising autoencoder (Vincent, Larochelle, Bengio and Manzagol 2008, "Extracting and
+composing robust features with denoising autoencoders") reconstructs a row from a spoilt
+copy of it. A recipe holds its hyper-parameters; it is called with a batch.
+"""
+
+from dataclasses import dataclass
+from numbers import Real
+
+import torch
+from sklearn.base import BaseEstimator
+
+from skae._compat import Interval, validate_parameter_constraints
+
+__all__ = [
+    "GaussianNoise",
+    "MaskingNoise",
+    "SaltAndPepperNoise",
+    "SwapNoise",
+    "Units",
+    "resolve_noise",
+]
+
+
+@dataclass(frozen=True)
+class Units:
+    """Where landmarks of X lie in scaled units, those the network works in.
+
+    Each is a float, or a tensor of shape (p,).
+
+    Attributes
+    ----------
+    zero : float or Tensor
+        What 0 in the units of X is.
+    low, high : float or Tensor
+        What the smallest and the largest value of each feature are.
+    one : float or Tensor
+        The length of one unit of X.
+    """
+
+    zero: float | torch.Tensor = 0.0
+    low: float | torch.Tensor = -1.0
+    high: float | torch.Tensor = 1.0
+    one: float | torch.Tensor = 1.0
+
+    def shifted(self, mean):
+        """The landmarks where `mean`, a tensor, is taken off the scaled units."""
+        return Units(self.zero - mean, self.low - mean, self.high - mean, self.one)
+
+    def like(self, name, X):
+        """The landmark `name` in the dtype and on the device of X."""
+        return torch.as_tensor(getattr(self, name), dtype=X.dtype, device=X.device)
+
+
+class _Noise(BaseEstimator):
+    """A recipe: `__call__(X, units, generator)` returns a spoilt copy of X.
+
+    X is a Tensor of shape (..., n, p) in scaled units and is not changed, `units` is
+    `Units`, and `generator` the `torch.Generator`, on the device of X, that all chance
+    comes from.
+    """
+
+    def check(self):
+        """Raise InvalidParameterError, a ValueError, for a value out of its range."""
+        validate_parameter_constraints(
+            self._parameter_constraints,
+            self.get_params(deep=False),
+            caller_name=type(self).__name__,
+        )
+
+
+class GaussianNoise(_Noise):
+    """Add normal noise to every cell.
+
+    Parameters
+    ----------
+    scale : float >= 0, default=0.1
+        Standard deviation, in the units of X; with `standardize=True` of the estimator
+        that is the same amount for every feature, whatever its own deviation.
+
+    References
+    ----------
+    .. [1] Vincent et al. (2010), "Stacked denoising autoencoders", JMLR 11.
+    """
+
+    _parameter_constraints: dict = {"scale": [Interval(Real, 0, None, closed="left")]}
+
+    def __init__(self, scale=0.1):
+        self.scale = scale
+
+    def __call__(self, X, units, generator):
+        noise = torch.empty_like(X).normal_(generator=generator)
+        return X + self.scale * units.like("one", X) * noise
+
+
+class _CellNoise(_Noise):
+    """A noise that puts something else in the place of some cells."""
+
+    _parameter_constraints: dict = {"rate": [Interval(Real, 0, 1, closed="both")]}
+
+    def __call__(self, X, units, generator):
+        chosen = torch.empty_like(X).bernoulli_(self.rate, generator=generator).bool()
+        return torch.where(chosen, self._replacement(X, units, generator), X)
+
+
+class MaskingNoise(_CellNoise):
+    """Set cells to 0 in the units of X.
+
+    Parameters
+    ----------
+    rate : float in [0, 1], default=0.5
+        Probability of each cell.
+
+    References
+    ----------
+    .. [1] Vincent et al. (2008), "Extracting and composing robust features with
+       denoising autoencoders", ICML.
+    """
+
+    def __init__(self, rate=0.5):
+        self.rate = rate
+
+    def _replacement(self, X, units, generator):
+        return units.like("zero", X)
+
+
+class SaltAndPepperNoise(_CellNoise):
+    """Set cells to the smallest or the largest value of their feature.
+
+    Parameters
+    ----------
+    rate : float in [0, 1], default=0.1
+        Probability of each cell; one half of those chosen becomes the smallest value.
+
+    References
+    ----------
+    .. [1] Vincent et al. (2010), "Stacked denoising autoencoders", JMLR 11.
+    """
+
+    def __init__(self, rate=0.1):
+        self.rate = rate
+
+    def _replacement(self, X, units, generator):
+        is_high = torch.empty_like(X).bernoulli_(0.5, generator=generator).bool()
+        return torch.where(is_high, units.like("high", X), units.like("low", X))
+
+
+class SwapNoise(_CellNoise):
+    """Give cells the value that the same feature has in another row of the batch.
+
+    Values stay those the feature has, of whatever kind it is. The other row is drawn
+    anew for each cell, within the same member of a stack of networks; a batch of one
+    row is left as it is.
+
+    Parameters
+    ----------
+    rate : float in [0, 1], default=0.15
+        Probability of each cell.
+
+    References
+    ----------
+    .. [1] Yoon, Zhang, Jordon and van der Schaar (2020), "VIME: Extending the success of
+       self- and semi-supervised learning to tabular domain", NeurIPS.
+    """
+
+    def __init__(self, rate=0.15):
+        self.rate = rate
+
+    def _replacement(self, X, units, generator):
+        n = X.shape[-2]
+        if n < 2:
+            return X
+        rows = torch.randint(1, n, X.shape, generator=generator, device=X.device)
+        rows += torch.arange(n, device=X.device)[:, None]
+        return X.gather(-2, rows % n)
+
+
+def resolve_noise(noise, whose="the estimator"):
+    """The recipe that the parameter `noise` stands for.
+
+    Parameters
+    ----------
+    noise : None, float or recipe
+        A float is the `scale` of `GaussianNoise`.
+    whose : str
+        Name of the estimator, for messages.
+
+    Returns
+    -------
+    recipe or None
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    ValueError
+        If a parameter of the recipe is out of its range.
+    """
+    if noise is None:
+        return None
+    is_number = isinstance(noise, Real) and not isinstance(noise, bool)
+    recipe = GaussianNoise(noise) if is_number else noise
+    if not isinstance(recipe, _Noise):
+        raise TypeError(
+            f"noise of {whose} must be None, a float or an instance of a recipe of "
+            f"skae.noise, such as MaskingNoise(0.5), got {noise!r}."
+        )
+    recipe.check()
+    return recipe

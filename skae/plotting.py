@@ -1,0 +1,23 @@
+"""Displays: pictures of fitted estimators, in the style of scikit-learn's.
+
+Each Display stores arrays, `from_estimator` computes them, and `plot` draws them. All of
+them take PCA, NMF and Pipelines as well as autoencoders. They use matplotlib's own pyplot
+for new figures and leave it to the caller to show or save them.
+
+Classes and models differ by marker or line style besides colour, so that the pictures can
+be read in grey. The colours are those of Okabe and Ito (2008), "Color Universal Design".
+"""
+
+from skae._display_codes import CodesDisplay
+from skae._display_errors import ErrorDisplay
+from skae._display_explained_variance import ExplainedVarianceDisplay
+from skae._display_loss_curve import LossCurveDisplay
+from skae._display_reconstruction import ReconstructionDisplay
+
+__all__ = [
+    "CodesDisplay",
+    "ErrorDisplay",
+    "ExplainedVarianceDisplay",
+    "LossCurveDisplay",
+    "ReconstructionDisplay",
+]
