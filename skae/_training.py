@@ -122,7 +122,7 @@ class Training:
             make_start(own, rows, k, loss, rotate, n_axes=min(own.X.shape))
             for rows in fitted_to
         ]
-        self.cuts = self._cuts(k) if recipe.ordered else (None,)
+        self.cuts = self._cuts(recipe.n_components) if recipe.ordered else (None,)
 
     @property
     def _can_rotate(self):
@@ -350,7 +350,9 @@ class Training:
         The error at every cut then has the same weight, as a share of PCA's.
         """
         start = self.starts[-1]
-        left = start.total - np.cumsum(start.variances)[: self.recipe.n_components]
+        k = self.recipe.n_components
+        left = start.total - np.cumsum(start.variances)[:k]
+        left = np.pad(left, (0, k - len(left)))  # codes that PCA does not have
         weights = 1 / np.maximum(left, SMALLEST_LEFT * start.total or 1.0)
         return torch.from_numpy(weights / weights.sum())
 
