@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderTransformer, show_versions
 
 X, y = load_digits(return_X_y=True)
 X = X / 16  # one scale for all pixels: they share a unit
@@ -98,3 +98,8 @@ plt.show()
 # %%
 # The autoencoder gains most where PCA leaves most. With as many components as there are
 # features nothing is left to gain, and PCA is the faster choice long before that.
+
+# %%
+# What this page was made with, which a report of a bug should tell too.
+
+show_versions()

@@ -1,5 +1,6 @@
 """AutoencoderTransformer: dense autoencoders that start at PCA."""
 
+import os
 from numbers import Integral, Real
 
 import numpy as np
@@ -111,6 +112,15 @@ class AutoencoderTransformer(BaseAutoencoder):
         effect, and so is the promise about PCA.
     callbacks : list of skorch callbacks or None, default=None
         Copied, never changed.
+    checkpoint : str, path-like or None, default=None
+        File that training is noted in, every half minute and on Ctrl-C, so that a fit
+        that was killed can go on: the same call, on the same machine, resumes after the
+        last epoch noted and ends with the same bits as one that was never interrupted.
+        (With `random_state=None` it takes the seed of the fit that was killed; what
+        `callbacks` hold is not in the file.) The file is deleted once the fit has
+        succeeded; one of another fit is refused and never replaced, so that fits that
+        run at the same time, such as those of a search, need files of their own. It is
+        as safe to open as those of `save`, and needs safetensors.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is a device, else the CPU.
     warm_start : bool, default=False
@@ -223,6 +233,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "ordered": ["boolean"],
         "whiten": ["boolean"],
         "standardize": ["boolean"],
+        "allow_nan": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
         "noise": [Interval(Real, 0, None, closed="left"), callable, None],
@@ -238,6 +249,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "module": [callable, None],
         "callbacks": [list, None],
+        "checkpoint": [str, os.PathLike, None],
         "device": [str, torch.device],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
@@ -256,6 +268,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ordered=False,
         whiten=False,
         standardize=False,
+        allow_nan=False,
         dropout=0.0,
         normalization=None,
         noise=None,
@@ -271,6 +284,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         precision="auto",
         module=None,
         callbacks=None,
+        checkpoint=None,
         device="auto",
         warm_start=False,
         random_state=None,
@@ -285,6 +299,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.ordered = ordered
         self.whiten = whiten
         self.standardize = standardize
+        self.allow_nan = allow_nan
         self.dropout = dropout
         self.normalization = normalization
         self.noise = noise
@@ -300,6 +315,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.precision = precision
         self.module = module
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
         self.device = device
         self.warm_start = warm_start
         self.random_state = random_state

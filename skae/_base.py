@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from skae._checkpoint import Checkpoint, fingerprint
 from skae._codes import attributes, describe
 from skae._compat import (
     _fit_context,
@@ -20,10 +21,14 @@ from skae._compat import (
     resolve_device,
     seeded_scope,
 )
+from skae._faults import memory_explained
 from skae._files import write_model
 from skae._inference import Inference
-from skae._net import build_net
+from skae._missing import Filler, Hide
+from skae._net import Interrupted, build_net
+from skae._ongoing import Ongoing
 from skae._prepare import FLOATS, Given, check_rows, check_table, make_table, noise_units
+from skae._progress import FIT_STATE, CallbackSupportMixin, FitTasks
 from skae._resolve import resolve_loss
 from skae._streams import is_streamed, rows_of
 from skae._training import Recipe, Training, fewest_components
@@ -36,7 +41,9 @@ MEASURED = 2**23  # values, at most, that statistics for a loss are computed fro
 SMALLEST = 1e-6  # deviation of a code that is whitened, as a share of the largest
 
 
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseAutoencoder(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """What every autoencoder of the package does with X.
 
     A subclass has a parameter table, an `__init__`, and two hooks:
@@ -81,14 +88,72 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         DivergenceError
             If training ends in numbers that are not finite and there are no earlier
             weights to go back to.
+        MemoryError
+            If memory, of the CPU or the device, is not enough.
+        KeyboardInterrupt
+            On Ctrl-C. The estimator is then as it was before the call; with
+            `warm_start=True`, once training has begun, it is fitted, with the best epoch
+            so far.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training ends in numbers that are not finite and earlier weights are kept,
+            or if it ends at a `max_epochs` of your own while it still brought something.
         """
         before = vars(self).copy()
         try:
-            self._fit(X, sample_weight, X_val, X_target)
+            with FitTasks(self, X, y, is_search=self._wants_share) as tasks:
+                self._fit(X, sample_weight, X_val, X_target, tasks.callbacks)
         except BaseException as error:
-            if not (self.warm_start and isinstance(error, KeyboardInterrupt)):
+            # Only training turns Ctrl-C into an end that leaves a fitted estimator.
+            if not (self.warm_start and isinstance(error.__cause__, Interrupted)):
+                before |= {k: v for k, v in vars(self).items() if k in FIT_STATE}
                 vars(self).clear()
                 vars(self).update(before)
+            raise
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Go on with a chunk of a stream: one pass over its rows.
+
+        The first chunk sets mean, scale and the PCA that the network starts from, so it
+        should be some hundred rows at least. Every later chunk is asked before it is
+        trained on whether the network is better than that PCA; where it is not, PCA of
+        the first chunk is the outcome so far. After `fit` the network goes on from
+        there. Per-epoch callbacks are not called.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            A chunk.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. `n_samples_seen_` counts the rows of all chunks,
+            `n_iter_` the chunks, and `validation_curve_` holds the error of each chunk but
+            the first before it was trained on.
+
+        Raises
+        ------
+        ValueError
+            As of `fit`; if `n_components` is a share of the variance, and if the first
+            chunk has fewer rows than there are components.
+        DivergenceError
+            If training ended in numbers that are not finite.
+        """
+        before = vars(self).copy()
+        try:
+            self._go_on(X, sample_weight)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
             raise
         return self
 
@@ -154,6 +219,31 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         X_hat = self._inference.decode(Z)
         return in_container(self, X_hat, self._feature_names_in(), index)
 
+    def impute(self, X):
+        """X with its missing cells filled by their reconstruction.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NaN where a value is missing. The other cells stay as they are.
+
+        Returns
+        -------
+        X_filled : ndarray of shape (n_samples, n_features)
+            In the units of X.
+
+        Raises
+        ------
+        ValueError
+            If X has missing cells and the estimator was not fitted with `allow_nan`.
+        """
+        check_is_fitted(self)
+        index = X
+        X = check_table(self, X, reset=False)
+        Z = self._inference.encode(X, self.n_components_)
+        filled = np.where(np.isnan(X), self._inference.decode(Z), X)
+        return in_container(self, filled, self._feature_names_in(), index)
+
     def truncate(self, n_components):
         """A smaller estimator that keeps the first codes.
 
@@ -199,7 +289,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         statistics = (a[:k] for a in (self._mean_code, self._code_deviations, self._falls))
         shape = self.n_samples_, self.n_features_in_
         vars(self).update(attributes(inference, shape, *statistics, self._squares))
-        self._fitted_widths = (self.n_features_in_, k, self.hidden_layer_sizes_)
+        self._fitted_widths = (self._fitted_widths[0], k, self.hidden_layer_sizes_)
         self._set_inference(inference)
 
     def components_at(self, X):
@@ -312,10 +402,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Notes
         -----
-        All parameters are kept but these: `callbacks` and a RandomState instance become
-        None, `load` chooses the `device`, and of a custom `module` the weights alone are
-        written, so that `load` must be given `module` again. Metadata routing requests
-        are left out.
+        All parameters are kept but these: `callbacks`, `checkpoint` and a RandomState
+        instance become None, `load` chooses the `device`, and of a custom `module` the
+        weights alone are written, so that `load` must be given `module` again. Metadata
+        routing requests are left out.
         """
         check_is_fitted(self)
         if not type(self).__module__.startswith("skae."):
@@ -325,8 +415,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             )
         state = self.__getstate__()
         state.pop("_metadata_request", None)
+        state.pop("_skl_callbacks", None)
         params = {name: state.pop(name) for name in self.get_params(deep=False)}
-        del params["callbacks"], params["device"]
+        del params["callbacks"], params["checkpoint"], params["device"]
         if not isinstance(params["random_state"], Integral):
             params["random_state"] = None
         if params["module"] is not None:
@@ -337,21 +428,69 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # -- training ----------------------------------------------------------------------
 
-    def _fit(self, X, sample_weight, X_val, X_target):
+    def _fit(self, X, sample_weight, X_val, X_target, callbacks):
         given = self._given(X, sample_weight, X_val, X_target)
+        self._ongoing = None
         self._check_widths(*given.X.shape)
         self.device_ = resolve_device(self.device)
         seed = draw_seed(self.random_state)
+        self._has_marks = given.observed is not None
         initial = self._initial(given.X)
+        checkpoint = self._open_checkpoint(given, seed, initial)
+        seed = seed if checkpoint is None else checkpoint.seed
         if initial is None:
             self.mean_, self.scale_ = given.location_and_scale(self.standardize)
+        self._set_filler(given, seed)
         self._set_loss(given)
-        with seeded_scope(seed) if self.module is not None else contextlib.nullcontext():
-            self._train(given, seed, initial)
+        nothing = contextlib.nullcontext()
+        scope = nothing if self.module is None else seeded_scope(seed)
+        with memory_explained(self, given.X.shape) as sizes, scope, checkpoint or nothing:
+            self._train(given, seed, initial, callbacks, checkpoint, sizes)
 
-    def _given(self, X, sample_weight, X_val, X_target):
+    def _go_on(self, X, sample_weight):
+        is_first = not hasattr(self, "net_")
+        given = self._given(X, sample_weight, is_first=is_first)
+        if is_first:
+            if self._wants_share:
+                raise ValueError(
+                    f"partial_fit of {type(self).__name__} needs a number of components, "
+                    f"got n_components={self.n_components!r}."
+                )
+            self._has_marks = self.allow_nan
+            self._set_up(given, draw_seed(self.random_state))
+            self.n_samples_seen_ = 0
+        filler = self._make_filler()
+        table = make_table(given, self._loss, self.mean_, self.scale_, filler)
+        if self._has_marks and table.observed is None:
+            table.observed = np.ones(given.X.shape, dtype=bool)
+        if self._ongoing is None:
+            of_data = {
+                "spoiling": self._spoiling(given),
+                "hide": Hide(filler, 0.0) if self._has_marks else None,
+                "unit": self._unit(),
+            }
+            seed, recipe = draw_seed(self.random_state), self._recipe(**of_data)
+            initial = None if is_first else copy.deepcopy(self.net_.module_)
+            of_fit = seed, self.device_, self._make_module, initial
+            self._ongoing = Ongoing(table, self._loss, recipe, *of_fit)
+        self.net_ = self._net_of(self._ongoing.take(table))
+        self._read_curves(self._ongoing, given.X)
+        self.n_samples_seen_ = getattr(self, "n_samples_seen_", 0) + given.X.shape[0]
+        self._read_codes(self._ongoing, None if self._ongoing.in_coordinates else self.net_)
+
+    def _set_up(self, given, seed):
+        """What is decided by the first rows that are seen."""
+        self._check_widths(*given.X.shape)
+        self.device_ = resolve_device(self.device)
+        self._ongoing = None
+        self.mean_, self.scale_ = given.location_and_scale(self.standardize)
+        self._set_filler(given, seed)
+        self._set_loss(given)
+
+    def _given(self, X, sample_weight, X_val=None, X_target=None, is_first=True):
         """The arguments of `fit`, checked."""
-        given = Given(check_table(self, X, reset=True, ensure_min_samples=2))
+        least = 2 if is_first else 1
+        given = Given(check_table(self, X, reset=is_first, ensure_min_samples=least))
         if X_target is not None:
             given.X_target = check_table(self, X_target, reset=False)
             if given.X_target.shape != given.X.shape:
@@ -382,6 +521,29 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         X_val = check_table(self, X_val, reset=False)
         return X_val.astype(given.X.dtype, copy=False)
 
+    def _set_filler(self, given, seed):
+        """What fills missing cells; where X has none it is for rows to come."""
+        self._filler = None
+        if self._has_marks and (self.module is not None or given.X_target is not None):
+            raise ValueError(
+                f"X of {type(self).__name__}.fit has missing cells, of which neither a "
+                "module of your own nor X_target know. Fill them first, or leave these out."
+            )
+        if self.allow_nan and not is_streamed(given.X):
+            filler = given.filler(self.mean_, self.scale_, seed)
+            self._filler = filler.mean.numpy(), filler.weight.numpy(), filler.noise
+
+    def _make_filler(self):
+        if self._filler is None:
+            return None
+        mean, weight, noise = self._filler
+        return Filler(torch.from_numpy(mean.copy()), torch.from_numpy(weight.copy()), noise)
+
+    def _outline(self, generator):
+        """A network of the shape of the fitted one."""
+        n_inputs = self.n_features_in_ * (2 if self._has_marks else 1)
+        return self._make_module(n_inputs, self.n_features_in_, generator)
+
     def _set_loss(self, given=None):
         """The loss for this data; without data, from statistics of an earlier fit."""
         names = getattr(self, "feature_names_in_", None)
@@ -409,17 +571,47 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             )
         return copy.deepcopy(self.net_.module_)
 
-    def _widths(self, X):
-        return X.shape[1], self.n_components_, self.hidden_layer_sizes_
+    def _open_checkpoint(self, given, seed, initial):
+        """The file that training is noted in, and goes on from."""
+        if self.checkpoint is None:
+            return None
+        name = type(self).__name__
+        if self._wants_share:
+            raise ValueError(
+                f"checkpoint={self.checkpoint!r} of {name} is of one fit, and "
+                f"n_components={self.n_components!r} asks for several. Set n_components "
+                "to a number or checkpoint=None."
+            )
+        parameters = self.get_params(deep=False)
+        for other in ("callbacks", "checkpoint", "device", "verbose"):
+            del parameters[other]
+        if isinstance(self.random_state, np.random.RandomState):
+            parameters["random_state"] = f"RandomState that gives {seed}"
+        items = fingerprint(name, parameters, vars(given), initial, self.device_)
+        return Checkpoint(self.checkpoint, name, items, seed)
 
-    def _train(self, given, seed, initial):
-        table = make_table(given, self._loss, self.mean_, self.scale_)
-        spoiling = self._spoiling(given)
+    def _widths(self, X):
+        n_inputs = X.shape[1] * (2 if self._has_marks else 1)
+        return n_inputs, self.n_components_, self.hidden_layer_sizes_
+
+    def _train(self, given, seed, initial, callbacks, checkpoint, sizes):
+        filler = self._make_filler()
+        table = make_table(given, self._loss, self.mean_, self.scale_, filler)
+        share = 1.0 if table.observed is None else float(table.observed.mean())
+        of_data = {
+            "spoiling": self._spoiling(given),
+            "hide": Hide(filler, 1 - share) if self._has_marks else None,
+            "unit": self._unit() / share,
+            "callbacks": [*(self.callbacks or []), *callbacks],
+        }
 
         def prepare(n_components):
             self.n_components_ = n_components
-            recipe = self._recipe(spoiling)
-            return Training(table, self._loss, recipe, seed, self.device_)
+            recipe = self._recipe(**of_data)
+            of_fit = seed, self.device_, checkpoint
+            training = Training(table, self._loss, recipe, *of_fit)
+            sizes["batch_size"] = training.batch_size
+            return training
 
         def run(training):
             return training, training.run(self._make_module, initial)
@@ -439,12 +631,17 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         noise = resolve_noise(self.noise, type(self).__name__)
         return noise and (noise, noise_units(given.goal, self.mean_, self.scale_))
 
+    def _unit(self):
+        """What the engine's errors are multiplied by to be in the units of `score`."""
+        unit = np.float64(1 / self.n_features_in_)
+        if self._loss.of_scaled and not self.standardize:
+            with np.errstate(over="ignore", under="ignore"):
+                unit *= np.float64(self.scale_) ** self._loss.degree
+        return unit
+
     def _read_curves(self, training, X):
         """Attributes about the course of training, in the units of `score`."""
-        unit = np.float64(1 / X.shape[1])
-        if training.loss.of_scaled and not self.standardize:
-            with np.errstate(over="ignore", under="ignore"):
-                unit *= np.float64(self.scale_) ** training.loss.degree
+        unit = training.recipe.unit
         self.n_samples_ = X.shape[0]
         self.n_iter_ = training.n_iter
         self.best_epoch_ = training.best_epoch
@@ -473,7 +670,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _wants_share(self):
         return self.n_components is not None and 0 < self.n_components < 1
 
-    def _recipe(self, spoiling=None):
+    def _recipe(self, **of_data):
         names = set(Recipe.__dataclass_fields__) & set(self.get_params(deep=False))
         params = {name: getattr(self, name) for name in names}
         params["n_components"] = self.n_components_
@@ -486,9 +683,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             is_ours=is_ours,
             from_pca=from_pca,
             is_linear=not self.hidden_layer_sizes_,
-            spoiling=spoiling,
             penalties=tuple(penalties),
-            **params,
+            owner=type(self).__name__,
+            **(params | of_data),
         )
 
     def _net_of(self, module):
@@ -502,10 +699,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             callbacks=recipe.callbacks,
             weight_decay=recipe.weight_decay,
             lr=recipe.lr,
-            verbose=0,
         )
         net.initialize().module_.eval()
-        net.verbose = recipe.verbose
         return net
 
     # -- inference ---------------------------------------------------------------------
@@ -514,7 +709,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """The network in the units of X; with `standardize` codes have no unit."""
         unit = 1.0 if self.standardize else self.scale_
         of_net = self.net_.module_, self._loss
-        return Inference(*of_net, self.mean_, self.scale_, unit, self.device_)
+        of_data = self.mean_, self.scale_, unit, self.device_
+        return Inference(*of_net, *of_data, self._make_filler(), self._has_marks)
 
     def _set_inference(self, inference):
         if self.whiten:
@@ -532,6 +728,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.allow_nan
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -548,21 +745,20 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             module = copy.deepcopy(self.net_.module_).cpu()
             arrays = {name: array.numpy() for name, array in module.state_dict().items()}
             state["net_"] = arrays if self.module is None else module
-            del state["_inference"], state["device_"], state["_loss"]
+            del state["_inference"], state["device_"], state["_loss"], state["_ongoing"]
         return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
         if "net_" in state:
             self.device_ = resolve_device(self.device, strict=False)
+            self._ongoing = None
             self._set_loss()
             module = state["net_"]
             if self.module is None:
                 # A copy: joblib may hand out read-only maps of a file.
                 arrays = {name: torch.tensor(array) for name, array in module.items()}
-                module = self._make_module(
-                    self.n_features_in_, self.n_features_in_, make_generator(0)
-                )
+                module = self._outline(make_generator(0))
                 module.load_state_dict(arrays)
             self.net_ = self._net_of(module)
             self._set_inference(self._make_inference())

@@ -36,7 +36,7 @@ class Table:
     weights : ndarray of shape (n_samples,) or None
         Of the rows; their mean is one.
     observed : ndarray of bool of shape (n_samples, n_features) or None
-        Where X has a value of its own.
+        Where X has a value of its own; elsewhere it is filled.
     n_held_out : int
         The last rows are held out, by the user's choice.
     """
@@ -58,7 +58,10 @@ class Table:
         if self.is_streamed:
             step = -(-n // max(FEWEST_SAMPLED, SAMPLED // self.X.shape[1]))
             own = self.first(slice(None, None, step))
-        return own.X if own.inputs is None else own.inputs, own.X, own.weights
+        inputs = own.X if own.inputs is None else own.inputs
+        if own.observed is not None:
+            inputs = np.where(own.observed, inputs, np.nan)
+        return inputs, own.X, own.weights
 
     def first(self, n):
         """The table of the first n rows, or of a slice of them."""

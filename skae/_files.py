@@ -38,7 +38,7 @@ import numpy as np
 
 from skae.exceptions import ModelFileError
 
-__all__ = ["Recipe", "pack", "read_model", "unpack", "write_model"]
+__all__ = ["Recipe", "loaded_versions", "pack", "read_model", "unpack", "write_model"]
 
 FORMAT = 1
 LONGEST_HEADER = 2**24  # bytes; a million feature names of a dozen letters
@@ -146,7 +146,7 @@ def pack(class_name, parameters, fitted):
         "sha256": ZEROS.decode(),
         "format": FORMAT,
         "class": class_name,
-        "versions": _versions(),
+        "versions": loaded_versions(),
         "parameters": _encode_items(parameters, "", tensors),
         "fitted": _encode_items(fitted, "", tensors),
     }
@@ -200,7 +200,7 @@ def _safetensors():
     return safetensors.numpy
 
 
-def _versions():
+def loaded_versions():
     """Of those libraries that are imported: to name them costs no import of any."""
     loaded = [name for name in LIBRARIES if name in sys.modules]
     return {name: str(sys.modules[name].__version__) for name in loaded}

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 
 from skae._codes import canonical_map, decoder_jacobian
+from skae._faults import is_out_of_memory
+from skae._missing import with_marks
 from skae._net import decode, encode, reconstruct
 from skae._streams import rows_of
 
@@ -31,6 +33,10 @@ class Inference:
     code_unit : float
         The codes of the network are in this unit.
     device : torch.device
+    filler : Filler or None
+        What fills missing cells.
+    has_marks : bool
+        Whether the network is told which cells are missing.
 
     Attributes
     ----------
@@ -38,7 +44,10 @@ class Inference:
         What the network's codes are multiplied by; `code_unit` unless they are whitened.
     """
 
-    def __init__(self, module, loss, mean, scale, code_unit, device):
+    def __init__(
+        self, module, loss, mean, scale, code_unit, device, filler=None, has_marks=False
+    ):
+        self.filler, self.has_marks = filler, has_marks
         self.loss, self.mean, self.scale = loss, mean, scale
         self.code_unit = self.code_scale = code_unit
         self.device = device
@@ -50,7 +59,7 @@ class Inference:
         dtype = _float_of(X.dtype)
 
         def step(rows):
-            rows = (rows - self.mean) / self.scale
+            rows = self._inputs((rows - self.mean) / self.scale)
             return self.run(encode, rows, dtype) * self.code_scale
 
         return self._in_batches(step, X, (n_components,), dtype)
@@ -76,7 +85,7 @@ class Inference:
 
     def _row_scores(self, X, dtype):
         scaled = ((X - self.mean) / self.scale).astype(dtype)
-        output = self.run(reconstruct, scaled, dtype)
+        output = self.run(reconstruct, self._inputs(scaled), dtype)
         goal, unit = X.astype(dtype), 1.0
         if self.loss.of_scaled:
             # One unit for all features is taken out, for squares of it may overflow.
@@ -85,15 +94,29 @@ class Inference:
             output, goal = (
                 a * np.asarray(self.scale / unit, dtype) for a in (output, scaled)
             )
-        errors = self.loss.function(torch.from_numpy(output), torch.from_numpy(goal))
+        output, goal = torch.from_numpy(output), torch.from_numpy(goal)
+        n_cells = X.shape[1]
+        if self.filler is not None:
+            output, goal = self.loss.observed(output, goal, ~goal.isnan())
+            n_cells = np.maximum((~np.isnan(X)).sum(axis=1), 1)
+        errors = self.loss.function(output, goal).double().numpy()
         with np.errstate(over="ignore", under="ignore"):
-            return -errors.double().numpy() * unit**self.loss.degree / X.shape[1]
+            return -errors * unit**self.loss.degree / n_cells
+
+    def _inputs(self, rows):
+        """What the network sees of scaled rows (n, p)."""
+        if self.filler is None:
+            return rows
+        rows = torch.from_numpy(np.require(rows, requirements=["C", "W"]))
+        observed = ~rows.isnan()
+        filled = rows if observed.all() else self.filler(rows.double(), observed).to(rows)
+        return (with_marks(filled, observed) if self.has_marks else filled).numpy()
 
     def scaled_codes(self, X, n_components):
         """Codes (n, k), in the network's unit, of centred and scaled X (n, p)."""
 
         def step(rows):
-            return self.run(encode, rows, X.dtype)
+            return self.run(encode, self._inputs(rows), X.dtype)
 
         return self._in_batches(step, X, (n_components,), X.dtype)
 
@@ -145,13 +168,23 @@ class Inference:
         return output * self.scale + self.mean
 
     def _in_batches(self, step, table, shape, dtype):
-        """`step` of the rows of `table`, each of `shape`, batch by batch, in one array."""
+        """`step` of the rows of `table`, each of `shape`, batch by batch, in one array.
+
+        Batches are halved, down to one row, where memory is not enough for them.
+        """
         n_samples, width = table.shape
         out = np.empty((n_samples, *shape), dtype=dtype)
-        n_rows = max(1, BATCH // max(len(self.mean), width))
-        for i in range(0, n_samples, n_rows):
+        n_rows, i = max(1, BATCH // max(len(self.mean), width)), 0
+        while i < n_samples:
             block = slice(i, min(i + n_rows, n_samples))
-            out[block] = step(rows_of(table, block))
+            try:
+                out[block] = step(rows_of(table, block))
+            except Exception as error:
+                n_rows = (block.stop - i) // 2
+                if n_rows == 0 or not is_out_of_memory(error):
+                    raise
+            else:
+                i = block.stop
         return out
 
     def run(self, step, array, dtype):

@@ -4,21 +4,32 @@ import contextlib
 import copy
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.callbacks import Callback, EpochTimer
 from skorch.helper import predefined_split
 from torch import nn
 
 from skae._compat import make_generator
 from skae._data import Batches
+from skae._missing import Hide
 from skae.modules import Dropout, Nested
 from skae.noise import Units
 
-__all__ = ["AutoencoderNet", "Choice", "Spoil", "build_net", "reconstruct", "row_errors"]
+__all__ = [
+    "AutoencoderNet",
+    "Callback",
+    "Choice",
+    "Interrupted",
+    "Spoil",
+    "build_net",
+    "reconstruct",
+    "row_errors",
+]
 
 WARM_UP = 100  # steps
 SLOW_DOWN = 500  # steps
@@ -118,18 +129,21 @@ def row_errors(module, loss, rows, cuts=(None,), spoil=None):
 
 @dataclasses.dataclass
 class Spoil:
-    """A noise, in the coordinates of the network.
+    """What is done to rows that are to be restored, in the coordinates of the network.
 
     Attributes
     ----------
-    noise : recipe of skae.noise
-    units : Units
+    noise : recipe of skae.noise or None
+    units : Units or None
+        Goes with `noise`.
+    hide : Hide or None
     seed : int
     device : torch.device
     """
 
-    noise: Callable
-    units: Units
+    noise: Callable | None
+    units: Units | None
+    hide: Hide | None
     seed: int
     device: torch.device
 
@@ -137,7 +151,11 @@ class Spoil:
         return make_generator(self.seed, self.device)
 
     def __call__(self, inputs, generator):
-        return self.noise(inputs, self.units, generator)
+        if self.noise is not None:
+            p = inputs.shape[-1] // (1 if self.hide is None else 2)
+            noisy = self.noise(inputs[..., :p], self.units, generator)
+            inputs = torch.cat([noisy, inputs[..., p:]], dim=-1)
+        return inputs if self.hide is None else self.hide(inputs, generator)
 
 
 class Choice:
@@ -176,9 +194,10 @@ class Choice:
         self.margin = margin
         self.patience = patience
         self.least = tol
-        self.best_gain = 0.0 if allow_start else -np.inf
-        self.best_epoch = self.epoch = self.mark_epoch = 0
-        self.best_weights = None
+        self.allow_start = allow_start
+        # One object: Ctrl-C finds an epoch and weights that go together.
+        self.best = (0.0 if allow_start else -np.inf, 0, None)
+        self.epoch = self.mark_epoch = 0
         self.mark = np.inf
 
     def mean(self, errors):
@@ -188,6 +207,8 @@ class Choice:
     def see(self, errors, weights):
         """Take note of the epoch that has just ended."""
         self.epoch += 1
+        if not np.isfinite(errors).all():
+            return
         errors = errors / self.unit
         gains = self.reference - errors
         of_rows = gains.mean(axis=0)
@@ -195,16 +216,32 @@ class Choice:
         deviation = np.sqrt(self.mean(np.square(of_rows - gain)))
         is_sure = gain > self.margin * deviation / np.sqrt(len(of_rows))
         is_sure &= self.mean(gains).min() >= 0
-        if gain > self.best_gain and (is_sure or not self.margin):
-            self.best_gain, self.best_epoch = gain, self.epoch
-            self.best_weights = [w.clone() for w in weights]
+        if gain > self.best[0] and (is_sure or not self.margin):
+            self.best = gain, self.epoch, [w.clone() for w in weights]
         error = self.mean(errors.mean(axis=0))
         if error < self.mark - self.least:
             self.mark, self.mark_epoch = error, self.epoch
 
     @property
+    def best_epoch(self):
+        return self.best[1]
+
+    @property
+    def best_weights(self):
+        return self.best[2]
+
+    @property
     def is_over(self):
         return self.epoch - self.mark_epoch >= self.patience
+
+    @property
+    def is_improving(self):
+        """Whether the last epoch's error was the smallest so far, by `tol`."""
+        start = self.mean(self.reference.mean(axis=0)) if self.allow_start else np.inf
+        is_first = self.epoch == 1
+        return self.mark_epoch == self.epoch and (
+            not is_first or self.mark < start - self.least
+        )
 
 
 class AutoencoderNet(NeuralNet):
@@ -226,7 +263,17 @@ class AutoencoderNet(NeuralNet):
     spoil : Spoil or None
     penalties : sequence of callables (module, inputs, codes) -> scalar Tensor
     bfloat16 : bool
+    checkpoint : Checkpoint or None
+
+    Attributes
+    ----------
+    is_finite_ : bool
+        Whether the loss and the averaged weights of the last epoch are finite.
+    finite_averages_ : list of Tensor or None
+        Without a choice: the averaged weights after the last epoch that was.
     """
+
+    is_finite_ = True  # also where Ctrl-C comes before anything was set
 
     def __init__(
         self,
@@ -236,6 +283,7 @@ class AutoencoderNet(NeuralNet):
         spoil=None,
         penalties=(),
         bfloat16=False,
+        checkpoint=None,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
@@ -244,10 +292,11 @@ class AutoencoderNet(NeuralNet):
         self.spoil = spoil
         self.penalties = penalties
         self.bfloat16 = bfloat16
+        self.checkpoint = checkpoint
 
     @property
     def _default_callbacks(self):
-        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+        return [("epoch_timer", EpochTimer())]
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         super().on_train_begin(net, X, y, **kwargs)
@@ -258,19 +307,26 @@ class AutoencoderNet(NeuralNet):
         self.noise_generator_ = None if self.spoil is None else self.spoil.generator()
         self.averages_ = [p.detach().clone() for p in self.weights_]
         self.has_batch_callbacks_ = any(map(_wants_batches, dict(self.callbacks_).values()))
+        self.is_finite_, self.finite_averages_, self.n_resumed_ = True, None, 0
+        if self.checkpoint is not None:
+            self.checkpoint.resume(self)
+            self.n_resumed_ = len(self.history)
+            self._keep_averages()
 
     def on_epoch_begin(self, net, **kwargs):
         if len(self.history) and self._is_over():
             raise StopTraining
+        if self.checkpoint is not None:
+            self.checkpoint.note(self)
         super().on_epoch_begin(net, **kwargs)
 
     def _is_over(self):
-        finite = np.isfinite(self.history[-1, "train_loss"])
-        return not finite or (self.choice is not None and self.choice.is_over)
+        return not self.is_finite_ or (self.choice is not None and self.choice.is_over)
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        epochs = self.max_epochs if epochs is None else epochs
         try:
-            super().fit_loop(X, y, epochs, **fit_params)
+            super().fit_loop(X, y, epochs - self.n_resumed_, **fit_params)
         except StopTraining:
             pass
         except KeyboardInterrupt as interrupt:
@@ -282,12 +338,16 @@ class AutoencoderNet(NeuralNet):
         try:
             super().notify(method_name, **kwargs)
         except KeyboardInterrupt as stop:
-            raise StopTraining from stop
+            # Before the first epoch and after the last there is no loop to leave, and
+            # without callbacks nobody who could mean it: that is Ctrl-C.
+            is_outside = method_name in {"on_train_begin", "on_train_end"}
+            is_ctrl_c = is_outside or not self.callbacks
+            raise Interrupted if is_ctrl_c else StopTraining from stop
 
     def train_step(self, batch, **fit_params):
         self._set_rate()
         self.optimizer_.zero_grad()
-        loss = self._loss(batch)
+        loss, output = self._loss(batch)
         loss.backward()
         if self.has_batch_callbacks_:
             named = list(self.get_all_learnable_params())
@@ -296,7 +356,7 @@ class AutoencoderNet(NeuralNet):
             )
         self.optimizer_.step()
         self.n_steps_ += 1
-        return {"loss": loss.detach()}
+        return {"loss": loss.detach(), "y_pred": output.detach()}
 
     def _loss(self, batch):
         inputs = batch.inputs
@@ -311,7 +371,7 @@ class AutoencoderNet(NeuralNet):
         loss = self.criterion_(output.float() if self.bfloat16 else output, batch)
         for penalty in self.penalties:
             loss = loss + penalty(self.module_, inputs, Z)
-        return loss
+        return loss, output
 
     def _set_rate(self):
         step = self.n_steps_
@@ -349,20 +409,33 @@ class AutoencoderNet(NeuralNet):
         for number, batch in enumerate(iterator):
             if self.has_batch_callbacks_:
                 self.notify("on_batch_begin", batch=batch, training=True)
-            loss = step_fn(batch, **fit_params)["loss"]
-            total = total + loss
+            step = step_fn(batch, **fit_params)
+            total = total + step["loss"]
             if number % every == 0:
                 self._average()
             if self.has_batch_callbacks_:
-                self.history.record_batch("train_loss", loss.item())
-                self.notify("on_batch_end", batch=batch, training=True, loss=loss)
-        self.history.record("train_loss", float(total) / len(iterator))
+                self.history.record_batch("train_loss", step["loss"].item())
+                self.notify("on_batch_end", batch=batch, training=True, **step)
+        # Read at once: on a GPU each reading waits for all that is under way.
+        norm = torch.stack(torch._foreach_norm(self.averages_)).sum()
+        total, norm = torch.stack([total.double(), norm.double()]).tolist()
+        if not self.has_batch_callbacks_:
+            self.history.new_batch()  # skorch's Checkpoint looks for one
+            self.history.record_batch("train_loss", total / len(iterator))
+        self.history.record("train_loss", total / len(iterator))
         self.history.record("train_batch_count", len(iterator))
+        self.is_finite_ = math.isfinite(total) and math.isfinite(norm)
+        if self.is_finite_:
+            self._keep_averages()
+
+    def _keep_averages(self):
+        if self.choice is None:
+            self.finite_averages_ = [average.clone() for average in self.averages_]
 
     def forget(self):
         """Let go of the data and of copies of the weights once training is over."""
-        self.train_split = self.choice = self.spoil = None
-        self.weights_ = self.averages_ = None
+        self.train_split = self.choice = self.spoil = self.checkpoint = None
+        self.weights_ = self.averages_ = self.finite_averages_ = None
         for layer in self.module_.modules():
             if isinstance(layer, Dropout | Nested):
                 layer.generator = None
@@ -373,6 +446,8 @@ class AutoencoderNet(NeuralNet):
             errors = row_errors(self.module_, *of_rows)
         self.history.record("valid_loss", float(self.choice.mean(errors[-1])))
         self.choice.see(errors, self.averages_)
+        is_best = self.choice.best_epoch == self.choice.epoch
+        self.history.record("valid_loss_best", is_best)
 
 
 def build_net(
@@ -398,7 +473,7 @@ def build_net(
         Of the order of the rows and of dropout.
     device : torch.device
     callbacks : list of skorch callbacks or None
-        Copied: skorch changes those it is given.
+        Copied, for skorch sets attributes; a writer or a run that one holds is shared.
     weight_decay : float
         Of AdamW (Loshchilov and Hutter 2019), as a multiple of the learning rate.
     caution : float
@@ -407,8 +482,8 @@ def build_net(
     choice : Choice or None
         Goes with `held_out`.
     **params
-        `lr`, `max_epochs`, `batch_size`, `verbose`, `n_cuts`, `spoil`, `penalties` and
-        `bfloat16` of the net.
+        `lr`, `max_epochs`, `batch_size`, `n_cuts`, `spoil`, `penalties`,
+        `bfloat16` and `checkpoint` of the net.
     """
     for layer in module.modules():
         if isinstance(layer, Dropout | Nested):
@@ -429,11 +504,19 @@ def build_net(
         iterator_train__generator=make_generator(seed),
         iterator_valid=Batches,
         train_split=None if held_out is None else predefined_split(held_out),
-        callbacks=copy.deepcopy(callbacks),
+        callbacks=[_copied(callback) for callback in callbacks or []],
         choice=choice,
         device=device,
+        verbose=0,
         **params,
     )
+
+
+def _copied(callback):
+    if isinstance(callback, tuple):
+        name, callback = callback
+        return name, copy.copy(callback)
+    return copy.copy(callback)
 
 
 def _wants_batches(callback):

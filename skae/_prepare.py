@@ -14,7 +14,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skae import _linear
 from skae._data import Table
+from skae._missing import fit_filler
 from skae._pca import location_and_scale, scaled
 from skae._streams import FEW_ROWS, SMALL, Scaled, is_lazy, is_streamed, row_blocks, rows_of
 from skae.noise import Units
@@ -33,7 +35,11 @@ def check_table(estimator, X, *, reset, ensure_min_samples=1, dtype=FLOATS):
         if len(X.shape) == 2 and is_streamed(X):
             return _check_stream(estimator, X, reset)
         X = np.asarray(X)
-    checks = {"dtype": dtype, "ensure_min_samples": ensure_min_samples}
+    checks = {
+        "dtype": dtype,
+        "ensure_min_samples": ensure_min_samples,
+        "ensure_all_finite": "allow-nan" if estimator.allow_nan else True,
+    }
     X = validate_data(estimator, X, accept_sparse="csr", reset=reset, **checks)
     return X if not sparse.issparse(X) or is_streamed(X) else X.toarray()
 
@@ -89,22 +95,25 @@ class Given:
         w = _check_sample_weight(
             sample_weight, self.X, dtype=np.float64, ensure_non_negative=True
         )
-        if not w.any():
-            raise ValueError(
-                "sample_weight is zero for every row: there is none to fit to."
-            )
         is_whole = not is_streamed(self.X) and np.all(w == np.round(w))
-        if is_whole and w.sum() <= FEW_ROWS:
+        is_repeated = is_whole and w.sum() <= FEW_ROWS
+        if is_repeated:
             rows = np.repeat(np.arange(len(w)), w.astype(int))
         else:
             rows = np.flatnonzero(w)
-            if len(rows) < len(w) and is_streamed(self.X):
-                raise ValueError(
-                    "sample_weight of a table that is not read whole must be positive."
-                )
-            self.weights = w[rows] * (len(rows) / w.sum())
+        if len(rows) < 2:
+            raise ValueError(
+                f"sample_weight leaves {len(rows)} rows, and two are the least to fit to: "
+                "a row of weight zero is left out."
+            )
+        if not is_repeated:
+            self.weights = w * (len(rows) / w[rows].sum())
         if not is_streamed(self.X):
             self._take(rows)
+        elif len(rows) < len(w):
+            raise ValueError(
+                "sample_weight of a table that is not read whole must be positive."
+            )
 
     def sort(self):
         """Bring the rows of a small table into an order that is their own.
@@ -119,26 +128,47 @@ class Given:
         """Which row is first by its first value that differs; no scaling changes that."""
         for part in (self.X, self.X_target, self.weights):
             if part is not None:
-                differs = np.flatnonzero(np.atleast_1d(part[i] != part[j]))
+                a, b = np.atleast_1d(part[i]), np.atleast_1d(part[j])
+                differs = np.flatnonzero((a != b) & ~(np.isnan(a) & np.isnan(b)))
                 if len(differs):
-                    a, b = (np.atleast_1d(part[row])[differs[0]] for row in (i, j))
-                    return 1 if a > b else -1
+                    a, b = a[differs[0]], b[differs[0]]
+                    return 1 if a > b or np.isnan(a) else -1
         return 0
 
     def _take(self, rows):
         self.X = self.X[rows]
         if self.X_target is not None:
             self.X_target = self.X_target[rows]
-        if self.weights is not None and len(self.weights) != len(rows):
-            return
         if self.weights is not None:
             self.weights = self.weights[rows]
 
+    @property
+    def observed(self):
+        """Where X has values (n_samples, n_features); None where it has all."""
+        if is_streamed(self.X):
+            return None
+        rows = self.X if self.X_val is None else np.concatenate([self.X, self.X_val])
+        missing = np.isnan(rows)
+        return ~missing if missing.any() else None
+
     def location_and_scale(self, standardize):
-        return location_and_scale(self.goal, standardize, self.weights)
+        """Mean (n_features,) and scale of the features, of the cells that are there."""
+        if self.observed is None:
+            return location_and_scale(self.goal, standardize, self.weights)
+        mean, spread = _linear.location_and_scale(self.X)
+        if standardize:
+            return mean, np.where(spread == 0, 1.0, spread)
+        largest = spread.max() or 1.0
+        scale = largest * np.sqrt(np.mean(np.square(spread / largest)))
+        return mean, float(scale or 1.0)
+
+    def filler(self, mean, scale, seed):
+        """What fills missing cells of rows like these."""
+        X = torch.from_numpy((self.X - mean) / scale)
+        return fit_filler(X.double(), ~X.isnan(), seed)
 
 
-def make_table(given, loss, mean, scale):
+def make_table(given, loss, mean, scale, filler=None):
     """The table that is trained on.
 
     Parameters
@@ -148,6 +178,8 @@ def make_table(given, loss, mean, scale):
         Fitted.
     mean : ndarray of shape (n_features,)
     scale : float or ndarray of shape (n_features,)
+    filler : Filler or None
+        Goes with missing cells.
     """
     if is_streamed(given.X):
         X = Scaled(given.X, mean, scale)
@@ -162,8 +194,14 @@ def make_table(given, loss, mean, scale):
     # Small tables stay in float64 until their principal axes are known.
     dtype = np.float64 if goal.size <= SMALL else np.float32
     X = scaled(goal, mean, scale, dtype)
+    observed = given.observed
+    if observed is not None:
+        filled = filler(torch.from_numpy(X).double(), torch.from_numpy(observed))
+        X = filled.numpy().astype(dtype)
+        goal = np.where(observed, goal, np.clip(X * scale + mean, *loss.bounds))
     return Table(
         X,
+        observed=observed,
         target=X if loss.of_scaled else goal,
         inputs=None if given.X_target is None else scaled(inputs, mean, scale, dtype),
         weights=weights,

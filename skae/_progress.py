@@ -16,8 +16,10 @@ except ImportError:
         """An estimator without `set_callbacks`."""
 
 
-__all__ = ["CallbackSupportMixin", "FitTasks", "reports", "tell"]
+__all__ = ["FIT_STATE", "CallbackSupportMixin", "FitTasks", "reports", "tell"]
 
+# What scikit-learn keeps in an estimator while it is fitted, and needs after an error.
+FIT_STATE = {"_callback_fit_ctx", "_skl_callbacks_to_teardown"}
 logger = logging.getLogger("skae")
 
 
@@ -44,7 +46,7 @@ class FitTasks(Callback):
     Parameters
     ----------
     estimator : estimator
-        Its `fit` calls `close` at its end, and gives `callbacks` to the net.
+        Its `fit` runs within this context, and gives `callbacks` to the net.
     X : ndarray of shape (n_samples, n_features)
     y : object
         Handed to the callbacks with X.
@@ -88,17 +90,21 @@ class FitTasks(Callback):
         while len(self.open) > 1:
             self._end()
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
         """Say that the estimator is fitted, and let go of it and of the data."""
-        if self.callbacks:
-            try:
+        try:
+            if self.callbacks and kind is None:
                 if not self.open:  # nothing was to be trained
                     self._begin(0)
                 self._end(reconstruction_attributes={})
-            except Interrupted as interrupt:
-                raise KeyboardInterrupt from interrupt
-        self.estimator = self.data = None
-        self.callbacks = []
+        except Interrupted as interrupt:
+            raise KeyboardInterrupt from interrupt
+        finally:
+            self.estimator = self.data = None
+            self.callbacks, self.open = [], []
 
     @ends_on_ctrl_c
     def _begin(self, max_subtasks, name="fit"):

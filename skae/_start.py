@@ -39,6 +39,9 @@ class Start:
         Along all principal axes, descending; of a wide streamed table k of them.
     total : float
         Sum of the variances along all of them.
+    n_marks : int
+        Inputs of the network that follow the coordinates, for missing cells; PCA does
+        not look at them.
     """
 
     mean: np.ndarray
@@ -50,6 +53,7 @@ class Start:
     rotates_output: bool
     variances: np.ndarray
     total: float
+    n_marks: int = 0
 
     @property
     def unexplained(self):
@@ -72,7 +76,9 @@ class Start:
     def load(self, module):
         """Write the linear autoencoder into the linear path of `module`."""
         k = len(self.encoder)
-        module.encoder.linear.weight.copy_(torch.from_numpy(self.encoder))
+        module.encoder.linear.weight.zero_()
+        r = self.encoder.shape[1]
+        module.encoder.linear.weight[:, :r] = torch.from_numpy(self.encoder)
         module.encoder.linear.bias.zero_()
         # Inputs after the k-th tell which codes are missing: PCA does not ask.
         module.decoder.linear.weight.zero_()
@@ -88,7 +94,7 @@ class Start:
         (k, r), q = self.encoder.shape, len(self.decoder)
         n_constants = len(self.bias) - q
         module = DenseAutoencoder(
-            *(r, k, q),
+            *(r + self.n_marks, k, q),
             ordered=ordered,
             n_constants=n_constants,
             generator=make_generator(0),
@@ -99,7 +105,8 @@ class Start:
         """Fold the coordinates and the whitening into the layers of `module`."""
         mean = torch.from_numpy(self.mean)
         if self.axes is None:
-            module.encoder.absorb_input(None, -mean)
+            shift = torch.cat([-mean, torch.zeros(self.n_marks, dtype=mean.dtype)])
+            module.encoder.absorb_input(None, shift)
         else:
             axes = torch.from_numpy(self.axes)
             module.encoder.absorb_input(axes, -axes @ mean)
@@ -132,12 +139,13 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     mean = np.zeros(X.shape[1])
     if rows is not None:
         X, weights = X[rows], None if weights is None else weights[rows]
-        unweighted = weights is None
-        mean = (
-            X.mean(axis=0, dtype=np.float64) if unweighted else weights @ X / weights.sum()
-        )
-        X = X - mean
+        if table.observed is None:  # what fills cells has its own idea of the mean
+            mean = np.average(X.astype(np.float64, copy=False), axis=0, weights=weights)
+            X = X - mean
     spread, axes, total = principal_axes(X, n_components, weights)
+    # A fold may have fewer rows than the table has components.
+    short = max(0, n_components - len(spread))
+    spread, axes = np.pad(spread, (0, short)), np.pad(axes, ((0, short), (0, 0)))
     largest = spread[0] if spread[0] > TINY else 1.0
     deviations = np.maximum(spread[:n_components], FLOOR * largest)
     if rotate:
@@ -155,6 +163,7 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
         rotates_output=loss.of_scaled,
         variances=np.square(spread),
         total=total,
+        n_marks=0 if table.observed is None else X.shape[1],
     )
     if not loss.of_scaled:
         everyone = np.arange(len(table.X)) if rows is None else rows

@@ -2,15 +2,20 @@
 
 import copy
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from skae._compat import has_fast_bfloat16, make_generator, thread_limit
 from skae._data import RUN, Rows, StreamedRows, split
+from skae._faults import no_weights, warn_of_few_epochs, warn_of_values
+from skae._missing import with_marks
 from skae._net import Choice, Interrupted, Spoil, build_net, row_errors
+from skae._progress import reports, tell
 from skae._start import make_start
 from skae._streams import row_blocks
+from skae.exceptions import DivergenceError
 from skae.modules import stack, unstack
 
 __all__ = ["Recipe", "Training", "fewest_components"]
@@ -34,8 +39,9 @@ class Recipe:
 
     `from_pca`: the network has linear paths, which start at PCA. `is_linear`: it has no
     other. `is_ours`: its layers are those of `skae.modules`, which can be stacked.
-    `spoiling`: the noise and its `Units`. `penalties`: regularizers. The rest are
-    parameters of the same name.
+    `spoiling`: the noise and its `Units`. `hide`: what hides cells where some are
+    missing. `penalties`: regularizers. `owner`: name of the estimator's class. The rest
+    are parameters of the same name.
     """
 
     n_components: int
@@ -55,8 +61,11 @@ class Recipe:
     verbose: int
     warm_start: bool = False
     ordered: bool = False
+    unit: float = 1.0
     spoiling: tuple | None = None
+    hide: Callable | None = None
     penalties: tuple = ()
+    owner: str = "the estimator"
 
 
 class Training:
@@ -69,6 +78,7 @@ class Training:
     recipe : Recipe
     seed : int
     device : torch.device
+    checkpoint : Checkpoint or None
 
     Attributes
     ----------
@@ -83,9 +93,9 @@ class Training:
         PCA's, for the rows that `held_out_errors` is of, else for all.
     """
 
-    def __init__(self, table, loss, recipe, seed, device):
+    def __init__(self, table, loss, recipe, seed, device, checkpoint=None):
         self.table, self.loss, self.recipe = table, loss, recipe
-        self.seed, self.device = seed, device
+        self.seed, self.device, self.checkpoint = seed, device, checkpoint
         self.best_epoch = self.n_iter = 0
         self.interrupt = None
         self.train_errors, self.held_out_errors = [], []
@@ -114,7 +124,7 @@ class Training:
         own = self.table if not self.table.n_held_out else self.table.first(self.n_own)
         n_samples, n_features = own.X.shape
         recipe, loss = self.recipe, self.loss
-        k = min(recipe.n_components, self.n_rows, n_features)
+        k = min(recipe.n_components, n_samples, n_features)
         is_wide = len(self.members) > 1 or n_features > n_samples
         rotate = is_wide and self._can_rotate
         fitted_to = [rows for rows, _ in self.members[:-1]] + [None]
@@ -191,6 +201,11 @@ class Training:
         make_module : callable (n_inputs, n_outputs, generator) -> nn.Module
         initial : nn.Module or None
             A trained network to go on from.
+
+        Raises
+        ------
+        DivergenceError
+            If training ended in NaN or inf and there are no weights to fall back on.
         """
         is_new = initial is None
         modules = [
@@ -206,15 +221,16 @@ class Training:
         net = self._build(module, choice)
         if self.is_settled and is_new:
             net.initialize()
+            if self.recipe.verbose:
+                tell("no training: the outcome is PCA")
         else:
             try:
                 with thread_limit(self._n_threads(module, net.batch_size)):
                     net.fit(self.train_rows)
             except Interrupted as interrupt:
-                if not self.recipe.warm_start:
-                    raise KeyboardInterrupt from interrupt
-                self.interrupt = interrupt
+                self._end_early(interrupt)
             self._read(net, choice)
+            self._judge(net, choice, is_new)
         net.module_ = self._kept(net, choice, modules[-1]).eval()
         net.forget()
         return net
@@ -225,8 +241,8 @@ class Training:
 
     def _untrained(self, make_module, start):
         """A network of one member; all members draw the same weights."""
-        d = start.encoder.shape[1]
-        q = d if start.rotates_output else len(start.decoder)
+        d = start.encoder.shape[1] + start.n_marks
+        q = len(start.decoder)
         module = make_module(d, q, make_generator(self.seed))
         return start.load(module) if self.recipe.from_pca else module
 
@@ -243,12 +259,13 @@ class Training:
         table = self.table
         targets, lost = self._coordinates(table.X)
         inputs = targets if table.inputs is None else self._coordinates(table.inputs)[0]
-        if not self.loss.of_scaled:
-            targets = self._tensor(table.target)
         weights = None if table.weights is None else self._tensor(table.weights)
         observed = None
         if table.observed is not None:
             observed = torch.from_numpy(table.observed).to(self.device)
+            inputs = with_marks(inputs, observed.expand(inputs.shape))
+        if not self.loss.of_scaled:
+            targets = self._tensor(table.target)
         self.train_rows, self.held_out_rows = (
             Rows(inputs, targets, rows, self._lost(lost, rows), weights, observed)
             for rows in (trained, self.held_out)
@@ -274,16 +291,16 @@ class Training:
         return torch.from_numpy(array).to(self.device)
 
     def _spoil(self):
-        """The noise in the coordinates of the network."""
-        if self.recipe.spoiling is None:
+        """What is done to the inputs, in the coordinates of the network."""
+        noise, units = self.recipe.spoiling or (None, None)
+        if noise is None and self.recipe.hide is None:
             return None
-        noise, units = self.recipe.spoiling
-        if self.in_coordinates:
+        if units is not None and self.in_coordinates:
             means = np.stack([start.mean for start in self.starts])
             units = units.shifted(
                 torch.from_numpy(means if len(means) == 1 else means[:, None])
             )
-        return Spoil(noise, units, self.seed, self.device)
+        return Spoil(noise, units, self.recipe.hide, self.seed, self.device)
 
     def _set_reference(self):
         """Errors of PCA, or its kin for the loss, in the rows that are watched, or all."""
@@ -324,12 +341,17 @@ class Training:
     def _build(self, module, choice):
         recipe = self.recipe
         batch_size, max_epochs = self._sizes()
+        of_errors = {"unit": recipe.unit, "pca_error": self.pca_error}
+        of_errors["n_members"] = len(self.members)
         return build_net(
             module,
             self.loss,
             seed=self.seed,
             device=self.device,
-            callbacks=recipe.callbacks,
+            callbacks=[
+                *(recipe.callbacks or []),
+                *reports(recipe.verbose, **of_errors),
+            ],
             weight_decay=recipe.weight_decay,
             held_out=self.held_out_rows if choice else None,
             choice=choice,
@@ -338,10 +360,10 @@ class Training:
             spoil=self._spoil(),
             penalties=recipe.penalties,
             bfloat16=self._uses_bfloat16(module, batch_size),
+            checkpoint=self.checkpoint,
             lr=recipe.lr,
             max_epochs=max_epochs,
             batch_size=batch_size,
-            verbose=recipe.verbose,
         )
 
     def _cut_shares(self):
@@ -365,7 +387,11 @@ class Training:
         """
         if not self.recipe.from_pca:
             return 1.0
-        return float(min(1.0, 2 * np.sqrt(max(self.starts[-1].unexplained, NOTHING_LEFT))))
+        start = self.starts[-1]
+        left = start.unexplained
+        if self.loss.of_scaled and self._spoil() is not None:
+            left = self.pca_error / (start.total or 1.0)  # PCA leaves the noise as well
+        return float(min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT))))
 
     def _n_threads(self, module, batch_size):
         """1 for steps so small that threads cost more than they bring, else None."""
@@ -384,6 +410,10 @@ class Training:
         is_safe = self.starts[-1].unexplained >= SAFE_FOR_BFLOAT16
         return is_large and is_safe and has_fast_bfloat16(self.device)
 
+    @property
+    def batch_size(self):
+        return self._sizes()[0]
+
     def _sizes(self):
         """Batch size and number of epochs, where they are left to us."""
         n_rows = len(self.members[-1][0])
@@ -397,23 +427,47 @@ class Training:
             max_epochs = min(max(max_epochs, FEWEST_EPOCHS), MOST_EPOCHS)
         return batch_size, max_epochs
 
+    def _end_early(self, interrupt):
+        if self.checkpoint is not None:
+            self.checkpoint.write()
+        if not self.recipe.warm_start:
+            raise KeyboardInterrupt
+        self.interrupt = interrupt
+
     def _read(self, net, choice):
-        # A callback may have stopped training at the beginning of an epoch.
-        self.n_iter = sum("train_loss" in epoch for epoch in net.history)
-        self.train_errors = [
-            e / len(self.members) for e in net.history[: self.n_iter, "train_loss"]
-        ]
+        # A callback, or Ctrl-C, may have stopped training within an epoch.
+        last = "train_loss" if choice is None else "valid_loss"
+        epochs = [epoch for epoch in net.history if last in epoch]
+        self.n_iter = len(epochs)
+        self.train_errors = [epoch["train_loss"] / len(self.members) for epoch in epochs]
         if choice is None:
-            self.best_epoch = self.n_iter
+            self.best_epoch = self.n_iter if net.is_finite_ else self.n_iter - 1
         else:
             self.best_epoch = choice.best_epoch
-            self.held_out_errors += net.history[: self.n_iter, "valid_loss"]
+            self.held_out_errors += [epoch["valid_loss"] for epoch in epochs]
+
+    def _judge(self, net, choice, is_new):
+        """Warn of an end that is not good; raise where nothing is left to be kept."""
+        recipe = self.recipe
+        has_start = recipe.from_pca or not is_new
+        if self.interrupt is not None:
+            if not (self.best_epoch or has_start):
+                raise KeyboardInterrupt
+            return
+        if self.n_iter and not (self.best_epoch or has_start):
+            raise DivergenceError(no_weights(recipe.owner, recipe.lr))
+        if not net.is_finite_:
+            start = "the start from PCA" if is_new else "the network that fit began with"
+            of_fit = recipe.owner, recipe.lr, self.n_iter, self.best_epoch
+            warn_of_values(*of_fit, start)
+        elif self.n_iter == recipe.max_epochs and choice and choice.is_improving:
+            warn_of_few_epochs(recipe.owner, recipe.max_epochs)
 
     def _kept(self, net, choice, untrained):
         """The network of the last member and the best epoch, in the units of X."""
         kept = untrained
-        if self.n_iter and (choice is None or choice.best_weights):
-            net.load(net.averages_ if choice is None else choice.best_weights)
+        if self.best_epoch:
+            net.load(net.finite_averages_ if choice is None else choice.best_weights)
             kept = unstack(net.module_, -1) if len(self.members) > 1 else net.module_
         if self.in_coordinates:
             start = self.starts[-1]

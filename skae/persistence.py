@@ -21,7 +21,7 @@ RECIPES = {
         *(Contractive, KLSparsity, L1Code, OrthogonalDecoder),
     )
 }
-UNSAVED = {"callbacks", "device"}  # parameters that no file holds
+UNSAVED = {"callbacks", "checkpoint", "device"}  # parameters that no file holds
 
 
 def load(path, *, module=None, device="auto"):
@@ -162,14 +162,14 @@ def _check_sizes(model, weights):
 
 def _trained_module(model, weights):
     """The network, its weights loaded; of skae's own only the outline, without memory."""
-    n_features = model.n_features_in_
+    model._set_loss()
     if model.module is None:
         with torch.device("meta"):
-            module = model._make_module(n_features, n_features, None)
+            module = model._outline(None)
         _check_weights(module, weights)
         return module
     with seeded_scope(0):
-        module = model._make_module(n_features, n_features, None)
+        module = model._outline(None)
     _check_weights(module, weights)
     module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return module

@@ -4,7 +4,13 @@ import copy
 
 import numpy as np
 import pytest
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring, TensorBoard
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    TensorBoard,
+)
 
 from skae import AutoencoderTransformer
 
@@ -70,6 +76,15 @@ def test_stopping_by_a_callback_of_skorch(curved):
     ae = autoencoder(callbacks=[stop], max_epochs=30, early_stopping=False).fit(curved)
     assert ae.n_iter_ < 30
     assert vars(stop).keys() == before.keys()  # it was copied
+
+
+def test_checkpoint(curved, tmp_path):
+    """It writes the epochs that are the best so far: `valid_loss_best` of the history."""
+    checkpoint = Checkpoint(dirname=tmp_path)
+    ae = autoencoder(callbacks=[checkpoint], max_epochs=20).fit(curved)
+    written = np.flatnonzero(ae.net_.history[:, "event_cp"]) + 1
+    assert written[-1] == ae.best_epoch_
+    assert (tmp_path / "params.pt").exists()
 
 
 def test_scores_of_a_callback_are_in_the_history(curved):

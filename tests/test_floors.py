@@ -9,15 +9,16 @@ import skae
 
 # Files on one floor do not import each other; each may import the floors before it.
 FLOORS = [
-    ["_compat", "_streams", "_linear", "exceptions"],
-    ["_counts", "_pca", "modules", "noise", "regularizers"],
+    ["_compat", "_faults", "_linear", "_streams", "exceptions"],
+    ["_counts", "_missing", "_pca", "modules", "noise", "regularizers"],
     ["losses"],
     ["_mixed"],
     ["_resolve", "_codes", "_data", "_files"],
     ["_start"],
     ["_net"],
-    ["_inference", "_training"],
-    ["_prepare", "_progress"],
+    ["_checkpoint", "_inference", "_progress"],
+    ["_training"],
+    ["_ongoing", "_prepare"],
     ["_base"],
     ["_autoencoder", "metrics"],
     ["_compare", "_versions", "persistence", "_drawing"],

@@ -1,0 +1,431 @@
+"""Tables that are sparse, or too large to be read whole."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from sklearn.decomposition import PCA
+from sklearn.utils import estimator_checks, get_tags
+
+import skae._data
+import skae._pca
+import skae._streams
+from skae import AutoencoderTransformer
+from skae._data import RUN, StreamedRows
+from skae._pca import principal_axes
+from skae._streams import Scaled, is_lazy, is_streamed, row_blocks, rows_of
+from skae.noise import MaskingNoise
+
+N_ROWS = 1500
+
+
+def autoencoder(n_components=3, **params):
+    params = {"hidden_layer_sizes": (16,), "max_epochs": 3, "random_state": 0} | params
+    return AutoencoderTransformer(n_components, **params)
+
+
+class Stored:
+    """As arrays of h5py and zarr: a shape, a dtype, and slices of rows without steps."""
+
+    def __init__(self, X):
+        self._X = X
+        self.shape, self.dtype = X.shape, X.dtype
+        self.largest = 0  # rows read at once
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice), "slices are all there is"
+        assert rows.step in (None, 1)
+        part = self._X[rows].copy()
+        self.largest = max(self.largest, len(part))
+        return part
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Whatever has more than 1000 rows is large, and read in several blocks."""
+    monkeypatch.setattr(skae._streams, "SMALL", 100)
+    monkeypatch.setattr(skae._streams, "SMALL_MAP", 100)
+    monkeypatch.setattr(skae._streams, "BLOCK", 2000)
+    monkeypatch.setattr(skae._data, "WINDOW", 4000)
+
+
+@pytest.fixture
+def table(curved):
+    """Rows (1500, 6) with a little noise, so that no two are equal."""
+    rng = np.random.default_rng(0)
+    X = curved[rng.integers(0, len(curved), N_ROWS)]
+    return X + 0.01 * rng.normal(size=X.shape)
+
+
+def mapped(X, folder):
+    """The table as a memory map that is only read."""
+    np.save(folder / "X.npy", X)
+    return np.load(folder / "X.npy", mmap_mode="r")
+
+
+def sparse_table(n_samples, n_features, seed=0, dtype=np.float64):
+    """Rows of words (CSR) from five topics, as texts are."""
+    rng = np.random.default_rng(seed)
+    topics = rng.dirichlet(np.full(n_features, 0.05), 5)
+    rates = 30 * rng.dirichlet(np.full(5, 0.3), n_samples) @ topics
+    return sparse.csr_array(np.log1p(rng.poisson(rates))).astype(dtype)
+
+
+# -- sparse matrices -------------------------------------------------------------------
+
+
+def test_tags():
+    assert get_tags(AutoencoderTransformer()).input_tags.sparse is True
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "check_estimator_sparse_matrix",
+        "check_estimator_sparse_array",
+        "check_estimator_sparse_tag",
+    ],
+)
+def test_check(name):
+    ae = AutoencoderTransformer(1, hidden_layer_sizes=(8,), max_epochs=2)
+    getattr(estimator_checks, name)("AutoencoderTransformer", ae)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        sparse.csr_array,
+        sparse.csr_matrix,
+        sparse.csc_array,
+        sparse.coo_array,
+        sparse.lil_matrix,
+        sparse.dok_array,
+        sparse.bsr_array,
+    ],
+)
+def test_small_sparse_tables_are_dense_ones(kind):
+    X = sparse_table(60, 12)
+    dense = X.toarray()
+    expected = autoencoder().fit(dense)
+    ae = autoencoder().fit(kind(X))
+    Z = expected.transform(dense)
+    np.testing.assert_array_equal(ae.transform(kind(X)), Z)
+    np.testing.assert_array_equal(ae.transform(dense), Z)
+    assert ae.score(kind(X)) == expected.score(dense)
+    np.testing.assert_array_equal(ae.denoise(kind(X)), expected.denoise(dense))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_sparse_tables(dtype):
+    """More than 2**21 values: PCA as of the dense table, and about the same fit."""
+    X = sparse_table(2300, 920, dtype=dtype)
+    assert is_streamed(X)
+    dense = X.toarray()
+    ae = autoencoder(5, hidden_layer_sizes=()).fit(X)
+    pca = PCA(5, svd_solver="full").fit(dense.astype(np.float64))
+    np.testing.assert_allclose(ae.mean_, pca.mean_, atol=1e-7)
+    np.testing.assert_allclose(ae.components_, pca.components_, atol=1e-4)
+    np.testing.assert_allclose(
+        ae.explained_variance_ratio_, pca.explained_variance_ratio_, rtol=1e-4
+    )
+    np.testing.assert_allclose(ae.explained_variance_, pca.explained_variance_, rtol=1e-4)
+    expected = pca.transform(dense)
+    np.testing.assert_allclose(ae.transform(X), expected, atol=1e-4 * expected.std())
+    assert ae.transform(X).dtype == dtype
+
+
+def test_a_fit_of_a_large_sparse_table_is_close(small):
+    X = sparse_table(N_ROWS, 40)
+    train, test = X[:1200], X[1200:]
+    fits = [autoencoder(max_epochs=5).fit(T) for T in (train, train.toarray())]
+    errors = [-ae.score(test) for ae in fits]
+    starts = [-ae.pca_score_ for ae in fits]
+    assert fits[0].best_epoch_ > 0
+    assert errors[0] == pytest.approx(errors[1], rel=0.03)
+    assert starts[0] == pytest.approx(starts[1], rel=0.1)  # of other held-out rows
+    assert fits[0].validation_curve_[fits[0].best_epoch_] < starts[0]
+    for kind in sparse.csc_array, sparse.coo_array:
+        again = autoencoder(max_epochs=5).fit(kind(train))
+        np.testing.assert_array_equal(again.transform(kind(test)), fits[0].transform(test))
+
+
+def test_large_sparse_tables_are_never_dense(monkeypatch):
+    """Rows are made dense a block or a batch at a time, whatever is asked for."""
+    X = sparse_table(3000, 800)
+    monkeypatch.setattr(skae._streams, "BLOCK", 2**16)
+    monkeypatch.setattr(skae._data, "SAMPLED", 2**16)
+    monkeypatch.setattr(skae._data, "FEWEST_SAMPLED", 100)
+    most = []
+    plain = sparse.csr_array.toarray
+
+    def watched(self, *args, **kwargs):
+        most.append(self.shape[0])
+        return plain(self, *args, **kwargs)
+
+    monkeypatch.setattr(sparse.csr_array, "toarray", watched)
+    ae = autoencoder(2, max_epochs=1, batch_size=64).fit(X)
+    assert max(most) <= 300  # the held-out rows
+    most.clear()
+    tracemalloc.start()
+    ae.transform(X), ae.score(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert max(most) < 3000
+    assert peak < 8 * 3000 * 800
+
+
+@pytest.mark.parametrize("loss", ["poisson", "cosine", "absolute_error"])
+def test_losses_of_large_sparse_tables(small, loss):
+    X = sparse_table(N_ROWS, 30)
+    ae = autoencoder(loss=loss, noise=MaskingNoise(0.2), max_epochs=4, lr=1e-2).fit(X)
+    dense = X.toarray()
+    assert ae.validation_curve_[0] == pytest.approx(-ae.pca_score_, rel=1e-6)
+    assert ae.validation_curve_[ae.best_epoch_] <= ae.validation_curve_[0]
+    assert ae.score(X) == pytest.approx(ae.score(dense), rel=1e-9)
+    np.testing.assert_allclose(ae.transform(X), ae.transform(dense), rtol=1e-9)
+
+
+# -- files -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["map", "store"])
+def test_a_file_is_as_an_array(small, table, tmp_path, kind, dtype):
+    X = table.astype(dtype)
+    stored = mapped(X, tmp_path) if kind == "map" else Stored(X)
+    assert is_streamed(stored)
+    start = autoencoder(hidden_layer_sizes=()).fit(stored)
+    pca = PCA(3, svd_solver="full").fit(X.astype(np.float64))
+    np.testing.assert_allclose(start.components_, pca.components_, atol=1e-5)
+    np.testing.assert_allclose(start.mean_, pca.mean_, rtol=1e-9)
+    np.testing.assert_allclose(start.singular_values_, pca.singular_values_, rtol=1e-5)
+    np.testing.assert_allclose(start.noise_variance_, pca.noise_variance_, rtol=1e-4)
+    ours, whole = (autoencoder(max_epochs=12).fit(T) for T in (stored, X))
+    assert ours.score(X) == pytest.approx(whole.score(X), rel=0.1)
+    assert ours.best_epoch_ > 0
+    # What is asked of a fitted model is the same from a file and from memory.
+    np.testing.assert_array_equal(ours.transform(stored), ours.transform(X))
+    np.testing.assert_array_equal(ours.score_samples(stored), ours.score_samples(X))
+    np.testing.assert_array_equal(ours.denoise(stored), ours.denoise(X))
+    assert ours.transform(stored).dtype == dtype
+    assert ours.score(stored, sample_weight=np.ones(N_ROWS)) == ours.score(X)
+
+
+def test_a_file_is_read_in_parts(small, table):
+    stored = Stored(table)
+    ae = autoencoder().fit(stored)
+    ae.score(stored), ae.transform(stored)
+    # The rows of which attributes are computed are read one by one, not whole.
+    assert stored.largest <= N_ROWS // 2
+
+
+def test_the_same_seed_gives_the_same_bits(small, table):
+    fits = [autoencoder(dropout=0.1, noise=0.1).fit(Stored(table)) for _ in range(2)]
+    np.testing.assert_array_equal(*[ae.transform(table) for ae in fits])
+    other = autoencoder(dropout=0.1, noise=0.1, random_state=1).fit(Stored(table))
+    assert not np.array_equal(other.transform(table), fits[0].transform(table))
+
+
+def test_pixels_of_one_byte(small, digits):
+    X = np.round(255 * digits[0]).astype(np.uint8)[:, :40]
+    ae = autoencoder(5).fit(Stored(X))
+    whole = autoencoder(5, max_epochs=1).fit(X)
+    np.testing.assert_allclose(ae.mean_, X.mean(axis=0), rtol=1e-12)
+    assert ae.scale_ == pytest.approx(whole.scale_, rel=1e-9)
+    assert ae.transform(Stored(X)).dtype == np.float64
+    np.testing.assert_array_equal(ae.transform(Stored(X)), ae.transform(X.astype(float)))
+    with pytest.raises(ValueError, match=r"takes values in \[0, 1\], but feature"):
+        autoencoder(loss="binary_cross_entropy").fit(Stored(X))
+
+
+def test_small_files_are_read_whole(table, tmp_path):
+    expected = autoencoder().fit(table)
+    for stored in mapped(table, tmp_path), Stored(table):
+        assert not is_streamed(stored)
+        ae = autoencoder().fit(stored)
+        np.testing.assert_array_equal(ae.transform(stored), expected.transform(table))
+
+
+def test_few_wide_rows_of_a_file(small, tmp_path):
+    """Few rows are many values where they are long; a map of them stays a map."""
+    X = np.random.default_rng(0).normal(size=(40, 30))
+    ae = autoencoder(max_epochs=1).fit(mapped(X, tmp_path))
+    pca = PCA(3, svd_solver="full").fit(X)
+    np.testing.assert_allclose(ae.mean_, pca.mean_, atol=1e-12)
+    if ae.best_epoch_ == 0:
+        np.testing.assert_allclose(ae.components_, pca.components_, atol=1e-4)
+
+
+def test_weights_of_streamed_rows(small, table):
+    w = np.random.default_rng(0).integers(1, 4, N_ROWS)
+    repeated = np.repeat(table, w, axis=0)
+    pca = PCA(3, svd_solver="full").fit(repeated)
+    for X in Stored(table), sparse.csr_array(table):
+        ae = autoencoder(hidden_layer_sizes=()).fit(X, sample_weight=w)
+        np.testing.assert_allclose(ae.mean_, pca.mean_, rtol=1e-9)
+        np.testing.assert_allclose(ae.components_, pca.components_, atol=1e-5)
+        np.testing.assert_allclose(
+            ae.explained_variance_ratio_, pca.explained_variance_ratio_, rtol=1e-5
+        )
+    streamed = autoencoder(max_epochs=12).fit(Stored(table), sample_weight=w)
+    whole = autoencoder(max_epochs=12).fit(table, sample_weight=w)
+    scores = [ae.score(table, sample_weight=w) for ae in (streamed, whole)]
+    assert scores[0] == pytest.approx(scores[1], rel=0.1)
+
+
+# -- axes of wide tables ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weights", [None, "some"])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, Stored])
+def test_randomized_axes(monkeypatch, kind, weights):
+    monkeypatch.setattr(skae._pca, "MOST_FEATURES", 50)
+    monkeypatch.setattr(skae._streams, "BLOCK", 2**14)
+    X = sparse_table(400, 120).toarray()
+    w = None
+    if weights:
+        w = np.random.default_rng(0).random(400) + 0.5
+    mean, scale = np.average(X, axis=0, weights=w), 0.3
+    centred = (X - mean) / scale
+    deviations, axes, total = principal_axes(Scaled(kind(X), mean, scale), 4, w)
+    exact, exact_axes, exact_total = principal_axes(centred, 4, w)
+    assert axes.shape == (4, 120)
+    np.testing.assert_allclose(deviations, exact[:4], rtol=1e-3)
+    assert total == pytest.approx(exact_total, rel=1e-5)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(4), atol=1e-10)
+    # The subspace, whose last direction mixes with the next where variances are close.
+    np.testing.assert_allclose(
+        np.abs((axes[:2] * exact_axes[:2]).sum(axis=1)), 1, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_wide_streamed_tables(small, monkeypatch, standardize):
+    monkeypatch.setattr(skae._pca, "MOST_FEATURES", 30)
+    X = sparse_table(N_ROWS, 60)
+    params = {"hidden_layer_sizes": (), "standardize": standardize}
+    wide, exact = (autoencoder(**params).fit(T) for T in (X, X.toarray()))
+    np.testing.assert_allclose(
+        wide.explained_variance_ratio_, exact.explained_variance_ratio_, rtol=1e-3
+    )
+    assert wide.score(X) == pytest.approx(exact.score(X), rel=1e-4)
+    trained = autoencoder(max_epochs=4).fit(X)
+    assert trained.validation_curve_[trained.best_epoch_] <= trained.validation_curve_[0]
+
+
+def test_a_share_of_a_wide_streamed_table(small, monkeypatch):
+    """All axes are never computed: as many as the share takes."""
+    X = sparse_table(N_ROWS, 60)
+    params = {"max_epochs": 1, "hidden_layer_sizes": (4,)}
+    expected = autoencoder(0.5, **params).fit(X.toarray()).n_components_
+    monkeypatch.setattr(skae._pca, "MOST_FEATURES", 30)
+    ae = autoencoder(0.5, **params).fit(X)
+    assert abs(ae.n_components_ - expected) <= 1
+
+
+# -- batches ---------------------------------------------------------------------------
+
+
+def streamed_rows(X, rows=None, weights=None):
+    rows = np.arange(X.shape[0]) if rows is None else rows
+    X = Scaled(X)
+    return StreamedRows(X, X, rows, torch.device("cpu"), weights)
+
+
+@pytest.mark.parametrize("kind", [Stored, sparse.csr_array])
+@pytest.mark.parametrize("n_batches", [1, 7, 48])
+@pytest.mark.parametrize("window", [10, 700, 2**24])
+def test_every_row_once_an_epoch(monkeypatch, kind, n_batches, window):
+    monkeypatch.setattr(skae._data, "WINDOW", window)
+    X = 1.0 + np.arange(1100)[:, None] * np.ones(2)
+    rows = np.setdiff1d(np.arange(1100), np.arange(128, 192))
+    weights = np.arange(1100) / 7
+    dataset = streamed_rows(kind(X), rows, weights)
+    orders = []
+    for seed in 0, 0, 1, None:
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        batches = list(dataset.batches(n_batches, generator))
+        sizes = [len(batch.inputs) for batch in batches]
+        assert len(batches) == n_batches
+        assert max(sizes) - min(sizes) <= 1
+        order = torch.cat([batch.inputs[:, 0] for batch in batches]).numpy() - 1
+        np.testing.assert_array_equal(np.sort(order), rows)
+        of_rows = torch.cat([batch.weights for batch in batches]).numpy()
+        np.testing.assert_allclose(of_rows, order / 7, rtol=1e-6)
+        assert all(batch.targets is batch.inputs for batch in batches)
+        orders.append(order)
+    np.testing.assert_array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[0], orders[2])
+    np.testing.assert_array_equal(orders[3], rows)
+    # Neighbours in a file do not stay neighbours.
+    steps = np.diff(orders[0])
+    assert (steps == 1).mean() < 0.2 or window == 10
+
+
+def test_held_out_rows_of_a_file_are_runs(small, table):
+    """Runs of neighbours are held out, so that a file is read in slices."""
+    from skae._data import split
+
+    (train, held_out), *others = split(5000, 0.1, 0, True, RUN)
+    assert not others
+    np.testing.assert_array_equal(np.sort(np.r_[train, held_out]), np.arange(5000))
+    assert len(held_out) == pytest.approx(500, abs=RUN)
+    assert np.isin(held_out + 1, held_out).mean() > 0.9
+
+
+def test_rows_of():
+    X = np.arange(40.0).reshape(20, 2)
+    for wanted in slice(3, 9), slice(None, None, 3), np.array([5, 6, 7, 2, 19, 2]):
+        for table in X, sparse.csr_array(X), Stored(X):
+            np.testing.assert_array_equal(rows_of(table, wanted), X[wanted])
+    assert rows_of(Stored(X), np.arange(0)).shape == (0, 2)
+    assert [*row_blocks(5, 2**22)] == [slice(i, i + 1) for i in range(5)]
+
+
+def test_what_is_lazy():
+    X = np.ones((3, 2))
+    assert is_lazy(Stored(X))
+    assert not any(map(is_lazy, [X, sparse.csr_array(X), torch.ones(3, 2), X.tolist()]))
+
+
+# -- refusals --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Stored, sparse.csr_array, "map"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite(small, table, tmp_path, kind, value):
+    clean = table.copy()
+    table[N_ROWS // 2, 3] = value
+    bad, good = (mapped(X, tmp_path) if kind == "map" else kind(X) for X in (table, clean))
+    text = "NaN" if np.isnan(value) else "infinity"
+    with pytest.raises(ValueError, match=text):
+        autoencoder().fit(bad)
+    ae = autoencoder(max_epochs=1).fit(clean)
+    with pytest.raises(ValueError, match=text):
+        ae.transform(bad)
+    assert np.isfinite(ae.transform(good)).all()
+
+
+def test_refusals(small, table):
+    ae, stored = autoencoder(max_epochs=1), Stored(table)
+    for X in stored, sparse.csr_array(table):
+        with pytest.raises(ValueError, match=r"X_val of .* held in memory"):
+            ae.fit(X, X_val=table[:50])
+        with pytest.raises(ValueError, match=r"X_target of .* held in memory"):
+            ae.fit(X, X_target=table)
+        with pytest.raises(ValueError, match=r"X_target of .* held in memory"):
+            ae.fit(table, X_target=X)
+        with pytest.raises(ValueError, match=r"X_val of .* held in memory"):
+            ae.fit(table[:500], X_val=X)
+        with pytest.raises(ValueError, match="not read whole must be positive"):
+            ae.fit(X, sample_weight=np.arange(N_ROWS))
+    with pytest.raises(ValueError, match="must hold numbers, got dtype"):
+        ae.fit(Stored(table.astype("S8")))
+    assert not hasattr(ae, "net_")
+    ae.fit(stored)
+    with pytest.raises(ValueError, match="X has 5 features, but"):
+        ae.transform(Stored(table[:, :5]))
+    with pytest.raises(ValueError, match=r"Expected 2D array|must be 2"):
+        ae.transform(Stored(table[:, 0]))
