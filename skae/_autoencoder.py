@@ -37,7 +37,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     n_components : int, float or None, default=None
         Width of the code. A float in (0, 1) is a share of the variance: the fewest
         components whose autoencoder keeps it on held-out rows, found by bisection, and
-        never more than `PCA` takes with the same float. None is
+        never more than `PCA` takes with the same float, which counts the training rows. None is
         `min(n_samples, n_features)`, as in PCA. More than that needs `init="random"`.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Hidden layers of the encoder; the decoder mirrors them. `()` is a linear
@@ -51,9 +51,19 @@ class AutoencoderTransformer(BaseAutoencoder):
     init : {"pca", "random"}, default="pca"
         "random" is a plain autoencoder: perceptrons alone, random at the start. A narrow
         random network often ends worse than PCA.
-    loss : {"squared_error", "binary_cross_entropy"}, default="squared_error"
-        "binary_cross_entropy" takes X in [0, 1] and makes `inverse_transform` return
-        probabilities. Its linear start is a logistic regression on PCA's scores.
+    loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", \
+            "poisson", "negative_binomial", "cosine"}, callable or dict, \
+            default="squared_error"
+        What is minimized, and minus what `score` is. "binary_cross_entropy" takes X in
+        [0, 1] and makes `inverse_transform` return probabilities; "poisson" and
+        "negative_binomial", whose dispersion is learned for each feature, take counts
+        and return rates; "cosine" is for texts. Each has a linear start of its own on
+        PCA's scores, such as a logistic regression, and `init="pca"` promises never to
+        be worse than that. A callable takes tensors `(X_hat, X)` in the units of X and
+        returns one error per row, or per cell. A dict names the columns of each loss,
+        by index or name, {"squared_error": ["age"], "poisson": ["visits"],
+        "cross_entropy": [["red", "green"]]}: the last is for groups of one-hot columns.
+        Every column, or group, then counts alike.
     code_activation : {"identity", "relu", "gelu", "silu", "elu", "tanh", "logistic"}, \
             default="identity"
         Applied to the code. Any but "identity" needs `init="random"`.
@@ -71,8 +81,22 @@ class AutoencoderTransformer(BaseAutoencoder):
         Divide every feature by its standard deviation, and undo it on the way out. As
         PCA, the estimator otherwise centres the features and leaves their scales alone;
         features of unlike units should be scaled, here or in a Pipeline.
+    allow_nan : bool, default=False
+        Whether X may have missing cells. They are filled by probabilistic PCA, and where
+        X has some in `fit` the network is told which they are and learns to correct what
+        was filled in, from cells that are hidden in training. `impute` fills them. Only
+        cells that are there count in loss and `score`.
     dropout : float in [0, 1), default=0.0
         Rate of dropout after each hidden layer.
+    normalization : {"layer", "batch"} or None, default=None
+        Of each hidden layer, before its activation.
+    noise : float, recipe of skae.noise or None, default=None
+        What spoils the rows that the encoder sees in training, anew in every step, while
+        the target stays clean: a denoising autoencoder. A float is the standard deviation
+        of `GaussianNoise`, in the units of X. Held-out rows are spoilt once, and PCA, to
+        which the network is compared, sees them so too.
+    regularizer : recipe of skae.regularizers, list of them or None, default=None
+        What is added to the loss.
     weight_decay : float, default=0.01
         Of AdamW, as a multiple of the learning rate.
     early_stopping : bool, default=True
@@ -111,7 +135,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         centred and scaled data. `init` and the parameters of the layers are then without
         effect, and so is the promise about PCA.
     callbacks : list of skorch callbacks or None, default=None
-        Copied, never changed.
+        Called in training: skorch's trackers `TensorBoard(SummaryWriter())`,
+        `MlflowLogger()`, `WandbLogger(wandb.init())`, its `Checkpoint`, or your own. Each
+        is copied, but a writer or run that it holds is shared; in a search, where
+        estimators are cloned, open it in `on_train_begin`. KeyboardInterrupt raised in
+        one ends training, any other error ends `fit`. scikit-learn's callbacks go to
+        `set_callbacks` (scikit-learn 1.9).
     checkpoint : str, path-like or None, default=None
         File that training is noted in, every half minute and on Ctrl-C, so that a fit
         that was killed can go on: the same call, on the same machine, resumes after the
@@ -129,7 +158,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Seed of weights, order of rows, splits and dropout. The same seed gives the same
         bits on one machine's CPU; no global generator is drawn from, but for None.
     verbose : int, default=0
-        1 prints a line per epoch.
+        1 tells of each epoch in a line, 2 draws a bar (tqdm).
 
     Attributes
     ----------

@@ -168,8 +168,8 @@ class BaseAutoencoder(
         Returns
         -------
         Z : ndarray of shape (n_samples, n_components_)
-            float32 for float32 X, float64 for everything else; computed in that
-            precision. Where training gained nothing these are PCA's scores.
+            In float32 for float32 X, in float64 for everything else, and computed in
+            that precision. Where training gained nothing these are PCA's scores.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False)
@@ -317,9 +317,10 @@ class BaseAutoencoder(
         Returns
         -------
         cov : ndarray of shape (n_features, n_features)
+            The covariance of probabilistic PCA (Tipping and Bishop 1999):
             components_.T @ S @ components_ + noise_variance_ * I, where S is diagonal
             and holds explained_variance_ - noise_variance_, or zero where that is
-            negative: the covariance of probabilistic PCA (Tipping and Bishop 1999).
+            negative.
         """
         check_is_fitted(self)
         excess = np.maximum(self.explained_variance_ - self.noise_variance_, 0.0)
@@ -493,6 +494,12 @@ class BaseAutoencoder(
         given = Given(check_table(self, X, reset=is_first, ensure_min_samples=least))
         if X_target is not None:
             given.X_target = check_table(self, X_target, reset=False)
+            if is_streamed(given.X) or is_streamed(given.X_target):
+                raise ValueError(
+                    f"X_target of {type(self).__name__}.fit and its X must be held in "
+                    "memory, and one of them is too large: it would be read in parts. "
+                    "Take fewer rows, or leave out X_target."
+                )
             if given.X_target.shape != given.X.shape:
                 raise ValueError(
                     f"X_target of {type(self).__name__}.fit has shape "
@@ -502,7 +509,7 @@ class BaseAutoencoder(
         if X_val is not None:
             given.X_val = self._check_own_rows(X_val, given)
         if sample_weight is not None:
-            given.weigh(sample_weight)
+            given.weigh(sample_weight, least)
         given.sort()
         return given
 
@@ -519,6 +526,11 @@ class BaseAutoencoder(
                 "own target. Leave out X_val: validation_fraction of the rows is held out."
             )
         X_val = check_table(self, X_val, reset=False)
+        if is_streamed(X_val):
+            raise ValueError(
+                f"X_val of {name}.fit must be held in memory, and is so large that it "
+                "would be read in parts. Take some of its rows."
+            )
         return X_val.astype(given.X.dtype, copy=False)
 
     def _set_filler(self, given, seed):
@@ -528,6 +540,12 @@ class BaseAutoencoder(
             raise ValueError(
                 f"X of {type(self).__name__}.fit has missing cells, of which neither a "
                 "module of your own nor X_target know. Fill them first, or leave these out."
+            )
+        target = given.X_target if self.allow_nan else None
+        if isinstance(target, np.ndarray) and np.isnan(target).any():
+            raise ValueError(
+                f"X_target of {type(self).__name__}.fit has missing cells, and what X is "
+                "to become must be known. Leave out X_target, or the rows that lack it."
             )
         if self.allow_nan and not is_streamed(given.X):
             filler = given.filler(self.mean_, self.scale_, seed)
@@ -554,8 +572,9 @@ class BaseAutoencoder(
             for rows in (X, given.X_val):
                 if rows is not None:
                     check_rows(loss, rows, self)
-            some = np.arange(0, X.shape[0], -(-X.shape[0] * X.shape[1] // MEASURED))
-            self._loss_statistics = loss.measure(rows_of(X, some))
+            some = slice(None, None, -(-X.shape[0] * X.shape[1] // MEASURED))
+            needs_rows = loss.statistics is not None
+            self._loss_statistics = loss.measure(rows_of(X, some)) if needs_rows else {}
         self._loss = loss.fitted(self._loss_statistics)
 
     def _initial(self, X):
@@ -663,7 +682,7 @@ class BaseAutoencoder(
         start = training.starts[-1]
         shares = start.variances / (start.total or 1.0) if is_pca else None
         of_data = inputs, X, self.n_components_, shares, self.ordered, weights
-        vars(self).update(describe(inference, *of_data))
+        vars(self).update(describe(inference, *of_data, training.n_own))
         self._set_inference(inference)
 
     @property

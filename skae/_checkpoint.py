@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from skae._files import loaded_versions, read_model, write_model
+from skae._files import loaded_versions, read_model, remove_model, write_model
 from skae._streams import row_blocks, rows_of
 from skae.exceptions import DivergenceError, ModelFileError
 from skae.modules import DenseAutoencoder
@@ -109,8 +109,8 @@ class Checkpoint:
     def __exit__(self, kind, error, trace):
         """Delete the file where the fit is over, or would end in NaN again."""
         is_over = kind is None or issubclass(kind, DivergenceError)
-        if is_over and os.path.exists(self.path):
-            os.remove(self.path)
+        if is_over:
+            remove_model(self.path)
 
 
 def _shown(items, name):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from scipy import linalg
-from sklearn.isotonic import IsotonicRegression
+from sklearn.isotonic import isotonic_regression
 
 __all__ = [
     "attributes",
@@ -134,13 +134,19 @@ def explained_falls(reconstruct, Z, X, ordered=False):
 
 def explained_shares(falls):
     """Falls (k,), made non-negative and non-increasing by isotonic regression."""
-    order = np.arange(len(falls))
-    shares = IsotonicRegression(increasing=False).fit_transform(order, falls).clip(min=0)
+    shares = isotonic_regression(falls, increasing=False).clip(min=0)
     return shares * (max(falls.sum(), 0.0) / (shares.sum() or 1.0))
 
 
 def describe(
-    inference, inputs, X, n_components, pca_variances=None, ordered=False, weights=None
+    inference,
+    inputs,
+    X,
+    n_components,
+    pca_variances=None,
+    ordered=False,
+    weights=None,
+    n_samples=None,
 ):
     """The fitted attributes about codes and variance.
 
@@ -155,6 +161,8 @@ def describe(
     ordered : bool
     weights : ndarray of shape (n_samples,) or None
         Of the rows; their mean is one.
+    n_samples : int or None
+        Rows of the table, where X is a part of it.
 
     Returns
     -------
@@ -181,7 +189,9 @@ def describe(
     w = np.ones(1) if weights is None else weights
     by_feature = np.einsum("ij,ij,i->j", X, X, np.broadcast_to(w, len(X)), dtype=np.float64)
     squares = (by_feature * np.square(inference.scale / unit)).sum()
-    return attributes(inference, X.shape, mean, deviations, falls, squares)
+    shape = n_samples or len(X), X.shape[1]
+    squares *= shape[0] / (len(X) if weights is None else weights.sum())
+    return attributes(inference, shape, mean, deviations, falls, squares)
 
 
 def attributes(inference, shape, mean, deviations, falls, squares):

@@ -154,7 +154,7 @@ def _regression(Z, X, mean, log_theta, rounds):
     the precision of the network that starts here.
     """
     U, back = whitened(Z)
-    design = torch.cat([torch.ones_like(U[:, :1]), U], dim=1).float()
+    design = torch.cat([U.new_ones(len(U), 1), U], dim=1).float()
     first = constant(X, mean) + OFFSET
     unit = _unit(mean, X).expand(X.shape[1])
     found, refined = [], []

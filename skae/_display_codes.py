@@ -194,8 +194,10 @@ class CodesDisplay:
         ax : Axes or array of Axes, default=None
             One Axes, whose place is divided where it takes several, or as many as
             `axes_` has. None makes a figure.
-        scatter_kwargs, cmap
-            See `from_estimator`.
+        scatter_kwargs : dict, default=None
+            For `matplotlib.axes.Axes.scatter`.
+        cmap : str or Colormap, default="gray"
+            Of decoded images.
 
         Returns
         -------

@@ -25,6 +25,7 @@ key for the rest:
 {"recipe": ["L1Code", {...}]}         a noise or regularizer, with its parameters
 """
 
+import glob
 import hashlib
 import json
 import math
@@ -38,7 +39,15 @@ import numpy as np
 
 from skae.exceptions import ModelFileError
 
-__all__ = ["Recipe", "loaded_versions", "pack", "read_model", "unpack", "write_model"]
+__all__ = [
+    "Recipe",
+    "loaded_versions",
+    "pack",
+    "read_model",
+    "remove_model",
+    "unpack",
+    "write_model",
+]
 
 FORMAT = 1
 LONGEST_HEADER = 2**24  # bytes; a million feature names of a dozen letters
@@ -96,7 +105,7 @@ def write_model(path, class_name, parameters, fitted):
     data = pack(class_name, parameters, fitted)
     path = os.path.realpath(path)  # the file that a link points to is replaced
     # By open() and not by tempfile, whose files no other user may read.
-    temporary = os.path.join(os.path.dirname(path), f".skae-{secrets.token_hex(8)}.tmp")
+    temporary = _temporary(path, secrets.token_hex(8))
     try:
         with open(temporary, "xb") as file:
             file.write(data)
@@ -107,6 +116,22 @@ def write_model(path, class_name, parameters, fitted):
         if os.path.exists(temporary):
             os.remove(temporary)
         raise
+
+
+def remove_model(path):
+    """Delete a file, and what was left beside it where writing it was killed."""
+    path = os.path.realpath(path)
+    folder, name = os.path.split(_temporary(path, "*"))
+    for left in [path, *glob.glob(os.path.join(glob.escape(folder), name))]:
+        if os.path.exists(left):
+            os.remove(left)
+
+
+def _temporary(path, mark):
+    """A name beside that of a file, of one length, that tells whose it is."""
+    folder, name = os.path.split(path)
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return os.path.join(folder, f".skae-{digest}-{mark}.tmp")
 
 
 def read_model(path):

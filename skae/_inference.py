@@ -59,7 +59,9 @@ class Inference:
         dtype = _float_of(X.dtype)
 
         def step(rows):
-            rows = self._inputs((rows - self.mean) / self.scale)
+            rows = rows - self.mean
+            rows /= self.scale
+            rows = self._inputs(rows)
             return self.run(encode, rows, dtype) * self.code_scale
 
         return self._in_batches(step, X, (n_components,), dtype)
@@ -178,7 +180,7 @@ class Inference:
         while i < n_samples:
             block = slice(i, min(i + n_rows, n_samples))
             try:
-                out[block] = step(rows_of(table, block))
+                out[block] = step(np.ascontiguousarray(rows_of(table, block)))
             except Exception as error:
                 n_rows = (block.stop - i) // 2
                 if n_rows == 0 or not is_out_of_memory(error):

@@ -10,11 +10,11 @@ __all__ = ["Filler", "Hide", "fit_filler", "with_marks"]
 
 MOST_ROWS = 2048  # that the model is fitted to
 MOST_FACTORS = 32
+COSTLY = 16  # factors; more than that are tried only where that brings something
 HELD_OUT = 0.1  # share of the cells that choose the number of factors
 BLOCK = 2**22  # values that are worked on at a time
 N_ITER, N_TRIAL = 30, 15  # rounds of the fit, and of one that is only tried
 SMALLEST_NOISE = 1e-6
-ROUNDING = 100  # times the rounding error, that the noise is at least
 SMALLEST_RATE, LARGEST_RATE = 0.05, 0.45  # of cells that are hidden in training
 
 
@@ -45,9 +45,11 @@ class Filler:
         return torch.cat([self._filled(*part) for part in parts], dim=-2)
 
     def _filled(self, X, observed):
-        weight, mean = self.weight.to(X), self.mean.to(X)
-        Z, _ = _factors(X, observed, mean, weight, self.noise)
-        return torch.where(observed, X, mean + Z @ weight.mT)
+        # In float64: where the cells there are cannot tell factors apart, the noise
+        # alone does, and that may be smaller than rounding errors in float32.
+        weight, mean = (a.to(X.device, torch.float64) for a in (self.weight, self.mean))
+        Z, _ = _factors(X.double(), observed, mean, weight, self.noise)
+        return torch.where(observed, X, (mean + Z @ weight.mT).to(X.dtype))
 
 
 def _factors(X, observed, mean, weight, noise):
@@ -55,13 +57,8 @@ def _factors(X, observed, mean, weight, noise):
     p, q = weight.shape
     outer = (weight[:, :, None] * weight[:, None, :]).reshape(p, q * q)
     precision = (observed.to(X.dtype) @ outer).reshape(*X.shape[:-1], q, q)
-    # In float32 a small noise may not make up for columns that the cells there are
-    # cannot tell apart: the root would be of rounding errors, or would not exist.
-    diagonal = precision.diagonal(dim1=-2, dim2=-1)
-    least = ROUNDING * q * torch.finfo(X.dtype).eps * diagonal.amax(-1, keepdim=True)
-    root = torch.linalg.cholesky(
-        precision + torch.diag_embed(least.clamp(min=noise).expand(diagonal.shape))
-    )
+    precision = precision + noise * torch.eye(q, dtype=X.dtype, device=X.device)
+    root = torch.linalg.cholesky(precision)
     centred = torch.where(observed, X - mean, 0.0)
     return torch.cholesky_solve((centred @ weight).unsqueeze(-1), root).squeeze(-1), root
 
@@ -91,7 +88,7 @@ def fit_filler(X, observed, seed):
     for q in [2**i for i in range(most.bit_length() if most > 1 else 0)]:
         error = (_error_of_rows if is_complete else _error)(X, observed, hidden, q)
         n_misses = 0 if error < smallest else n_misses + 1
-        if n_misses == 2:  # more factors take more time, and are seldom better then
+        if n_misses >= 2 and q >= COSTLY:
             break
         if not n_misses:
             best, smallest = q, error

@@ -40,7 +40,7 @@ def location_and_scale(X, standardize, weights=None):
         total += rows.sum(axis=0) if weights is None else weights[block] @ rows
         np.minimum(low, rows.min(axis=0), out=low)
         np.maximum(high, rows.max(axis=0), out=high)
-    mean = total / weight
+    mean = np.where(low == high, low, total / weight)  # a constant is its own mean
     # Squares of values near 1e300 overflow, those of deviations over the largest don't.
     reach = np.maximum(high - mean, mean - low)
     rounding = 10 * np.finfo(np.float64).eps * np.abs(mean)

@@ -34,7 +34,7 @@ def check_table(estimator, X, *, reset, ensure_min_samples=1, dtype=FLOATS):
     if is_lazy(X) or (isinstance(X, np.memmap) and is_streamed(X)):
         if len(X.shape) == 2 and is_streamed(X):
             return _check_stream(estimator, X, reset)
-        X = np.asarray(X)
+        X = np.asarray(X[:])
     checks = {
         "dtype": dtype,
         "ensure_min_samples": ensure_min_samples,
@@ -87,7 +87,7 @@ class Given:
     def goal(self):
         return self.X if self.X_target is None else self.X_target
 
-    def weigh(self, sample_weight):
+    def weigh(self, sample_weight, least=2):
         """Take weights into account: none is a row that is not there.
 
         Whole numbers that make up a small table are repetitions of its rows, exactly.
@@ -101,10 +101,10 @@ class Given:
             rows = np.repeat(np.arange(len(w)), w.astype(int))
         else:
             rows = np.flatnonzero(w)
-        if len(rows) < 2:
+        if len(rows) < least:
             raise ValueError(
-                f"sample_weight leaves {len(rows)} rows, and two are the least to fit to: "
-                "a row of weight zero is left out."
+                f"sample_weight leaves {len(rows)} rows of the {least} that are the least "
+                "to fit to: a row of weight zero is left out."
             )
         if not is_repeated:
             self.weights = w * (len(rows) / w[rows].sum())
@@ -155,7 +155,17 @@ class Given:
         """Mean (n_features,) and scale of the features, of the cells that are there."""
         if self.observed is None:
             return location_and_scale(self.goal, standardize, self.weights)
+        observed = ~np.isnan(self.X)
+        if not observed.any():
+            raise ValueError("X has no values: all of its cells are missing.")
         mean, spread = _linear.location_and_scale(self.X)
+        if self.weights is not None:
+            X, w = np.where(observed, self.X, mean), observed * self.weights[:, None]
+            w /= np.where(observed.any(axis=0), w.sum(axis=0), 1.0)
+            mean = mean + (w * (X - mean)).sum(axis=0)
+            unit = np.where(spread == 0, 1.0, spread)
+            deviations = np.where(observed, X - mean, 0.0) / unit
+            spread = spread * np.sqrt((w * np.square(deviations)).sum(axis=0))
         if standardize:
             return mean, np.where(spread == 0, 1.0, spread)
         largest = spread.max() or 1.0

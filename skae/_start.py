@@ -12,7 +12,7 @@ from skae.modules import DenseAutoencoder
 __all__ = ["Start", "make_start"]
 
 DECODER_ROWS = 4096  # rows, evenly spaced, that an iterated linear decoder is fitted to
-TINY = 1e-20  # a deviation of rounding errors; tables are scaled to deviations of one
+TINY = 1e-12  # a deviation of rounding errors; tables are scaled to deviations of one
 FLOOR = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
 
 

@@ -50,18 +50,26 @@ def rows_of(X, rows):
     if isinstance(X, np.ndarray | Scaled):
         return X[rows]
     if isinstance(rows, slice):
-        if rows.step in (None, 1):
-            return np.asarray(X[rows])
-        rows = np.arange(*rows.indices(X.shape[0]))
+        return _strided(X, *rows.indices(X.shape[0]))
     # Slices are all that every such table takes: one for each run of neighbours.
     order = np.argsort(rows, kind="stable")
     ordered = np.asarray(rows)[order]
     runs = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1)
     out = np.empty((len(rows), X.shape[1]), dtype=X.dtype)
-    out[order] = np.concatenate(
-        [np.asarray(X[run[0] : run[-1] + 1]) for run in runs if len(run)]
-    )
+    if len(rows):
+        out[order] = np.concatenate([np.asarray(X[run[0] : run[-1] + 1]) for run in runs])
     return out
+
+
+def _strided(X, start, stop, step):
+    """Rows start, start + step, ... of a file: all is read, for single rows take longer."""
+    if step == 1:
+        return np.asarray(X[start:stop])
+    parts = []
+    for block in row_blocks(stop - start, X.shape[1]):
+        part = np.asarray(X[start + block.start : start + block.stop])
+        parts.append(part[-block.start % step :: step])
+    return np.concatenate(parts)
 
 
 class Scaled:
@@ -92,6 +100,9 @@ class Scaled:
 
     def of(self, rows):
         """Rows (n, p) of X in the units of this table."""
-        rows = np.asarray(rows, dtype=np.float64) - self.mean
-        rows /= self.scale
-        return rows.astype(self.dtype)
+        out = np.empty(rows.shape, dtype=self.dtype)
+        for block in row_blocks(*rows.shape):
+            part = np.asarray(rows[block], dtype=np.float64) - self.mean
+            part /= self.scale
+            out[block] = part
+        return out

@@ -497,8 +497,12 @@ def fewest_components(prepare, run, share):
     -------
     training, net
     """
-    variances = prepare(1).starts[-1].variances
-    ratios = np.cumsum(variances) / (variances.sum() or 1.0)
+    k, start = 1, prepare(1).starts[-1]
+    # Of wide streamed tables there are no more axes than were asked for.
+    while len(start.variances) == k and start.variances.sum() < share * start.total:
+        k *= 2
+        start = prepare(k).starts[-1]
+    ratios = np.cumsum(start.variances) / (start.total or 1.0)
     enough = min(int(np.searchsorted(ratios, share, side="right")) + 1, len(ratios))
     too_few, outcome = 0, None
     while enough - too_few > 1:

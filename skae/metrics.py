@@ -93,6 +93,7 @@ def reconstruction_error(
     Returns
     -------
     error : float or ndarray of shape (n_features,)
+        One number, or one for each feature with `multioutput="raw_values"`.
 
     Raises
     ------

@@ -34,6 +34,7 @@ def load(path, *, module=None, device="auto"):
     Parameters
     ----------
     path : str or path-like
+        The file.
     module : callable or None, default=None
         The parameter `module` that the estimator was fitted with, if it had one. A file
         holds its weights and not its code, which is run here.

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping
@@ -467,7 +468,8 @@ def test_verbose(curved, capsys, early_stopping):
 
 
 def test_training_stops_at_values_that_are_not_finite(curved):
-    ae = autoencoder(lr=1e30, max_epochs=50, early_stopping=True).fit(curved)
+    with pytest.warns(ConvergenceWarning, match="met NaN or inf"):
+        ae = autoencoder(lr=1e30, max_epochs=50, early_stopping=True).fit(curved)
     assert ae.best_epoch_ == 0
     check_is_pca(ae, curved, 2)
 

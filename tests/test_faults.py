@@ -21,7 +21,6 @@ from skae import AutoencoderTransformer
 from skae._faults import is_out_of_memory
 from skae._inference import Inference
 from skae._net import AutoencoderNet, Choice, Criterion
-from skae._training import Training
 from skae.exceptions import DivergenceError
 
 EPOCH = 13  # steps of 200 rows in batches of 16
@@ -30,6 +29,7 @@ LIMIT = 120  # seconds after which a process that hangs is given up
 
 def estimator(**params):
     defaults = {"n_components": 2, "max_epochs": 4, "batch_size": 16, "random_state": 0}
+    defaults["hidden_layer_sizes"] = (16,)
     return AutoencoderTransformer(**defaults | params)
 
 
@@ -254,13 +254,18 @@ def test_other_errors_stay_as_they_are(curved, monkeypatch):
     assert caught.value is error
 
 
+@pytest.fixture(scope="module")
+def fitted(curved):
+    return fit(curved, early_stopping=False, max_epochs=1)
+
+
 @no_memory
 @pytest.mark.parametrize("most", [1, 7, 64])
 @pytest.mark.parametrize("method", ["transform", "inverse_transform", "score_samples"])
 def test_batches_are_halved_where_memory_is_not_enough(
-    curved, monkeypatch, error, most, method
+    curved, fitted, monkeypatch, error, most, method
 ):
-    ae = fit(curved, early_stopping=False, max_epochs=1)
+    ae = fitted
     X = ae.transform(curved) if method == "inverse_transform" else curved
     expected = getattr(ae, method)(X)
     original, sizes = Inference.run, []
@@ -279,11 +284,10 @@ def test_batches_are_halved_where_memory_is_not_enough(
     assert len(sizes) - len(done) < 9  # halved, not counted down
 
 
-def test_one_row_for_which_memory_is_not_enough(curved, monkeypatch):
-    ae = fit(curved, early_stopping=False, max_epochs=1)
+def test_one_row_for_which_memory_is_not_enough(curved, fitted, monkeypatch):
     monkeypatch.setattr(Inference, "run", raising(NO_MEMORY[0]))
     with pytest.raises(torch.OutOfMemoryError):
-        ae.transform(curved)
+        fitted.transform(curved)
 
 
 # -- Ctrl-C ----------------------------------------------------------------------------
@@ -334,14 +338,23 @@ def test_ctrl_c_while_held_out_rows_are_asked(curved, monkeypatch):
     assert same(ae, two, curved)
 
 
-@pytest.mark.parametrize("place", ["_set_starts", "_kept"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "skae._training.Training._set_starts",
+        "skae._training.Training._kept",
+        "skae._base.describe",
+    ],
+)
 def test_a_warm_start_and_ctrl_c_outside_training(curved, monkeypatch, place):
-    ae = fit(curved, warm_start=True, early_stopping=False)
-    before = vars(ae).copy()
-    monkeypatch.setattr(Training, place, raising(KeyboardInterrupt()))
-    with pytest.raises(KeyboardInterrupt):
-        ae.fit(1000 * curved)
-    assert vars(ae) == before
+    params = {"warm_start": True, "early_stopping": False}
+    new, fitted = estimator(**params), fit(curved, **params)
+    before = [vars(ae).copy() for ae in (new, fitted)]
+    monkeypatch.setattr(place, raising(KeyboardInterrupt()))
+    for ae in (new, fitted):
+        with pytest.raises(KeyboardInterrupt):
+            ae.fit(1000 * curved)
+    assert [vars(ae) for ae in (new, fitted)] == before
 
 
 def test_ctrl_c_before_there_is_anything_to_keep(curved, monkeypatch):

@@ -9,8 +9,12 @@ from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.utils import estimator_checks, get_tags
 
+import skae._base
 import skae._data
+import skae._inference
+import skae._net
 import skae._pca
+import skae._start
 import skae._streams
 from skae import AutoencoderTransformer
 from skae._data import RUN, StreamedRows
@@ -52,6 +56,16 @@ def small(monkeypatch):
 
 
 @pytest.fixture
+def narrow(small, monkeypatch):
+    """And what describes a table, or is asked of a model, is few rows at once."""
+    monkeypatch.setattr(skae._data, "SAMPLED", 2000)
+    monkeypatch.setattr(skae._data, "FEWEST_SAMPLED", 100)
+    monkeypatch.setattr(skae._base, "MEASURED", 2000)
+    monkeypatch.setattr(skae._inference, "BATCH", 2000)
+    monkeypatch.setattr(skae._start, "DECODER_ROWS", 200)
+
+
+@pytest.fixture
 def table(curved):
     """Rows (1500, 6) with a little noise, so that no two are equal."""
     rng = np.random.default_rng(0)
@@ -59,10 +73,10 @@ def table(curved):
     return X + 0.01 * rng.normal(size=X.shape)
 
 
-def mapped(X, folder):
+def mapped(X, folder, name="X.npy"):
     """The table as a memory map that is only read."""
-    np.save(folder / "X.npy", X)
-    return np.load(folder / "X.npy", mmap_mode="r")
+    np.save(folder / name, X)
+    return np.load(folder / name, mmap_mode="r")
 
 
 def sparse_table(n_samples, n_features, seed=0, dtype=np.float64):
@@ -117,10 +131,9 @@ def test_small_sparse_tables_are_dense_ones(kind):
     np.testing.assert_array_equal(ae.denoise(kind(X)), expected.denoise(dense))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_large_sparse_tables(dtype):
-    """More than 2**21 values: PCA as of the dense table, and about the same fit."""
-    X = sparse_table(2300, 920, dtype=dtype)
+def test_large_sparse_tables():
+    """More than 2**21 values: PCA as of the dense table."""
+    X = sparse_table(3600, 600, dtype=np.float32)
     assert is_streamed(X)
     dense = X.toarray()
     ae = autoencoder(5, hidden_layer_sizes=()).fit(X)
@@ -133,30 +146,29 @@ def test_large_sparse_tables(dtype):
     np.testing.assert_allclose(ae.explained_variance_, pca.explained_variance_, rtol=1e-4)
     expected = pca.transform(dense)
     np.testing.assert_allclose(ae.transform(X), expected, atol=1e-4 * expected.std())
-    assert ae.transform(X).dtype == dtype
+    assert ae.transform(X).dtype == np.float32
 
 
-def test_a_fit_of_a_large_sparse_table_is_close(small):
-    X = sparse_table(N_ROWS, 40)
-    train, test = X[:1200], X[1200:]
-    fits = [autoencoder(max_epochs=5).fit(T) for T in (train, train.toarray())]
+def test_a_fit_of_a_large_sparse_table_is_close(small, table):
+    train, test = sparse.csr_array(table[:1200]), table[1200:]
+    params = {"max_epochs": 8, "lr": 1e-2}
+    fits = [autoencoder(**params).fit(T) for T in (train, train.toarray())]
     errors = [-ae.score(test) for ae in fits]
     starts = [-ae.pca_score_ for ae in fits]
     assert fits[0].best_epoch_ > 0
-    assert errors[0] == pytest.approx(errors[1], rel=0.03)
-    assert starts[0] == pytest.approx(starts[1], rel=0.1)  # of other held-out rows
+    assert errors[0] == pytest.approx(errors[1], rel=0.1)
+    assert starts[0] == pytest.approx(starts[1], rel=0.25)  # of other held-out rows
     assert fits[0].validation_curve_[fits[0].best_epoch_] < starts[0]
-    for kind in sparse.csc_array, sparse.coo_array:
-        again = autoencoder(max_epochs=5).fit(kind(train))
-        np.testing.assert_array_equal(again.transform(kind(test)), fits[0].transform(test))
+    again = autoencoder(**params).fit(sparse.csc_array(train))
+    np.testing.assert_array_equal(
+        again.transform(sparse.coo_array(test)), fits[0].transform(sparse.csr_array(test))
+    )
 
 
-def test_large_sparse_tables_are_never_dense(monkeypatch):
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_large_sparse_tables_are_never_dense(narrow, monkeypatch, loss):
     """Rows are made dense a block or a batch at a time, whatever is asked for."""
-    X = sparse_table(3000, 800)
-    monkeypatch.setattr(skae._streams, "BLOCK", 2**16)
-    monkeypatch.setattr(skae._data, "SAMPLED", 2**16)
-    monkeypatch.setattr(skae._data, "FEWEST_SAMPLED", 100)
+    X = sparse_table(3000, 100)
     most = []
     plain = sparse.csr_array.toarray
 
@@ -165,15 +177,25 @@ def test_large_sparse_tables_are_never_dense(monkeypatch):
         return plain(self, *args, **kwargs)
 
     monkeypatch.setattr(sparse.csr_array, "toarray", watched)
-    ae = autoencoder(2, max_epochs=1, batch_size=64).fit(X)
-    assert max(most) <= 300  # the held-out rows
-    most.clear()
+    ae = autoencoder(2, loss=loss, max_epochs=1, batch_size=64).fit(X)
+    ae.transform(X), ae.score(X), ae.denoise(X)
+    assert 64 <= max(most) <= 300  # those that are held out, at once
+
+
+def test_memory_of_a_large_sparse_table(monkeypatch):
+    """NumPy's share of the peak; the table would take 96 MB, and once more in float32."""
+    monkeypatch.setattr(skae._streams, "BLOCK", 2**18)
+    monkeypatch.setattr(skae._data, "SAMPLED", 2**18)
+    monkeypatch.setattr(skae._data, "FEWEST_SAMPLED", 100)
+    monkeypatch.setattr(skae._net, "HELD_OUT_BATCH", 256)
+    monkeypatch.setattr(skae._inference, "BATCH", 2**18)
+    X = sparse.random_array((30_000, 400), density=0.01, rng=np.random.default_rng(0))
     tracemalloc.start()
-    ae.transform(X), ae.score(X)
+    ae = autoencoder(2, max_epochs=1, batch_size=512).fit(X.tocsr())
+    ae.score(X)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert max(most) < 3000
-    assert peak < 8 * 3000 * 800
+    assert peak < 48e6
 
 
 @pytest.mark.parametrize("loss", ["poisson", "cosine", "absolute_error"])
@@ -190,8 +212,7 @@ def test_losses_of_large_sparse_tables(small, loss):
 # -- files -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("kind", ["map", "store"])
+@pytest.mark.parametrize(("kind", "dtype"), [("map", np.float32), ("store", np.float64)])
 def test_a_file_is_as_an_array(small, table, tmp_path, kind, dtype):
     X = table.astype(dtype)
     stored = mapped(X, tmp_path) if kind == "map" else Stored(X)
@@ -202,7 +223,7 @@ def test_a_file_is_as_an_array(small, table, tmp_path, kind, dtype):
     np.testing.assert_allclose(start.mean_, pca.mean_, rtol=1e-9)
     np.testing.assert_allclose(start.singular_values_, pca.singular_values_, rtol=1e-5)
     np.testing.assert_allclose(start.noise_variance_, pca.noise_variance_, rtol=1e-4)
-    ours, whole = (autoencoder(max_epochs=12).fit(T) for T in (stored, X))
+    ours, whole = (autoencoder(max_epochs=8, lr=1e-2).fit(T) for T in (stored, X))
     assert ours.score(X) == pytest.approx(whole.score(X), rel=0.1)
     assert ours.best_epoch_ > 0
     # What is asked of a fitted model is the same from a file and from memory.
@@ -213,12 +234,25 @@ def test_a_file_is_as_an_array(small, table, tmp_path, kind, dtype):
     assert ours.score(stored, sample_weight=np.ones(N_ROWS)) == ours.score(X)
 
 
-def test_a_file_is_read_in_parts(small, table):
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "cosine"])
+def test_a_file_is_read_in_parts(narrow, table, loss):
     stored = Stored(table)
-    ae = autoencoder().fit(stored)
-    ae.score(stored), ae.transform(stored)
-    # The rows of which attributes are computed are read one by one, not whole.
-    assert stored.largest <= N_ROWS // 2
+    ae = autoencoder(loss=loss, noise=0.1).fit(stored)
+    ae.score(stored), ae.transform(stored), ae.denoise(stored)
+    assert 0 < stored.largest <= 400
+
+
+def test_attributes_from_a_sample(narrow, table):
+    """They are those of the whole table, as far as a part of the rows can tell."""
+    w = np.random.default_rng(0).random(N_ROWS) + 0.5
+    for weights in None, w:
+        part = autoencoder(hidden_layer_sizes=()).fit(Stored(table), sample_weight=weights)
+        whole = autoencoder(hidden_layer_sizes=()).fit(table, sample_weight=weights)
+        assert part.n_samples_ == N_ROWS
+        for name in "explained_variance_", "singular_values_", "noise_variance_":
+            np.testing.assert_allclose(
+                getattr(part, name), getattr(whole, name), rtol=0.1, err_msg=name
+            )
 
 
 def test_the_same_seed_gives_the_same_bits(small, table):
@@ -249,13 +283,12 @@ def test_small_files_are_read_whole(table, tmp_path):
 
 
 def test_few_wide_rows_of_a_file(small, tmp_path):
-    """Few rows are many values where they are long; a map of them stays a map."""
+    """A thousand rows, however long, are cross-fitted as those in memory are."""
     X = np.random.default_rng(0).normal(size=(40, 30))
     ae = autoencoder(max_epochs=1).fit(mapped(X, tmp_path))
-    pca = PCA(3, svd_solver="full").fit(X)
-    np.testing.assert_allclose(ae.mean_, pca.mean_, atol=1e-12)
-    if ae.best_epoch_ == 0:
-        np.testing.assert_allclose(ae.components_, pca.components_, atol=1e-4)
+    np.testing.assert_array_equal(
+        ae.transform(X), autoencoder(max_epochs=1).fit(X).transform(X)
+    )
 
 
 def test_weights_of_streamed_rows(small, table):
@@ -269,8 +302,8 @@ def test_weights_of_streamed_rows(small, table):
         np.testing.assert_allclose(
             ae.explained_variance_ratio_, pca.explained_variance_ratio_, rtol=1e-5
         )
-    streamed = autoencoder(max_epochs=12).fit(Stored(table), sample_weight=w)
-    whole = autoencoder(max_epochs=12).fit(table, sample_weight=w)
+    streamed = autoencoder(max_epochs=6).fit(Stored(table), sample_weight=w)
+    whole = autoencoder(max_epochs=6).fit(table, sample_weight=w)
     scores = [ae.score(table, sample_weight=w) for ae in (streamed, whole)]
     assert scores[0] == pytest.approx(scores[1], rel=0.1)
 
@@ -322,7 +355,7 @@ def test_a_share_of_a_wide_streamed_table(small, monkeypatch):
     expected = autoencoder(0.5, **params).fit(X.toarray()).n_components_
     monkeypatch.setattr(skae._pca, "MOST_FEATURES", 30)
     ae = autoencoder(0.5, **params).fit(X)
-    assert abs(ae.n_components_ - expected) <= 1
+    assert 1 < expected == ae.n_components_
 
 
 # -- batches ---------------------------------------------------------------------------
@@ -398,7 +431,10 @@ def test_what_is_lazy():
 def test_values_that_are_not_finite(small, table, tmp_path, kind, value):
     clean = table.copy()
     table[N_ROWS // 2, 3] = value
-    bad, good = (mapped(X, tmp_path) if kind == "map" else kind(X) for X in (table, clean))
+    bad, good = (
+        mapped(X, tmp_path, name) if kind == "map" else kind(X)
+        for name, X in (("bad.npy", table), ("good.npy", clean))
+    )
     text = "NaN" if np.isnan(value) else "infinity"
     with pytest.raises(ValueError, match=text):
         autoencoder().fit(bad)
@@ -413,11 +449,11 @@ def test_refusals(small, table):
     for X in stored, sparse.csr_array(table):
         with pytest.raises(ValueError, match=r"X_val of .* held in memory"):
             ae.fit(X, X_val=table[:50])
-        with pytest.raises(ValueError, match=r"X_target of .* held in memory"):
+        with pytest.raises(ValueError, match=r"X_target of .* must be held in memory"):
             ae.fit(X, X_target=table)
-        with pytest.raises(ValueError, match=r"X_target of .* held in memory"):
+        with pytest.raises(ValueError, match=r"X_target of .* must be held in memory"):
             ae.fit(table, X_target=X)
-        with pytest.raises(ValueError, match=r"X_val of .* held in memory"):
+        with pytest.raises(ValueError, match=r"X_val of .* must be held in memory"):
             ae.fit(table[:500], X_val=X)
         with pytest.raises(ValueError, match="not read whole must be positive"):
             ae.fit(X, sample_weight=np.arange(N_ROWS))
