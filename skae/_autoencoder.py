@@ -37,8 +37,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     n_components : int, float or None, default=None
         Width of the code. A float in (0, 1) is a share of the variance: the fewest
         components whose autoencoder keeps it on held-out rows, found by bisection, and
-        never more than `PCA` takes with the same float, which counts the training rows. None is
-        `min(n_samples, n_features)`, as in PCA. More than that needs `init="random"`.
+        never more than `PCA` takes with the same float, which counts the training rows.
+        None is `min(n_samples, n_features)`, as in PCA. More than that needs
+        `init="random"`.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Hidden layers of the encoder; the decoder mirrors them. `()` is a linear
         autoencoder, which from PCA is PCA. "auto" is two layers of (h, h/2) units, h

@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -459,7 +459,6 @@ class BaseAutoencoder(
                 )
             self._has_marks = self.allow_nan
             self._set_up(given, draw_seed(self.random_state))
-            self.n_samples_seen_ = 0
         filler = self._make_filler()
         table = make_table(given, self._loss, self.mean_, self.scale_, filler)
         if self._has_marks and table.observed is None:
@@ -474,9 +473,10 @@ class BaseAutoencoder(
             initial = None if is_first else copy.deepcopy(self.net_.module_)
             of_fit = seed, self.device_, self._make_module, initial
             self._ongoing = Ongoing(table, self._loss, recipe, *of_fit)
+            self._ongoing.n_seen = 0 if is_first else self.n_samples_
         self.net_ = self._net_of(self._ongoing.take(table))
-        self._read_curves(self._ongoing, given.X)
-        self.n_samples_seen_ = getattr(self, "n_samples_seen_", 0) + given.X.shape[0]
+        self._read_curves(self._ongoing)
+        self.n_samples_seen_ = self.n_samples_
         self._read_codes(self._ongoing, None if self._ongoing.in_coordinates else self.net_)
 
     def _set_up(self, given, seed):
@@ -641,7 +641,7 @@ class BaseAutoencoder(
             training, net = run(prepare(self.n_components_))
         self.n_components_ = training.recipe.n_components
         self.net_ = net
-        self._read_curves(training, given.X)
+        self._read_curves(training)
         self._read_codes(training, initial)
         if training.interrupt is not None:
             raise KeyboardInterrupt from training.interrupt
@@ -658,10 +658,10 @@ class BaseAutoencoder(
                 unit *= np.float64(self.scale_) ** self._loss.degree
         return unit
 
-    def _read_curves(self, training, X):
+    def _read_curves(self, training):
         """Attributes about the course of training, in the units of `score`."""
         unit = training.recipe.unit
-        self.n_samples_ = X.shape[0]
+        self.n_samples_ = training.n_seen
         self.n_iter_ = training.n_iter
         self.best_epoch_ = training.best_epoch
         self.loss_curve_ = [unit * error for error in training.train_errors]
@@ -670,7 +670,7 @@ class BaseAutoencoder(
 
     def _read_codes(self, training, initial):
         """Attributes about codes, made canonical where the network has changed."""
-        inputs, X, weights = training.table.sample(training.n_own)
+        inputs, X, weights = training.sample()
         self._fitted_widths = self._widths(X)
         self._n_features_out = self.n_components_
         inference = self._make_inference()
@@ -682,12 +682,12 @@ class BaseAutoencoder(
         start = training.starts[-1]
         shares = start.variances / (start.total or 1.0) if is_pca else None
         of_data = inputs, X, self.n_components_, shares, self.ordered, weights
-        vars(self).update(describe(inference, *of_data, training.n_own))
+        vars(self).update(describe(inference, *of_data, training.n_seen))
         self._set_inference(inference)
 
     @property
     def _wants_share(self):
-        return self.n_components is not None and 0 < self.n_components < 1
+        return isinstance(self.n_components, Real) and 0 < self.n_components < 1
 
     def _recipe(self, **of_data):
         names = set(Recipe.__dataclass_fields__) & set(self.get_params(deep=False))

@@ -14,6 +14,8 @@ from skae.exceptions import DivergenceError
 
 __all__ = ["Ongoing"]
 
+MOST_LAST = 4096  # rows, of the last chunks, that codes are described by
+
 
 class Ongoing(Training):
     """Training of which each call of `take` is one pass over one chunk.
@@ -30,14 +32,24 @@ class Ongoing(Training):
     make_module : callable (n_inputs, n_outputs, generator) -> nn.Module
     initial : nn.Module or None
         A trained network to go on from.
+
+    Attributes
+    ----------
+    n_seen : int
+        Rows of all chunks.
     """
+
+    n_seen = 0
 
     def __init__(self, table, loss, recipe, seed, device, make_module, initial=None):
         recipe = dataclasses.replace(recipe, early_stopping=False, verbose=0)
         super().__init__(table, loss, recipe, seed, device)
         is_new = initial is None
         self.in_coordinates = recipe.from_pca and is_new
-        self.untrained = self._untrained(make_module, self.starts[-1]) if is_new else initial
+        self.untrained = (
+            self._untrained(make_module, self.starts[-1]) if is_new else initial
+        )
+        self.last = None
         self.may_keep_start = recipe.from_pca or not is_new
         self._look_at(table)
         module = copy.deepcopy(self.untrained)
@@ -45,6 +57,17 @@ class Ongoing(Training):
             module.nested.shares = self._cut_shares()
         self.net = self._build(module, None).initialize()
         self.net.notify("on_train_begin", X=self.train_rows, y=None)
+
+    def sample(self):
+        """Arrays (inputs, X, weights) of the last rows, from more than one chunk."""
+        new = self.table.sample(self.n_own)
+        if self.last is not None:
+            new = [
+                None if a is None or b is None else np.concatenate([a, b])[-MOST_LAST:]
+                for a, b in zip(self.last, new, strict=True)
+            ]
+        self.last = new
+        return new
 
     def _look_at(self, table):
         self.table, self.n_own = table, len(table.X)
@@ -62,6 +85,7 @@ class Ongoing(Training):
             If training ended in NaN or inf.
         """
         self._look_at(table)
+        self.n_seen += self.n_own
         is_better = self._is_better() if self.n_iter else not self.may_keep_start
         with thread_limit(self._n_threads(self.net.module_, self.net.batch_size)):
             self._pass()

@@ -188,6 +188,15 @@ class Training:
         error = errors[self.best_epoch] if errors else self.pca_error
         return 1 - error / total if total else 1.0
 
+    @property
+    def n_seen(self):
+        """Rows that training has seen."""
+        return self.n_own
+
+    def sample(self):
+        """Arrays (inputs, X, weights) of rows that codes are described by."""
+        return self.table.sample(self.n_own)
+
     def is_pca(self, initial):
         """Whether the outcome is PCA of all rows."""
         from_pca = self.recipe.from_pca and self.loss.of_scaled

@@ -161,7 +161,7 @@ def test_a_fit_that_is_noted_and_not_killed(curved, path):
 
 
 def test_patience_goes_on(curved, path):
-    params = {"max_epochs": 60, "n_iter_no_change": 3, "lr": 0.02}
+    params = {"max_epochs": 60, "n_iter_no_change": 3, "lr": 0.02, "tol": 0.01}
     whole = quiet_fit(estimator(**params), curved)
     last = whole.n_iter_
     assert 4 < last < 60
@@ -441,7 +441,7 @@ def train(pipe, path, noted=True):
     """In a process of its own: a fit that tells of its epochs."""
     skae._checkpoint.EVERY, skae._checkpoint.MOST_TIME = 0.0, np.inf
     X = np.random.default_rng(0).normal(size=(100, 6)) ** 3
-    params = {"max_epochs": 20, "n_iter_no_change": 20, "dropout": 0.1, "noise": 0.1}
+    params = {"max_epochs": 12, "n_iter_no_change": 12, "dropout": 0.1, "noise": 0.1}
     original = AutoencoderNet.on_epoch_begin
 
     def on_epoch_begin(self, net, **kwargs):
@@ -490,7 +490,7 @@ def test_kill_9(processes, path):
     _, whole = run(processes, path, noted=False)
     chance = random.Random(0)
     reached = 1
-    for until in sorted(chance.sample(range(2, 20), MOMENTS)):
+    for until in sorted(chance.sample(range(2, 12), MOMENTS)):
         first, _ = run(processes, path, True, until, chance.uniform(0, 0.03))
         assert first >= reached
         reached = until
