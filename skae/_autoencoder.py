@@ -91,6 +91,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         Rate of dropout after each hidden layer.
     normalization : {"layer", "batch"} or None, default=None
         Of each hidden layer, before its activation.
+    tied_weights : bool, default=False
+        Let the decoder have the encoder's weights, transposed, in training (Vincent et
+        al. 2010, "Stacked denoising autoencoders"): half the weights. It goes with
+        `init="random"` and hidden layers, for what `init="pca"` adds to PCA begins with
+        weights of zero, and zero tied to zero never changes.
     noise : float, recipe of skae.noise or None, default=None
         What spoils the rows that the encoder sees in training, anew in every step, while
         the target stays clean: a denoising autoencoder. A float is the standard deviation
@@ -265,6 +270,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "standardize": ["boolean"],
         "allow_nan": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "tied_weights": ["boolean"],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
         "noise": [Interval(Real, 0, None, closed="left"), callable, None],
         "regularizer": [callable, list, tuple, None],
@@ -301,6 +307,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         allow_nan=False,
         dropout=0.0,
         normalization=None,
+        tied_weights=False,
         noise=None,
         regularizer=None,
         weight_decay=0.01,
@@ -332,6 +339,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.allow_nan = allow_nan
         self.dropout = dropout
         self.normalization = normalization
+        self.tied_weights = tied_weights
         self.noise = noise
         self.regularizer = regularizer
         self.weight_decay = weight_decay
@@ -356,6 +364,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.n_components_ = self._as_int(most)
         if self.init == "pca" and self.module is None:
             self._check_pca(most)
+        is_plain = self.init == "random" and self.module is None
+        if self.tied_weights and (not is_plain or self.ordered or self.warm_start):
+            raise ValueError(
+                f"tied_weights=True of {type(self).__name__} goes with init='random', "
+                "ordered=False, warm_start=False and module=None. Set these, or "
+                "tied_weights=False."
+            )
         if self.ordered and self.module is not None:
             raise ValueError(
                 f"ordered=True of {type(self).__name__} asks for a decoder that takes "
@@ -366,6 +381,11 @@ class AutoencoderTransformer(BaseAutoencoder):
             self.hidden_layer_sizes_ = self._auto_widths(n_samples, n_features)
         else:
             self.hidden_layer_sizes_ = tuple(map(int, self.hidden_layer_sizes))
+        if self.tied_weights and not self.hidden_layer_sizes_:
+            raise ValueError(
+                f"tied_weights=True of {type(self).__name__} needs hidden layers, got "
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r}."
+            )
         if any(size < 1 for size in self.hidden_layer_sizes_):
             raise ValueError(
                 f"hidden_layer_sizes of {type(self).__name__} must be positive, got "

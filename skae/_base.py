@@ -1,48 +1,27 @@
 """The walk of X through fit, transform, inverse_transform and score."""
 
-import contextlib
 import copy
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import torch
 from scipy import linalg
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skae._checkpoint import Checkpoint, fingerprint
-from skae._codes import attributes, describe
-from skae._compat import (
-    _fit_context,
-    draw_seed,
-    in_container,
-    make_generator,
-    resolve_device,
-    seeded_scope,
-)
-from skae._faults import memory_explained
+from skae._compat import _fit_context, in_container, make_generator, resolve_device
 from skae._files import write_model
-from skae._inference import Inference
-from skae._missing import Filler, Hide
-from skae._net import Interrupted, build_net
-from skae._ongoing import Ongoing
-from skae._prepare import FLOATS, Given, check_rows, check_table, make_table, noise_units
+from skae._fitting import FittingSteps
+from skae._net import Interrupted
+from skae._prepare import FLOATS, check_rows, check_table
 from skae._progress import FIT_STATE, CallbackSupportMixin, FitTasks
-from skae._resolve import resolve_loss
-from skae._streams import is_streamed, rows_of
-from skae._training import Recipe, Training, fewest_components
-from skae.noise import resolve_noise
-from skae.regularizers import resolve_regularizers
 
 __all__ = ["BaseAutoencoder"]
 
-MEASURED = 2**23  # values, at most, that statistics for a loss are computed from
-SMALLEST = 1e-6  # deviation of a code that is whitened, as a share of the largest
-
 
 class BaseAutoencoder(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittingSteps
 ):
     """What every autoencoder of the package does with X.
 
@@ -282,16 +261,6 @@ class BaseAutoencoder(
         smaller._cut(int(n_components))
         return smaller
 
-    def _cut(self, k):
-        self.n_components = self.n_components_ = self._n_features_out = k
-        self.net_.module_.truncate(k)
-        inference = self._make_inference()
-        statistics = (a[:k] for a in (self._mean_code, self._code_deviations, self._falls))
-        shape = self.n_samples_, self.n_features_in_
-        vars(self).update(attributes(inference, shape, *statistics, self._squares))
-        self._fitted_widths = (self._fitted_widths[0], k, self.hidden_layer_sizes_)
-        self._set_inference(inference)
-
     def components_at(self, X):
         """What a code does to the reconstruction, near each row.
 
@@ -426,317 +395,6 @@ class BaseAutoencoder(
             tensors = state["net_"].state_dict()
             state["net_"] = {name: tensor.numpy() for name, tensor in tensors.items()}
         write_model(path, type(self).__name__, params, state)
-
-    # -- training ----------------------------------------------------------------------
-
-    def _fit(self, X, sample_weight, X_val, X_target, callbacks):
-        given = self._given(X, sample_weight, X_val, X_target)
-        self._ongoing = None
-        self._check_widths(*given.X.shape)
-        self.device_ = resolve_device(self.device)
-        seed = draw_seed(self.random_state)
-        self._has_marks = given.observed is not None
-        initial = self._initial(given.X)
-        checkpoint = self._open_checkpoint(given, seed, initial)
-        seed = seed if checkpoint is None else checkpoint.seed
-        if initial is None:
-            self.mean_, self.scale_ = given.location_and_scale(self.standardize)
-        self._set_filler(given, seed)
-        self._set_loss(given)
-        nothing = contextlib.nullcontext()
-        scope = nothing if self.module is None else seeded_scope(seed)
-        with memory_explained(self, given.X.shape) as sizes, scope, checkpoint or nothing:
-            self._train(given, seed, initial, callbacks, checkpoint, sizes)
-
-    def _go_on(self, X, sample_weight):
-        is_first = not hasattr(self, "net_")
-        given = self._given(X, sample_weight, is_first=is_first)
-        if is_first:
-            if self._wants_share:
-                raise ValueError(
-                    f"partial_fit of {type(self).__name__} needs a number of components, "
-                    f"got n_components={self.n_components!r}."
-                )
-            self._has_marks = self.allow_nan
-            self._set_up(given, draw_seed(self.random_state))
-        filler = self._make_filler()
-        table = make_table(given, self._loss, self.mean_, self.scale_, filler)
-        if self._has_marks and table.observed is None:
-            table.observed = np.ones(given.X.shape, dtype=bool)
-        if self._ongoing is None:
-            of_data = {
-                "spoiling": self._spoiling(given),
-                "hide": Hide(filler, 0.0) if self._has_marks else None,
-                "unit": self._unit(),
-            }
-            seed, recipe = draw_seed(self.random_state), self._recipe(**of_data)
-            initial = None if is_first else copy.deepcopy(self.net_.module_)
-            of_fit = seed, self.device_, self._make_module, initial
-            self._ongoing = Ongoing(table, self._loss, recipe, *of_fit)
-            self._ongoing.n_seen = 0 if is_first else self.n_samples_
-        self.net_ = self._net_of(self._ongoing.take(table))
-        self._read_curves(self._ongoing)
-        self.n_samples_seen_ = self.n_samples_
-        self._read_codes(self._ongoing, None if self._ongoing.in_coordinates else self.net_)
-
-    def _set_up(self, given, seed):
-        """What is decided by the first rows that are seen."""
-        self._check_widths(*given.X.shape)
-        self.device_ = resolve_device(self.device)
-        self._ongoing = None
-        self.mean_, self.scale_ = given.location_and_scale(self.standardize)
-        self._set_filler(given, seed)
-        self._set_loss(given)
-
-    def _given(self, X, sample_weight, X_val=None, X_target=None, is_first=True):
-        """The arguments of `fit`, checked."""
-        least = 2 if is_first else 1
-        given = Given(check_table(self, X, reset=is_first, ensure_min_samples=least))
-        if X_target is not None:
-            given.X_target = check_table(self, X_target, reset=False)
-            if is_streamed(given.X) or is_streamed(given.X_target):
-                raise ValueError(
-                    f"X_target of {type(self).__name__}.fit and its X must be held in "
-                    "memory, and one of them is too large: it would be read in parts. "
-                    "Take fewer rows, or leave out X_target."
-                )
-            if given.X_target.shape != given.X.shape:
-                raise ValueError(
-                    f"X_target of {type(self).__name__}.fit has shape "
-                    f"{given.X_target.shape}, X has {given.X.shape}: each row of X needs "
-                    "its own."
-                )
-        if X_val is not None:
-            given.X_val = self._check_own_rows(X_val, given)
-        if sample_weight is not None:
-            given.weigh(sample_weight, least)
-        given.sort()
-        return given
-
-    def _check_own_rows(self, X_val, given):
-        name = type(self).__name__
-        if not self.early_stopping:
-            raise ValueError(
-                f"X_val of {name}.fit chooses the epoch, and early_stopping=False keeps "
-                "the last one. Leave out X_val or set early_stopping=True."
-            )
-        if given.X_target is not None or is_streamed(given.X):
-            raise ValueError(
-                f"X_val of {name}.fit goes with an X that is held in memory and is its "
-                "own target. Leave out X_val: validation_fraction of the rows is held out."
-            )
-        X_val = check_table(self, X_val, reset=False)
-        if is_streamed(X_val):
-            raise ValueError(
-                f"X_val of {name}.fit must be held in memory, and is so large that it "
-                "would be read in parts. Take some of its rows."
-            )
-        return X_val.astype(given.X.dtype, copy=False)
-
-    def _set_filler(self, given, seed):
-        """What fills missing cells; where X has none it is for rows to come."""
-        self._filler = None
-        if self._has_marks and (self.module is not None or given.X_target is not None):
-            raise ValueError(
-                f"X of {type(self).__name__}.fit has missing cells, of which neither a "
-                "module of your own nor X_target know. Fill them first, or leave these out."
-            )
-        target = given.X_target if self.allow_nan else None
-        if isinstance(target, np.ndarray) and np.isnan(target).any():
-            raise ValueError(
-                f"X_target of {type(self).__name__}.fit has missing cells, and what X is "
-                "to become must be known. Leave out X_target, or the rows that lack it."
-            )
-        if self.allow_nan and not is_streamed(given.X):
-            filler = given.filler(self.mean_, self.scale_, seed)
-            self._filler = filler.mean.numpy(), filler.weight.numpy(), filler.noise
-
-    def _make_filler(self):
-        if self._filler is None:
-            return None
-        mean, weight, noise = self._filler
-        return Filler(torch.from_numpy(mean.copy()), torch.from_numpy(weight.copy()), noise)
-
-    def _outline(self, generator):
-        """A network of the shape of the fitted one."""
-        n_inputs = self.n_features_in_ * (2 if self._has_marks else 1)
-        return self._make_module(n_inputs, self.n_features_in_, generator)
-
-    def _set_loss(self, given=None):
-        """The loss for this data; without data, from statistics of an earlier fit."""
-        names = getattr(self, "feature_names_in_", None)
-        name = type(self).__name__
-        loss = resolve_loss(self.loss, self.n_features_in_, names, name)
-        if given is not None:
-            X = given.goal
-            for rows in (X, given.X_val):
-                if rows is not None:
-                    check_rows(loss, rows, self)
-            some = slice(None, None, -(-X.shape[0] * X.shape[1] // MEASURED))
-            needs_rows = loss.statistics is not None
-            self._loss_statistics = loss.measure(rows_of(X, some)) if needs_rows else {}
-        self._loss = loss.fitted(self._loss_statistics)
-
-    def _initial(self, X):
-        """The network to go on from when `warm_start` is set and there is one."""
-        if not (self.warm_start and hasattr(self, "net_")):
-            return None
-        widths = self._widths(X)
-        if widths != self._fitted_widths:
-            raise ValueError(
-                f"warm_start=True of {type(self).__name__} goes on with a network of "
-                f"(n_features, n_components, hidden_layer_sizes) = {self._fitted_widths}, "
-                f"but this fit asks for {widths}. Set warm_start=False to start anew."
-            )
-        return copy.deepcopy(self.net_.module_)
-
-    def _open_checkpoint(self, given, seed, initial):
-        """The file that training is noted in, and goes on from."""
-        if self.checkpoint is None:
-            return None
-        name = type(self).__name__
-        if self._wants_share:
-            raise ValueError(
-                f"checkpoint={self.checkpoint!r} of {name} is of one fit, and "
-                f"n_components={self.n_components!r} asks for several. Set n_components "
-                "to a number or checkpoint=None."
-            )
-        parameters = self.get_params(deep=False)
-        for other in ("callbacks", "checkpoint", "device", "verbose"):
-            del parameters[other]
-        if isinstance(self.random_state, np.random.RandomState):
-            parameters["random_state"] = f"RandomState that gives {seed}"
-        items = fingerprint(name, parameters, vars(given), initial, self.device_)
-        return Checkpoint(self.checkpoint, name, items, seed)
-
-    def _widths(self, X):
-        n_inputs = X.shape[1] * (2 if self._has_marks else 1)
-        return n_inputs, self.n_components_, self.hidden_layer_sizes_
-
-    def _train(self, given, seed, initial, callbacks, checkpoint, sizes):
-        filler = self._make_filler()
-        table = make_table(given, self._loss, self.mean_, self.scale_, filler)
-        share = 1.0 if table.observed is None else float(table.observed.mean())
-        of_data = {
-            "spoiling": self._spoiling(given),
-            "hide": Hide(filler, 1 - share) if self._has_marks else None,
-            "unit": self._unit() / share,
-            "callbacks": [*(self.callbacks or []), *callbacks],
-        }
-
-        def prepare(n_components):
-            self.n_components_ = n_components
-            recipe = self._recipe(**of_data)
-            of_fit = seed, self.device_, checkpoint
-            training = Training(table, self._loss, recipe, *of_fit)
-            sizes["batch_size"] = training.batch_size
-            return training
-
-        def run(training):
-            return training, training.run(self._make_module, initial)
-
-        if self._wants_share:
-            training, net = fewest_components(prepare, run, self.n_components)
-        else:
-            training, net = run(prepare(self.n_components_))
-        self.n_components_ = training.recipe.n_components
-        self.net_ = net
-        self._read_curves(training)
-        self._read_codes(training, initial)
-        if training.interrupt is not None:
-            raise KeyboardInterrupt from training.interrupt
-
-    def _spoiling(self, given):
-        noise = resolve_noise(self.noise, type(self).__name__)
-        return noise and (noise, noise_units(given.goal, self.mean_, self.scale_))
-
-    def _unit(self):
-        """What the engine's errors are multiplied by to be in the units of `score`."""
-        unit = np.float64(1 / self.n_features_in_)
-        if self._loss.of_scaled and not self.standardize:
-            with np.errstate(over="ignore", under="ignore"):
-                unit *= np.float64(self.scale_) ** self._loss.degree
-        return unit
-
-    def _read_curves(self, training):
-        """Attributes about the course of training, in the units of `score`."""
-        unit = training.recipe.unit
-        self.n_samples_ = training.n_seen
-        self.n_iter_ = training.n_iter
-        self.best_epoch_ = training.best_epoch
-        self.loss_curve_ = [unit * error for error in training.train_errors]
-        self.validation_curve_ = [unit * error for error in training.held_out_errors]
-        self.pca_score_ = -unit * training.pca_error
-
-    def _read_codes(self, training, initial):
-        """Attributes about codes, made canonical where the network has changed."""
-        inputs, X, weights = training.sample()
-        self._fitted_widths = self._widths(X)
-        self._n_features_out = self.n_components_
-        inference = self._make_inference()
-        is_pca = training.is_pca(initial)
-        is_as_it_was = initial is not None and self.best_epoch_ == 0
-        is_linear_code = self.module is None and self.code_activation == "identity"
-        if is_linear_code and not (is_pca or is_as_it_was):
-            inference.canonize(inputs, X, self.n_components_, weights)
-        start = training.starts[-1]
-        shares = start.variances / (start.total or 1.0) if is_pca else None
-        of_data = inputs, X, self.n_components_, shares, self.ordered, weights
-        vars(self).update(describe(inference, *of_data, training.n_seen))
-        self._set_inference(inference)
-
-    @property
-    def _wants_share(self):
-        return isinstance(self.n_components, Real) and 0 < self.n_components < 1
-
-    def _recipe(self, **of_data):
-        names = set(Recipe.__dataclass_fields__) & set(self.get_params(deep=False))
-        params = {name: getattr(self, name) for name in names}
-        params["n_components"] = self.n_components_
-        is_ours = self.module is None
-        from_pca = is_ours and self.init == "pca"
-        penalties = resolve_regularizers(
-            self.regularizer, self.code_activation, type(self).__name__
-        )
-        return Recipe(
-            is_ours=is_ours,
-            from_pca=from_pca,
-            is_linear=not self.hidden_layer_sizes_,
-            penalties=tuple(penalties),
-            owner=type(self).__name__,
-            **(params | of_data),
-        )
-
-    def _net_of(self, module):
-        """An initialized net around a trained module."""
-        recipe = self._recipe()
-        net = build_net(
-            module,
-            self._loss,
-            seed=0,
-            device=self.device_,
-            callbacks=recipe.callbacks,
-            weight_decay=recipe.weight_decay,
-            lr=recipe.lr,
-        )
-        net.initialize().module_.eval()
-        return net
-
-    # -- inference ---------------------------------------------------------------------
-
-    def _make_inference(self):
-        """The network in the units of X; with `standardize` codes have no unit."""
-        unit = 1.0 if self.standardize else self.scale_
-        of_net = self.net_.module_, self._loss
-        of_data = self.mean_, self.scale_, unit, self.device_
-        return Inference(*of_net, *of_data, self._make_filler(), self._has_marks)
-
-    def _set_inference(self, inference):
-        if self.whiten:
-            deviations = self._code_deviations
-            varies = deviations > SMALLEST * deviations.max()
-            inference.code_scale = 1 / np.where(varies, deviations, 1.0)
-        self._inference = inference
 
     def _feature_names_in(self):
         generic = [f"x{j}" for j in range(self.n_features_in_)]

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from skae._codes import canonical_map, decoder_jacobian
+from skae._errors import decode, encode, reconstruct
 from skae._faults import is_out_of_memory
 from skae._missing import with_marks
-from skae._net import decode, encode, reconstruct
 from skae._streams import rows_of
 
 __all__ = ["Inference"]

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from skae._compat import thread_limit
+from skae._errors import Choice, row_errors
 from skae._faults import no_weights
-from skae._net import Choice, row_errors
 from skae._training import MARGIN, Training
 from skae.exceptions import DivergenceError
 
@@ -128,6 +128,8 @@ class Ongoing(Training):
             tensors = [p.detach() for p in module.parameters() if p.requires_grad]
             tensors += [b for b in module.buffers() if b.is_floating_point()]
             torch._foreach_copy_(tensors, self.net.averages_)
+        if self.recipe.tied_weights:
+            module.untie()
         if self.in_coordinates:
             module = self.starts[-1].undo(module.cpu().double()).float().to(self.device)
         return module.eval()

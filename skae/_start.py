@@ -11,7 +11,9 @@ from skae.modules import DenseAutoencoder
 
 __all__ = ["Start", "make_start"]
 
-DECODER_ROWS = 4096  # rows, evenly spaced, that an iterated linear decoder is fitted to
+# An iterated linear decoder is fitted to so many evenly spaced rows, or where they are
+# wide to so many values.
+DECODER_ROWS, FEWEST_ROWS, DECODER_VALUES = 4096, 512, 2**25
 TINY = 1e-12  # a deviation of rounding errors; tables are scaled to deviations of one
 FLOOR = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
 
@@ -167,7 +169,8 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     )
     if not loss.of_scaled:
         everyone = np.arange(len(table.X)) if rows is None else rows
-        some = everyone[:: -(-len(everyone) // DECODER_ROWS)]
+        n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // X.shape[1]))
+        some = everyone[:: -(-len(everyone) // n_rows)]
         codes = (table.X[some].astype(np.float64) - mean) @ start.encoder.T
         goal = torch.from_numpy(table.target[some].astype(np.float64))
         decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal)

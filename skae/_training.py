@@ -9,9 +9,10 @@ import torch
 
 from skae._compat import has_fast_bfloat16, make_generator, thread_limit
 from skae._data import RUN, Rows, StreamedRows, split
+from skae._errors import Choice, Spoil, row_errors
 from skae._faults import no_weights, warn_of_few_epochs, warn_of_values
 from skae._missing import with_marks
-from skae._net import Choice, Interrupted, Spoil, build_net, row_errors
+from skae._net import Interrupted, build_net
 from skae._progress import reports, tell
 from skae._start import make_start
 from skae._streams import row_blocks
@@ -61,6 +62,7 @@ class Recipe:
     verbose: int
     warm_start: bool = False
     ordered: bool = False
+    tied_weights: bool = False
     unit: float = 1.0
     spoiling: tuple | None = None
     hide: Callable | None = None
@@ -253,6 +255,8 @@ class Training:
         d = start.encoder.shape[1] + start.n_marks
         q = len(start.decoder)
         module = make_module(d, q, make_generator(self.seed))
+        if self.recipe.tied_weights:
+            module.tie()
         return start.load(module) if self.recipe.from_pca else module
 
     def _set_rows(self):
@@ -478,6 +482,8 @@ class Training:
         if self.best_epoch:
             net.load(net.finite_averages_ if choice is None else choice.best_weights)
             kept = unstack(net.module_, -1) if len(self.members) > 1 else net.module_
+        if self.recipe.tied_weights:
+            kept.untie()
         if self.in_coordinates:
             start = self.starts[-1]
             kept = kept.double()

@@ -503,3 +503,34 @@ def test_device(curved, device):
     ae = autoencoder(device=device, max_epochs=1).fit(curved)
     assert ae.device_ == torch.device("cpu")
     assert ae.get_params()["device"] == device
+
+
+# -- tied weights ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [200, 1500])
+def test_tied_weights(digits, n):
+    X = digits[0][:n]
+    params = {"init": "random", "tied_weights": True, "random_state": 0}
+    ae = AutoencoderTransformer(8, max_epochs=3, **params).fit(X)
+    again = AutoencoderTransformer(8, max_epochs=3, **params).fit(X)
+    assert np.array_equal(ae.transform(X), again.transform(X))
+    assert ae.loss_curve_[-1] < ae.loss_curve_[0]
+    X_hat = ae.inverse_transform(ae.transform(X))
+    assert ae.score(X) == pytest.approx(-np.square(X_hat - X).mean())
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"init": "pca"}, "goes with init='random'"),
+        ({"ordered": True}, "ordered=False"),
+        ({"warm_start": True}, "warm_start=False"),
+        ({"hidden_layer_sizes": ()}, "needs hidden layers"),
+    ],
+    ids=str,
+)
+def test_what_tied_weights_do_not_go_with(curved, params, message):
+    params = {"init": "random", "tied_weights": True} | params
+    with pytest.raises(ValueError, match=message):
+        AutoencoderTransformer(2, **params).fit(curved)

@@ -18,9 +18,10 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from skae import AutoencoderTransformer
+from skae._errors import Choice
 from skae._faults import is_out_of_memory
 from skae._inference import Inference
-from skae._net import AutoencoderNet, Choice, Criterion
+from skae._net import AutoencoderNet, Criterion
 from skae.exceptions import DivergenceError
 
 EPOCH = 13  # steps of 200 rows in batches of 16
@@ -343,7 +344,7 @@ def test_ctrl_c_while_held_out_rows_are_asked(curved, monkeypatch):
     [
         "skae._training.Training._set_starts",
         "skae._training.Training._kept",
-        "skae._base.describe",
+        "skae._fitting.describe",
     ],
 )
 def test_a_warm_start_and_ctrl_c_outside_training(curved, monkeypatch, place):

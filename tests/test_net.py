@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from skae._net import AdamW, Choice
+from skae._errors import Choice
+from skae._net import AdamW
 
 FIT = """
 import sys

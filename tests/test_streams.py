@@ -9,10 +9,10 @@ from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.utils import estimator_checks, get_tags
 
-import skae._base
 import skae._data
+import skae._errors
+import skae._fitting
 import skae._inference
-import skae._net
 import skae._pca
 import skae._start
 import skae._streams
@@ -60,7 +60,7 @@ def narrow(small, monkeypatch):
     """And what describes a table, or is asked of a model, is few rows at once."""
     monkeypatch.setattr(skae._data, "SAMPLED", 2000)
     monkeypatch.setattr(skae._data, "FEWEST_SAMPLED", 100)
-    monkeypatch.setattr(skae._base, "MEASURED", 2000)
+    monkeypatch.setattr(skae._fitting, "MEASURED", 2000)
     monkeypatch.setattr(skae._inference, "BATCH", 2000)
     monkeypatch.setattr(skae._start, "DECODER_ROWS", 200)
 
@@ -187,7 +187,7 @@ def test_memory_of_a_large_sparse_table(monkeypatch):
     monkeypatch.setattr(skae._streams, "BLOCK", 2**18)
     monkeypatch.setattr(skae._data, "SAMPLED", 2**18)
     monkeypatch.setattr(skae._data, "FEWEST_SAMPLED", 100)
-    monkeypatch.setattr(skae._net, "HELD_OUT_BATCH", 256)
+    monkeypatch.setattr(skae._errors, "HELD_OUT_BATCH", 256)
     monkeypatch.setattr(skae._inference, "BATCH", 2**18)
     X = sparse.random_array((30_000, 400), density=0.01, rng=np.random.default_rng(0))
     tracemalloc.start()
