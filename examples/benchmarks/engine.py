@@ -68,7 +68,6 @@ def skae_epoch(module, X, batch_size, device):
         lr=1e-3,
         max_epochs=1,
         batch_size=batch_size,
-        verbose=0,
     ).initialize()
     rows = Rows(X, X, [np.arange(len(X))])
     net.notify("on_train_begin", X=rows, y=None)
