@@ -102,8 +102,10 @@ class Inference:
             output, goal = self.loss.observed(output, goal, ~goal.isnan())
             n_cells = np.maximum((~np.isnan(X)).sum(axis=1), 1)
         errors = self.loss.function(output, goal).double().numpy()
-        with np.errstate(over="ignore", under="ignore"):
-            return -errors * unit**self.loss.degree / n_cells
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            # The unit's square may overflow, but no error is none in any unit.
+            errors = np.where(errors == 0, 0.0, errors * unit**self.loss.degree)
+        return -errors / n_cells
 
     def _inputs(self, rows):
         """What the network sees of scaled rows (n, p)."""

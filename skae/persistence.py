@@ -201,6 +201,7 @@ def _check_use(model):
     row = np.array(model.mean_[None], dtype=np.float64)
     Z = model._inference.encode(row, model.n_components_)
     X_hat = model._inference.decode(Z)
-    model._inference.row_scores(row)
-    if not (np.isfinite(Z).all() and np.isfinite(X_hat).all()):
+    scores = model._inference.row_scores(row)
+    are_finite = np.isfinite(Z).all() and np.isfinite(X_hat).all()
+    if not are_finite or np.isnan(scores).any():
         raise ModelFileError("gives no finite codes and reconstructions.")

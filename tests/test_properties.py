@@ -95,6 +95,8 @@ def cases(draw):
         **{name: st.booleans() for name in SWITCHES},
     }
     params = {name: draw(values) for name, values in params.items()}
+    can_tie = init == "random" and not params["ordered"] and params["hidden_layer_sizes"]
+    params["tied_weights"] &= is_wild or bool(can_tie and not params.get("warm_start"))
     params |= {"init": init, "loss": loss, "max_epochs": 2, "random_state": 0}
     return AutoencoderTransformer(**params), X
 
