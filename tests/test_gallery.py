@@ -19,6 +19,7 @@ RUN = """
 import runpy, sys, warnings
 warnings.simplefilter("error")
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
+warnings.filterwarnings("ignore", message=".*reached max_epochs")  # for want of time
 warnings.filterwarnings("ignore", category=ResourceWarning)
 runpy.run_path(sys.argv[1], run_name="__main__")
 from matplotlib import pyplot
