@@ -34,18 +34,13 @@ class FittingSteps(BaseEstimator):
 
     def _fit(self, X, sample_weight, X_val, X_target, callbacks):
         given = self._given(X, sample_weight, X_val, X_target)
-        self._ongoing = None
-        self._check_widths(*given.X.shape)
-        self.device_ = resolve_device(self.device)
+        self._begin(given)
         seed = draw_seed(self.random_state)
         self._has_marks = given.observed is not None
         initial = self._initial(given.X)
         checkpoint = self._open_checkpoint(given, seed, initial)
         seed = seed if checkpoint is None else checkpoint.seed
-        if initial is None:
-            self.mean_, self.scale_ = given.location_and_scale(self.standardize)
-        self._set_filler(given, seed)
-        self._set_loss(given)
+        self._set_statistics(given, seed, is_new=initial is None)
         nothing = contextlib.nullcontext()
         scope = nothing if self.module is None else seeded_scope(seed)
         with memory_explained(self, given.X.shape) as sizes, scope, checkpoint or nothing:
@@ -61,7 +56,8 @@ class FittingSteps(BaseEstimator):
                     f"got n_components={self.n_components!r}."
                 )
             self._has_marks = self.allow_nan
-            self._set_up(given, draw_seed(self.random_state))
+            self._begin(given)
+            self._set_statistics(given, draw_seed(self.random_state))
         filler = self._make_filler()
         table = make_table(given, self._loss, self.mean_, self.scale_, filler)
         if self._has_marks and table.observed is None:
@@ -82,12 +78,16 @@ class FittingSteps(BaseEstimator):
         self.n_samples_seen_ = self.n_samples_
         self._read_codes(self._ongoing, None if self._ongoing.in_coordinates else self.net_)
 
-    def _set_up(self, given, seed):
-        """What is decided by the first rows that are seen."""
+    def _begin(self, given):
+        """Forget a stream, and decide widths and device."""
+        self._ongoing = None
         self._check_widths(*given.X.shape)
         self.device_ = resolve_device(self.device)
-        self._ongoing = None
-        self.mean_, self.scale_ = given.location_and_scale(self.standardize)
+
+    def _set_statistics(self, given, seed, is_new=True):
+        """What is computed of the rows before training; a warm start keeps its scale."""
+        if is_new:
+            self.mean_, self.scale_ = given.location_and_scale(self.standardize)
         self._set_filler(given, seed)
         self._set_loss(given)
 
