@@ -194,18 +194,23 @@ class Rows(Dataset):
 
     def take(self, order):
         """The batch of the rows in `order`."""
-        order = order.to(self.inputs.device)
         inputs = self._take(self.inputs, order)
         targets = inputs
         if self.targets is not self.inputs:
             targets = self._take(self.targets, order)
         weights, observed = (
-            None if t is None else t[order] for t in (self.weights, self.observed)
+            None if t is None else self._take(t, order)
+            for t in (self.weights, self.observed)
         )
         return Batch(inputs, targets, weights, observed)
 
     def _take(self, tensor, order):
-        return tensor[order] if tensor.ndim == 2 else tensor[self.members, order]
+        """Rows (..., n, p) of a table, or numbers (..., n); faster than `tensor[order]`."""
+        if tensor.ndim == 3:
+            order = order + tensor.shape[1] * self.members
+            tensor = tensor.flatten(0, 1)
+        rows = tensor.index_select(0, order.flatten().to(tensor.device))
+        return rows if order.ndim == 1 else rows.unflatten(0, order.shape)
 
 
 class StreamedRows(Dataset):

@@ -289,8 +289,9 @@ class Training:
         if not self.in_coordinates:
             inputs, lost = self._tensor(X), np.zeros(len(X))
             n_members = len(self.members)
-            many = inputs.expand(n_members, *inputs.shape) if n_members > 1 else inputs
-            return many, [lost] * n_members
+            if n_members > 1:
+                inputs = inputs.repeat(n_members, 1, 1)
+            return inputs, [lost] * n_members
         inputs, lost = zip(*(s.coordinates(X) for s in self.starts), strict=True)
         inputs = [self._tensor(array) for array in inputs]
         return torch.stack(inputs) if len(inputs) > 1 else inputs[0], lost

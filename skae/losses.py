@@ -181,6 +181,8 @@ class Loss:
     degree : int
         loss(s * output, s * X) = s**degree * loss(output, X). For Huber's loss: where
         its bend is scaled too, so that this brings scaled units into those of X.
+    slope : callable (output, X) -> Tensor, shaped as `output`, or None
+        Derivative of each row's loss by its output; None leaves it to autograd.
     missing : (output, X), floats or arrays of shape (n_features,)
         A cell where both are replaced by these adds nothing.
     n_constants : int
@@ -203,6 +205,7 @@ class Loss:
     constant: Callable | None = None
     rotation_invariant: bool = False
     degree: int = 0
+    slope: Callable | None = None
     missing: tuple = (0.0, 0.0)
     n_constants: int = 0
     name: str | list = ""
@@ -301,6 +304,14 @@ class Loss:
         )
 
 
+def _slope_of_squares(X_hat, X):
+    return (X_hat - X).mul_(2)
+
+
+def _slope_of_cross_entropy(logits, X):
+    return torch.sigmoid(logits).sub_(X)
+
+
 def _of_counts(function, **fields):
     bounds, missing = (0.0, LARGEST_COUNT), (-100.0, 0.0)
     return Loss(
@@ -310,7 +321,11 @@ def _of_counts(function, **fields):
 
 LOSSES = {
     "squared_error": Loss(
-        squared_error, constant=_linear.mean, rotation_invariant=True, degree=2
+        squared_error,
+        constant=_linear.mean,
+        rotation_invariant=True,
+        degree=2,
+        slope=_slope_of_squares,
     ),
     "absolute_error": Loss(absolute_error, constant=_linear.median, degree=1),
     "huber": Loss(huber, constant=_linear.huber_location, degree=2),
@@ -320,6 +335,7 @@ LOSSES = {
         bounds=(0.0, 1.0),
         decoder_start=_linear.logistic,
         constant=_linear.logit_mean,
+        slope=_slope_of_cross_entropy,
         missing=(-100.0, 0.0),
     ),
     "poisson": _of_counts(

@@ -227,9 +227,13 @@ class Mapping(nn.Module):
             )
 
     def forward(self, X):
+        return self.join(X, self.hidden(X))
+
+    def join(self, X, H):
+        """Output for X whose last hidden layer is H: the sum of the two paths."""
         if self.correction is None:
             return self.linear(X)
-        out = self.correction(self.hidden(X))
+        out = self.correction(H)
         return out if self.linear is None else self.linear(X).add_(out)
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ FLOORS = [
     ["_mixed"],
     ["_resolve", "_codes", "_data", "_files"],
     ["_start"],
-    ["_errors"],
+    ["_backprop", "_errors"],
     ["_net"],
     ["_checkpoint", "_inference", "_progress"],
     ["_training"],
