@@ -10,18 +10,21 @@ from skae._errors import decode, encode, reconstruct
 from skae._faults import is_out_of_memory
 from skae._missing import with_marks
 from skae._streams import rows_of
+from skae.modules import DenseAutoencoder
 
 __all__ = ["Inference"]
 
 BATCH = 2**21  # values of a row's width that a batch holds
+FAR = 10.0  # mean of a feature, in its scale, that costs float32 a digit
+EXTREME = {"float32": 1e12, "float64": 1e280}  # units that leave weights finite
 
 
 class Inference:
     """What a fitted estimator computes with.
 
-    Nothing is written after construction and `canonize`, so that threads may share it.
-    Arrays of float64 pass through a copy of the network in float64: a row's code is
-    then the same, to twelve digits, whatever rows are beside it.
+    Nothing is written after construction, `canonize` and `fold`, so that threads may
+    share it. Arrays of float64 pass through a copy of the network in float64: a row's
+    code is then the same, to twelve digits, whatever rows are beside it.
 
     Parameters
     ----------
@@ -42,6 +45,8 @@ class Inference:
     ----------
     code_scale : float or ndarray of shape (k,)
         What the network's codes are multiplied by; `code_unit` unless they are whitened.
+    folded : dict of str to nn.Module
+        By dtype, networks that encode X as it is, see `fold`.
     """
 
     def __init__(
@@ -53,16 +58,47 @@ class Inference:
         self.device = device
         double = copy.deepcopy(module).double()
         self.modules = {torch.float32: module, torch.float64: double}
+        self.folded = {}
+
+    def fold(self):
+        """Put centring and scaling into a copy of the encoder's first layer.
+
+        Where means are far from zero, in units of the scale, float32 would lose by it
+        what centring in float64 saves, and nothing is done; nor to modules of a user's.
+        """
+        scale = np.broadcast_to(self.scale, self.mean.shape)
+        is_near = (np.abs(self.mean) <= FAR * scale).all()
+        is_ours = isinstance(self.modules[torch.float64], DenseAutoencoder)
+        if not (is_near and is_ours and self.filler is None):
+            return
+        for dtype, extreme in EXTREME.items():
+            if 1 / extreme <= scale.min() <= scale.max() <= extreme:
+                self.folded[dtype] = self._folded(scale).to(getattr(torch, dtype))
+
+    def _folded(self, scale):
+        """The encoder alone, of X as it is; other parts are none of its business."""
+        module = copy.copy(self.modules[torch.float64])
+        module._modules = {"encoder": copy.deepcopy(module.encoder), "code": module.code}
+        weight, shift = (
+            torch.from_numpy(a).to(self.device) for a in (1 / scale, -self.mean / scale)
+        )
+        module.encoder.absorb_input(weight, shift)
+        return module
 
     def encode(self, X, n_components):
         """Codes (n, k) of X (n, p), in its own dtype, or float64."""
         dtype = _float_of(X.dtype)
+        folded = self.folded.get(dtype.name)
 
         def step(rows):
-            rows = rows - self.mean
-            rows /= self.scale
-            rows = self._inputs(rows)
-            return self.run(encode, rows, dtype) * self.code_scale
+            if folded is not None:
+                Z = self.run(encode, rows, dtype, folded)
+            else:
+                rows = rows - self.mean
+                rows /= self.scale
+                Z = self.run(encode, self._inputs(rows), dtype)
+            Z *= self.code_scale
+            return Z
 
         return self._in_batches(step, X, (n_components,), dtype)
 
@@ -191,10 +227,11 @@ class Inference:
                 i = block.stop
         return out
 
-    def run(self, step, array, dtype):
+    def run(self, step, array, dtype, module=None):
         """step(network, array) in `dtype`, on the device."""
-        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=dtype))
-        module = self.modules[tensor.dtype]
+        array = np.require(array, dtype, ["C", "W"])  # torch warns of read-only memory
+        tensor = torch.from_numpy(array)
+        module = module or self.modules[tensor.dtype]
         with torch.inference_mode():
             return step(module, tensor.to(self.device)).cpu().numpy()
 

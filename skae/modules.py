@@ -240,14 +240,16 @@ class Mapping(nn.Module):
     def absorb_input(self, weight, shift=None):
         """Let f(x) become f(weight x + shift).
 
-        `weight` has shape (n_in, n_new), `shift` (n_in,); None is the identity, zero.
+        `weight` has shape (n_in, n_new), or (n_in,) for a diagonal matrix, `shift`
+        (n_in,); None is the identity, zero.
         """
         for layer in (self.linear, self.hidden[0] if len(self.hidden) else None):
             if layer is not None:
                 if shift is not None:
                     layer.bias += layer.weight @ shift
                 if weight is not None:
-                    layer.weight = nn.Parameter(layer.weight @ weight)
+                    product = torch.mul if weight.ndim == 1 else torch.matmul
+                    layer.weight = nn.Parameter(product(layer.weight, weight))
 
     @torch.no_grad()
     def absorb_output(self, weight, shift=None):

@@ -71,3 +71,26 @@ def test_never_worse_than_pca():
     X = np.random.default_rng(1).normal(size=(80, 12))
     ae = AutoencoderTransformer(4, precision="bfloat16", random_state=0).fit(X)
     assert ae.best_epoch_ == 0
+
+
+@pytest.mark.parametrize("params", [{}, {"standardize": True}, {"whiten": True}])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_centring_in_the_first_layer_changes_no_code(params, dtype):
+    X = np.random.default_rng(0).normal(3.0, [0.5, 1, 2, 3, 4], size=(300, 5))
+    X[:, 4] = X[:, 0] * X[:, 1]
+    X = X.astype(dtype)
+    ae = AutoencoderTransformer(2, max_epochs=3, random_state=0, **params).fit(X)
+    assert set(ae._inference.folded) == {"float32", "float64"}
+    Z = ae.transform(X)
+    ae._inference.folded = {}
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(Z, ae.transform(X), atol=100 * eps * np.abs(Z).max())
+
+
+def test_means_far_from_zero_are_taken_off_in_float64():
+    X = np.random.default_rng(0).normal(size=(300, 5)) + 1e4
+    ae = AutoencoderTransformer(2, max_epochs=3, random_state=0).fit(X)
+    assert not ae._inference.folded
+    Z = ae.transform(X)
+    X = X.astype(np.float32)  # which rounds to a thousandth
+    np.testing.assert_allclose(ae.transform(X), Z, atol=1e-2)
