@@ -4,12 +4,14 @@ Autograd's bookkeeping costs more than the arithmetic of a small network: here a
 the products themselves. What is computed is the same, operation by operation.
 """
 
+import copy
+
 import torch
 from torch import nn
 
 from skae.modules import DenseAutoencoder, Linear, Mapping
 
-__all__ = ["backpropagate", "is_plain"]
+__all__ = ["Backprop", "is_plain"]
 
 aten = torch.ops.aten
 
@@ -26,7 +28,7 @@ BACKWARD = {
 
 
 def is_plain(module):
-    """Whether `backpropagate` knows all that a module consists of.
+    """Whether `Backprop` knows all that a module consists of.
 
     Dropout, normalizations, ordered codes, tied weights and constants are autograd's, as
     are parameters that are frozen or that somebody has hooks on.
@@ -42,32 +44,67 @@ def is_plain(module):
     )
 
 
-@torch.no_grad()
-def backpropagate(module, criterion, inputs, batch):
-    """Loss of a batch and the decoder's output; writes `grad` of the parameters.
+class Backprop:
+    """Loss of a batch, and its gradient by the weights of a module.
 
     Parameters
     ----------
     module : DenseAutoencoder
         One that `is_plain`, or a stack of them.
     criterion : Criterion
-    inputs : Tensor of shape (..., n, p)
-        What the encoder sees.
-    batch : Batch
-
-    Returns
-    -------
-    loss : Tensor of shape ()
-    output : Tensor of shape (..., n, q)
+    bfloat16 : bool
+        Whether to compute with a copy of the weights that is rounded to bfloat16. Loss,
+        weights and their gradients are of float32 all the same, as with
+        `torch.autocast`, which rounds the weights over and over.
     """
-    code, of_encoder = _forward(module.encoder, inputs)
-    Z = module.code(code)
-    output, of_decoder = _forward(module.decoder, Z)
-    loss, gradient = criterion.gradient(output, batch)
-    gradient = _backward(module.decoder, of_decoder, gradient)
-    gradient = BACKWARD[type(module.code)](gradient, code, Z)
-    _backward(module.encoder, of_encoder, gradient, is_first=True)
-    return loss, output
+
+    def __init__(self, module, criterion, bfloat16=False):
+        self.criterion, self.worker = criterion, module
+        if bfloat16:
+            self.worker = copy.deepcopy(module).bfloat16()
+        self.bfloat16 = bfloat16
+        self.weights, self.its_weights = (
+            list(network.parameters()) for network in (module, self.worker)
+        )
+        for weight in (*self.weights, *self.its_weights):
+            weight.grad = torch.empty_like(weight)
+
+    @torch.no_grad()
+    def __call__(self, inputs, batch):
+        """Write `grad` of the module's parameters.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (..., n, p)
+            What the encoder sees.
+        batch : Batch
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+        output : Tensor of shape (..., n, q)
+        """
+        if not self.bfloat16:
+            return self._pass(inputs, batch)
+        torch._foreach_copy_(self.its_weights, self.weights)
+        outcome = self._pass(inputs.bfloat16(), batch)
+        torch._foreach_copy_(
+            [weight.grad for weight in self.weights],
+            [weight.grad for weight in self.its_weights],
+        )
+        return outcome
+
+    def _pass(self, inputs, batch):
+        worker = self.worker
+        code, of_encoder = _forward(worker.encoder, inputs)
+        Z = worker.code(code)
+        output, of_decoder = _forward(worker.decoder, Z)
+        output = output.float()
+        loss, gradient = self.criterion.gradient(output, batch)
+        gradient = _backward(worker.decoder, of_decoder, gradient.to(Z))
+        gradient = BACKWARD[type(worker.code)](gradient, code, Z)
+        _backward(worker.encoder, of_encoder, gradient, is_first=True)
+        return loss, output
 
 
 def _forward(mapping, X):
@@ -97,12 +134,7 @@ def _backward(mapping, seen, gradient, is_first=False):
 
 def _of_linear(layer, X, gradient, is_first):
     """Write the gradients of a layer's parameters; return that by its input."""
-    weight, bias = layer.weight, layer.bias
-    if weight.grad is None:
-        weight.grad = torch.empty_like(weight)
-    torch.matmul(gradient.mT, X, out=weight.grad)
-    if bias is not None:
-        if bias.grad is None:
-            bias.grad = torch.empty_like(bias)
-        torch.sum(gradient, -2, out=bias.grad)
-    return None if is_first else torch.matmul(gradient, weight)
+    torch.matmul(gradient.mT, X, out=layer.weight.grad)
+    if layer.bias is not None:
+        torch.sum(gradient, -2, out=layer.bias.grad)
+    return None if is_first else torch.matmul(gradient, layer.weight)

@@ -11,7 +11,7 @@ from skorch.callbacks import Callback, EpochTimer
 from skorch.helper import predefined_split
 from torch import nn
 
-from skae._backprop import backpropagate, is_plain
+from skae._backprop import Backprop, is_plain
 from skae._compat import make_generator
 from skae._data import Batches
 from skae._errors import batch_errors, decode, encode, row_errors
@@ -201,9 +201,8 @@ class AutoencoderNet(NeuralNet):
 
     def train_step(self, batch, **fit_params):
         self._set_rate()
-        if self.is_plain_:
-            inputs = self._inputs(batch)
-            loss, output = backpropagate(self.module_, self.criterion_, inputs, batch)
+        if self.backprop_ is not None:
+            loss, output = self.backprop_(self._inputs(batch), batch)
         else:
             self.optimizer_.zero_grad()
             loss, output = self._loss(batch)
@@ -267,7 +266,9 @@ class AutoencoderNet(NeuralNet):
             self._validate(iterator.dataset)
             return
         self._set_training(True)
-        self.is_plain_ = not (self.bfloat16 or self.penalties) and is_plain(self.module_)
+        self.backprop_ = None
+        if is_plain(self.module_) and not self.penalties:
+            self.backprop_ = Backprop(self.module_, self.criterion_, self.bfloat16)
         every = max(1, len(iterator) // 10)
         total = 0.0
         for number, batch in enumerate(iterator):
@@ -299,7 +300,7 @@ class AutoencoderNet(NeuralNet):
     def forget(self):
         """Let go of the data and of copies of the weights once training is over."""
         self.train_split = self.choice = self.spoil = self.checkpoint = None
-        self.weights_ = self.averages_ = self.finite_averages_ = None
+        self.weights_ = self.averages_ = self.finite_averages_ = self.backprop_ = None
         for layer in self.module_.modules():
             if isinstance(layer, Dropout | Nested):
                 layer.generator = None

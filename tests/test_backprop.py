@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from skae import AutoencoderTransformer
-from skae._backprop import backpropagate, is_plain
+from skae._backprop import Backprop, is_plain
 from skae._data import Batch
 from skae._net import Criterion
 from skae.losses import LOSSES
@@ -41,8 +41,9 @@ def agree(module, loss="squared_error", inputs=None, **of_batch):
     output = other(X)
     expected = criterion(output, batch)
     expected.backward()
+    backprop = Backprop(module, criterion)
     for _ in range(2):  # the second time gradients are written over
-        found, reconstruction = backpropagate(module, criterion, X, batch)
+        found, reconstruction = backprop(X, batch)
         torch.testing.assert_close(found, expected.detach())
         torch.testing.assert_close(reconstruction, output.detach())
         pairs = zip(module.parameters(), other.parameters(), strict=True)
@@ -83,6 +84,26 @@ def test_stacks():
     module = stack([network(seed) for seed in range(4)])
     agree(module, inputs=draw(4, N, P))
     agree(module, inputs=draw(4, N, P), weights=draw(4, N))
+
+
+def test_bfloat16():
+    """As autocast's, which rounds at other places now and then."""
+    module = network(hidden_layer_sizes=(16,))
+    other, X = copy.deepcopy(module), draw(N, P)
+    criterion = Criterion(LOSSES["squared_error"])
+    with torch.autocast("cpu", torch.bfloat16):
+        output = other(X)
+    loss = criterion(output.float(), Batch(X, X))
+    loss.backward()
+    found, reconstruction = Backprop(module, criterion, bfloat16=True)(X, Batch(X, X))
+    assert found.dtype == reconstruction.dtype == torch.float32
+    torch.testing.assert_close(found, loss.detach(), rtol=0.02, atol=0)
+    for weight, its_twin in zip(module.parameters(), other.parameters(), strict=True):
+        assert weight.dtype == weight.grad.dtype == torch.float32
+        scale = its_twin.grad.abs().max().item()
+        torch.testing.assert_close(weight.grad, its_twin.grad, rtol=0, atol=0.03 * scale)
+        exactly = weight.grad.bfloat16().float()
+        assert torch.equal(weight.grad, exactly)
 
 
 def test_what_is_left_to_autograd():
