@@ -69,7 +69,7 @@ class Inference:
         scale = np.broadcast_to(self.scale, self.mean.shape)
         is_near = (np.abs(self.mean) <= FAR * scale).all()
         is_ours = isinstance(self.modules[torch.float64], DenseAutoencoder)
-        if not (is_near and is_ours and self.filler is None):
+        if not (is_near and is_ours) or self.has_marks:
             return
         for dtype, extreme in EXTREME.items():
             if 1 / extreme <= scale.min() <= scale.max() <= extreme:
@@ -91,7 +91,8 @@ class Inference:
         folded = self.folded.get(dtype.name)
 
         def step(rows):
-            if folded is not None:
+            has_gaps = self.filler is not None and np.isnan(rows).any()
+            if folded is not None and not has_gaps:
                 Z = self.run(encode, rows, dtype, folded)
             else:
                 rows = rows - self.mean
