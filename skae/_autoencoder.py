@@ -162,7 +162,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Go on with the network of the last `fit` instead of a new one.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, order of rows, splits and dropout. The same seed gives the same
-        bits on one machine's CPU; no global generator is drawn from, but for None.
+        bits on one machine's CPU; no global generator is drawn from, but for None. With
+        None a fit of many threads also follows the load of the machine, and takes one
+        thread where several are slower.
     verbose : int, default=0
         1 tells of each epoch in a line, 2 draws a bar (tqdm).
 
@@ -183,7 +185,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     explained_variance_ : ndarray of shape (n_components_,)
         Fall of the summed squared error, over n_samples - 1, when code j joins codes
         0..j-1, the others being at their mean; made non-increasing by isotonic
-        regression, which keeps the sum. Of 4096 evenly spaced rows where there are more.
+        regression, which keeps the sum. Of evenly spaced rows where there are more than
+        2**15 / n_components_, but at least 1024 and at most 4096.
     explained_variance_ratio_ : ndarray of shape (n_components_,)
         The same over the total variance. The sum is the R² of the reconstruction.
     singular_values_ : ndarray of shape (n_components_,)

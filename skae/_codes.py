@@ -5,7 +5,10 @@ import torch
 from scipy import linalg
 from sklearn.isotonic import isotonic_regression
 
+from skae._streams import row_blocks
+
 __all__ = [
+    "Codes",
     "attributes",
     "canonical_map",
     "decoder_jacobian",
@@ -14,8 +17,31 @@ __all__ = [
     "explained_shares",
 ]
 
-DESCRIBED_ROWS = 4096  # evenly spaced, that explained variance is computed from
+# Evenly spaced rows that explained variance is computed from; decoded once for each
+# component, they are fewer where there are many.
+FEWEST_DESCRIBED, MOST_DESCRIBED, DECODED = 1024, 4096, 2**15
+WIDE = 512  # features; the layers that rows pass through are as wide or wider
 SMALLEST = 1e-6  # floor, as a share of the largest, of what is divided by
+
+
+class Codes:
+    """Codes (n, k) of a table, computed for the rows that are asked for.
+
+    Those of all rows, in float64, can be a good part of a table of few columns.
+
+    Parameters
+    ----------
+    inference : Inference
+    inputs : ndarray of shape (n, p)
+        Centred and scaled.
+    n_components : int
+    """
+
+    def __init__(self, inference, inputs, n_components):
+        self.inference, self.inputs, self.n_components = inference, inputs, n_components
+
+    def __getitem__(self, rows):
+        return self.inference.scaled_codes(self.inputs[rows], self.n_components)
 
 
 def decoder_jacobian(reconstruct, Z):
@@ -37,7 +63,8 @@ def decoder_jacobian(reconstruct, Z):
     # derivative by that factor is a product with the Jacobian: two passes backward over
     # k copies of a row, where one for each of p outputs would be the direct way.
     other = torch.zeros_like(X_hat, requires_grad=True)
-    (transposed,) = torch.autograd.grad(X_hat, Z, other, create_graph=True)
+    # Of a scalar, for with `grad_outputs` torch imports sympy to compare two shapes.
+    (transposed,) = torch.autograd.grad((X_hat * other).sum(), Z, create_graph=True)
     chosen = transposed * torch.eye(k, dtype=Z.dtype, device=Z.device).repeat(n, 1)
     (jacobian,) = torch.autograd.grad(chosen.sum(), other)
     return jacobian.reshape(n, k, -1)
@@ -57,12 +84,12 @@ def canonical_map(Z, X, jacobian, ordered=False, weights=None):
 
     Parameters
     ----------
-    Z : ndarray of shape (n_samples, k)
-    X : ndarray of shape (n_samples, p), columns of mean zero
+    Z : ndarray or Codes of shape (n_samples, k)
+    X : ndarray of shape (n_samples, p)
     jacobian : callable (z of shape (k,)) -> ndarray of shape (k, p)
     ordered : bool
     weights : ndarray of shape (n_samples,) or None
-        Of the rows; their mean is one.
+        Of the rows.
 
     Returns
     -------
@@ -70,12 +97,8 @@ def canonical_map(Z, X, jacobian, ordered=False, weights=None):
     mean : ndarray of shape (k,)
         The canonical codes are weight (z - mean).
     """
-    mean = np.average(Z, axis=0, weights=weights)
-    centred = Z - mean
-    if weights is not None:
-        root = np.sqrt(weights)[:, None]
-        centred, X = centred * root, X * root
-    weight = _triangular(centred) if ordered else _rotated(centred, X)
+    mean, covariance, slopes = _moments(Z, X, weights)
+    weight = _triangular(covariance) if ordered else _rotated(covariance, slopes)
     rows = linalg.inv(weight).T @ jacobian(mean)
     lengths = linalg.norm(rows, axis=1)
     lengths = np.maximum(lengths, (SMALLEST * lengths.max()) or 1.0)
@@ -84,27 +107,53 @@ def canonical_map(Z, X, jacobian, ordered=False, weights=None):
     return (signs * lengths)[:, None] * weight, mean
 
 
-def _rotated(Z, X):
-    """The map (k, k) that makes centred codes uncorrelated, in the order of X's slopes."""
-    variances, axes = linalg.eigh(Z.T @ Z / len(Z))
+def _moments(Z, X, weights):
+    """Mean (k,) of codes, and their covariances (k, k) and, with X, (p, k).
+
+    In one walk over blocks of rows: what is summed is of deviations from the mean of the
+    first block, of which little is taken off in the end.
+    """
+    shift, n_rows = None, 0.0
+    for block in row_blocks(len(X), max(X.shape[1], WIDE)):
+        codes, rows = Z[block].astype(np.float64), X[block]
+        w = np.ones(len(rows)) if weights is None else weights[block]
+        if shift is None:
+            shift = np.average(codes, axis=0, weights=w)
+            k, p = len(shift), X.shape[1]
+            total, of_X = np.zeros(k), np.zeros(p)
+            covariance, slopes = np.zeros((k, k)), np.zeros((p, k))
+        codes -= shift
+        weighted = codes * w[:, None]
+        n_rows += w.sum()
+        total += weighted.sum(axis=0)
+        of_X += rows.sum(axis=0, dtype=np.float64) if weights is None else w @ rows
+        covariance += codes.T @ weighted
+        slopes += rows.T @ weighted.astype(rows.dtype)
+    offset = total / n_rows
+    covariance = covariance / n_rows - np.outer(offset, offset)
+    return shift + offset, covariance, (slopes - np.outer(of_X, offset)) / n_rows
+
+
+def _rotated(covariance, slopes):
+    """The map (k, k) that makes codes uncorrelated, in the order of X's slopes."""
+    variances, axes = linalg.eigh(covariance)
     floor = (SMALLEST**2 * variances.max()) or 1.0
     whitener = axes.T / np.sqrt(np.maximum(variances, floor))[:, None]
-    slopes = (X.T @ Z.astype(X.dtype)).astype(np.float64) @ whitener.T / len(Z)
+    slopes = slopes @ whitener.T
     alive = variances > floor  # a code that never varies comes last, as it is
     rotation = linalg.svd(np.linalg.qr(slopes[:, alive], mode="r"))[2]
     return np.concatenate([rotation @ whitener[alive], whitener[~alive]])
 
 
-def _triangular(Z):
-    """The lower triangular map (k, k) that makes centred codes uncorrelated."""
-    covariance = Z.T @ Z / len(Z)
+def _triangular(covariance):
+    """The lower triangular map (k, k) that makes codes uncorrelated."""
     floor = (SMALLEST**2 * covariance.diagonal().max()) or 1.0
-    covariance.flat[:: len(covariance) + 1] += floor
+    covariance = covariance + floor * np.eye(len(covariance))
     root = linalg.cholesky(covariance, lower=True)
     return linalg.solve_triangular(root, np.eye(len(root)), lower=True)
 
 
-def explained_falls(reconstruct, Z, X, ordered=False):
+def explained_falls(reconstruct, Z, X, ordered=False, weights=None):
     """Fall of the error, as a share of the variance of X, when each code comes in.
 
     Code j joins codes 0..j-1, the others staying at their mean, zero, or where codes are
@@ -115,21 +164,31 @@ def explained_falls(reconstruct, Z, X, ordered=False):
     reconstruct : callable (Z of shape (n_samples, j)) -> ndarray of shape (n_samples, p)
     Z : ndarray of shape (n_samples, k), columns of mean zero
     X : ndarray of shape (n_samples, p), columns of mean zero
+    ordered : bool
+    weights : ndarray of shape (n_samples,) or None
+        Of the rows.
 
     Returns
     -------
     ndarray of shape (k,)
     """
-    total = np.square(X).sum(dtype=np.float64)
-    if total == 0.0:
+    errors = np.zeros(Z.shape[1] + 1)
+    for block in row_blocks(len(X), max(X.shape[1], WIDE)):
+        codes, rows = Z[block], X[block]
+        w = np.ones(1) if weights is None else weights[block]
+        errors[0] += _sum_of_squares(rows, w)
+        cut = np.zeros_like(codes)
+        for j in range(codes.shape[1]):
+            cut[:, j] = codes[:, j]
+            known = cut[:, : j + 1] if ordered else cut
+            errors[j + 1] += _sum_of_squares(reconstruct(known) - rows, w)
+    if errors[0] == 0.0:
         return np.zeros(Z.shape[1])
-    cut = np.zeros_like(Z)
-    errors = [total]
-    for j in range(Z.shape[1]):
-        cut[:, j] = Z[:, j]
-        known = cut[:, : j + 1] if ordered else cut
-        errors.append(np.square(reconstruct(known) - X).sum(dtype=np.float64))
-    return -np.diff(errors) / total
+    return -np.diff(errors) / errors[0]
+
+
+def _sum_of_squares(X, weights):
+    return np.square(X).sum(axis=1, dtype=np.float64) @ np.broadcast_to(weights, len(X))
 
 
 def explained_shares(falls):
@@ -169,20 +228,20 @@ def describe(
     dict of attributes and their values
     """
     unit = np.float64(np.max(inference.scale))
-    Z = inference.scaled_codes(inputs, n_components)
-    mean = np.average(Z, axis=0, weights=weights).astype(np.float64)
-    deviations = np.sqrt(np.average(np.square(Z - mean), axis=0, weights=weights))
-    deviations *= np.sqrt(len(Z) / (len(Z) - 1))
+    Z = Codes(inference, inputs, n_components)
+    mean, covariance, _ = _moments(Z, X, weights)
+    deviations = np.sqrt(covariance.diagonal().clip(min=0) * len(X) / (len(X) - 1))
     if pca_variances is None:
-        some = slice(None, None, -(-len(X) // DESCRIBED_ROWS))
-        root = np.ones((1, 1)) if weights is None else np.sqrt(weights[some])[:, None]
+        n_rows = np.clip(DECODED // n_components, FEWEST_DESCRIBED, MOST_DESCRIBED)
+        some = slice(None, None, -(-len(X) // n_rows))
 
         def reconstruct(codes):
             X_hat = inference.decode_scaled(codes + mean[: codes.shape[1]])
-            return (X_hat - inference.mean) / unit * root
+            return (X_hat - inference.mean) / unit
 
-        goal = X[some] * (inference.scale / unit) * root
-        falls = explained_falls(reconstruct, Z[some] - mean, goal, ordered)
+        goal = X[some] * (inference.scale / unit)
+        of_rows = None if weights is None else weights[some]
+        falls = explained_falls(reconstruct, Z[some] - mean, goal, ordered, of_rows)
     else:
         falls = pca_variances[:n_components]
     # As einsum the sum of squares needs no copy of the table.

@@ -26,6 +26,7 @@ __all__ = [
     "_fit_context",
     "check_matplotlib_support",
     "draw_seed",
+    "free_memory",
     "has_fast_bfloat16",
     "in_container",
     "make_generator",
@@ -74,6 +75,11 @@ def resolve_device(device, strict=True):
     return device
 
 
+def free_memory(device):
+    """Bytes that are free on a device of its own memory; of the CPU we do not ask."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
+
+
 def draw_seed(random_state):
     """One seed from `random_state`, by scikit-learn's rules for that parameter."""
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
@@ -109,13 +115,12 @@ def seeded_scope(seed):
 
 @contextlib.contextmanager
 def thread_limit(n_threads):
-    """Let torch use at most so many threads, and restore; None changes nothing."""
+    """Let torch use at most so many threads, None being no limit, and restore."""
     before = torch.get_num_threads()
-    if n_threads is None or n_threads >= before:
-        yield
-        return
-    torch.set_num_threads(n_threads)
+    if n_threads is not None and n_threads < before:
+        torch.set_num_threads(n_threads)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)

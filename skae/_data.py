@@ -154,9 +154,21 @@ class Rows(Dataset):
         `inputs` cannot express.
     weights : Tensor of shape (n,) or None
     observed : Tensor of bool of shape (n, q) or None
+    device : torch.device or None
+        Where batches are taken to, if not where `inputs` are.
     """
 
-    def __init__(self, inputs, targets, index, lost=0.0, weights=None, observed=None):
+    def __init__(
+        self,
+        inputs,
+        targets,
+        index,
+        lost=0.0,
+        weights=None,
+        observed=None,
+        device=None,
+    ):
+        self.device = device or inputs.device
         self.inputs = inputs
         self.targets = targets
         self.weights, self.observed = weights, observed
@@ -210,6 +222,7 @@ class Rows(Dataset):
             order = order + tensor.shape[1] * self.members
             tensor = tensor.flatten(0, 1)
         rows = tensor.index_select(0, order.flatten().to(tensor.device))
+        rows = _at(rows, self.device)
         return rows if order.ndim == 1 else rows.unflatten(0, order.shape)
 
 
@@ -262,30 +275,40 @@ class StreamedRows(Dataset):
 
     def _batch(self, window, rows, place):
         part = rows_of(window, place)
-        inputs = torch.from_numpy(self.X.of(part)).to(self.device)
+        inputs = _at(torch.from_numpy(self.X.of(part)), self.device)
         targets = inputs
         if self.target is not self.X:
-            targets = torch.from_numpy(self.target.of(part)).to(self.device)
+            targets = _at(torch.from_numpy(self.target.of(part)), self.device)
         weights = None
         if self.weights is not None:
-            weights = torch.from_numpy(self.weights[rows[place]]).float().to(self.device)
+            weights = _at(torch.from_numpy(self.weights[rows[place]]).float(), self.device)
         return Batch(inputs, targets, weights)
+
+
+def _at(tensor, device):
+    """The tensor on a device; a GPU takes it from pinned memory while it computes."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 class Batches:
     """Iterator over rows, a whole batch at a time; skorch's `iterator_train`.
 
     The rows are cut into batches that differ by at most one row, so no batch is left
-    with a single row, on which batch normalisation fails.
+    with a single row, on which batch normalisation fails. A `Pace`, where there is one,
+    chooses the number of threads of each step.
     """
 
-    def __init__(self, dataset, batch_size, generator=None):
+    def __init__(self, dataset, batch_size, generator=None, pace=None):
         self.dataset = dataset
         self.batch_size = batch_size
         self.generator = generator
+        self.pace = pace
 
     def __len__(self):
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self):
-        return self.dataset.batches(len(self), self.generator)
+        batches = self.dataset.batches(len(self), self.generator)
+        return batches if self.pace is None else self.pace.of(batches)

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from skae._checkpoint import Checkpoint, fingerprint
 from skae._codes import attributes, describe
-from skae._compat import draw_seed, resolve_device, seeded_scope
+from skae._compat import draw_seed, resolve_device, seeded_scope, thread_limit
 from skae._faults import memory_explained
 from skae._inference import Inference
 from skae._missing import Filler, Hide
@@ -76,7 +76,9 @@ class FittingSteps(BaseEstimator):
         self.net_ = self._net_of(self._ongoing.take(table))
         self._read_curves(self._ongoing)
         self.n_samples_seen_ = self.n_samples_
-        self._read_codes(self._ongoing, None if self._ongoing.in_coordinates else self.net_)
+        initial = None if self._ongoing.in_coordinates else self.net_
+        with thread_limit(self._ongoing.n_threads):
+            self._read_codes(self._ongoing, initial)
 
     def _begin(self, given):
         """Forget a stream, and decide widths and device."""
@@ -245,7 +247,8 @@ class FittingSteps(BaseEstimator):
         self.n_components_ = training.recipe.n_components
         self.net_ = net
         self._read_curves(training)
-        self._read_codes(training, initial)
+        with thread_limit(training.n_threads):
+            self._read_codes(training, initial)
         if training.interrupt is not None:
             raise KeyboardInterrupt from training.interrupt
 
@@ -305,6 +308,7 @@ class FittingSteps(BaseEstimator):
             is_ours=is_ours,
             from_pca=from_pca,
             is_linear=not self.hidden_layer_sizes_,
+            is_seeded=self.random_state is not None or self.checkpoint is not None,
             penalties=tuple(penalties),
             owner=type(self).__name__,
             **(params | of_data),

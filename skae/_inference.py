@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import torch
 
-from skae._codes import canonical_map, decoder_jacobian
+from skae._codes import Codes, canonical_map, decoder_jacobian
 from skae._errors import decode, encode, reconstruct
 from skae._faults import is_out_of_memory
 from skae._missing import with_marks
@@ -188,7 +188,7 @@ class Inference:
             Of the rows; their mean is one.
         """
         module = self.modules[torch.float64]
-        Z = self.scaled_codes(inputs, n_components).astype(np.float64)
+        Z = Codes(self, inputs, n_components)
 
         def jacobian(z):
             z = torch.from_numpy(z[None]).to(self.device)

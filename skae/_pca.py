@@ -49,7 +49,9 @@ def location_and_scale(X, standardize, weights=None):
     squares = np.zeros(n_features)
     for block in blocks:
         rows = np.asarray(rows_of(X, block), dtype=np.float64)
-        rows = np.square((rows - mean) / divisor)
+        rows = rows - mean
+        rows /= divisor
+        np.square(rows, out=rows)
         squares += rows.sum(axis=0) if weights is None else weights[block] @ rows
     spread = np.where(constant, 0.0, reach * np.sqrt(squares / weight))
     if standardize:
@@ -64,8 +66,9 @@ def scaled(X, mean, scale, dtype):
     """(X - mean) / scale, computed in float64 block by block, as a new array."""
     out = np.empty(X.shape, dtype=dtype)
     for block in row_blocks(*X.shape):
-        rows = np.asarray(X[block], dtype=np.float64)
-        out[block] = (rows - mean) / scale
+        rows = np.subtract(X[block], mean, dtype=np.float64)
+        rows /= scale
+        out[block] = rows
     return out
 
 
@@ -105,7 +108,8 @@ def principal_axes(X, n_components=None, weights=None):
         total = variances.clip(min=0).sum()
     largest = np.abs(axes).argmax(axis=1)
     signs = np.sign(axes[np.arange(len(axes)), largest])
-    return np.sqrt(variances.clip(min=0)), axes * signs[:, None], float(total)
+    axes *= signs[:, None]
+    return np.sqrt(variances.clip(min=0)), axes, float(total)
 
 
 def _of_covariance(X, weights):
@@ -128,7 +132,10 @@ def _of_gram_matrix(X, weights):
     variances, left = variances[::-1], left[:, ::-1]
     # X.T @ left has orthogonal columns, up to rounding in those that are nearly
     # zero; its QR decomposition makes them orthonormal whatever the rank.
-    return variances, linalg.qr(X.T @ left, mode="economic")[0].T
+    # In LAPACK's order of cells, so that the axes take the products' place.
+    products = (left.T @ X).T
+    del X
+    return variances, linalg.qr(products, overwrite_a=True, mode="economic")[0].T
 
 
 def _randomized(X, n_components, weights):

@@ -147,9 +147,10 @@ class Given:
         """Where X has values (n_samples, n_features); None where it has all."""
         if is_streamed(self.X):
             return None
-        rows = self.X if self.X_val is None else np.concatenate([self.X, self.X_val])
-        missing = np.isnan(rows)
-        return ~missing if missing.any() else None
+        tables = [self.X] if self.X_val is None else [self.X, self.X_val]
+        if not any(map(_has_missing, tables)):
+            return None
+        return ~np.concatenate([np.isnan(X) for X in tables])
 
     def location_and_scale(self, standardize):
         """Mean (n_features,) and scale of the features, of the cells that are there."""
@@ -178,6 +179,11 @@ class Given:
         return fit_filler(X.double(), ~X.isnan(), seed)
 
 
+def _has_missing(X):
+    """Whether cells of X are NaN; block by block, for marks of all cells take memory."""
+    return any(np.isnan(X[block]).any() for block in row_blocks(*X.shape))
+
+
 def make_table(given, loss, mean, scale, filler=None):
     """The table that is trained on.
 
@@ -194,11 +200,9 @@ def make_table(given, loss, mean, scale, filler=None):
     if is_streamed(given.X):
         X = Scaled(given.X, mean, scale)
         return Table(X, X if loss.of_scaled else Scaled(given.X), weights=given.weights)
-    goal, inputs, weights = given.goal, given.X, given.weights
-    n_held_out = 0
-    if given.X_val is not None:
-        goal, inputs = (np.concatenate([part, given.X_val]) for part in (goal, inputs))
-        n_held_out = len(given.X_val)
+    goal, weights, n_held_out = given.goal, given.weights, 0
+    if given.X_val is not None:  # which goes without X_target
+        goal, n_held_out = np.concatenate([goal, given.X_val]), len(given.X_val)
         if weights is not None:
             weights = np.concatenate([weights, np.ones(n_held_out)])
     # Small tables stay in float64 until their principal axes are known.
@@ -206,14 +210,16 @@ def make_table(given, loss, mean, scale, filler=None):
     X = scaled(goal, mean, scale, dtype)
     observed = given.observed
     if observed is not None:
-        filled = filler(torch.from_numpy(X).double(), torch.from_numpy(observed))
-        X = filled.numpy().astype(dtype)
-        goal = np.where(observed, goal, np.clip(X * scale + mean, *loss.bounds))
+        for block in row_blocks(*X.shape):
+            rows = torch.from_numpy(X[block]).double()
+            X[block] = filler(rows, torch.from_numpy(observed[block])).numpy()
+        if not loss.of_scaled:
+            goal = np.where(observed, goal, np.clip(X * scale + mean, *loss.bounds))
     return Table(
         X,
         observed=observed,
         target=X if loss.of_scaled else goal,
-        inputs=None if given.X_target is None else scaled(inputs, mean, scale, dtype),
+        inputs=None if given.X_target is None else scaled(given.X, mean, scale, dtype),
         weights=weights,
         n_held_out=n_held_out,
     )

@@ -66,10 +66,10 @@ class Start:
         return max(self.total - self.variances.sum(), 0.0) / (self.total or 1.0)
 
     def coordinates(self, X):
-        """X in the network's coordinates (n, r), and what they lose of a row (n,)."""
+        """X in the network's coordinates (n, r), and what they lose of a row, (n,) or 0."""
         centred = X - self.mean if self.mean.any() else X
         if self.axes is None:
-            return centred, np.zeros(len(X))
+            return centred, 0.0
         inputs = centred @ self.axes.T
         lost = np.square(centred).sum(axis=1) - np.square(inputs).sum(axis=1)
         return inputs, lost.clip(min=0)

@@ -5,7 +5,9 @@ from scipy import sparse
 
 __all__ = ["Scaled", "is_lazy", "is_streamed", "row_blocks", "rows_of"]
 
-BLOCK = 2**22  # values worked on at a time: 32 MB of float64
+# Values worked on at a time: 8 MB of float64. glibc keeps what is freed of blocks of up
+# to 32 MB once there was one of that size, several times over.
+BLOCK = 2**20
 SMALL = 2**21  # values; so many or fewer are read, and made dense, at once
 FEW_ROWS = 1000  # and so are so many rows
 SMALL_MAP = 2**26  # values of a memory map that are read at once

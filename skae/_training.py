@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from skae._compat import has_fast_bfloat16, make_generator, thread_limit
+from skae._compat import free_memory, has_fast_bfloat16, make_generator, thread_limit
 from skae._data import RUN, Rows, StreamedRows, split
 from skae._errors import Choice, Spoil, row_errors
 from skae._faults import no_weights, warn_of_few_epochs, warn_of_values
@@ -16,6 +16,7 @@ from skae._net import Interrupted, build_net
 from skae._progress import reports, tell
 from skae._start import make_start
 from skae._streams import row_blocks
+from skae._threads import Pace
 from skae.exceptions import DivergenceError
 from skae.modules import stack, unstack
 
@@ -29,7 +30,7 @@ MOST_CUTS = 8  # at which held-out rows are asked
 SMALLEST_LEFT = 1e-2  # of the variance, for the weight of a cut
 SMALLEST_BATCH, LARGEST_BATCH = 16, 1024
 WORTH_THREADS = 2e7  # products of a step's forward pass
-WORTH_BFLOAT16 = 5e7
+WORTH_BFLOAT16 = 3e7
 SAFE_FOR_BFLOAT16 = 1e-3  # share of the variance that PCA leaves
 NOTHING_LEFT = 1e-10  # share of the variance that PCA leaves when nothing can be gained
 
@@ -40,9 +41,10 @@ class Recipe:
 
     `from_pca`: the network has linear paths, which start at PCA. `is_linear`: it has no
     other. `is_ours`: its layers are those of `skae.modules`, which can be stacked.
-    `spoiling`: the noise and its `Units`. `hide`: what hides cells where some are
-    missing. `penalties`: regularizers. `owner`: name of the estimator's class. The rest
-    are parameters of the same name.
+    `is_seeded`: the same call is to end with the same bits every time. `spoiling`: the
+    noise and its `Units`. `hide`: what hides cells where some are missing. `penalties`:
+    regularizers. `owner`: name of the estimator's class. The rest are parameters of the
+    same name.
     """
 
     n_components: int
@@ -60,6 +62,7 @@ class Recipe:
     precision: str
     callbacks: list | None
     verbose: int
+    is_seeded: bool = True
     warm_start: bool = False
     ordered: bool = False
     tied_weights: bool = False
@@ -236,7 +239,7 @@ class Training:
                 tell("no training: the outcome is PCA")
         else:
             try:
-                with thread_limit(self._n_threads(module, net.batch_size)):
+                with thread_limit(self.limit):
                     net.fit(self.train_rows)
             except Interrupted as interrupt:
                 self._end_early(interrupt)
@@ -269,40 +272,50 @@ class Training:
                 for rows in (trained, self.held_out)
             )
             return
-        table = self.table
+        table, self.home = self.table, self._home()
         targets, lost = self._coordinates(table.X)
         inputs = targets if table.inputs is None else self._coordinates(table.inputs)[0]
         weights = None if table.weights is None else self._tensor(table.weights)
         observed = None
         if table.observed is not None:
-            observed = torch.from_numpy(table.observed).to(self.device)
+            observed = torch.from_numpy(table.observed).to(self.home)
             inputs = with_marks(inputs, observed.expand(inputs.shape))
         if not self.loss.of_scaled:
             targets = self._tensor(table.target)
+        of_rows = weights, observed, self.device
         self.train_rows, self.held_out_rows = (
-            Rows(inputs, targets, rows, self._lost(lost, rows), weights, observed)
+            Rows(inputs, targets, rows, self._lost(lost, rows), *of_rows)
             for rows in (trained, self.held_out)
         )
+
+    def _home(self):
+        """Where the rows stay: the device, where they take less than half its memory."""
+        table = self.table
+        n_tables = len(self.members) * (1 if table.inputs is None else 2)
+        n_tables += (table.observed is not None) + (not self.loss.of_scaled)
+        is_large = n_tables * 4 * table.X.size > free_memory(self.device) / 2
+        return torch.device("cpu") if is_large else self.device
 
     def _coordinates(self, X):
         """The table in the coordinates of each member (n, d) or (m, n, d), and the loss."""
         if not self.in_coordinates:
-            inputs, lost = self._tensor(X), np.zeros(len(X))
-            n_members = len(self.members)
+            inputs, n_members = self._tensor(X), len(self.members)
             if n_members > 1:
                 inputs = inputs.repeat(n_members, 1, 1)
-            return inputs, [lost] * n_members
+            return inputs, [0.0] * n_members
         inputs, lost = zip(*(s.coordinates(X) for s in self.starts), strict=True)
         inputs = [self._tensor(array) for array in inputs]
         return torch.stack(inputs) if len(inputs) > 1 else inputs[0], lost
 
     @staticmethod
     def _lost(lost, index):
+        if not any(map(np.ndim, lost)):
+            return 0.0
         return np.concatenate([of[rows] for of, rows in zip(lost, index, strict=True)])
 
     def _tensor(self, array):
         array = np.require(array, dtype=np.float32, requirements=["C", "W"])
-        return torch.from_numpy(array).to(self.device)
+        return torch.from_numpy(array).to(self.home)
 
     def _spoil(self):
         """What is done to the inputs, in the coordinates of the network."""
@@ -355,6 +368,7 @@ class Training:
     def _build(self, module, choice):
         recipe = self.recipe
         batch_size, max_epochs = self._sizes()
+        self._set_threads(module, batch_size)
         of_errors = {"unit": recipe.unit, "pca_error": self.pca_error}
         of_errors["n_members"] = len(self.members)
         return build_net(
@@ -374,6 +388,7 @@ class Training:
             spoil=self._spoil(),
             penalties=recipe.penalties,
             bfloat16=self._uses_bfloat16(module, batch_size),
+            iterator_train__pace=self.pace,
             checkpoint=self.checkpoint,
             lr=recipe.lr,
             max_epochs=max_epochs,
@@ -411,6 +426,22 @@ class Training:
         """1 for steps so small that threads cost more than they bring, else None."""
         is_small = _n_products(module, batch_size) < WORTH_THREADS
         return 1 if is_small and self.device.type == "cpu" else None
+
+    def _set_threads(self, module, batch_size):
+        """How many, and what chooses the number for every step where there is a choice.
+
+        There is none where the outcome is to be the same every time: with another number
+        of threads some products, of matrices of a few rows, are rounded otherwise.
+        """
+        self.limit, self.pace = self._n_threads(module, batch_size), None
+        has_choice = self.device.type == "cpu" and torch.get_num_threads() > 1
+        if has_choice and self.limit is None and not self.recipe.is_seeded:
+            self.pace = Pace()
+
+    @property
+    def n_threads(self):
+        """Threads of the last steps; None is no limit."""
+        return self.limit if self.pace is None else self.pace.n_threads
 
     def _uses_bfloat16(self, module, batch_size):
         """Whether products are of bfloat16; "auto" asks what is faster and does no harm.

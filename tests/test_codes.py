@@ -17,7 +17,7 @@ from torch import nn
 
 from skae import AutoencoderTransformer
 from skae._codes import (
-    DESCRIBED_ROWS,
+    MOST_DESCRIBED,
     canonical_map,
     decoder_jacobian,
     explained_falls,
@@ -315,11 +315,11 @@ def test_shares_sum_to_r2(trained, curved):
 
 def test_shares_of_many_rows(curved):
     """4096 rows and fewer are all used; of more, evenly spaced ones."""
-    for n in (DESCRIBED_ROWS, DESCRIBED_ROWS + 1, 3 * DESCRIBED_ROWS):
+    for n in (MOST_DESCRIBED, MOST_DESCRIBED + 1, 3 * MOST_DESCRIBED):
         X = np.tile(curved, (-(-n // 200), 1))[:n] + 0.1 * noise(n, 6)
         ae = autoencoder(2, max_epochs=1).fit(X)
         assert ae.best_epoch_ > 0
-        abs_tol = 1e-5 if n <= DESCRIBED_ROWS else 0.01
+        abs_tol = 1e-5 if n <= MOST_DESCRIBED else 0.01
         total = ae.explained_variance_ratio_.sum()
         assert total == pytest.approx(r2(ae, X), abs=abs_tol)
         check_shares(ae)

@@ -87,3 +87,12 @@ def test_nobody_is_held_out_of_tiny_tables(n):
     ((train, rest),) = split(n, 0.5, seed=0, cross_fit=True)
     assert sorted(train) == list(range(n))
     assert len(rest) == 0
+
+
+def test_rows_that_stay_elsewhere_come_in_batches():
+    X = torch.arange(12.0).reshape(6, 2)
+    rows = Rows(X, X, [np.arange(6)], weights=X[:, 0], device=torch.device("meta"))
+    batch = next(rows.batches(2))
+    assert rows.inputs.device.type == "cpu"
+    assert {t.device.type for t in (batch.inputs, batch.weights)} == {"meta"}
+    assert batch.inputs.shape == (3, 2)
