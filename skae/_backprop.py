@@ -59,15 +59,15 @@ class Backprop:
     """
 
     def __init__(self, module, criterion, bfloat16=False):
-        self.criterion, self.worker = criterion, module
-        if bfloat16:
-            self.worker = copy.deepcopy(module).bfloat16()
-        self.bfloat16 = bfloat16
+        self.criterion, self.bfloat16 = criterion, bfloat16
+        worker = copy.deepcopy(module).bfloat16() if bfloat16 else module
         self.weights, self.its_weights = (
-            list(network.parameters()) for network in (module, self.worker)
+            list(network.parameters()) for network in (module, worker)
         )
         for weight in (*self.weights, *self.its_weights):
             weight.grad = torch.empty_like(weight)
+        self.encoder, self.decoder = _Path(worker.encoder), _Path(worker.decoder)
+        self.activation = _Activation(worker.code)
 
     @torch.no_grad()
     def __call__(self, inputs, batch):
@@ -95,46 +95,70 @@ class Backprop:
         return outcome
 
     def _pass(self, inputs, batch):
-        worker = self.worker
-        code, of_encoder = _forward(worker.encoder, inputs)
-        Z = worker.code(code)
-        output, of_decoder = _forward(worker.decoder, Z)
+        code, of_encoder = self.encoder.forward(inputs)
+        Z = self.activation.forward(code)
+        output, of_decoder = self.decoder.forward(Z)
         output = output.float()
         loss, gradient = self.criterion.gradient(output, batch)
-        gradient = _backward(worker.decoder, of_decoder, gradient.to(Z))
-        gradient = BACKWARD[type(worker.code)](gradient, code, Z)
-        _backward(worker.encoder, of_encoder, gradient, is_first=True)
+        gradient = self.decoder.backward(of_decoder, gradient.to(Z))
+        gradient = self.activation.backward(code, Z, gradient)
+        self.encoder.backward(of_encoder, gradient, is_first=True)
         return loss, output
 
 
-def _forward(mapping, X):
-    """What a mapping makes of X, and the input of every layer, the last one's too."""
-    seen = [X]
-    for layer in mapping.hidden:
-        seen.append(layer(seen[-1]))
-    return mapping.join(X, seen[-1]), seen
+class _Path:
+    """A mapping both ways. Layers are looked up once, for modules are slow to ask."""
+
+    def __init__(self, mapping):
+        self.hidden = [
+            _Affine(layer) if type(layer) is Linear else _Activation(layer)
+            for layer in mapping.hidden
+        ]
+        self.linear, self.correction = (
+            None if layer is None else _Affine(layer)
+            for layer in (mapping.linear, mapping.correction)
+        )
+        self.join = mapping.join
+
+    def forward(self, X):
+        """What the mapping makes of X, and the inputs of its layers, the last one's too."""
+        seen = [X]
+        for layer in self.hidden:
+            seen.append(layer.forward(seen[-1]))
+        return self.join(X, seen[-1]), seen
+
+    def backward(self, seen, gradient, is_first=False):
+        """Gradient by the input; None of the first mapping, for nobody asks for it."""
+        by_input = None
+        if self.linear is not None:
+            by_input = self.linear.backward(seen[0], None, gradient, is_first)
+        if self.correction is None:
+            return by_input
+        gradient = self.correction.backward(seen[-1], None, gradient)
+        for i in reversed(range(len(self.hidden))):
+            of_layer = seen[i], seen[i + 1], gradient, is_first and i == 0
+            gradient = self.hidden[i].backward(*of_layer)
+        return gradient if by_input is None or is_first else gradient.add_(by_input)
 
 
-def _backward(mapping, seen, gradient, is_first=False):
-    """Gradient by the input of a mapping; None of the first, for nobody asks for it."""
-    by_input = None
-    if mapping.linear is not None:
-        by_input = _of_linear(mapping.linear, seen[0], gradient, is_first)
-    if mapping.correction is None:
-        return by_input
-    gradient = _of_linear(mapping.correction, seen[-1], gradient, False)
-    for i in reversed(range(len(mapping.hidden))):
-        layer = mapping.hidden[i]
-        if type(layer) is Linear:
-            gradient = _of_linear(layer, seen[i], gradient, is_first and i == 0)
-        else:
-            gradient = BACKWARD[type(layer)](gradient, seen[i], seen[i + 1])
-    return gradient if by_input is None or is_first else gradient.add_(by_input)
+class _Affine:
+    def __init__(self, layer):
+        self.forward, self.weight = layer.forward, layer.weight.detach()
+        self.by_weight = layer.weight.grad
+        self.by_bias = None if layer.bias is None else layer.bias.grad
+        self.product = torch.mm if self.weight.ndim == 2 else torch.bmm
+
+    def backward(self, X, Y, gradient, is_first=False):
+        """Write the gradients by weight and bias, and return that by X."""
+        self.product(gradient.mT, X, out=self.by_weight)
+        if self.by_bias is not None:
+            torch.sum(gradient, -2, out=self.by_bias)
+        return None if is_first else self.product(gradient, self.weight)
 
 
-def _of_linear(layer, X, gradient, is_first):
-    """Write the gradients of a layer's parameters; return that by its input."""
-    torch.matmul(gradient.mT, X, out=layer.weight.grad)
-    if layer.bias is not None:
-        torch.sum(gradient, -2, out=layer.bias.grad)
-    return None if is_first else torch.matmul(gradient, layer.weight)
+class _Activation:
+    def __init__(self, layer):
+        self.forward, self.derivative = layer.forward, BACKWARD[type(layer)]
+
+    def backward(self, X, Y, gradient, is_first=False):
+        return self.derivative(gradient, X, Y)

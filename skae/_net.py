@@ -301,6 +301,8 @@ class AutoencoderNet(NeuralNet):
         """Let go of the data and of copies of the weights once training is over."""
         self.train_split = self.choice = self.spoil = self.checkpoint = None
         self.weights_ = self.averages_ = self.finite_averages_ = self.backprop_ = None
+        for weight in self.module_.parameters():
+            weight.grad = None
         for layer in self.module_.modules():
             if isinstance(layer, Dropout | Nested):
                 layer.generator = None
@@ -361,7 +363,9 @@ def build_net(
         optimizer__weight_decay=weight_decay,
         optimizer__betas=BETAS,
         # Linear paths and corrections; every group of weights costs a call in every step.
-        optimizer__param_groups=[("*coder.[lc]*", {"share": caution})],
+        optimizer__param_groups=[("*coder.[lc]*", {"share": caution})]
+        if caution < 1
+        else [],
         iterator_train=Batches,
         iterator_train__generator=make_generator(seed),
         iterator_valid=Batches,

@@ -441,7 +441,7 @@ def train(pipe, path, noted=True):
     """In a process of its own: a fit that tells of its epochs."""
     skae._checkpoint.EVERY, skae._checkpoint.MOST_TIME = 0.0, np.inf
     X = np.random.default_rng(0).normal(size=(100, 6)) ** 3
-    params = {"max_epochs": 12, "n_iter_no_change": 12, "dropout": 0.1, "noise": 0.1}
+    params = {"max_epochs": 30, "n_iter_no_change": 30, "dropout": 0.1, "noise": 0.1}
     original = AutoencoderNet.on_epoch_begin
 
     def on_epoch_begin(self, net, **kwargs):
