@@ -133,7 +133,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of the matrix products in training; weights, losses, the choice of the epoch and
         everything after `fit` are in float32 or float64 in any case. "auto" takes
-        bfloat16 for steps of 5e7 products or more on CPUs with AVX512-BF16 or AMX and
+        bfloat16 for steps of 3e7 products or more on CPUs with AVX512-BF16 or AMX and
         GPUs that have it, unless PCA leaves less than a thousandth of the variance.
     module : callable or None, default=None
         `(n_features, n_components) -> torch.nn.Module` with methods `encode` and

@@ -26,21 +26,33 @@ BACKWARD = {
     nn.Sigmoid: lambda gradient, X, Y: aten.sigmoid_backward(gradient, Y),
 }
 
+KNOWN = {DenseAutoencoder, Mapping, nn.Sequential, Linear, *BACKWARD}
+HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+
 
 def is_plain(module):
     """Whether `Backprop` knows all that a module consists of.
 
     Dropout, normalizations, ordered codes, tied weights and constants are autograd's, as
-    are parameters that are frozen or that somebody has hooks on.
+    are subclasses, weights that are frozen, shared or computed, and whatever somebody has
+    hooks on.
     """
+    if type(module) is not DenseAutoencoder or module.constants is not None:
+        return False
+    parts, affine = list(module.modules()), []
+    for part in parts:
+        if type(part) not in KNOWN or any(getattr(part, hooks) for hooks in HOOKS):
+            return False
+        if type(part) is Linear:
+            affine += [part.weight] if part.bias is None else [part.weight, part.bias]
+    weights = list(module.parameters())
     return (
-        type(module) is DenseAutoencoder
-        and type(module.decoder) is Mapping
-        and module.nested is None
-        and module.constants is None
-        and {*map(type, module.encoder.hidden), *map(type, module.decoder.hidden)}
-        <= {Linear, *BACKWARD}
-        and all(p.requires_grad and not p._backward_hooks for p in module.parameters())
+        {*map(id, weights)} == {*map(id, affine)}
+        and len(weights) == len(affine)
+        and all(
+            w.requires_grad and not w._backward_hooks and not w._post_accumulate_grad_hooks
+            for w in weights
+        )
     )
 
 
@@ -66,6 +78,10 @@ class Backprop:
         )
         for weight in (*self.weights, *self.its_weights):
             weight.grad = torch.empty_like(weight)
+        self.gradients, self.its_gradients = (
+            [weight.grad for weight in weights]
+            for weights in (self.weights, self.its_weights)
+        )
         self.encoder, self.decoder = _Path(worker.encoder), _Path(worker.decoder)
         self.activation = _Activation(worker.code)
 
@@ -84,14 +100,14 @@ class Backprop:
         loss : Tensor of shape ()
         output : Tensor of shape (..., n, q)
         """
-        if not self.bfloat16:
-            return self._pass(inputs, batch)
-        torch._foreach_copy_(self.its_weights, self.weights)
-        outcome = self._pass(inputs.bfloat16(), batch)
-        torch._foreach_copy_(
-            [weight.grad for weight in self.weights],
-            [weight.grad for weight in self.its_weights],
-        )
+        if self.bfloat16:
+            torch._foreach_copy_(self.its_weights, self.weights)
+            outcome = self._pass(inputs.bfloat16(), batch)
+            torch._foreach_copy_(self.gradients, self.its_gradients)
+        else:
+            outcome = self._pass(inputs, batch)
+        for weight, gradient in zip(self.weights, self.gradients, strict=True):
+            weight.grad = gradient  # which a callback may have set to None
         return outcome
 
     def _pass(self, inputs, batch):

@@ -230,7 +230,7 @@ def describe(
     unit = np.float64(np.max(inference.scale))
     Z = Codes(inference, inputs, n_components)
     mean, covariance, _ = _moments(Z, X, weights)
-    deviations = np.sqrt(covariance.diagonal().clip(min=0) * len(X) / (len(X) - 1))
+    deviations = np.sqrt(covariance.diagonal().clip(min=0) * len(X) / max(len(X) - 1, 1))
     if pca_variances is None:
         n_rows = np.clip(DECODED // n_components, FEWEST_DESCRIBED, MOST_DESCRIBED)
         some = slice(None, None, -(-len(X) // n_rows))

@@ -175,7 +175,7 @@ class Rows(Dataset):
         self.index = [torch.as_tensor(rows) for rows in index]
         self.lost = lost
         self.length = max(len(rows) for rows in index)
-        self.members = torch.arange(len(index))[:, None]
+        self.members = torch.arange(len(index), device=inputs.device)[:, None]
 
     def __len__(self):
         return self.length
@@ -206,6 +206,7 @@ class Rows(Dataset):
 
     def take(self, order):
         """The batch of the rows in `order`."""
+        order = order.to(self.inputs.device)
         inputs = self._take(self.inputs, order)
         targets = inputs
         if self.targets is not self.inputs:
@@ -218,11 +219,12 @@ class Rows(Dataset):
 
     def _take(self, tensor, order):
         """Rows (..., n, p) of a table, or numbers (..., n); faster than `tensor[order]`."""
-        if tensor.ndim == 3:
+        if tensor.ndim == 3 and tensor.stride(0) == 0:  # one table for all members
+            tensor = tensor[0]
+        elif tensor.ndim == 3:
             order = order + tensor.shape[1] * self.members
             tensor = tensor.flatten(0, 1)
-        rows = tensor.index_select(0, order.flatten().to(tensor.device))
-        rows = _at(rows, self.device)
+        rows = _at(tensor.index_select(0, order.flatten()), self.device)
         return rows if order.ndim == 1 else rows.unflatten(0, order.shape)
 
 

@@ -351,5 +351,6 @@ class FittingSteps(BaseEstimator):
             deviations = self._code_deviations
             varies = deviations > SMALLEST * deviations.max()
             inference.code_scale = 1 / np.where(varies, deviations, 1.0)
-        inference.fold()
+        if self.module is None:
+            inference.fold()
         self._inference = inference

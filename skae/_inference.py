@@ -4,13 +4,13 @@ import copy
 
 import numpy as np
 import torch
+from torch import nn
 
 from skae._codes import Codes, canonical_map, decoder_jacobian
 from skae._errors import decode, encode, reconstruct
 from skae._faults import is_out_of_memory
 from skae._missing import with_marks
 from skae._streams import rows_of
-from skae.modules import DenseAutoencoder
 
 __all__ = ["Inference"]
 
@@ -64,26 +64,25 @@ class Inference:
         """Put centring and scaling into a copy of the encoder's first layer.
 
         Where means are far from zero, in units of the scale, float32 would lose by it
-        what centring in float64 saves, and nothing is done; nor to modules of a user's.
+        what centring in float64 saves, and nothing is done. For modules of ours alone.
         """
         scale = np.broadcast_to(self.scale, self.mean.shape)
         is_near = (np.abs(self.mean) <= FAR * scale).all()
-        is_ours = isinstance(self.modules[torch.float64], DenseAutoencoder)
-        if not (is_near and is_ours) or self.has_marks:
+        if not is_near or self.has_marks:
             return
         for dtype, extreme in EXTREME.items():
             if 1 / extreme <= scale.min() <= scale.max() <= extreme:
                 self.folded[dtype] = self._folded(scale).to(getattr(torch, dtype))
 
     def _folded(self, scale):
-        """The encoder alone, of X as it is; other parts are none of its business."""
-        module = copy.copy(self.modules[torch.float64])
-        module._modules = {"encoder": copy.deepcopy(module.encoder), "code": module.code}
+        """The encoder, of X as it is."""
+        module = self.modules[torch.float64]
+        encoder = copy.deepcopy(module.encoder)
         weight, shift = (
             torch.from_numpy(a).to(self.device) for a in (1 / scale, -self.mean / scale)
         )
-        module.encoder.absorb_input(weight, shift)
-        return module
+        encoder.absorb_input(weight, shift)
+        return nn.Sequential(encoder, module.code)
 
     def encode(self, X, n_components):
         """Codes (n, k) of X (n, p), in its own dtype, or float64."""
@@ -93,13 +92,10 @@ class Inference:
         def step(rows):
             has_gaps = self.filler is not None and np.isnan(rows).any()
             if folded is not None and not has_gaps:
-                Z = self.run(encode, rows, dtype, folded)
-            else:
-                rows = rows - self.mean
-                rows /= self.scale
-                Z = self.run(encode, self._inputs(rows), dtype)
-            Z *= self.code_scale
-            return Z
+                return self.run(nn.Module.__call__, rows, dtype, folded) * self.code_scale
+            rows = rows - self.mean
+            rows /= self.scale
+            return self.run(encode, self._inputs(rows), dtype) * self.code_scale
 
         return self._in_batches(step, X, (n_components,), dtype)
 

@@ -46,11 +46,13 @@ class AdamW(torch.optim.AdamW):
     @torch.no_grad()
     def step(self):
         """As torch's, whose own checks of every tensor take longer than small updates."""
-        if not self.state:
-            self.first_step()
+        moved = [[w for w in g["params"] if w.grad is not None] for g in self.param_groups]
+        if not all(self.state.get(w) for weights in moved for w in weights):
+            self.first_step()  # which makes what is missing
             return
-        for group in self.param_groups:
-            weights = [w for w in group["params"] if w.grad is not None]
+        for group, weights in zip(self.param_groups, moved, strict=True):
+            if not weights:
+                continue
             states = [self.state[w] for w in weights]
             first, second, steps = (
                 [state[name] for state in states]
@@ -102,7 +104,7 @@ class Criterion(nn.Module):
 class AutoencoderNet(NeuralNet):
     """skorch's net with an epoch as short as a hand-written one.
 
-    Batches are slices of one resident tensor, and the loss is read once an epoch.
+    Batches are rows of whole tensors, and the loss is read once an epoch.
     Per-batch callbacks are notified only where there is one. The weights that are
     validated and kept are averages of the iterates over the last part of the
     trajectory, by polynomial decay (Shamir and Zhang 2013, "Stochastic Gradient
@@ -129,6 +131,7 @@ class AutoencoderNet(NeuralNet):
     """
 
     is_finite_ = True  # also where Ctrl-C comes before anything was set
+    backprop_ = None
 
     def __init__(
         self,
@@ -303,6 +306,7 @@ class AutoencoderNet(NeuralNet):
         self.weights_ = self.averages_ = self.finite_averages_ = self.backprop_ = None
         for weight in self.module_.parameters():
             weight.grad = None
+        self.initialize_optimizer()  # the old one holds weights, and two moments of each
         for layer in self.module_.modules():
             if isinstance(layer, Dropout | Nested):
                 layer.generator = None

@@ -42,7 +42,9 @@ class Ongoing(Training):
     n_seen = 0
 
     def __init__(self, table, loss, recipe, seed, device, make_module, initial=None):
-        recipe = dataclasses.replace(recipe, early_stopping=False, verbose=0)
+        recipe = dataclasses.replace(
+            recipe, early_stopping=False, verbose=0, is_seeded=True
+        )
         super().__init__(table, loss, recipe, seed, device)
         is_new = initial is None
         self.in_coordinates = recipe.from_pca and is_new

@@ -291,8 +291,8 @@ class Training:
     def _home(self):
         """Where the rows stay: the device, where they take less than half its memory."""
         table = self.table
-        n_tables = len(self.members) * (1 if table.inputs is None else 2)
-        n_tables += (table.observed is not None) + (not self.loss.of_scaled)
+        n_tables = 1 + (table.inputs is not None) + 2 * (table.observed is not None)
+        n_tables = len(self.members) * n_tables + (not self.loss.of_scaled)
         is_large = n_tables * 4 * table.X.size > free_memory(self.device) / 2
         return torch.device("cpu") if is_large else self.device
 
@@ -300,9 +300,8 @@ class Training:
         """The table in the coordinates of each member (n, d) or (m, n, d), and the loss."""
         if not self.in_coordinates:
             inputs, n_members = self._tensor(X), len(self.members)
-            if n_members > 1:
-                inputs = inputs.repeat(n_members, 1, 1)
-            return inputs, [0.0] * n_members
+            many = inputs.expand(n_members, *inputs.shape) if n_members > 1 else inputs
+            return many, [0.0] * n_members
         inputs, lost = zip(*(s.coordinates(X) for s in self.starts), strict=True)
         inputs = [self._tensor(array) for array in inputs]
         return torch.stack(inputs) if len(inputs) > 1 else inputs[0], lost

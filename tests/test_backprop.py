@@ -113,11 +113,29 @@ def test_what_is_left_to_autograd():
     assert not any(is_plain(network(**params)) for params in others)
     assert not is_plain(network(linear_path=False).tie())
     assert not is_plain(nn.Linear(2, 2))
-    frozen, watched = network(), network()
-    next(frozen.parameters()).requires_grad_(False)
-    next(watched.parameters()).register_hook(print)
-    assert not is_plain(frozen)
-    assert not is_plain(watched)
+    odd = [network() for _ in range(7)]
+    next(odd[0].parameters()).requires_grad_(False)
+    next(odd[1].parameters()).register_hook(print)
+    odd[2].encoder.hidden.register_forward_hook(print)
+    odd[3].decoder.linear.register_full_backward_hook(print)
+    nn.utils.parametrizations.weight_norm(odd[4].encoder.linear)
+    odd[5].more = nn.Parameter(torch.zeros(1))
+    odd[6].decoder.hidden[0].bias = odd[6].encoder.hidden[0].bias
+    odd.append(type("Mine", (DenseAutoencoder,), {})(P, K, P, (4,)))
+    assert not any(map(is_plain, odd))
+
+
+def test_gradients_that_are_taken_away():
+    """As `optimizer.zero_grad()` does in a callback."""
+    module, X = network(), draw(N, P)
+    backprop = Backprop(module, Criterion(LOSSES["squared_error"]))
+    backprop(X, Batch(X, X))
+    expected = [weight.grad.clone() for weight in module.parameters()]
+    for weight in module.parameters():
+        weight.grad = None
+    backprop(X, Batch(X, X))
+    found = [weight.grad for weight in module.parameters()]
+    assert all(map(torch.equal, found, expected))
 
 
 @pytest.mark.parametrize("n_samples", [60, 1200])

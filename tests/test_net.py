@@ -44,6 +44,19 @@ def test_adamw_steps_as_torchs(weight_decay):
     assert not torch.equal(weights[0], start)
 
 
+def test_adamw_of_weights_that_come_later():
+    """A weight without a gradient stays, alone or with its whole group."""
+    weights = [torch.zeros(3, requires_grad=True) for _ in range(3)]
+    groups = [{"params": weights[:2]}, {"params": weights[2:]}]
+    optimizer = AdamW(groups, lr=0.1, fused=True, weight_decay=0.0)
+    for step in range(4):
+        for weight in weights[: 1 if step < 2 else 3]:
+            weight.grad = torch.ones(3)
+        optimizer.step()
+    moved = [weight.detach()[0].item() for weight in weights]
+    assert moved == pytest.approx([-0.4, -0.2, -0.2], rel=1e-4)
+
+
 def errors(mean, spread=0.0, n=100):
     """Errors (1, n) of n rows with a given mean; half `spread` above, half below."""
     return np.full((1, n), mean) + spread * np.tile([1.0, -1.0], n // 2)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from skae import AutoencoderTransformer, _training
+from skae.modules import DenseAutoencoder
 
 
 def curve(n_samples=600, n_features=24):
@@ -94,3 +95,20 @@ def test_means_far_from_zero_are_taken_off_in_float64():
     Z = ae.transform(X)
     X = X.astype(np.float32)  # which rounds to a thousandth
     np.testing.assert_allclose(ae.transform(X), Z, atol=1e-2)
+
+
+class Logarithmic(DenseAutoencoder):
+    """A module of a user's that does something to scaled rows before it encodes them."""
+
+    def encode(self, X):
+        return super().encode(torch.asinh(X))
+
+
+def test_modules_of_a_users_see_scaled_rows():
+    X = np.random.default_rng(0).normal(3.0, 1.0, size=(300, 5))
+    params = {"module": lambda p, k: Logarithmic(p, k, p, (4,)), "max_epochs": 2}
+    ae = AutoencoderTransformer(2, random_state=0, **params).fit(X)
+    with torch.inference_mode():
+        scaled = torch.from_numpy((X - ae.mean_) / ae.scale_).float()
+        Z = ae.net_.module_.encode(scaled).numpy() * ae.scale_
+    np.testing.assert_allclose(ae.transform(X), Z, rtol=1e-3, atol=1e-4)

@@ -6,7 +6,8 @@ Every figure is a ratio of two medians from interleaved runs in one process on o
 
 Steps: skae's epoch, a hand-written PyTorch loop with a fused AdamW around a deep copy of
 the very same module, skorch's net as it comes around another, and scikit-learn's
-`MLPRegressor(X, X)` with hidden layers of the same widths. With a CUDA device the skae and
+`MLPRegressor(X, X)` with hidden layers of the same widths; where the hardware multiplies
+bfloat16, skae's epoch with that too. With a CUDA device the skae and
 hand-written loops also run there.
 
 transform: `AutoencoderTransformer.transform` against the bare encoder on the same batches,
@@ -29,6 +30,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from skae import AutoencoderTransformer
+from skae._compat import has_fast_bfloat16
 from skae._data import Rows
 from skae._net import build_net
 from skae.losses import LOSSES
@@ -41,6 +43,7 @@ NETS = {
 }
 BATCHES = 128, 1024
 PEERS = "hand-written", "skorch", "MLPRegressor"
+ROUNDED = "skae, bfloat16"
 
 
 def autoencoder(net):
@@ -56,7 +59,7 @@ def autoencoder(net):
     return module
 
 
-def skae_epoch(module, X, batch_size, device):
+def skae_epoch(module, X, batch_size, device, bfloat16=False):
     """A function that trains one epoch by skae's engine."""
     net = build_net(
         module,
@@ -68,6 +71,7 @@ def skae_epoch(module, X, batch_size, device):
         lr=1e-3,
         max_epochs=1,
         batch_size=batch_size,
+        bfloat16=bfloat16,
     ).initialize()
     rows = Rows(X, X, [np.arange(len(X))])
     net.notify("on_train_begin", X=rows, y=None)
@@ -151,12 +155,14 @@ def step_times(net, batch_size, device, repeats):
     n_batches = 20 if n_features == 784 else 200
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(n_batches * batch_size, n_features, generator=generator).to(device)
-    modules = [autoencoder(net).to(device) for _ in range(3)]
+    modules = [autoencoder(net).to(device) for _ in range(4)]
     of_data = X, batch_size, device
     functions = {
         "skae": skae_epoch(modules[0], *of_data),
         "hand-written": hand_written_epoch(copy.deepcopy(modules[0]), *of_data),
     }
+    if has_fast_bfloat16(device):
+        functions[ROUNDED] = skae_epoch(modules[3], *of_data, bfloat16=True)
     if device.type == "cpu":
         functions["skorch"] = skorch_epoch(modules[2], *of_data)
         functions["MLPRegressor"] = mlp_epoch(net, X, batch_size)
@@ -200,12 +206,17 @@ def transform_times(hidden, repeats):
 def steps_markdown(results):
     """The table of steps."""
     lines = [
-        "| net | batch | device | skae, µs | " + " | ".join(f"/ {p}" for p in PEERS) + " |",
-        "|---|---|---|---|" + "---|" * len(PEERS),
+        "| net | batch | device | skae, µs | "
+        + " | ".join(f"/ {p}" for p in PEERS)
+        + " | bfloat16 / MLPRegressor |",
+        "|---|---|---|---|---|" + "---|" * len(PEERS),
     ]
     for r in results:
         times = r["times"]
-        ratios = (f"{times['skae'] / times[p]:.2f}" if p in times else "" for p in PEERS)
+        pairs = [*(("skae", peer) for peer in PEERS), (ROUNDED, "MLPRegressor")]
+        ratios = (
+            f"{times[a] / times[b]:.2f}" if {a, b} <= set(times) else "" for a, b in pairs
+        )
         lines.append(
             f"| {r['net']} | {r['batch']} | {r['device']} | {times['skae']:.0f} | "
             + " | ".join(ratios)
