@@ -1,7 +1,6 @@
 """From what a user gives to what is trained on: checks, weights, units."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from skae.noise import Units
 __all__ = ["Given", "check_rows", "check_table", "make_table", "noise_units"]
 
 FLOATS = [np.float64, np.float32]
+TELLING = 64  # columns by which rows mostly differ
 
 
 def check_table(estimator, X, *, reset, ensure_min_samples=1, dtype=FLOATS):
@@ -118,22 +118,19 @@ class Given:
     def sort(self):
         """Bring the rows of a small table into an order that is their own.
 
-        The outcome then depends on the rows and not on how they came.
+        The outcome then depends on the rows and not on how they came. Rows are compared
+        by the first value that differs, NaN being the largest; no scaling changes that.
         """
-        if self.X.shape[0] <= FEW_ROWS:
-            order = sorted(range(len(self.X)), key=functools.cmp_to_key(self._compare))
-            self._take(np.array(order))
-
-    def _compare(self, i, j):
-        """Which row is first by its first value that differs; no scaling changes that."""
-        for part in (self.X, self.X_target, self.weights):
-            if part is not None:
-                a, b = np.atleast_1d(part[i]), np.atleast_1d(part[j])
-                differs = np.flatnonzero((a != b) & ~(np.isnan(a) & np.isnan(b)))
-                if len(differs):
-                    a, b = a[differs[0]], b[differs[0]]
-                    return 1 if a > b or np.isnan(a) else -1
-        return 0
+        if self.X.shape[0] > FEW_ROWS:
+            return
+        parts = [p for p in (self.X, self.X_target, self.weights) if p is not None]
+        columns = np.column_stack(parts)
+        first = columns[:, :TELLING]
+        order = np.lexsort(first.T[::-1])
+        pairs = first[order[:-1]], first[order[1:]]
+        if (pairs[0] == pairs[1]).all(axis=1).any() or np.isnan(first).any():
+            order = np.lexsort(columns.T[::-1])
+        self._take(order)
 
     def _take(self, rows):
         self.X = self.X[rows]
