@@ -56,7 +56,8 @@ class AutoencoderTransformer(BaseAutoencoder):
             "poisson", "negative_binomial", "cosine"}, callable or dict, \
             default="squared_error"
         What is minimized, and minus what `score` is. "binary_cross_entropy" takes X in
-        [0, 1] and makes `inverse_transform` return probabilities; "poisson" and
+        [0, 1] and makes `inverse_transform` return probabilities, which for pixels often
+        have the smaller *squared* error too; "poisson" and
         "negative_binomial", whose dispersion is learned for each feature, take counts
         and return rates; "cosine" is for texts. Each has a linear start of its own on
         PCA's scores, such as a logistic regression, and `init="pca"` promises never to

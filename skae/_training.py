@@ -229,6 +229,11 @@ class Training:
         if self.recipe.ordered:
             module.nested.shares = self._cut_shares()
         self.in_coordinates = self.recipe.from_pca and is_new
+        # Also what comes before and after the steps: to change the number takes time.
+        with thread_limit(self._n_threads(module, self.batch_size)):
+            return self._walk(module, modules[-1], is_new)
+
+    def _walk(self, module, untrained, is_new):
         self._set_rows()
         self._set_reference()
         choice = self._choice(module, is_new) if self.is_watched else None
@@ -239,13 +244,12 @@ class Training:
                 tell("no training: the outcome is PCA")
         else:
             try:
-                with thread_limit(self.limit):
-                    net.fit(self.train_rows)
+                net.fit(self.train_rows)
             except Interrupted as interrupt:
                 self._end_early(interrupt)
             self._read(net, choice)
             self._judge(net, choice, is_new)
-        net.module_ = self._kept(net, choice, modules[-1]).eval()
+        net.module_ = self._kept(net, choice, untrained).eval()
         net.forget()
         return net
 
