@@ -230,6 +230,12 @@ class AutoencoderTransformer(BaseAutoencoder):
     1600 to 20 000 rows their held-out error was between 3 % above and 34 % below that of
     a one-cycle schedule of the same length.
 
+    Defaults were compared with others on five tables of 426 to 1125 rows, one parameter
+    changed at a time: half, twice and four times the batch size, `lr` of 2e-3 and 1e-2,
+    three other activations, half and twice the widths and one layer, `weight_decay` of
+    0 and 0.1, `n_iter_no_change` of 10 and 40. Mean held-out errors were between 2.7 %
+    below (twice the widths; `weight_decay=0.1`) and 10.5 % above ("tanh") the defaults'.
+
     A table that is cross-fitted, or has fewer rows than columns, is trained in the
     coordinates of its principal axes. Where there are fewer axes than columns, they hold
     all that can be learnt of it.
