@@ -17,7 +17,7 @@ from skae._data import Batches
 from skae._errors import batch_errors, decode, encode, row_errors
 from skae.modules import Dropout, Nested
 
-__all__ = ["AutoencoderNet", "Callback", "Interrupted", "build_net"]
+__all__ = ["AutoencoderNet", "Callback", "Interrupted", "averaged_tensors", "build_net"]
 
 WARM_UP = 100  # steps
 SLOW_DOWN = 500  # steps
@@ -159,9 +159,7 @@ class AutoencoderNet(NeuralNet):
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         super().on_train_begin(net, X, y, **kwargs)
         self.n_steps_ = self.n_averaged_ = 0
-        self.weights_ = [p for p in self.module_.parameters() if p.requires_grad]
-        # Running statistics are averaged as the weights are that they belong to.
-        self.weights_ += [b for b in self.module_.buffers() if b.is_floating_point()]
+        self.weights_ = averaged_tensors(self.module_)
         self.noise_generator_ = None if self.spoil is None else self.spoil.generator()
         self.averages_ = [p.detach().clone() for p in self.weights_]
         self.has_batch_callbacks_ = any(map(_wants_batches, dict(self.callbacks_).values()))
@@ -319,6 +317,12 @@ class AutoencoderNet(NeuralNet):
         self.choice.see(errors, self.averages_)
         is_best = self.choice.best_epoch == self.choice.epoch
         self.history.record("valid_loss_best", is_best)
+
+
+def averaged_tensors(module):
+    """What is averaged over the steps: trained weights, and the statistics beside them."""
+    weights = [w for w in module.parameters() if w.requires_grad]
+    return weights + [b for b in module.buffers() if b.is_floating_point()]
 
 
 def build_net(

@@ -9,6 +9,7 @@ import torch
 from skae._compat import thread_limit
 from skae._errors import Choice, row_errors
 from skae._faults import no_weights
+from skae._net import averaged_tensors
 from skae._training import MARGIN, Training
 from skae.exceptions import DivergenceError
 
@@ -57,6 +58,7 @@ class Ongoing(Training):
         module = copy.deepcopy(self.untrained)
         if recipe.ordered:
             module.nested.shares = self._cut_shares()
+        self._set_threads(module)
         self.net = self._build(module, None).initialize()
         self.net.notify("on_train_begin", X=self.train_rows, y=None)
 
@@ -89,7 +91,7 @@ class Ongoing(Training):
         self._look_at(table)
         self.n_seen += self.n_own
         is_better = self._is_better() if self.n_iter else not self.may_keep_start
-        with thread_limit(self._n_threads(self.net.module_, self.net.batch_size)):
+        with thread_limit(self.limit):
             self._pass()
         self.n_iter += 1
         self.best_epoch = self.n_iter if is_better else 0
@@ -127,9 +129,7 @@ class Ongoing(Training):
     def _outcome(self, is_better):
         module = copy.deepcopy(self.untrained).to(self.device)
         if is_better:
-            tensors = [p.detach() for p in module.parameters() if p.requires_grad]
-            tensors += [b for b in module.buffers() if b.is_floating_point()]
-            torch._foreach_copy_(tensors, self.net.averages_)
+            torch._foreach_copy_(averaged_tensors(module), self.net.averages_)
         if self.recipe.tied_weights:
             module.untie()
         if self.in_coordinates:

@@ -229,8 +229,9 @@ class Training:
         if self.recipe.ordered:
             module.nested.shares = self._cut_shares()
         self.in_coordinates = self.recipe.from_pca and is_new
+        self._set_threads(module)
         # Also what comes before and after the steps: to change the number takes time.
-        with thread_limit(self._n_threads(module, self.batch_size)):
+        with thread_limit(self.limit):
             return self._walk(module, modules[-1], is_new)
 
     def _walk(self, module, untrained, is_new):
@@ -371,7 +372,6 @@ class Training:
     def _build(self, module, choice):
         recipe = self.recipe
         batch_size, max_epochs = self._sizes()
-        self._set_threads(module, batch_size)
         of_errors = {"unit": recipe.unit, "pca_error": self.pca_error}
         of_errors["n_members"] = len(self.members)
         return build_net(
@@ -425,20 +425,20 @@ class Training:
             left = self.pca_error / (start.total or 1.0)  # PCA leaves the noise as well
         return float(min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT))))
 
-    def _n_threads(self, module, batch_size):
-        """1 for steps so small that threads cost more than they bring, else None."""
-        is_small = _n_products(module, batch_size) < WORTH_THREADS
-        return 1 if is_small and self.device.type == "cpu" else None
-
-    def _set_threads(self, module, batch_size):
+    def _set_threads(self, module):
         """How many, and what chooses the number for every step where there is a choice.
 
-        There is none where the outcome is to be the same every time: with another number
-        of threads some products, of matrices of a few rows, are rounded otherwise.
+        One for steps so small that threads cost more than they bring, else there is no
+        limit. There is no choice where the outcome is to be the same every time: with
+        another number of threads some products, of matrices of a few rows, are rounded
+        otherwise.
         """
-        self.limit, self.pace = self._n_threads(module, batch_size), None
-        has_choice = self.device.type == "cpu" and torch.get_num_threads() > 1
-        if has_choice and self.limit is None and not self.recipe.is_seeded:
+        self.limit = self.pace = None
+        if self.device.type != "cpu":
+            return
+        if _n_products(module, self.batch_size) < WORTH_THREADS:
+            self.limit = 1
+        elif torch.get_num_threads() > 1 and not self.recipe.is_seeded:
             self.pace = Pace()
 
     @property
