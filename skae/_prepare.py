@@ -30,6 +30,7 @@ def check_table(estimator, X, *, reset, ensure_min_samples=1, dtype=FLOATS):
     """X as an ndarray, or as it is where it is too large to be read whole.
 
     Sparse matrices are brought to CSR format, and to an array where they are small.
+    Whether cells may be missing is what the estimator was, or is being, fitted with.
     """
     if is_lazy(X) or (isinstance(X, np.memmap) and is_streamed(X)):
         if len(X.shape) == 2 and is_streamed(X):
@@ -38,7 +39,7 @@ def check_table(estimator, X, *, reset, ensure_min_samples=1, dtype=FLOATS):
     checks = {
         "dtype": dtype,
         "ensure_min_samples": ensure_min_samples,
-        "ensure_all_finite": "allow-nan" if estimator.allow_nan else True,
+        "ensure_all_finite": "allow-nan" if estimator._params_of_fit["allow_nan"] else True,
     }
     X = validate_data(estimator, X, accept_sparse="csr", reset=reset, **checks)
     return X if not sparse.issparse(X) or is_streamed(X) else X.toarray()
