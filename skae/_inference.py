@@ -121,7 +121,7 @@ class Inference:
     def _row_scores(self, X, dtype):
         scaled = ((X - self.mean) / self.scale).astype(dtype)
         output = self.run(reconstruct, self._inputs(scaled), dtype)
-        goal, unit = X.astype(dtype), 1.0
+        goal, unit = self.loss.within(X).astype(dtype), 1.0
         if self.loss.of_scaled:
             # One unit for all features is taken out, for squares of it may overflow.
             unit = np.sqrt(np.mean(np.square(self.scale / np.max(self.scale))))
