@@ -24,11 +24,15 @@ def first_outside(X, low, high):
     -------
     j : int or None
     """
-    if not (np.isfinite(low).any() or np.isfinite(high).any()):
+    if not _may_be_outside(X, low, high):
         return None
     is_below = np.fmin.reduce(X) < low - _slack(X.dtype, low)
     is_outside = is_below | (np.fmax.reduce(X) > high + _slack(X.dtype, high))
     return int(is_outside.argmax()) if is_outside.any() else None
+
+
+def _may_be_outside(X, low, high):
+    return len(X) > 0 and (np.isfinite(low).any() or np.isfinite(high).any())
 
 
 def _slack(dtype, end):
@@ -50,7 +54,7 @@ def within(X, low, high):
     X : ndarray of shape (n_samples, n_features)
         X itself where nothing has to change, else a copy of its dtype.
     """
-    if not (np.isfinite(low).any() or np.isfinite(high).any()):
+    if not _may_be_outside(X, low, high):
         return X
     is_outside = (np.fmin.reduce(X) < low) | (np.fmax.reduce(X) > high)
     return np.clip(X, low, high).astype(X.dtype, copy=False) if is_outside.any() else X

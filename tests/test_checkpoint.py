@@ -407,7 +407,7 @@ def test_a_forged_checkpoint(curved, path):
 def test_bad_paths(curved, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"checkpoint=.* there is no folder"):
         estimator(checkpoint=tmp_path / "none" / "a").fit(curved)
-    with pytest.raises(FileNotFoundError, match="there is no folder .*none"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none"):
         estimator(checkpoint=f"{tmp_path}{os.sep}none{os.sep}").fit(curved)
     with pytest.raises(ValueError, match="'checkpoint' parameter"):
         estimator(checkpoint=3).fit(curved)
@@ -418,8 +418,8 @@ def test_a_folder_has_a_file_for_every_fit(curved, tmp_path):
     rates = [1e-3, 5e-3]
     whole = [outcome(quiet_fit(estimator(lr=lr), curved)) for lr in rates]
     for lr in rates:
+        ae = estimator(lr=lr, checkpoint=tmp_path, callbacks=[Dies(4)])
         with pytest.raises(Killed):
-            ae = estimator(lr=lr, checkpoint=tmp_path, callbacks=[Dies(4)])
             ae.fit(curved)
     names = os.listdir(tmp_path)
     assert len(names) == 2
