@@ -159,14 +159,16 @@ class AutoencoderTransformer(BaseAutoencoder):
         one ends training, any other error ends `fit`. scikit-learn's callbacks go to
         `set_callbacks` (scikit-learn 1.9).
     checkpoint : str, path-like or None, default=None
-        File that training is noted in, every half minute and on Ctrl-C, so that a fit
+        File that training is noted in, or a folder that is there, in which every fit
+        has a file of its own. It is written every half minute and on Ctrl-C, so that a fit
         that was killed can go on: the same call, on the same machine, resumes after the
         last epoch noted and ends with the same bits as one that was never interrupted.
         (With `random_state=None` it takes the seed of the fit that was killed; what
         `callbacks` hold is not in the file.) The file is deleted once the fit has
-        succeeded; one of another fit is refused and never replaced, so that fits that
-        run at the same time, such as those of a search, need files of their own. It is
-        as safe to open as those of `save`, and needs safetensors.
+        succeeded; one of another fit is refused and never replaced, so that fits with
+        the same parameters, such as those of a search, need a folder: a search that was
+        killed then goes on with the fits that it was in. The file is as safe to open as
+        those of `save`, and needs safetensors.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is a device, else the CPU.
     warm_start : bool, default=False

@@ -59,7 +59,7 @@ def _check_stream(estimator, X, reset):
 
 
 def check_rows(loss, X, estimator):
-    """Refuse values of X that the loss is not defined for."""
+    """Refuse values of X that the loss is not defined for, rounding aside."""
     names = getattr(estimator, "feature_names_in_", None)
     for block in row_blocks(*X.shape) if is_streamed(X) else [slice(None)]:
         loss.check(rows_of(X, block), type(estimator).__name__, names)
@@ -223,7 +223,7 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None):
     """
     if is_streamed(given.X):
         X = Scaled(given.X, mean, scale)
-        target = X if loss.of_scaled else Scaled(given.X)
+        target = X if loss.of_scaled else Scaled(given.X, bounds=loss.bounds)
         return Table(X, target, weights=given.weights, dependence=dependence)
     goal, weights, n_held_out = given.goal, given.weights, 0
     if given.X_val is not None:  # which goes without X_target
@@ -239,11 +239,11 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None):
             rows = torch.from_numpy(X[block]).double()
             X[block] = filler(rows, torch.from_numpy(observed[block])).numpy()
         if not loss.of_scaled:
-            goal = np.where(observed, goal, np.clip(X * scale + mean, *loss.bounds))
+            goal = np.where(observed, goal, X * scale + mean)
     return Table(
         X,
         observed=observed,
-        target=X if loss.of_scaled else goal,
+        target=X if loss.of_scaled else loss.within(goal),
         inputs=None if given.X_target is None else scaled(given.X, mean, scale, dtype),
         weights=weights,
         n_held_out=n_held_out,
