@@ -39,7 +39,7 @@ class BaseAutoencoder(
 
     @in_own_modes()
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None, *, X_val=None, X_target=None):
+    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, X_target=None):
         """Fit the model to X.
 
         Parameters
@@ -48,11 +48,16 @@ class BaseAutoencoder(
             Training data. A large `np.memmap`, and anything else that has a shape, a
             dtype and slices of rows, such as arrays of h5py and zarr, is read block by
             block; rows of a large sparse matrix become dense a batch at a time.
-        y : None
-            Ignored.
+        y : array-like of shape (n_samples,) or None, default=None
+            Handed to the splitter `cv`, which may be a `StratifiedKFold`; otherwise
+            ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weights of the rows, in loss, mean, scale and PCA. A weight of zero leaves a
             row out. In a table of up to 1000 rows, whole numbers repeat them.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Labels of rows that depend on each other, such as measurements of one person:
+            rows with the same label train together or are held out together. Equal rows
+            are held out together without being told. `cv` gets the labels too.
         X_val : array-like of shape (n_held_out, n_features) or None, default=None
             Held-out rows of your own: they choose the epoch, with every row of X
             training. In a Pipeline the steps before must transform them too, see
@@ -90,7 +95,7 @@ class BaseAutoencoder(
         before = vars(self).copy()
         try:
             with FitTasks(self, X, y, is_search=self._wants_share) as tasks:
-                self._fit(X, sample_weight, X_val, X_target, tasks.callbacks)
+                self._fit(X, y, sample_weight, groups, X_val, X_target, tasks.callbacks)
         except BaseException as error:
             # Only training turns Ctrl-C into an end that leaves a fitted estimator.
             if not (self.warm_start and isinstance(error.__cause__, Interrupted)):

@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from skae._checkpoint import Checkpoint, described, fingerprint
 from skae._codes import attributes, describe
 from skae._compat import draw_seed, resolve_device, seeded_scope, thread_limit
+from skae._dependence import check_groups, splits_of
 from skae._faults import memory_explained
 from skae._inference import Inference
 from skae._missing import Filler, Hide
@@ -100,11 +101,11 @@ class FittingSteps(BaseEstimator):
         values = [before, getattr(self, WIDTHS[name])] if name in WIDTHS else [before]
         return described(_contents(now)) in map(described, values)
 
-    def _fit(self, X, sample_weight, X_val, X_target, callbacks):
+    def _fit(self, X, y, sample_weight, groups, X_val, X_target, callbacks):
         if self.warm_start and hasattr(self, "net_"):
             self._check_network("warm_start=True", "set warm_start=False to start anew")
         self._note_parameters()
-        given = self._given(X, sample_weight, X_val, X_target)
+        given = self._given(X, sample_weight, X_val, X_target, y=y, groups=groups)
         self._begin(given)
         seed = draw_seed(self.random_state)
         self._has_marks = given.observed is not None
@@ -170,7 +171,16 @@ class FittingSteps(BaseEstimator):
         self._set_filler(given, seed)
         self._set_loss(given)
 
-    def _given(self, X, sample_weight, X_val=None, X_target=None, is_first=True):
+    def _given(
+        self,
+        X,
+        sample_weight,
+        X_val=None,
+        X_target=None,
+        is_first=True,
+        y=None,
+        groups=None,
+    ):
         """The arguments of `fit`, checked."""
         least = 2 if is_first else 1
         given = Given(check_table(self, X, reset=is_first, ensure_min_samples=least))
@@ -190,10 +200,44 @@ class FittingSteps(BaseEstimator):
                 )
         if X_val is not None:
             given.X_val = self._check_own_rows(X_val, given)
+        if groups is not None:
+            given.groups = check_groups(groups, given.X)
+        if self._holds_out_rows(given):
+            given.folds = self._folds(given.X, y, groups)
         if sample_weight is not None:
             given.weigh(sample_weight, least)
         given.sort()
         return given
+
+    def _holds_out_rows(self, given):
+        """Whether rows of X itself choose the epoch."""
+        has_rule = given.groups is not None or not isinstance(self.cv, str)
+        if given.X_val is not None and has_rule:
+            raise ValueError(
+                f"X_val of {type(self).__name__}.fit holds out rows of its own, and groups "
+                "and cv tell which rows of X to hold out. Leave out X_val, or leave out "
+                "groups and set cv='auto'."
+            )
+        return self.early_stopping and given.X_val is None
+
+    def _folds(self, X, y, groups):
+        """The splits of a splitter or an iterable; None where skae makes its own."""
+        if self.cv is None or isinstance(self.cv, str | Integral):
+            if self.module is not None and not isinstance(self.cv, str):
+                raise ValueError(
+                    f"cv={self.cv!r} of {type(self).__name__} trains several networks, "
+                    "and a module of your own is trained once. Set cv='auto', or to a "
+                    "splitter with one split, such as ShuffleSplit(1)."
+                )
+            return None
+        folds = splits_of(self.cv, X.shape[0], y, groups, type(self).__name__)
+        if self.module is not None and len(folds) > 1:
+            raise ValueError(
+                f"cv of {type(self).__name__} makes {len(folds)} splits, and a module of "
+                "your own is trained once. Pass a splitter with one split, such as "
+                "ShuffleSplit(1), or set cv='auto'."
+            )
+        return folds
 
     def _check_own_rows(self, X_val, given):
         name = type(self).__name__
@@ -289,7 +333,7 @@ class FittingSteps(BaseEstimator):
         parameters = {name: getattr(self, name) for name in names}
         if isinstance(self.random_state, np.random.RandomState):
             parameters["random_state"] = f"RandomState that gives {seed}"
-        items = fingerprint(name, parameters, vars(given), initial, self.device_)
+        items = fingerprint(name, parameters, given.tables, initial, self.device_)
         return Checkpoint(self.checkpoint, name, items, seed)
 
     def _widths(self, X):
@@ -298,7 +342,9 @@ class FittingSteps(BaseEstimator):
 
     def _train(self, given, seed, initial, callbacks, checkpoint, sizes):
         filler = self._make_filler()
-        table = make_table(given, self._loss, self.mean_, self.scale_, filler)
+        dependence = given.dependence() if self._holds_out_rows(given) else None
+        of_loss = self._loss, self.mean_, self.scale_, filler
+        table = make_table(given, *of_loss, dependence)
         share = 1.0 if table.observed is None else float(table.observed.mean())
         of_data = {
             "spoiling": self._spoiling(given),

@@ -15,6 +15,7 @@ from sklearn.utils.validation import (
 
 from skae import _linear
 from skae._data import Table
+from skae._dependence import Dependence, equal_rows
 from skae._missing import fit_filler
 from skae._pca import location_and_scale, scaled
 from skae._streams import FEW_ROWS, SMALL, Scaled, is_lazy, is_streamed, row_blocks, rows_of
@@ -59,7 +60,7 @@ def _check_stream(estimator, X, reset):
 
 
 def check_rows(loss, X, estimator):
-    """Refuse values of X that the loss is not defined for."""
+    """Refuse values of X that the loss is not defined for, rounding aside."""
     names = getattr(estimator, "feature_names_in_", None)
     for block in row_blocks(*X.shape) if is_streamed(X) else [slice(None)]:
         loss.check(rows_of(X, block), type(estimator).__name__, names)
@@ -77,12 +78,18 @@ class Given:
         What it is to become, where that is not X.
     X_val : ndarray of shape (n_held_out, n_features) or None
     weights : ndarray of shape (n_samples,) or None
+    groups : ndarray of int of shape (n_samples,) or None
+        Rows with the same number depend on each other.
+    folds : list of (train, held_out) or None
+        Arrays of row numbers, as they came from the user's splitter.
     """
 
     X: np.ndarray
     X_target: np.ndarray | None = None
     X_val: np.ndarray | None = None
     weights: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    folds: list | None = None
 
     @property
     def goal(self):
@@ -124,8 +131,8 @@ class Given:
         """
         if self.X.shape[0] > FEW_ROWS:
             return
-        parts = [p for p in (self.X, self.X_target, self.weights) if p is not None]
-        columns = np.column_stack(parts)
+        parts = self.X, self.X_target, self.weights, self.groups
+        columns = np.column_stack([part for part in parts if part is not None])
         first = columns[:, :TELLING]
         order = np.lexsort(first.T[::-1])
         pairs = first[order[:-1]], first[order[1:]]
@@ -134,11 +141,30 @@ class Given:
         self._take(order)
 
     def _take(self, rows):
-        self.X = self.X[rows]
-        if self.X_target is not None:
-            self.X_target = self.X_target[rows]
-        if self.weights is not None:
-            self.weights = self.weights[rows]
+        for name in ("X", "X_target", "weights", "groups"):
+            part = getattr(self, name)
+            setattr(self, name, None if part is None else part[rows])
+        if self.folds is not None:
+            self.folds = [
+                tuple(np.flatnonzero(np.isin(rows, side)) for side in fold)
+                for fold in self.folds
+            ]
+
+    def dependence(self):
+        """Which rows may not be on both sides of a split.
+
+        Rows depend on each other where their goals are equal: of several noisy versions
+        of one clean row, one tells what another is to become.
+        """
+        return Dependence(equal_rows(self.goal), self.groups, self.folds)
+
+    @property
+    def tables(self):
+        """What was given, as arrays by name."""
+        tables = {name: part for name, part in vars(self).items() if name != "folds"}
+        for number, (train, held_out) in enumerate(self.folds or []):
+            tables |= {f"train rows {number}": train, f"held-out rows {number}": held_out}
+        return tables
 
     @property
     def observed(self):
@@ -182,7 +208,7 @@ def _has_missing(X):
     return any(np.isnan(X[block]).any() for block in row_blocks(*X.shape))
 
 
-def make_table(given, loss, mean, scale, filler=None):
+def make_table(given, loss, mean, scale, filler=None, dependence=None):
     """The table that is trained on.
 
     Parameters
@@ -194,10 +220,12 @@ def make_table(given, loss, mean, scale, filler=None):
     scale : float or ndarray of shape (n_features,)
     filler : Filler or None
         Goes with missing cells.
+    dependence : Dependence or None
     """
     if is_streamed(given.X):
         X = Scaled(given.X, mean, scale)
-        return Table(X, X if loss.of_scaled else Scaled(given.X), weights=given.weights)
+        target = X if loss.of_scaled else Scaled(given.X, bounds=loss.bounds)
+        return Table(X, target, weights=given.weights, dependence=dependence)
     goal, weights, n_held_out = given.goal, given.weights, 0
     if given.X_val is not None:  # which goes without X_target
         goal, n_held_out = np.concatenate([goal, given.X_val]), len(given.X_val)
@@ -212,14 +240,15 @@ def make_table(given, loss, mean, scale, filler=None):
             rows = torch.from_numpy(X[block]).double()
             X[block] = filler(rows, torch.from_numpy(observed[block])).numpy()
         if not loss.of_scaled:
-            goal = np.where(observed, goal, np.clip(X * scale + mean, *loss.bounds))
+            goal = np.where(observed, goal, X * scale + mean)
     return Table(
         X,
         observed=observed,
-        target=X if loss.of_scaled else goal,
+        target=X if loss.of_scaled else loss.within(goal),
         inputs=None if given.X_target is None else scaled(given.X, mean, scale, dtype),
         weights=weights,
         n_held_out=n_held_out,
+        dependence=dependence,
     )
 
 

@@ -18,6 +18,7 @@ import skae._start
 import skae._streams
 from skae import AutoencoderTransformer
 from skae._data import RUN, StreamedRows
+from skae._dependence import Dependence, equal_rows, split
 from skae._pca import principal_axes
 from skae._streams import Scaled, is_lazy, is_streamed, row_blocks, rows_of
 from skae.noise import MaskingNoise
@@ -364,7 +365,7 @@ def test_a_share_of_a_wide_streamed_table(small, monkeypatch):
 def streamed_rows(X, rows=None, weights=None):
     rows = np.arange(X.shape[0]) if rows is None else rows
     X = Scaled(X)
-    return StreamedRows(X, X, rows, torch.device("cpu"), weights)
+    return StreamedRows(X, X, [rows], torch.device("cpu"), weights)
 
 
 @pytest.mark.parametrize("kind", [Stored, sparse.csr_array])
@@ -399,13 +400,49 @@ def test_every_row_once_an_epoch(monkeypatch, kind, n_batches, window):
 
 def test_held_out_rows_of_a_file_are_runs(small, table):
     """Runs of neighbours are held out, so that a file is read in slices."""
-    from skae._data import split
-
-    (train, held_out), *others = split(5000, 0.1, 0, True, RUN)
+    (train, held_out), *others = split(Dependence.none(5000), run=RUN)
     assert not others
     np.testing.assert_array_equal(np.sort(np.r_[train, held_out]), np.arange(5000))
     assert len(held_out) == pytest.approx(500, abs=RUN)
     assert np.isin(held_out + 1, held_out).mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", [Stored, sparse.csr_array])
+def test_a_stack_reads_each_members_rows(small, kind):
+    X = 1.0 + np.arange(1100)[:, None] * np.ones(2)
+    index = [np.arange(0, 1100, 2), np.arange(1100), np.arange(0)]
+    target = Scaled(kind(X))
+    rows = StreamedRows(target, target, index, torch.device("cpu"), np.arange(1100) / 7)
+    batches = list(rows.batches(9, torch.Generator().manual_seed(0)))
+    order = torch.cat([batch.inputs[..., 0] for batch in batches], dim=-1).numpy() - 1
+    assert order.shape == (3, 1100)
+    assert set(order[0]) == set(index[0])
+    np.testing.assert_array_equal(np.sort(order[1]), index[1])
+    of_rows = torch.cat([batch.weights for batch in batches], dim=-1).numpy()
+    np.testing.assert_allclose(of_rows, order / 7, rtol=1e-6)
+    assert all(batch.targets is batch.inputs for batch in batches)
+
+
+@pytest.mark.parametrize("kind", [Stored, sparse.csr_array])
+def test_equal_rows_of_a_streamed_table(small, kind):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 9, (700, 5)).astype(float)
+    X = rng.permutation(np.r_[X, X[:400]])
+    np.testing.assert_array_equal(equal_rows(kind(X)), equal_rows(X))
+
+
+@pytest.mark.parametrize("kind", [Stored, sparse.csr_array])
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_folds_of_a_streamed_table(small, table, kind, loss):
+    """As those of the array: members have the same errors, to the rounding of float32."""
+    X = np.abs(np.round(4 * table))
+    streamed = autoencoder(cv=3, loss=loss).fit(kind(X))
+    whole = autoencoder(cv=3, loss=loss).fit(X)
+    assert streamed.validation_curve_[0] == pytest.approx(
+        whole.validation_curve_[0], rel=0.02
+    )
+    best = streamed.validation_curve_[streamed.best_epoch_]
+    assert best == pytest.approx(whole.validation_curve_[whole.best_epoch_], rel=0.1)
 
 
 def test_rows_of():
