@@ -388,9 +388,9 @@ class BaseAutoencoder(
         -----
         The file holds the parameters that the estimator was fitted with, and those that
         it has now. All are kept but these: `callbacks`, `checkpoint` and a RandomState
-        instance become None, `load` chooses the `device`, and of a custom `module` the
-        weights alone are written, so that `load` must be given `module` again. Metadata
-        routing requests are left out.
+        instance become None, a splitter in `cv` becomes "auto", `load` chooses the
+        `device`, and of a custom `module` the weights alone are written, so that `load`
+        must be given `module` again. Metadata routing requests are left out.
         """
         check_is_fitted(self)
         if not type(self).__module__.startswith("skae."):
@@ -405,6 +405,8 @@ class BaseAutoencoder(
         del params["callbacks"], params["checkpoint"], params["device"]
         if not isinstance(params["random_state"], Integral):
             params["random_state"] = None
+        if not isinstance(params["cv"], Integral | str | None):
+            params["cv"] = "auto"
         of_fit = state["_params_of_fit"].copy()
         del of_fit["device"]
         params["module"] = None

@@ -16,6 +16,7 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import KFold
 from torch import nn
 
 import skae
@@ -182,10 +183,11 @@ def test_what_is_not_saved(table, path):
         pass
 
     ae = fit(table, random_state=np.random.RandomState(0), device=torch.device("cpu"))
-    ae.callbacks = [print]
+    ae.callbacks, ae.cv = [print], KFold(3)
     ae.save(path)
     again = load(path)
     assert (again.random_state, again.callbacks, again.device) == (None, None, "auto")
+    assert again.cv == "auto"
     assert load(path, device="cpu").device == "cpu"
     with pytest.raises(NotFittedError):
         AutoencoderTransformer().save(path)

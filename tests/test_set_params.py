@@ -68,7 +68,7 @@ OTHERS = {
     "precision": ["bfloat16"],
     "module": [Plain, None],
     "callbacks": [None, [print]],
-    "cv": [3, "auto"],
+    "cv": [3, "auto", None],
     "checkpoint": ["nowhere/at/all", None],
     "device": ["meta", "cuda", "cpu"],
     "random_state": [1, np.random.RandomState(0), None],
