@@ -250,6 +250,13 @@ class AutoencoderTransformer(BaseAutoencoder):
     0 and 0.1, `n_iter_no_change` of 10 and 40. Mean held-out errors were between 2.7 %
     below (twice the widths; `weight_decay=0.1`) and 10.5 % above ("tanh") the defaults'.
 
+    Parameters that `set_params` changes after a fit take effect with the next `fit`, or
+    with the first `partial_fit` after a `fit`. Until then the fitted estimator and all
+    copies of it, made with pickle, joblib, `copy.deepcopy` or `save`, go by the
+    parameters of the last fit, whereas `get_params`, `clone` and scikit-learn's tags tell
+    of the new ones. `partial_fit`, and `fit` with `warm_start`, refuse to go on with a
+    network that the new parameters would not have made.
+
     A table that is cross-fitted, or has fewer rows than columns, is trained in the
     coordinates of its principal axes. Where there are fewer axes than columns, they hold
     all that can be learnt of it.
@@ -465,23 +472,24 @@ class AutoencoderTransformer(BaseAutoencoder):
         return max(width, least), max(width // 2, least)
 
     def _make_module(self, n_inputs, n_outputs, generator):
-        if self.module is not None:
+        params = self._params_of_fit
+        if params["module"] is not None:
             n_outputs *= 1 + self._loss.n_constants
             widths = n_inputs, self.n_components_, n_outputs
             device = resolve_device(self.device, strict=False)
-            return make_own(self.module, *widths, device, type(self).__name__)
+            return make_own(params["module"], *widths, device, type(self).__name__)
         return DenseAutoencoder(
             n_inputs,
             self.n_components_,
             n_outputs,
             self.hidden_layer_sizes_,
-            activation=self.activation,
-            code_activation=self.code_activation,
-            dropout=self.dropout,
-            normalization=self.normalization,
+            activation=params["activation"],
+            code_activation=params["code_activation"],
+            dropout=params["dropout"],
+            normalization=params["normalization"],
             n_constants=self._loss.n_constants * self.n_features_in_,
-            linear_path=self.init == "pca",
-            ordered=self.ordered,
+            linear_path=params["init"] == "pca",
+            ordered=params["ordered"],
             generator=generator,
         )
 

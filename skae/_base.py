@@ -10,7 +10,13 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skae._compat import _fit_context, in_container, make_generator, resolve_device
+from skae._compat import (
+    _fit_context,
+    in_container,
+    in_own_modes,
+    make_generator,
+    resolve_device,
+)
 from skae._faults import interrupted, warn_of_target
 from skae._files import write_model
 from skae._fitting import FittingSteps
@@ -33,6 +39,7 @@ class BaseAutoencoder(
     untrained network.
     """
 
+    @in_own_modes()
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, X_target=None):
         """Fit the model to X.
@@ -110,6 +117,7 @@ class BaseAutoencoder(
             raise
         return self
 
+    @in_own_modes()
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
         """Go on with a chunk of a stream: one pass over its rows.
@@ -197,7 +205,7 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         Z = check_array(X, dtype=FLOATS, input_name="X")
-        is_cut = self.ordered and Z.shape[1] < self.n_components_
+        is_cut = self._params_of_fit["ordered"] and Z.shape[1] < self.n_components_
         if Z.shape[1] != self.n_components_ and not is_cut:
             raise ValueError(
                 f"X has {Z.shape[1]} columns, but inverse_transform of "
@@ -255,6 +263,7 @@ class BaseAutoencoder(
             np.copyto(filled[block], rows, where=~np.isnan(rows))
         return in_container(self, filled, self._feature_names_in(), index)
 
+    @in_own_modes()
     def truncate(self, n_components):
         """A smaller estimator that keeps the first codes.
 
@@ -277,7 +286,7 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         name = type(self).__name__
-        if not self.ordered:
+        if not self._params_of_fit["ordered"]:
             raise ValueError(
                 f"truncate of {name} takes codes of which the first serve without the "
                 "others. Set ordered=True and fit again."
@@ -404,7 +413,8 @@ class BaseAutoencoder(
 
         Notes
         -----
-        All parameters are kept but these: `callbacks`, `checkpoint` and a RandomState
+        The file holds the parameters that the estimator was fitted with, and those that
+        it has now. All are kept but these: `callbacks`, `checkpoint` and a RandomState
         instance become None, `load` chooses the `device`, and of a custom `module` the
         weights alone are written, so that `load` must be given `module` again. Metadata
         routing requests are left out.
@@ -422,10 +432,14 @@ class BaseAutoencoder(
         del params["callbacks"], params["checkpoint"], params["device"]
         if not isinstance(params["random_state"], Integral):
             params["random_state"] = None
-        if params["module"] is not None:
+        of_fit = state["_params_of_fit"].copy()
+        del of_fit["device"]
+        params["module"] = None
+        if of_fit.pop("module") is not None:
             params["module"] = "custom"
             tensors = state["net_"].state_dict()
             state["net_"] = {name: tensor.numpy() for name, tensor in tensors.items()}
+        state["_params_of_fit"] = of_fit
         write_model(path, type(self).__name__, params, state)
 
     def _feature_names_in(self):
@@ -437,6 +451,7 @@ class BaseAutoencoder(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        # As get_params, tags are of the parameters, which the next fit goes by.
         tags.input_tags.allow_nan = self.allow_nan
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -444,6 +459,7 @@ class BaseAutoencoder(
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")
 
+    @in_own_modes()
     def __getstate__(self):
         """Of the net only weights are kept, as arrays: no device, no optimizer.
 
@@ -453,18 +469,23 @@ class BaseAutoencoder(
         if "net_" in state:
             module = copy.deepcopy(self.net_.module_).cpu()
             arrays = {name: array.numpy() for name, array in module.state_dict().items()}
-            state["net_"] = arrays if self.module is None else module
+            is_ours = self._params_of_fit["module"] is None
+            state["net_"] = arrays if is_ours else module
             del state["_inference"], state["device_"], state["_loss"], state["_ongoing"]
         return state
 
+    @in_own_modes()
     def __setstate__(self, state):
         super().__setstate__(state)
         if "net_" in state:
-            self.device_ = resolve_device(self.device, strict=False)
+            if "_params_of_fit" not in state:
+                self._note_parameters()  # of an earlier version, which kept them nowhere
+            params = self._params_of_fit
+            self.device_ = resolve_device(params["device"], strict=False)
             self._ongoing = None
             self._set_loss()
             module = state["net_"]
-            if self.module is None:
+            if params["module"] is None:
                 # A copy: joblib may hand out read-only maps of a file.
                 arrays = {name: torch.tensor(array) for name, array in module.items()}
                 module = self._outline(make_generator(0))

@@ -1,4 +1,4 @@
-"""scikit-learn's private doors in one place, the device, and the chance."""
+"""scikit-learn's private doors in one place, the device, torch's modes, and the chance."""
 
 import contextlib
 import os
@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 from sklearn.utils._set_output import _get_container_adapter
+from torch.overrides import TorchFunctionMode
 
 __all__ = [
     "Hidden",
@@ -30,6 +31,7 @@ __all__ = [
     "free_memory",
     "has_fast_bfloat16",
     "in_container",
+    "in_own_modes",
     "make_generator",
     "random_states_kept",
     "resolve_device",
@@ -143,6 +145,79 @@ def seeded_scope(seed):
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
+        yield
+
+
+# Functions that make tensors of torch's default dtype, or on its default device, unless
+# they are told others. "Of data" is a tensor of floats where the data are Python's floats.
+OF_FLOATS = {
+    *(torch.empty, torch.zeros, torch.ones, torch.eye, torch.linspace, torch.logspace),
+    *(torch.rand, torch.randn, torch.normal),
+}
+OF_DATA = {
+    *(torch.tensor, torch.as_tensor, torch.asarray, torch.scalar_tensor),
+    *(torch.full, torch.arange),
+}
+OF_INTEGERS = {torch.randint, torch.randperm}
+FACTORIES = OF_FLOATS | OF_DATA | OF_INTEGERS
+
+
+class _TorchDefaults(TorchFunctionMode):
+    """float32 and the CPU where nothing else is said, as in torch when it is imported."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = {} if kwargs is None else kwargs
+        if function not in FACTORIES:
+            return function(*args, **kwargs)
+        data = [*args, *kwargs.values()]
+        if any(isinstance(value, torch.Tensor) for value in data):
+            return self._of_tensor(function, args, kwargs)
+        if kwargs.get("device") is None:
+            kwargs = kwargs | {"device": "cpu"}
+        in_float32 = kwargs | {"dtype": torch.float32}
+        is_given = kwargs.get("dtype") is not None or any(map(_has_dtype, data))
+        if function in OF_FLOATS and not is_given:
+            return function(*args, **in_float32)
+        made = function(*args, **kwargs)
+        if is_given or not made.is_floating_point():
+            return made
+        return function(*args, **in_float32)
+
+    def _of_tensor(self, function, args, kwargs):
+        """What is made of a tensor has its dtype and is on its device."""
+        if function in OF_DATA and kwargs.get("device") is None:
+            values = [*args, *kwargs.values()]
+            first = next(value for value in values if isinstance(value, torch.Tensor))
+            kwargs = kwargs | {"device": first.device}
+        return function(*args, **kwargs)
+
+
+def _has_dtype(value):
+    """Whether a value, or one in lists of them, is of NumPy's types and not Python's."""
+    if isinstance(value, list | tuple):
+        return any(map(_has_dtype, value))
+    return isinstance(value, np.ndarray | np.generic)
+
+
+@contextlib.contextmanager
+def in_own_modes():
+    """torch as it is when nobody has set a mode: what a caller has set has no effect.
+
+    Training needs gradients, also within `torch.no_grad()` or `torch.inference_mode()`,
+    and every method is to give the same bits in whatever mode it is called. All of these
+    modes are of a thread; the default dtype, which is of the process, is left alone.
+    """
+    with contextlib.ExitStack() as modes:
+        if torch.is_inference_mode_enabled():
+            modes.enter_context(torch.inference_mode(False))
+        if not torch.is_grad_enabled():
+            modes.enter_context(torch.enable_grad())
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                modes.enter_context(torch.autocast(device, enabled=False))
+        probe = torch.empty(0)  # which takes less time than to ask torch for its defaults
+        if probe.dtype != torch.float32 or probe.device.type != "cpu":
+            modes.enter_context(_TorchDefaults())
         yield
 
 

@@ -111,7 +111,7 @@ class LossCurveDisplay:
             final.validation_curve_,
             pca_error=-final.pca_score_,
             best_epoch=final.best_epoch_,
-            loss=final.loss,
+            loss=final._params_of_fit["loss"],
             name=name,
         )
         return display.plot(ax, yscale=yscale)

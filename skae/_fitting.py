@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
-from skae._checkpoint import Checkpoint, fingerprint
+from skae._checkpoint import Checkpoint, described, fingerprint
 from skae._codes import attributes, describe
 from skae._compat import (
     draw_seed,
@@ -34,12 +34,83 @@ __all__ = ["FittingSteps"]
 
 MEASURED = 2**23  # values, at most, that statistics for a loss are computed from
 SMALLEST = 1e-6  # deviation of a code that is whitened, as a share of the largest
+# Parameters that are of no use once a fit has ended. They may hold anything, such as an
+# open file, so that an estimator keeps them nowhere but in the parameter itself.
+OF_THE_FIT_ALONE = {
+    "callbacks",
+    "checkpoint",
+    "cv",
+    "noise",
+    "random_state",
+    "regularizer",
+    "verbose",
+    "warm_start",
+}
+# Parameters that decide which network is made, and in which units it works.
+OF_THE_NETWORK = (
+    "activation",
+    "allow_nan",
+    "code_activation",
+    "dropout",
+    "init",
+    "loss",
+    "module",
+    "normalization",
+    "ordered",
+    "standardize",
+    "tied_weights",
+)
+WIDTHS = {"n_components": "n_components_", "hidden_layer_sizes": "hidden_layer_sizes_"}
 
 
 class FittingSteps(BaseEstimator):
-    """The private steps of `BaseAutoencoder`, which has the public methods."""
+    """The private steps of `BaseAutoencoder`, which has the public methods.
+
+    A user may change parameters of a fitted estimator, for the next fit. So everything
+    that is done with the fitted network, and every copy that is made of it, goes by
+    `_params_of_fit`, a dict of the parameters that the last fit was made with.
+    """
+
+    def _parameter_names(self):
+        """Names of all parameters, also of those that a subclass does not hand on.
+
+        A subclass whose `__init__` takes some of the parameters, and gives values of its
+        own to the others, has only the former in `get_params`.
+        """
+        kinds = [kind for kind in type(self).__mro__ if issubclass(kind, BaseEstimator)]
+        return sorted({name for kind in kinds for name in kind._get_param_names()})
+
+    def _note_parameters(self):
+        """Note the parameters as those that this fit is made with."""
+        self._params_of_fit = {
+            name: _contents(getattr(self, name))
+            for name in self._parameter_names()
+            if name not in OF_THE_FIT_ALONE
+        }
+
+    def _check_network(self, who, remedy, names=OF_THE_NETWORK):
+        """Refuse to go on with a network that other parameters had made."""
+        changed = [name for name in names if not self._is_as_fitted(name)]
+        if changed:
+            before = ", ".join(f"{n}={self._params_of_fit[n]!r}" for n in changed)
+            now = ", ".join(f"{n}={getattr(self, n)!r}" for n in changed)
+            raise ValueError(
+                f"{who} of {type(self).__name__} goes on with the network of the last "
+                f"fit, which was made with {before}, but now {now}. Set the parameters "
+                f"back, or {remedy}."
+            )
+
+    def _is_as_fitted(self, name):
+        now, before = getattr(self, name), self._params_of_fit[name]
+        if callable(now) or callable(before):
+            return now == before
+        values = [before, getattr(self, WIDTHS[name])] if name in WIDTHS else [before]
+        return described(_contents(now)) in map(described, values)
 
     def _fit(self, X, y, sample_weight, groups, X_val, X_target, callbacks):
+        if self.warm_start and hasattr(self, "net_"):
+            self._check_network("warm_start=True", "set warm_start=False to start anew")
+        self._note_parameters()
         given = self._given(X, sample_weight, X_val, X_target, y=y, groups=groups)
         self._begin(given)
         seed = draw_seed(self.random_state)
@@ -55,6 +126,12 @@ class FittingSteps(BaseEstimator):
 
     def _go_on(self, X, sample_weight):
         is_first = not hasattr(self, "net_")
+        if not is_first:
+            names = *OF_THE_NETWORK, *WIDTHS
+            self._check_network("partial_fit", "call fit to start anew", names)
+        if is_first or self._ongoing is None:
+            self._note_parameters()
+            self.device_ = resolve_device(self.device)
         given = self._given(X, sample_weight, is_first=is_first)
         if is_first:
             if self._wants_share:
@@ -241,7 +318,8 @@ class FittingSteps(BaseEstimator):
     def _resolve_loss(self):
         """The loss as the parameter says it, which knows nothing of the data yet."""
         names = getattr(self, "feature_names_in_", None)
-        return resolve_loss(self.loss, self.n_features_in_, names, type(self).__name__)
+        loss = self._params_of_fit["loss"]
+        return resolve_loss(loss, self.n_features_in_, names, type(self).__name__)
 
     def _initial(self, X):
         """The network to go on from when `warm_start` is set and there is one."""
@@ -267,9 +345,9 @@ class FittingSteps(BaseEstimator):
                 f"n_components={self.n_components!r} asks for several. Set n_components "
                 "to a number or checkpoint=None."
             )
-        parameters = self.get_params(deep=False)
-        for other in ("callbacks", "checkpoint", "device", "verbose"):
-            del parameters[other]
+        others = {"callbacks", "checkpoint", "device", "verbose"}
+        names = [name for name in self._parameter_names() if name not in others]
+        parameters = {name: getattr(self, name) for name in names}
         if isinstance(self.random_state, np.random.RandomState):
             parameters["random_state"] = f"RandomState that gives {seed}"
         items = fingerprint(name, parameters, given.tables, initial, self.device_)
@@ -323,7 +401,7 @@ class FittingSteps(BaseEstimator):
     def _unit(self):
         """What the engine's errors are multiplied by to be in the units of `score`."""
         unit = np.float64(1 / self.n_features_in_)
-        if self._loss.of_scaled and not self.standardize:
+        if self._loss.of_scaled and not self._params_of_fit["standardize"]:
             with np.errstate(over="ignore", under="ignore"):
                 unit *= np.float64(self.scale_) ** self._loss.degree
         return unit
@@ -346,12 +424,14 @@ class FittingSteps(BaseEstimator):
         inference = self._make_inference()
         is_pca = training.is_pca(initial)
         is_as_it_was = initial is not None and self.best_epoch_ == 0
-        is_linear_code = self.module is None and self.code_activation == "identity"
+        params = self._params_of_fit
+        is_ours = params["module"] is None
+        is_linear_code = is_ours and params["code_activation"] == "identity"
         if is_linear_code and not (is_pca or is_as_it_was):
             inference.canonize(inputs, X, self.n_components_, weights)
         start = training.starts[-1]
         shares = start.variances / (start.total or 1.0) if is_pca else None
-        of_data = inputs, X, self.n_components_, shares, self.ordered, weights
+        of_data = inputs, X, self.n_components_, shares, params["ordered"], weights
         vars(self).update(describe(inference, *of_data, training.n_seen))
         self._set_inference(inference)
 
@@ -360,7 +440,7 @@ class FittingSteps(BaseEstimator):
         return isinstance(self.n_components, Real) and 0 < self.n_components < 1
 
     def _recipe(self, **of_data):
-        names = set(Recipe.__dataclass_fields__) & set(self.get_params(deep=False))
+        names = set(Recipe.__dataclass_fields__) & set(self._parameter_names())
         params = {name: getattr(self, name) for name in names}
         params["n_components"] = self.n_components_
         is_ours = self.module is None
@@ -379,22 +459,22 @@ class FittingSteps(BaseEstimator):
         )
 
     def _net_of(self, module):
-        """An initialized net around a trained module."""
-        recipe = self._recipe()
+        """An initialized net around a trained module; there is nothing to call back of."""
         net = build_net(
             module,
             self._loss,
             seed=0,
             device=self.device_,
-            callbacks=recipe.callbacks,
-            weight_decay=recipe.weight_decay,
-            lr=recipe.lr,
+            callbacks=None,
+            weight_decay=self._params_of_fit["weight_decay"],
+            lr=self._params_of_fit["lr"],
         )
         net.initialize().module_.eval()
         return net
 
     def _cut(self, k):
         self.n_components = self.n_components_ = self._n_features_out = k
+        self._params_of_fit["n_components"] = k
         self.net_.module_.truncate(k)
         inference = self._make_inference()
         statistics = (a[:k] for a in (self._mean_code, self._code_deviations, self._falls))
@@ -405,16 +485,27 @@ class FittingSteps(BaseEstimator):
 
     def _make_inference(self):
         """The network in the units of X; with `standardize` codes have no unit."""
-        unit = 1.0 if self.standardize else self.scale_
+        unit = 1.0 if self._params_of_fit["standardize"] else self.scale_
         of_net = self.net_.module_, self._loss
         of_data = self.mean_, self.scale_, unit, self.device_
         return Inference(*of_net, *of_data, self._make_filler(), self._has_marks)
 
     def _set_inference(self, inference):
-        if self.whiten:
+        if self._params_of_fit["whiten"]:
             deviations = self._code_deviations
             varies = deviations > SMALLEST * deviations.max()
             inference.code_scale = 1 / np.where(varies, deviations, 1.0)
-        if self.module is None:
+        if self._params_of_fit["module"] is None:
             inference.fold()
         self._inference = inference
+
+
+def _contents(value):
+    """A parameter's value, in lists, dicts and arrays that the user does not hold."""
+    if type(value) is np.ndarray:
+        return value.copy()
+    if type(value) is dict:
+        return {key: _contents(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_contents, value))
+    return value

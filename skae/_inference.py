@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from skae._codes import Codes, canonical_map, decoder_jacobian
+from skae._compat import in_own_modes
 from skae._errors import decode, encode, reconstruct
 from skae._faults import is_out_of_memory
 from skae._missing import with_marks
@@ -163,6 +164,7 @@ class Inference:
         """Reconstruction (n, p), in float64, of codes (n, k) in the network's unit."""
         return self._in_units(self.run(decode, Z, np.float64))
 
+    @in_own_modes()
     def jacobian(self, Z):
         """Derivatives (n, k, p) of the reconstruction at codes (n, k) of the network."""
         module, loss = self.modules[torch.float64], self.loss
@@ -206,6 +208,7 @@ class Inference:
             return self.loss.reconstruction(torch.from_numpy(output)).numpy()
         return output * self.scale + self.mean
 
+    @in_own_modes()
     def _in_batches(self, step, table, shape, dtype):
         """`step` of the rows of `table`, each of `shape`, batch by batch, in one array.
 

@@ -134,6 +134,7 @@ def outcome(ae):
     if not isinstance(state["net_"], dict):
         tensors = state["net_"].state_dict()
         state["net_"] = {name: tensor.numpy() for name, tensor in tensors.items()}
+    del state["_params_of_fit"]
     return pack(type(ae).__name__, {}, state)
 
 

@@ -561,6 +561,29 @@ def test_forged_parameters(data, path, change, match):
 
 
 @pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"module": "os.system"}, "module"),
+        ({"device": "cuda"}, "does not have: .'device'"),
+        ({"__class__": "str"}, "does not have"),
+        ({"lr": -1.0}, "lr"),
+        ({"activation": "os.system"}, "activation"),
+        ({"normalization": "batch"}, "has not the weights of its network"),
+    ],
+    ids=str,
+)
+def test_forged_parameters_of_the_fit(data, path, change, match):
+    header, _ = parts(data)
+    fitted = header["__metadata__"]["skae"]["fitted"]
+    params = {**fitted["_params_of_fit"]["dict"], **change}
+    forged = {**fitted, "_params_of_fit": {"dict": params}}
+    forged_model(data, path, match, fitted=forged)
+    for other in (None, 1, "lr", [["lr", 1.0]]):
+        forged = {**fitted, "_params_of_fit": other}
+        forged_model(data, path, "no parameters of its fit", fitted=forged)
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"transform": 1},
