@@ -87,7 +87,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         Whether X may have missing cells. They are filled by probabilistic PCA, and where
         X has some in `fit` the network is told which they are and learns to correct what
         was filled in, from cells that are hidden in training. `impute` fills them. Only
-        cells that are there count in loss and `score`.
+        cells that are there count in loss and `score`. Tables so large that they are read
+        in parts may have missing cells in every method but `fit`.
     dropout : float in [0, 1), default=0.0
         Rate of dropout after each hidden layer.
     normalization : {"layer", "batch"} or None, default=None

@@ -93,8 +93,9 @@ def warn_of_target(estimator, X, y, method):
 
 
 def _shape(table):
-    if hasattr(table, "shape"):
-        return tuple(table.shape)
+    """Shape of an array, a frame or lists; () of anything else."""
+    if not isinstance(table, list | tuple):
+        return tuple(getattr(table, "shape", ()))
     try:
         return np.shape(table)
     except ValueError:  # rows of several lengths
