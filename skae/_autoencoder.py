@@ -5,10 +5,10 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from torch import nn
 
 from skae._base import BaseAutoencoder
-from skae._compat import Hidden, Interval, RealNotInt, StrOptions
+from skae._compat import Hidden, Interval, RealNotInt, StrOptions, resolve_device
+from skae._own_module import make_own
 from skae.losses import LOSSES
 from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
 
@@ -40,7 +40,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         never more than `PCA` takes with the same float, which counts the training rows.
         None is `min(n_samples, n_features)`, as in PCA. More than that needs
         `init="random"`.
-    hidden_layer_sizes : tuple of int or "auto", default="auto"
+    hidden_layer_sizes : array-like of int or "auto", default="auto"
         Hidden layers of the encoder; the decoder mirrors them. `()` is a linear
         autoencoder, which from PCA is PCA. "auto" is two layers of (h, h/2) units, h
         being the power of two nearest to the smaller of 4 sqrt(n_samples) and
@@ -87,7 +87,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         Whether X may have missing cells. They are filled by probabilistic PCA, and where
         X has some in `fit` the network is told which they are and learns to correct what
         was filled in, from cells that are hidden in training. `impute` fills them. Only
-        cells that are there count in loss and `score`.
+        cells that are there count in loss and `score`. Tables so large that they are read
+        in parts may have missing cells in every method but `fit`.
     dropout : float in [0, 1), default=0.0
         Rate of dropout after each hidden layer.
     normalization : {"layer", "batch"} or None, default=None
@@ -149,7 +150,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     module : callable or None, default=None
         `(n_features, n_components) -> torch.nn.Module` with methods `encode` and
         `decode`: an architecture of your own. It sees
-        centred and scaled data. `init` and the parameters of the layers are then without
+        centred and scaled data. Before anything is computed two rows pass through it, in
+        evaluation mode, so that wrong shapes are found at once and lazy layers know
+        their widths. `init` and the parameters of the layers are then without
         effect, and so is the promise about PCA.
     callbacks : list of skorch callbacks or None, default=None
         Called in training: skorch's trackers `TensorBoard(SummaryWriter())`,
@@ -289,7 +292,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             Hidden(StrOptions({"mle"})),
             None,
         ],
-        "hidden_layer_sizes": [tuple, list, StrOptions({"auto"})],
+        "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "init": [StrOptions({"pca", "random"})],
         "loss": [StrOptions(set(LOSSES)), callable, dict],
@@ -412,17 +415,23 @@ class AutoencoderTransformer(BaseAutoencoder):
         if isinstance(self.hidden_layer_sizes, str):
             self.hidden_layer_sizes_ = self._auto_widths(n_samples, n_features)
         else:
-            self.hidden_layer_sizes_ = tuple(map(int, self.hidden_layer_sizes))
+            self.hidden_layer_sizes_ = self._given_widths()
         if self.tied_weights and not self.hidden_layer_sizes_:
             raise ValueError(
                 f"tied_weights=True of {type(self).__name__} needs hidden layers, got "
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r}."
             )
-        if any(size < 1 for size in self.hidden_layer_sizes_):
+
+    def _given_widths(self):
+        """`hidden_layer_sizes` as a tuple of int."""
+        sizes = self.hidden_layer_sizes
+        if getattr(sizes, "ndim", 1) != 1 or not all(map(_is_width, sizes)):
             raise ValueError(
-                f"hidden_layer_sizes of {type(self).__name__} must be positive, got "
-                f"{self.hidden_layer_sizes!r}."
+                f"hidden_layer_sizes of {type(self).__name__} must be positive whole "
+                "numbers, one for each hidden layer of the encoder, such as (64, 32), or "
+                f"'auto', got {sizes!r}."
             )
+        return tuple(map(int, sizes))
 
     def _as_int(self, most):
         """`n_components` as a number, to begin with 1 where it is a share."""
@@ -466,7 +475,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _make_module(self, n_inputs, n_outputs, generator):
         params = self._params_of_fit
         if params["module"] is not None:
-            return self._check_module(params["module"](n_inputs, self.n_components_))
+            n_outputs *= 1 + self._loss.n_constants
+            widths = n_inputs, self.n_components_, n_outputs
+            device = resolve_device(self.device, strict=False)
+            return make_own(params["module"], *widths, device, type(self).__name__)
         return DenseAutoencoder(
             n_inputs,
             self.n_components_,
@@ -482,11 +494,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             generator=generator,
         )
 
-    def _check_module(self, module):
-        has_both = all(callable(getattr(module, m, None)) for m in ("encode", "decode"))
-        if not isinstance(module, nn.Module) or not has_both:
-            raise TypeError(
-                f"module of {type(self).__name__} must return a torch.nn.Module with "
-                f"methods encode and decode, got {type(module).__name__}."
-            )
-        return module
+
+def _is_width(size):
+    is_number = isinstance(size, Real) and not isinstance(size, bool)
+    return is_number and size >= 1 and float(size).is_integer()

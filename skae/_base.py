@@ -17,11 +17,13 @@ from skae._compat import (
     make_generator,
     resolve_device,
 )
+from skae._faults import interrupted, warn_of_target
 from skae._files import write_model
 from skae._fitting import FittingSteps
-from skae._net import Interrupted
+from skae._net import Interrupted, StopTraining
 from skae._prepare import FLOATS, check_rows, check_table
 from skae._progress import FIT_STATE, CallbackSupportMixin, FitTasks
+from skae._streams import row_blocks, rows_of
 
 __all__ = ["BaseAutoencoder"]
 
@@ -47,7 +49,9 @@ class BaseAutoencoder(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data. A large `np.memmap`, and anything else that has a shape, a
             dtype and slices of rows, such as arrays of h5py and zarr, is read block by
-            block; rows of a large sparse matrix become dense a batch at a time.
+            block; rows of a large sparse matrix become dense a batch at a time. Tables
+            that are read in parts may have missing cells in every other method, but not
+            here: give them to `partial_fit` in chunks.
         y : array-like of shape (n_samples,) or None, default=None
             Handed to the splitter `cv`, which may be a `StratifiedKFold`; otherwise
             ignored.
@@ -91,17 +95,25 @@ class BaseAutoencoder(
         ConvergenceWarning
             If training ends in numbers that are not finite and earlier weights are kept,
             or if it ends at a `max_epochs` of your own while it still brought something.
+        UserWarning
+            If y is a table of the shape of X: what the rows of X are to become is given
+            as `X_target`.
         """
+        warn_of_target(self, X, y, "fit")
         before = vars(self).copy()
         try:
             with FitTasks(self, X, y, is_search=self._wants_share) as tasks:
                 self._fit(X, y, sample_weight, groups, X_val, X_target, tasks.callbacks)
         except BaseException as error:
             # Only training turns Ctrl-C into an end that leaves a fitted estimator.
-            if not (self.warm_start and isinstance(error.__cause__, Interrupted)):
+            is_ctrl_c = isinstance(error, Interrupted)
+            is_kept = is_ctrl_c and self.warm_start and error.is_kept
+            if not is_kept:
                 before |= {k: v for k, v in vars(self).items() if k in FIT_STATE}
                 vars(self).clear()
                 vars(self).update(before)
+            if is_ctrl_c:  # the frames of the engine would hide the user's own
+                raise KeyboardInterrupt(interrupted(self, "fit", is_kept)) from None
             raise
         return self
 
@@ -139,13 +151,23 @@ class BaseAutoencoder(
             chunk has fewer rows than there are components.
         DivergenceError
             If training ended in numbers that are not finite.
+        KeyboardInterrupt
+            On Ctrl-C, and where a callback raises one.
+
+        Warns
+        -----
+        UserWarning
+            If y is a table of the shape of X, see `fit`.
         """
+        warn_of_target(self, X, y, "partial_fit")
         before = vars(self).copy()
         try:
             self._go_on(X, sample_weight)
-        except BaseException:
+        except BaseException as error:
             vars(self).clear()
             vars(self).update(before)
+            if isinstance(error, Interrupted | StopTraining):
+                raise KeyboardInterrupt(interrupted(self, "partial_fit")) from None
             raise
         return self
 
@@ -216,8 +238,10 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            NaN where a value is missing. The other cells stay as they are.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            NaN where a value is missing. The other cells stay as they are; what a sparse
+            matrix leaves out is zero. As in `fit`, it may be larger than memory, but the
+            result is one array.
 
         Returns
         -------
@@ -233,7 +257,10 @@ class BaseAutoencoder(
         index = X
         X = check_table(self, X, reset=False)
         Z = self._inference.encode(X, self.n_components_)
-        filled = np.where(np.isnan(X), self._inference.decode(Z), X)
+        filled = self._inference.decode(Z)
+        for block in row_blocks(*X.shape):
+            rows = rows_of(X, block)
+            np.copyto(filled[block], rows, where=~np.isnan(rows))
         return in_container(self, filled, self._feature_names_in(), index)
 
     @in_own_modes()

@@ -10,12 +10,18 @@ from sklearn.base import BaseEstimator
 
 from skae._checkpoint import Checkpoint, described, fingerprint
 from skae._codes import attributes, describe
-from skae._compat import draw_seed, resolve_device, seeded_scope, thread_limit
+from skae._compat import (
+    draw_seed,
+    random_states_kept,
+    resolve_device,
+    seeded_scope,
+    thread_limit,
+)
 from skae._dependence import check_groups, splits_of
 from skae._faults import memory_explained
 from skae._inference import Inference
 from skae._missing import Filler, Hide
-from skae._net import build_net
+from skae._net import build_net, check_callbacks
 from skae._ongoing import Ongoing
 from skae._prepare import Given, check_rows, check_table, make_table, noise_units
 from skae._resolve import resolve_loss
@@ -159,10 +165,15 @@ class FittingSteps(BaseEstimator):
             self._read_codes(self._ongoing, initial)
 
     def _begin(self, given):
-        """Forget a stream, and decide widths and device."""
+        """Forget a stream, and decide widths, device and loss."""
         self._ongoing = None
+        check_callbacks(self.callbacks, type(self).__name__)
         self._check_widths(*given.X.shape)
-        self.device_ = resolve_device(self.device)
+        self.device_ = resolve_device(self.device, owner=type(self).__name__)
+        self._loss = self._resolve_loss()
+        if self.module is not None:  # its mistakes show before anything is computed
+            with random_states_kept():
+                self._make_module(self.n_features_in_, self.n_features_in_, None)
 
     def _set_statistics(self, given, seed, is_new=True):
         """What is computed of the rows before training; a warm start keeps its scale."""
@@ -183,9 +194,11 @@ class FittingSteps(BaseEstimator):
     ):
         """The arguments of `fit`, checked."""
         least = 2 if is_first else 1
-        given = Given(check_table(self, X, reset=is_first, ensure_min_samples=least))
+        sizes = {"reset": is_first, "ensure_min_samples": least}
+        given = Given(check_table(self, X, for_fit=True, **sizes))
         if X_target is not None:
-            given.X_target = check_table(self, X_target, reset=False)
+            named = {"for_fit": True, "input_name": "X_target"}
+            given.X_target = check_table(self, X_target, reset=False, **named)
             if is_streamed(given.X) or is_streamed(given.X_target):
                 raise ValueError(
                     f"X_target of {type(self).__name__}.fit and its X must be held in "
@@ -251,7 +264,8 @@ class FittingSteps(BaseEstimator):
                 f"X_val of {name}.fit goes with an X that is held in memory and is its "
                 "own target. Leave out X_val: validation_fraction of the rows is held out."
             )
-        X_val = check_table(self, X_val, reset=False)
+        named = {"for_fit": True, "input_name": "X_val"}
+        X_val = check_table(self, X_val, reset=False, **named)
         if is_streamed(X_val):
             raise ValueError(
                 f"X_val of {name}.fit must be held in memory, and is so large that it "
@@ -273,7 +287,7 @@ class FittingSteps(BaseEstimator):
                 f"X_target of {type(self).__name__}.fit has missing cells, and what X is "
                 "to become must be known. Leave out X_target, or the rows that lack it."
             )
-        if self.allow_nan and not is_streamed(given.X):
+        if self.allow_nan:
             filler = given.filler(self.mean_, self.scale_, seed)
             self._filler = filler.mean.numpy(), filler.weight.numpy(), filler.noise
 
@@ -290,10 +304,7 @@ class FittingSteps(BaseEstimator):
 
     def _set_loss(self, given=None):
         """The loss for this data; without data, from statistics of an earlier fit."""
-        names = getattr(self, "feature_names_in_", None)
-        name = type(self).__name__
-        loss = self._params_of_fit["loss"]
-        loss = resolve_loss(loss, self.n_features_in_, names, name)
+        loss = self._resolve_loss()
         if given is not None:
             X = given.goal
             for rows in (X, given.X_val):
@@ -303,6 +314,12 @@ class FittingSteps(BaseEstimator):
             needs_rows = loss.statistics is not None
             self._loss_statistics = loss.measure(rows_of(X, some)) if needs_rows else {}
         self._loss = loss.fitted(self._loss_statistics)
+
+    def _resolve_loss(self):
+        """The loss as the parameter says it, which knows nothing of the data yet."""
+        names = getattr(self, "feature_names_in_", None)
+        loss = self._params_of_fit["loss"]
+        return resolve_loss(loss, self.n_features_in_, names, type(self).__name__)
 
     def _initial(self, X):
         """The network to go on from when `warm_start` is set and there is one."""
@@ -374,7 +391,8 @@ class FittingSteps(BaseEstimator):
         with thread_limit(training.n_threads):
             self._read_codes(training, initial)
         if training.interrupt is not None:
-            raise KeyboardInterrupt from training.interrupt
+            training.interrupt.is_kept = True
+            raise training.interrupt
 
     def _spoiling(self, given):
         noise = resolve_noise(self.noise, type(self).__name__)

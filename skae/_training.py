@@ -489,7 +489,7 @@ class Training:
         if self.checkpoint is not None:
             self.checkpoint.write()
         if not self.recipe.warm_start:
-            raise KeyboardInterrupt
+            raise interrupt
         self.interrupt = interrupt
 
     def _read(self, net, choice):
@@ -510,7 +510,7 @@ class Training:
         has_start = recipe.from_pca or not is_new
         if self.interrupt is not None:
             if not (self.best_epoch or has_start):
-                raise KeyboardInterrupt
+                raise self.interrupt
             return
         if self.n_iter and not (self.best_epoch or has_start):
             raise DivergenceError(no_weights(recipe.owner, recipe.lr))
