@@ -39,7 +39,6 @@ class BaseAutoencoder(
     untrained network.
     """
 
-    @in_own_modes()
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, X_target=None):
         """Fit the model to X.
@@ -102,7 +101,8 @@ class BaseAutoencoder(
         warn_of_target(self, X, y, "fit")
         before = vars(self).copy()
         try:
-            with FitTasks(self, X, y, is_search=self._wants_share) as tasks:
+            tasks = FitTasks(self, X, y, is_search=self._wants_share)
+            with in_own_modes(), tasks:
                 self._fit(X, y, sample_weight, groups, X_val, X_target, tasks.callbacks)
         except BaseException as error:
             # Only training turns Ctrl-C into an end that leaves a fitted estimator.
@@ -117,7 +117,6 @@ class BaseAutoencoder(
             raise
         return self
 
-    @in_own_modes()
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
         """Go on with a chunk of a stream: one pass over its rows.
@@ -162,7 +161,8 @@ class BaseAutoencoder(
         warn_of_target(self, X, y, "partial_fit")
         before = vars(self).copy()
         try:
-            self._go_on(X, sample_weight)
+            with in_own_modes():
+                self._go_on(X, sample_weight)
         except BaseException as error:
             vars(self).clear()
             vars(self).update(before)

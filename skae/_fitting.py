@@ -131,7 +131,7 @@ class FittingSteps(BaseEstimator):
             self._check_network("partial_fit", "call fit to start anew", names)
         if is_first or self._ongoing is None:
             self._note_parameters()
-            self.device_ = resolve_device(self.device)
+            self.device_ = resolve_device(self.device, owner=type(self).__name__)
         given = self._given(X, sample_weight, is_first=is_first)
         if is_first:
             if self._wants_share:
