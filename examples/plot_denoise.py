@@ -15,6 +15,7 @@ import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -118,7 +119,7 @@ shapes = {
 }
 print(f"{'regularizer':28} {'error':>6} {'small codes':>12}")
 for name, params in shapes.items():
-    model = AutoencoderTransformer(**narrow.get_params(deep=False) | params).fit(X_train)
+    model = clone(narrow).set_params(**params).fit(X_train)
     Z = np.abs(model.transform(X_test))
     small = np.mean(Z / Z.max(axis=0) < 0.1)
     print(f"{name:28} {error(model.denoise(noisy_test)):6.3f} {small:12.2f}")

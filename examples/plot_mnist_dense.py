@@ -20,6 +20,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.base import clone
 from sklearn.datasets import fetch_openml, load_digits
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
@@ -96,8 +97,7 @@ autoencoder.fit(X_train)
 # Dropout at a rate of 0.5 after each hidden layer is one parameter. With only 64 hidden
 # units it costs more than it gives: the network is too narrow to overfit by much.
 
-with_dropout = AutoencoderTransformer(**autoencoder.get_params())
-with_dropout.set_params(dropout=0.5).fit(X_train)
+with_dropout = clone(autoencoder).set_params(dropout=0.5).fit(X_train)
 
 # %%
 # What the epochs brought

@@ -5,10 +5,10 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from torch import nn
 
 from skae._base import BaseAutoencoder
-from skae._compat import Hidden, Interval, RealNotInt, StrOptions
+from skae._compat import Hidden, Interval, RealNotInt, StrOptions, resolve_device
+from skae._own_module import make_own
 from skae.losses import LOSSES
 from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
 
@@ -40,7 +40,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         never more than `PCA` takes with the same float, which counts the training rows.
         None is `min(n_samples, n_features)`, as in PCA. More than that needs
         `init="random"`.
-    hidden_layer_sizes : tuple of int or "auto", default="auto"
+    hidden_layer_sizes : array-like of int or "auto", default="auto"
         Hidden layers of the encoder; the decoder mirrors them. `()` is a linear
         autoencoder, which from PCA is PCA. "auto" is two layers of (h, h/2) units, h
         being the power of two nearest to the smaller of 4 sqrt(n_samples) and
@@ -107,17 +107,27 @@ class AutoencoderTransformer(BaseAutoencoder):
     weight_decay : float, default=0.01
         Of AdamW, as a multiple of the learning rate.
     early_stopping : bool, default=True
-        Whether held-out rows choose the epoch whose weights are kept. Up to 1000 rows
-        that is cross-fitting: five networks train on four fifths of the rows each, a
-        sixth on all rows, and the sixth is kept at the epoch that served best the rows
-        the five had not seen. Above, `validation_fraction` of the rows is held out. The
-        gain over PCA must exceed 2.5 of its standard errors; of the epochs where it does
-        that with the largest gain is kept, and if there is none the model is PCA of all
-        rows. Tables below 20 rows end as PCA. False trains `max_epochs` epochs on every
-        row and keeps the last.
+        Whether held-out rows choose the epoch whose weights are kept. The gain over PCA
+        must exceed 2.5 of its standard errors; of the epochs where it does that with the
+        largest gain is kept, and if there is none the model is PCA of all rows. Which
+        rows are held out is told by `cv`. Tables below 20 different rows end as PCA.
+        False trains `max_epochs` epochs on every row and keeps the last.
+    cv : "auto", int, splitter of scikit-learn, iterable or None, default="auto"
+        Which rows are held out. With "auto", up to 1000 different rows, or groups, are
+        cross-fitted: five networks train on four fifths of the rows each, a sixth on all
+        rows, and the sixth is kept at the epoch that served best the rows that the five
+        had not seen; above, and with `module`, `validation_fraction` is held out. An int
+        cross-fits that many folds, whatever the size of the table (None is 5, as in
+        scikit-learn); a splitter or an iterable of (train, held_out) does so with its own
+        splits. Held-out rows of which training has an equal one are not asked.
+        Leave "auto" where rows are independent: equal rows, and a row of weight 2, are on
+        one side in any case. Pass `fit(X, groups=...)`, with "auto" or a `GroupKFold`,
+        where several rows come from one source, such as a person, a device or a batch.
+        Set `cv=TimeSeriesSplit(gap=...)` where rows follow each other in time and
+        neighbours are alike, as overlapping windows of a series are.
     validation_fraction : float in (0, 1), default=0.1
-        Share of the rows that is held out where there are more than 1000, or with
-        `module`. No more than 10 000 rows are.
+        Share of the rows that is held out where nothing is cross-fitted. No more than
+        10 000 rows are.
     n_iter_no_change : int, default=20
         Training stops after that many epochs without an improvement of `tol`.
     tol : float, default=1e-3
@@ -139,7 +149,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     module : callable or None, default=None
         `(n_features, n_components) -> torch.nn.Module` with methods `encode` and
         `decode`: an architecture of your own. It sees
-        centred and scaled data. `init` and the parameters of the layers are then without
+        centred and scaled data. Before anything is computed two rows pass through it, in
+        evaluation mode, so that wrong shapes are found at once and lazy layers know
+        their widths. `init` and the parameters of the layers are then without
         effect, and so is the promise about PCA.
     callbacks : list of skorch callbacks or None, default=None
         Called in training: skorch's trackers `TensorBoard(SummaryWriter())`,
@@ -149,14 +161,16 @@ class AutoencoderTransformer(BaseAutoencoder):
         one ends training, any other error ends `fit`. scikit-learn's callbacks go to
         `set_callbacks` (scikit-learn 1.9).
     checkpoint : str, path-like or None, default=None
-        File that training is noted in, every half minute and on Ctrl-C, so that a fit
+        File that training is noted in, or a folder that is there, in which every fit
+        has a file of its own. It is written every half minute and on Ctrl-C, so that a fit
         that was killed can go on: the same call, on the same machine, resumes after the
         last epoch noted and ends with the same bits as one that was never interrupted.
         (With `random_state=None` it takes the seed of the fit that was killed; what
         `callbacks` hold is not in the file.) The file is deleted once the fit has
-        succeeded; one of another fit is refused and never replaced, so that fits that
-        run at the same time, such as those of a search, need files of their own. It is
-        as safe to open as those of `save`, and needs safetensors.
+        succeeded; one of another fit is refused and never replaced, so that fits with
+        the same parameters, such as those of a search, need a folder: a search that was
+        killed then goes on with the fits that it was in. The file is as safe to open as
+        those of `save`, and needs safetensors.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is a device, else the CPU.
     warm_start : bool, default=False
@@ -270,7 +284,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             Hidden(StrOptions({"mle"})),
             None,
         ],
-        "hidden_layer_sizes": [tuple, list, StrOptions({"auto"})],
+        "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "init": [StrOptions({"pca", "random"})],
         "loss": [StrOptions(set(LOSSES)), callable, dict],
@@ -286,6 +300,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "regularizer": [callable, list, tuple, None],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean"],
+        "cv": ["cv_object", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -322,6 +337,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         regularizer=None,
         weight_decay=0.01,
         early_stopping=True,
+        cv="auto",
         validation_fraction=0.1,
         n_iter_no_change=20,
         tol=1e-3,
@@ -354,6 +370,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.regularizer = regularizer
         self.weight_decay = weight_decay
         self.early_stopping = early_stopping
+        self.cv = cv
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
@@ -390,17 +407,23 @@ class AutoencoderTransformer(BaseAutoencoder):
         if isinstance(self.hidden_layer_sizes, str):
             self.hidden_layer_sizes_ = self._auto_widths(n_samples, n_features)
         else:
-            self.hidden_layer_sizes_ = tuple(map(int, self.hidden_layer_sizes))
+            self.hidden_layer_sizes_ = self._given_widths()
         if self.tied_weights and not self.hidden_layer_sizes_:
             raise ValueError(
                 f"tied_weights=True of {type(self).__name__} needs hidden layers, got "
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r}."
             )
-        if any(size < 1 for size in self.hidden_layer_sizes_):
+
+    def _given_widths(self):
+        """`hidden_layer_sizes` as a tuple of int."""
+        sizes = self.hidden_layer_sizes
+        if getattr(sizes, "ndim", 1) != 1 or not all(map(_is_width, sizes)):
             raise ValueError(
-                f"hidden_layer_sizes of {type(self).__name__} must be positive, got "
-                f"{self.hidden_layer_sizes!r}."
+                f"hidden_layer_sizes of {type(self).__name__} must be positive whole "
+                "numbers, one for each hidden layer of the encoder, such as (64, 32), or "
+                f"'auto', got {sizes!r}."
             )
+        return tuple(map(int, sizes))
 
     def _as_int(self, most):
         """`n_components` as a number, to begin with 1 where it is a share."""
@@ -443,7 +466,10 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     def _make_module(self, n_inputs, n_outputs, generator):
         if self.module is not None:
-            return self._check_module(self.module(n_inputs, self.n_components_))
+            n_outputs *= 1 + self._loss.n_constants
+            widths = n_inputs, self.n_components_, n_outputs
+            device = resolve_device(self.device, strict=False)
+            return make_own(self.module, *widths, device, type(self).__name__)
         return DenseAutoencoder(
             n_inputs,
             self.n_components_,
@@ -459,11 +485,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             generator=generator,
         )
 
-    def _check_module(self, module):
-        has_both = all(callable(getattr(module, m, None)) for m in ("encode", "decode"))
-        if not isinstance(module, nn.Module) or not has_both:
-            raise TypeError(
-                f"module of {type(self).__name__} must return a torch.nn.Module with "
-                f"methods encode and decode, got {type(module).__name__}."
-            )
-        return module
+
+def _is_width(size):
+    is_number = isinstance(size, Real) and not isinstance(size, bool)
+    return is_number and size >= 1 and float(size).is_integer()

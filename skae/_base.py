@@ -11,11 +11,13 @@ from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skae._compat import _fit_context, in_container, make_generator, resolve_device
+from skae._faults import interrupted, warn_of_target
 from skae._files import write_model
 from skae._fitting import FittingSteps
-from skae._net import Interrupted
+from skae._net import Interrupted, StopTraining
 from skae._prepare import FLOATS, check_rows, check_table
 from skae._progress import FIT_STATE, CallbackSupportMixin, FitTasks
+from skae._streams import row_blocks, rows_of
 
 __all__ = ["BaseAutoencoder"]
 
@@ -32,7 +34,7 @@ class BaseAutoencoder(
     """
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None, *, X_val=None, X_target=None):
+    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, X_target=None):
         """Fit the model to X.
 
         Parameters
@@ -40,12 +42,19 @@ class BaseAutoencoder(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data. A large `np.memmap`, and anything else that has a shape, a
             dtype and slices of rows, such as arrays of h5py and zarr, is read block by
-            block; rows of a large sparse matrix become dense a batch at a time.
-        y : None
-            Ignored.
+            block; rows of a large sparse matrix become dense a batch at a time. Tables
+            that are read in parts may have missing cells in every other method, but not
+            here: give them to `partial_fit` in chunks.
+        y : array-like of shape (n_samples,) or None, default=None
+            Handed to the splitter `cv`, which may be a `StratifiedKFold`; otherwise
+            ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weights of the rows, in loss, mean, scale and PCA. A weight of zero leaves a
             row out. In a table of up to 1000 rows, whole numbers repeat them.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Labels of rows that depend on each other, such as measurements of one person:
+            rows with the same label train together or are held out together. Equal rows
+            are held out together without being told. `cv` gets the labels too.
         X_val : array-like of shape (n_held_out, n_features) or None, default=None
             Held-out rows of your own: they choose the epoch, with every row of X
             training. In a Pipeline the steps before must transform them too, see
@@ -79,17 +88,25 @@ class BaseAutoencoder(
         ConvergenceWarning
             If training ends in numbers that are not finite and earlier weights are kept,
             or if it ends at a `max_epochs` of your own while it still brought something.
+        UserWarning
+            If y is a table of the shape of X: what the rows of X are to become is given
+            as `X_target`.
         """
+        warn_of_target(self, X, y, "fit")
         before = vars(self).copy()
         try:
             with FitTasks(self, X, y, is_search=self._wants_share) as tasks:
-                self._fit(X, sample_weight, X_val, X_target, tasks.callbacks)
+                self._fit(X, y, sample_weight, groups, X_val, X_target, tasks.callbacks)
         except BaseException as error:
             # Only training turns Ctrl-C into an end that leaves a fitted estimator.
-            if not (self.warm_start and isinstance(error.__cause__, Interrupted)):
+            is_ctrl_c = isinstance(error, Interrupted)
+            is_kept = is_ctrl_c and self.warm_start and error.is_kept
+            if not is_kept:
                 before |= {k: v for k, v in vars(self).items() if k in FIT_STATE}
                 vars(self).clear()
                 vars(self).update(before)
+            if is_ctrl_c:  # the frames of the engine would hide the user's own
+                raise KeyboardInterrupt(interrupted(self, "fit", is_kept)) from None
             raise
         return self
 
@@ -126,13 +143,23 @@ class BaseAutoencoder(
             chunk has fewer rows than there are components.
         DivergenceError
             If training ended in numbers that are not finite.
+        KeyboardInterrupt
+            On Ctrl-C, and where a callback raises one.
+
+        Warns
+        -----
+        UserWarning
+            If y is a table of the shape of X, see `fit`.
         """
+        warn_of_target(self, X, y, "partial_fit")
         before = vars(self).copy()
         try:
             self._go_on(X, sample_weight)
-        except BaseException:
+        except BaseException as error:
             vars(self).clear()
             vars(self).update(before)
+            if isinstance(error, Interrupted | StopTraining):
+                raise KeyboardInterrupt(interrupted(self, "partial_fit")) from None
             raise
         return self
 
@@ -203,8 +230,10 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            NaN where a value is missing. The other cells stay as they are.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            NaN where a value is missing. The other cells stay as they are; what a sparse
+            matrix leaves out is zero. As in `fit`, it may be larger than memory, but the
+            result is one array.
 
         Returns
         -------
@@ -220,7 +249,10 @@ class BaseAutoencoder(
         index = X
         X = check_table(self, X, reset=False)
         Z = self._inference.encode(X, self.n_components_)
-        filled = np.where(np.isnan(X), self._inference.decode(Z), X)
+        filled = self._inference.decode(Z)
+        for block in row_blocks(*X.shape):
+            rows = rows_of(X, block)
+            np.copyto(filled[block], rows, where=~np.isnan(rows))
         return in_container(self, filled, self._feature_names_in(), index)
 
     def truncate(self, n_components):

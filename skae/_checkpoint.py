@@ -23,6 +23,11 @@ KIND = "checkpoint"  # what stands in the file where models have a class
 EVERY = 30.0  # seconds between two writes, at least
 MOST_TIME = 0.05  # share of the time that writing may take
 SHOWN = 60  # characters of a value in a message
+SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
+OWN_FILES = (
+    "Fits that share one estimator's parameters, as those of a search do, need a file "
+    "each: make a folder and set checkpoint to it."
+)
 
 
 class Checkpoint:
@@ -31,6 +36,8 @@ class Checkpoint:
     Parameters
     ----------
     path : str or path-like
+        Of the file, or of a folder in which every fit has a file of its own, named after
+        its fingerprint.
     owner : str
         Name of the estimator's class.
     fingerprint : dict of str and str
@@ -41,6 +48,8 @@ class Checkpoint:
 
     Raises
     ------
+    FileNotFoundError
+        If the folder is not there.
     ValueError
         If the file is of another fit, or no checkpoint.
     """
@@ -51,13 +60,17 @@ class Checkpoint:
         self.owner, self.fingerprint, self.seed = owner, fingerprint, seed
         self.state = None  # after the last epoch
         self.due = -np.inf
-        folder = os.path.dirname(self.path)
+        is_folder = os.path.isdir(self.path) or os.fspath(path).endswith(SEPARATORS)
+        folder = self.path if is_folder else os.path.dirname(self.path)
         if not os.path.isdir(folder):
             raise FileNotFoundError(
                 f"checkpoint={path!r} of {owner}: there is no folder {folder!r}. Make it "
                 "or choose another path."
             )
-        if os.path.exists(self.path):
+        if is_folder:
+            self.path = os.path.join(folder, _file_name(owner, fingerprint))
+        self.mark = _mark(self.path)  # of the file that is ours
+        if self.mark is not None:
             self._read()
 
     def _read(self):
@@ -65,6 +78,8 @@ class Checkpoint:
         remedy = "Delete the file or choose another path."
         try:
             kind, found, state = read_model(self.path)
+        except FileNotFoundError as error:
+            raise self._shared() from error
         except ModelFileError as error:
             raise ModelFileError(f"{where}: {error} {remedy}") from error
         if kind != KIND:
@@ -78,7 +93,7 @@ class Checkpoint:
             raise ValueError(
                 f"{where} is of another fit: {'; '.join(differs)}. Call fit as it was "
                 "called then to go on with it, or delete the file or choose another path "
-                "to start anew."
+                f"to start anew. {OWN_FILES}"
             )
         self.seed, self.state = state.pop("seed"), state
         self.due = time.monotonic() + EVERY
@@ -99,9 +114,23 @@ class Checkpoint:
         if self.state is None:
             return
         begin = time.monotonic()
-        write_model(self.path, KIND, self.fingerprint, {"seed": self.seed, **self.state})
+        state = {"seed": self.seed, **self.state}
+        if _mark(self.path) not in (None, self.mark):
+            raise self._shared()
+        try:
+            write_model(self.path, KIND, self.fingerprint, state)
+        except FileNotFoundError as error:
+            raise self._shared() from error
+        self.mark = _mark(self.path)
         end = time.monotonic()
         self.due = end + max(EVERY, (end - begin) / MOST_TIME)
+
+    def _shared(self):
+        """The error where the file is not as this fit has left it."""
+        return ModelFileError(
+            f"checkpoint={self.path!r} of {self.owner}: another fit that runs at the same "
+            f"time writes to this file or has deleted it. {OWN_FILES}"
+        )
 
     def __enter__(self):
         return self
@@ -109,8 +138,23 @@ class Checkpoint:
     def __exit__(self, kind, error, trace):
         """Delete the file where the fit is over, or would end in NaN again."""
         is_over = kind is None or issubclass(kind, DivergenceError)
-        if is_over:
+        if is_over and _mark(self.path) in (None, self.mark):
             remove_model(self.path)
+
+
+def _file_name(owner, fingerprint):
+    """Of a fit in a folder of many."""
+    words = "\n".join(f"{name}: {fingerprint[name]}" for name in sorted(fingerprint))
+    return f"{owner}-{hashlib.sha256(words.encode()).hexdigest()[:24]}.checkpoint"
+
+
+def _mark(path):
+    """What changes whenever a file is replaced; None where there is no file."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _shown(items, name):

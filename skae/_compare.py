@@ -2,19 +2,23 @@
 
 import contextlib
 import time
+import traceback
+import warnings
 from numbers import Integral
 
 import numpy as np
+from scipy import sparse
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.decomposition import NMF, PCA, IncrementalPCA, TruncatedSVD
+from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import KFold, check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.utils import _safe_indexing
 
 from skae._compat import Interval, StrOptions, draw_seed, validate_parameter_constraints
-from skae.metrics import METRICS, check_reconstructs, reconstruction_error
+from skae.metrics import METRICS, Tally, check_reconstructs, parts_of
 
 __all__ = ["compare"]
 
@@ -30,6 +34,14 @@ FITTED_ARRAYS = {
     MaxAbsScaler: ["scale_"],
 }
 
+# What the table says of a fit that failed.
+FAILED = {
+    "error": np.nan,
+    "r2": np.nan,
+    "fit_seconds": np.nan,
+    "transform_seconds": np.nan,
+    "n_parameters": None,
+}
 
 CONSTRAINTS = {
     "estimators": [list, tuple, dict],
@@ -45,8 +57,9 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
-        The data.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        The data. It may be what some of the estimators refuse, such as incomplete rows:
+        the others are compared.
     estimators : list of estimators, or dict of names to estimators
         Each has `transform` and `inverse_transform`: PCA, NMF, autoencoders, Pipelines
         of them. Clones are fitted, never the estimators themselves.
@@ -76,6 +89,8 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
           network, components and mean of PCA, the sum over the steps of a Pipeline.
           Missing where this function does not know the class.
 
+        An estimator that fails on a fold has NaN in that row.
+
     Raises
     ------
     ImportError
@@ -83,7 +98,12 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
     TypeError
         If an estimator has no `transform` or no `inverse_transform`.
     ValueError
-        If there is no estimator, or X is refused by one of them or by the metric.
+        If there is no estimator, or all of them fail on all folds.
+
+    Warns
+    -----
+    FitFailedWarning
+        If an estimator fails on a fold; it says which one, and why.
 
     Examples
     --------
@@ -116,16 +136,44 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
         random_state = draw_seed(random_state)
     if isinstance(cv, Integral):
         cv = KFold(cv, shuffle=True, random_state=random_state)
+    X = X.tocsr() if sparse.issparse(X) else X  # other formats cannot be cut
     splits = list(check_cv(cv).split(X))
-    rows = []
+    rows, failures = [], []
     with _progress(len(named) * len(splits), verbose) as advance:
         for name, estimator in named.items():
             for fold, (train, test) in enumerate(splits):
                 model = _seeded(clone(estimator), random_state)
                 parts = _safe_indexing(X, train), _safe_indexing(X, test)
-                rows.append(dict(estimator=name, fold=fold, **_rate(model, *parts, metric)))
+                try:
+                    found = _rate(model, *parts, metric)
+                except Exception as error:
+                    traceback.clear_frames(error.__traceback__)  # they hold tables
+                    failures.append((name, fold, error))
+                    found = FAILED
+                rows.append(dict(estimator=name, fold=fold, **found))
                 advance()
+    _report(failures, len(splits), len(rows))
     return pandas.DataFrame(rows).astype({"n_parameters": "Int64"})
+
+
+def _report(failures, n_folds, n_fits):
+    """Warn of the estimators that failed; raise where nothing is left to compare."""
+    by_name = {}
+    for name, fold, error in failures:
+        by_name.setdefault(name, []).append((fold, error))
+    for name, failed in by_name.items():
+        folds = [fold for fold, _ in failed]
+        # Folds that fail alike are told of once.
+        reasons = dict.fromkeys(f"{type(e).__name__}: {e}" for _, e in failed)
+        text = (
+            f"{name} failed on {len(folds)} of {n_folds} folds of compare, {folds}: "
+            f"{' / '.join(reasons)}"
+        )
+        if len(failures) == n_fits:
+            raise ValueError(f"All fits of compare failed. {text}") from failed[0][1]
+        warnings.warn(
+            f"{text} Their rows of the table hold NaN.", FitFailedWarning, stacklevel=3
+        )
 
 
 def _import_pandas():
@@ -193,17 +241,22 @@ def _progress(total, verbose):
 
 def _rate(estimator, X_train, X_test, metric):
     """Fit the estimator; what the table says of it beside its name and the fold."""
+    error, r2 = Tally(metric), Tally("r2")
     start = time.perf_counter()
     estimator.fit(X_train)
-    fitted = time.perf_counter()
-    Z = estimator.transform(X_test)
-    transformed = time.perf_counter()
-    X_hat = estimator.inverse_transform(Z)
+    fit_seconds, transform_seconds = time.perf_counter() - start, 0.0
+    for part, rows in parts_of(X_test):
+        start = time.perf_counter()
+        Z = estimator.transform(part)
+        transform_seconds += time.perf_counter() - start
+        X_hat = estimator.inverse_transform(Z)
+        for tally in error, r2:
+            tally.add(rows, X_hat)
     return {
-        "error": reconstruction_error(X_test, X_hat, metric=metric),
-        "r2": reconstruction_error(X_test, X_hat, metric="r2"),
-        "fit_seconds": fitted - start,
-        "transform_seconds": transformed - fitted,
+        "error": error.overall(),
+        "r2": r2.overall(),
+        "fit_seconds": fit_seconds,
+        "transform_seconds": transform_seconds,
         "n_parameters": _n_parameters(estimator),
     }
 

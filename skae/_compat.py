@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ __all__ = [
     "has_fast_bfloat16",
     "in_container",
     "make_generator",
+    "random_states_kept",
     "resolve_device",
     "seeded_scope",
     "thread_limit",
@@ -61,18 +63,49 @@ def in_container(estimator, array, columns, like):
     return adapter.create_container(array, like, columns=lambda: columns)
 
 
-def resolve_device(device, strict=True):
+def resolve_device(device, strict=True, owner="the estimator"):
     """Turn the parameter `device` into a `torch.device`; `"auto"` prefers CUDA.
 
-    Unless `strict`, the CPU takes the place of a CUDA device that is not there, as on a
+    Unless `strict`, the CPU takes the place of a device that is not there, as on a
     machine that opens what another has saved.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the device, or cannot use it here and now.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(device)
-    if device.type == "cuda" and not torch.cuda.is_available() and not strict:
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError:  # which lists all devices that torch could be built for
+        found = None
+    if found is not None and _is_usable(found):
+        return found
+    if found is not None and not strict:
         return torch.device("cpu")
-    return device
+    here = ["cpu", *(f"cuda:{i}" for i in range(_n_cuda_devices()))]
+    here += ["mps"] if torch.backends.mps.is_available() else []
+    raise ValueError(
+        f"device of {owner} must be 'auto' or a device that torch can use here, which are "
+        f"{here}, got {str(device)!r}. Set device='auto', which takes CUDA where there is "
+        "a device and else the CPU."
+    )
+
+
+def _n_cuda_devices():
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _is_usable(device):
+    """Whether torch can compute on the device; of CUDA memory is not asked for yet."""
+    if device.type == "cuda":
+        return (device.index or 0) < _n_cuda_devices()
+    try:
+        torch.zeros(1, device=device).item()
+    except Exception:  # torch has other errors for every device that it lacks
+        return False
+    return True
 
 
 def free_memory(device):
@@ -111,6 +144,19 @@ def seeded_scope(seed):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def random_states_kept():
+    """Within it the global generators may be drawn from; they are restored after it."""
+    of_numpy = check_random_state(None)  # NumPy's global one
+    before = random.getstate(), of_numpy.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(before[0])
+        of_numpy.set_state(before[1])
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""From tables to batches: who is held out, and rows that are taken a batch at a time."""
+"""From tables to batches: rows that are taken a batch at a time."""
 
 import dataclasses
 from typing import NamedTuple
@@ -6,16 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.model_selection import KFold, ShuffleSplit
 from torch.utils.data import Dataset
 
-from skae._streams import FEW_ROWS, Scaled, rows_of
+from skae._dependence import Dependence
+from skae._streams import Scaled, rows_of
 
-__all__ = ["Batch", "Batches", "Rows", "StreamedRows", "Table", "split"]
+__all__ = ["Batch", "Batches", "Rows", "StreamedRows", "Table"]
 
-N_FOLDS = 5
-SMALLEST = 20  # rows; with fewer, four held-out rows would choose the epoch
-MOST_HELD_OUT = 10_000  # rows
 RUN = 64  # neighbouring rows of a file that stay together
 SAMPLED, FEWEST_SAMPLED = 2**24, 4096  # values and rows that describe a streamed table
 WINDOW = 2**24  # values of a file that are shuffled at a time
@@ -39,6 +36,8 @@ class Table:
         Where X has a value of its own; elsewhere it is filled.
     n_held_out : int
         The last rows are held out, by the user's choice.
+    dependence : Dependence or None
+        Which rows may not be on both sides of a split; None where nobody has asked.
     """
 
     X: np.ndarray | Scaled
@@ -47,6 +46,7 @@ class Table:
     weights: np.ndarray | None = None
     observed: np.ndarray | None = None
     n_held_out: int = 0
+    dependence: Dependence | None = None
 
     @property
     def is_streamed(self):
@@ -70,46 +70,6 @@ class Table:
         rest = (self.inputs, self.weights, self.observed)
         rest = (None if part is None else part[rows] for part in rest)
         return Table(X, X if self.target is self.X else self.target[rows], *rest)
-
-
-def split(n_samples, validation_fraction, seed, cross_fit, run=1):
-    """Who trains and who is held out.
-
-    Up to 1000 rows, one tenth of them would choose the epoch by luck: five folds are
-    trained on instead, each with a fifth held out, and a last member trains on every
-    row for the number of epochs that served the folds best. Above, one member trains
-    and `validation_fraction` of the rows, 10 000 at most, is held out.
-
-    Parameters
-    ----------
-    n_samples : int
-    validation_fraction : float
-    seed : int
-    cross_fit : bool
-        Whether small tables are.
-    run : int
-        So many neighbouring rows are held out together.
-
-    Returns
-    -------
-    list of (train, held_out)
-        One pair of integer arrays for each member; the last member is the one that is
-        kept. Nobody is held out at all (empty arrays) below 20 rows.
-    """
-    everyone, nobody = np.arange(n_samples), np.arange(0)
-    if n_samples < SMALLEST:
-        return [(everyone, nobody)]
-    if cross_fit and n_samples <= FEW_ROWS:
-        folds = KFold(N_FOLDS, shuffle=True, random_state=seed).split(everyone)
-        return [*folds, (everyone, nobody)]
-    held_out = min(int(np.ceil(validation_fraction * n_samples)), MOST_HELD_OUT)
-    if run == 1:
-        return list(ShuffleSplit(1, test_size=held_out, random_state=seed).split(everyone))
-    runs = np.arange(-(-n_samples // run))
-    n_runs = max(1, held_out // run)
-    _, chosen = next(ShuffleSplit(1, test_size=n_runs, random_state=seed).split(runs))
-    is_held_out = np.isin(everyone // run, chosen)
-    return [(everyone[~is_held_out], everyone[is_held_out])]
 
 
 class Batch(NamedTuple):
@@ -237,25 +197,32 @@ class StreamedRows(Dataset):
     Parameters
     ----------
     X, target : Scaled of shape (n, p)
-    rows : ndarray of int, ascending
+    index : list of m arrays of int, ascending
+        The rows that each member of a stack uses. A member reads its own windows.
     device : torch.device
     weights : ndarray of shape (n,) or None
     """
 
     lost = 0.0
 
-    def __init__(self, X, target, rows, device, weights=None):
+    def __init__(self, X, target, index, device, weights=None):
         self.X, self.target = X, target
-        self.rows, self.device, self.weights = rows, device, weights
-        self.index = [rows]
+        self.index, self.device, self.weights = index, device, weights
+        self.length = max(map(len, index))
 
     def __len__(self):
-        return len(self.rows)
+        return self.length
 
     def batches(self, n_batches, generator=None):
         """Batches that differ by at most one row, in an order drawn from `generator`."""
+        members = [self._batches(rows, n_batches, generator) for rows in self.index]
+        return (
+            members[0] if len(members) == 1 else map(_stacked, zip(*members, strict=True))
+        )
+
+    def _batches(self, rows, n_batches, generator):
         is_sparse = sparse.issparse(self.X.X)
-        order = self._order(1 if is_sparse else RUN, generator)
+        order = self._order(rows, 1 if is_sparse else RUN, generator)
         batches = np.array_split(order, n_batches)
         per_window = max(1, WINDOW // (self.X.shape[1] * len(batches[0])))
         for i in range(0, n_batches, per_window):
@@ -268,12 +235,15 @@ class StreamedRows(Dataset):
             for place in np.array_split(places, len(part)):
                 yield self._batch(window, rows, place)
 
-    def _order(self, run, generator):
-        if generator is None:
-            return self.rows
-        runs = np.array_split(self.rows, -(-len(self.rows) // run))
-        order = torch.randperm(len(runs), generator=generator).numpy()
-        return np.concatenate([runs[i] for i in order])
+    def _order(self, rows, run, generator):
+        """Row numbers (n,) of one member; one with fewer rows than the longest repeats."""
+        if not len(rows):  # a member that takes no part; its errors are dropped
+            return np.zeros(self.length, dtype=int)
+        if generator is not None:
+            runs = np.array_split(rows, -(-len(rows) // run))
+            order = torch.randperm(len(runs), generator=generator).numpy()
+            rows = np.concatenate([runs[i] for i in order])
+        return np.resize(rows, self.length)
 
     def _batch(self, window, rows, place):
         part = rows_of(window, place)
@@ -285,6 +255,15 @@ class StreamedRows(Dataset):
         if self.weights is not None:
             weights = _at(torch.from_numpy(self.weights[rows[place]]).float(), self.device)
         return Batch(inputs, targets, weights)
+
+
+def _stacked(batches):
+    """One batch (m, n, ...) of the batches of m members."""
+    inputs, targets, weights, _ = zip(*batches, strict=True)
+    is_same = targets[0] is inputs[0]
+    inputs = torch.stack(inputs)
+    targets = inputs if is_same else torch.stack(targets)
+    return Batch(inputs, targets, None if weights[0] is None else torch.stack(weights))
 
 
 def _at(tensor, device):

@@ -14,6 +14,7 @@ from skae._drawing import (
     before_final,
     feature_names_of,
     final_step,
+    first_rows,
     image_shape_of,
     make_axes,
     mosaic_of,
@@ -21,7 +22,7 @@ from skae._drawing import (
     set_title,
     show_image,
 )
-from skae.metrics import check_reconstructs
+from skae.metrics import check_reconstructs, value_range
 
 __all__ = ["CodesDisplay"]
 
@@ -128,8 +129,8 @@ class CodesDisplay:
         ----------
         estimator : estimator
             Fitted, with `transform`; with `inverse_transform` too for `decoded`.
-        X : array-like of shape (n_samples, n_features)
-            The data.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The data, with missing cells where the estimator takes them.
         y : array-like of shape (n_samples,), default=None
             See the class.
         codes : sequence of int, default=None
@@ -165,7 +166,7 @@ class CodesDisplay:
         check_is_fitted(estimator)
         if decoded:
             check_reconstructs(estimator)
-        X_dense, Z = as_dense(X), as_dense(estimator.transform(X))
+        Z = as_dense(estimator.transform(X))
         codes = list(range(min(4, Z.shape[1])) if codes is None else codes)
         if not codes or not all(0 <= code < Z.shape[1] for code in codes):
             raise ValueError(
@@ -176,11 +177,12 @@ class CodesDisplay:
         if decoded:
             _need_two(codes, "decoded", cls.__name__)
             extras["grid"], extras["decoded"] = _decode_grid(estimator, Z, codes, decoded)
-            extras["limits"] = X_dense.min(), X_dense.max()
+            extras["limits"] = value_range(X)
         if loadings:
             _need_two(codes, "loadings", cls.__name__)
             extras["loadings"] = _loadings(estimator, codes, cls.__name__)
-            features = feature_names_of(before_final(estimator, X), estimator)
+            row = before_final(estimator, first_rows(X, 1))
+            features = feature_names_of(row, estimator)
             extras |= {"feature_names": features, "n_loadings": loadings}
         names = [f"code {code + 1}" for code in codes]
         display = cls(Z[:, codes], y=y, names=names, shape=shape, **extras)

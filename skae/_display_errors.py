@@ -1,12 +1,12 @@
 """ErrorDisplay: errors by feature and by row."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skae._compat import check_matplotlib_support
 from skae._drawing import (
     COLORS,
     PAPER,
-    as_dense,
     axis_label,
     bare_frame,
     bin_edges,
@@ -15,12 +15,11 @@ from skae._drawing import (
     image_shape_of,
     legend_above,
     make_axes,
-    reconstruct,
     set_title,
     spread_apart,
     two_figures,
 )
-from skae.metrics import reconstruction_error
+from skae.metrics import as_table, errors_by_feature_and_row, reconstructed
 
 __all__ = ["ErrorDisplay"]
 
@@ -34,9 +33,9 @@ class ErrorDisplay:
     Parameters
     ----------
     feature_errors : ndarray of shape (n_features,)
-        Mean error of each feature.
+        Mean error of each feature, NaN where it has no values.
     row_errors : ndarray of shape (n_samples,)
-        Mean error of each row.
+        Mean error of each row, NaN where it has no values: such rows are left out.
     feature_names : array-like of str of shape (n_features,), default=None
         None is x0, x1, ...
     row_names : array-like of shape (n_samples,), default=None
@@ -97,8 +96,9 @@ class ErrorDisplay:
         ----------
         estimator : estimator
             Fitted, with `transform` and `inverse_transform`.
-        X : array-like of shape (n_samples, n_features)
-            The data. The index of a pandas frame names the rows.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The data, with missing cells where the estimator takes them: means are taken
+            over the others. The index of a pandas frame names the rows.
         **params : dict
             See `from_reconstruction`.
 
@@ -113,8 +113,8 @@ class ErrorDisplay:
             If the estimator lacks one of the two methods.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        X_hat = reconstruct(estimator, X)[2]
-        return cls.from_reconstruction(X, X_hat, **params)
+        check_is_fitted(estimator)
+        return cls._draw(reconstructed(estimator, X), X, **params)
 
     @classmethod
     def from_reconstruction(
@@ -133,9 +133,9 @@ class ErrorDisplay:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The data. The index of a pandas frame names the rows.
-        X_hat : array-like of shape (n_samples, n_features)
+        X_hat : {array-like, sparse matrix} of shape (n_samples, n_features)
             Their reconstruction.
         metric : {"squared_error", "absolute_error", "root_mean_squared_error", \
                 "binary_cross_entropy"}, default="squared_error"
@@ -162,16 +162,30 @@ class ErrorDisplay:
             If the shapes of X and X_hat differ, or for the metric "r2", a score.
         """
         check_matplotlib_support(f"{cls.__name__}.from_reconstruction")
+        params = {"metric": metric, "shape": shape, "x": x, "n_worst": n_worst}
+        return cls._draw([(as_table(X), X_hat)], X, n_bars=n_bars, ax=ax, **params)
+
+    @classmethod
+    def _draw(
+        cls,
+        pairs,
+        X,
+        *,
+        metric="squared_error",
+        shape="auto",
+        x=None,
+        n_worst=5,
+        n_bars=15,
+        ax=None,
+    ):
+        """Draw the errors of pairs of rows and their reconstructions, parts of X."""
         if metric == "r2":
             raise ValueError(
                 f"metric of {cls.__name__} must be an error, but 'r2' is a score. Use "
                 "metric='squared_error'."
             )
-        dense, X_hat = as_dense(X), as_dense(X_hat)
-        params = {"metric": metric, "multioutput": "raw_values"}
         display = cls(
-            reconstruction_error(dense, X_hat, **params),
-            reconstruction_error(dense.T, X_hat.T, **params),
+            *errors_by_feature_and_row(pairs, metric),
             feature_names=feature_names_of(X),
             row_names=getattr(X, "index", None),
             metric=metric,
@@ -242,11 +256,12 @@ class ErrorDisplay:
         bare_frame(ax)
 
     def _draw_rows(self, ax, n_worst):
-        errors = self.row_errors
-        self.worst_ = np.argsort(-errors, kind="stable")[: max(n_worst, 0)]
-        ax.hist(errors, bins=bin_edges(errors), color="0.75", ec="white", lw=0.3)
-        label = f"mean {two_figures(errors.mean())}"
-        ax.axvline(errors.mean(), color="black", ls="--", lw=1, label=label)
+        errors, order = self.row_errors, np.argsort(-self.row_errors, kind="stable")
+        known = errors[~np.isnan(errors)]  # NaN is last in the order
+        self.worst_ = order[: min(max(n_worst, 0), len(known))]
+        ax.hist(known, bins=bin_edges(known), color="0.75", ec="white", lw=0.3)
+        label = f"mean {two_figures(known.mean())}"
+        ax.axvline(known.mean(), color="black", ls="--", lw=1, label=label)
         ax.set(ylabel="rows", xlim=(0, None))
         ax.set_xlabel(f"mean {self._unit} of the row", loc="left")  # off the axis' exponent
         ax.locator_params(axis="x", nbins=5)

@@ -1,7 +1,9 @@
 """ExplainedVarianceDisplay: the variance that the first components keep."""
 
 import numpy as np
+from scipy import linalg, sparse
 from sklearn.decomposition import PCA
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skae._compat import check_matplotlib_support
@@ -9,7 +11,6 @@ from skae._drawing import (
     COLORS,
     DASHES,
     MARKERS,
-    as_dense,
     bare_frame,
     before_final,
     final_step,
@@ -19,6 +20,8 @@ from skae._drawing import (
 )
 
 __all__ = ["ExplainedVarianceDisplay"]
+
+FLOATS = [np.float64, np.float32]
 
 
 class ExplainedVarianceDisplay:
@@ -68,9 +71,10 @@ class ExplainedVarianceDisplay:
         ----------
         estimator : estimator
             Fitted, with `explained_variance_ratio_`, or a Pipeline that ends with one.
-        X : array-like of shape (n_samples, n_features), default=None
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
             The training data. PCA is fitted to them, or to what the earlier steps of the
-            Pipeline make of them. None draws the estimator alone.
+            Pipeline make of them, and takes no missing cells. None draws the estimator
+            alone.
         threshold : float in (0, 1), default=None
             See the class.
         name : str, default=None
@@ -87,6 +91,8 @@ class ExplainedVarianceDisplay:
         ------
         TypeError
             If the estimator has no `explained_variance_ratio_`.
+        ValueError
+            If X has missing cells where PCA would get them.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
@@ -99,9 +105,7 @@ class ExplainedVarianceDisplay:
         ratios = {}
         name = name_of(estimator) if name is None else name
         if X is not None:
-            spectrum = (
-                PCA().fit(as_dense(before_final(estimator, X))).explained_variance_ratio_
-            )
+            spectrum = _spectrum(before_final(estimator, X), cls.__name__)
             enough = np.searchsorted(np.cumsum(spectrum), threshold or 0) + 1
             shown = max(len(final.explained_variance_ratio_), enough)
             ratios["PCA" if name != "PCA" else "PCA of X"] = spectrum[:shown]
@@ -189,3 +193,28 @@ class ExplainedVarianceDisplay:
         for line in ax.lines:
             if line.get_label() in missing:
                 line.set_label(f"{line.get_label()} (does not reach it)")
+
+
+def _spectrum(X, caller):
+    """Shares (m,) of the variance of all principal components of X (n, p)."""
+    X = check_array(X, accept_sparse="csr", dtype=FLOATS, ensure_all_finite="allow-nan")
+    if np.isnan(X.data if sparse.issparse(X) else X).any():
+        raise ValueError(
+            f"X of {caller} has missing cells, and PCA, which is drawn beside the "
+            "estimator, takes none. Leave out X to draw the estimator alone, or fill the "
+            "cells first: SimpleImputer does it, and impute of an AutoencoderTransformer "
+            "with allow_nan=True."
+        )
+    if not sparse.issparse(X):
+        return PCA().fit(X).explained_variance_ratio_
+    # Of the products the smaller has all variances, and X stays sparse.
+    X = X.astype(np.float64)
+    if X.shape[0] < X.shape[1]:
+        products = (X @ X.T).toarray()
+        means = products.mean(axis=0)
+        products += means.mean() - means - means[:, None]
+    else:
+        means = np.asarray(X.mean(axis=0)).ravel()
+        products = (X.T @ X).toarray() - X.shape[0] * np.outer(means, means)
+    variances = np.clip(linalg.eigvalsh(products)[::-1], 0, None)
+    return variances / variances.sum()

@@ -13,6 +13,7 @@ from skae._drawing import (
     bare_frame,
     counted,
     feature_names_of,
+    first_rows,
     image_shape_of,
     legend_right,
     make_axes,
@@ -23,9 +24,11 @@ from skae._drawing import (
     show_image,
     two_figures,
 )
-from skae.metrics import reconstruction_error
+from skae.metrics import reconstruction_error, value_range
 
 __all__ = ["ReconstructionDisplay"]
+
+MISSING = COLORS[6]  # of pixels
 
 
 class ReconstructionDisplay:
@@ -33,12 +36,13 @@ class ReconstructionDisplay:
 
     Images are drawn with the originals in the first line and each reconstruction in a
     line below. Of other rows, such as spectra, series or tables, the first line has the
-    curves and the second the differences, reconstruction minus original.
+    curves and the second the differences, reconstruction minus original. Missing cells
+    are gaps in curves and have a colour of their own in images.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        The rows that are drawn, one in each column.
+        The rows that are drawn, one in each column; NaN in missing cells.
     reconstructions : dict of str to ndarray of shape (n_samples, n_features)
         Names of models and their reconstructions of X.
     shape : "auto", tuple of int or None, default="auto"
@@ -99,8 +103,9 @@ class ReconstructionDisplay:
         ----------
         estimator : estimator
             Fitted, with `transform` and `inverse_transform`.
-        X : array-like of shape (n_samples, n_features)
-            Rows to draw. To draw others than the first, pass them alone.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to draw, with missing cells where the estimators take them. To draw
+            others than the first, pass them alone.
         baseline : estimator, default=None
             A second fitted estimator, such as `PCA(8).fit(X_train)`.
         n_shown : int, default=None
@@ -136,7 +141,7 @@ class ReconstructionDisplay:
             raise ValueError(
                 f"n_shown of {cls.__name__} must be 1 or more, got {n_shown!r}."
             )
-        rows, reconstructions = X[:n_shown], {}
+        rows, reconstructions = first_rows(X, n_shown), {}
         for model, label in [(baseline, None), (estimator, name)]:
             if model is not None:
                 rows_dense, Z, X_hat = reconstruct(model, rows)
@@ -155,7 +160,7 @@ class ReconstructionDisplay:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to draw.
         reconstructions : dict of str to array-like of shape (n_samples, n_features)
             Names of models and what they make of X.
@@ -181,9 +186,9 @@ class ReconstructionDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_reconstructions")
         dense = {name: as_dense(X_hat) for name, X_hat in reconstructions.items()}
         names = feature_names_of(X)
-        return cls(as_dense(X), dense, shape=shape, x=x, feature_names=names).plot(
-            ax, cmap=cmap
-        )
+        X = as_dense(X, allow_nan=True)
+        display = cls(X, dense, shape=shape, x=x, feature_names=names)
+        return display.plot(ax, cmap=cmap)
 
     def plot(self, ax=None, *, cmap="gray"):
         """Draw.
@@ -224,11 +229,11 @@ class ReconstructionDisplay:
         return self
 
     def _draw_images(self, shape, errors, cmap):
-        limits = float(self.X.min()), float(self.X.max())
+        limits = value_range(self.X)
         lines = [("original", self.X), *self.reconstructions.items()]
         for line, (name, images) in zip(self.axes_, lines, strict=True):
             for ax, image in zip(line, images, strict=True):
-                show_image(ax, image.reshape(shape), limits, cmap)
+                show_image(ax, image.reshape(shape), limits, cmap, missing=MISSING)
             line[0].set_ylabel(
                 short_label(name), rotation=0, ha="right", va="center", fontsize="small"
             )
@@ -246,6 +251,8 @@ class ReconstructionDisplay:
                 va="top",
                 fontsize="xx-small",
             )
+        if np.isnan(self.X).any():
+            _explain_missing(self.axes_[0, -1])
 
     def _draw_curves(self, errors):
         n_features = self.X.shape[1]
@@ -253,7 +260,9 @@ class ReconstructionDisplay:
         top, bottom = self.axes_
         few = {"marker": "."} if n_features <= MOST_NAMED else {}
         for column, row in enumerate(self.X):
-            top[column].plot(x, row, color="0.65", lw=2.4, label="original", **few)
+            # A value between two gaps has no line.
+            dots = few or ({"marker": ".", "ms": 3} if np.isnan(row).any() else {})
+            top[column].plot(x, row, color="0.65", lw=2.4, label="original", **dots)
             bottom[column].axhline(0, color="0.65", lw=1)
             figures = []
             for place, (name, X_hat) in enumerate(self.reconstructions.items()):
@@ -261,7 +270,7 @@ class ReconstructionDisplay:
                 style = {"color": COLORS[0 if last else 1 + place], "lw": 1.1}
                 style["ls"] = "-" if last else DASHES[place % len(DASHES)]
                 top[column].plot(x, X_hat[column], label=name, **style, **few)
-                bottom[column].plot(x, X_hat[column] - row, **style, **few)
+                bottom[column].plot(x, X_hat[column] - row, **style, **dots)
                 figures.append(two_figures(errors[name][column]))
             set_title(top[column], "MSE " + ", ".join(figures), fontsize="x-small")
         _share(top, "value")
@@ -280,6 +289,13 @@ class ReconstructionDisplay:
             ax.set_xticks(x, names, rotation=90, fontsize="x-small")
         else:
             ax.set_xlabel(axis_label(self.x))
+
+
+def _explain_missing(ax):
+    from matplotlib.patches import Patch
+
+    patch = Patch(facecolor=MISSING, edgecolor="0.3", linewidth=0.4)
+    legend_right(ax, [patch], ["missing"])
 
 
 def _share(line, label):

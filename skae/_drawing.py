@@ -25,6 +25,7 @@ __all__ = [
     "counted",
     "feature_names_of",
     "final_step",
+    "first_rows",
     "image_shape_of",
     "legend_above",
     "legend_right",
@@ -60,19 +61,25 @@ SMALLEST_SIDE = 8  # of images that are told by their number of features alone
 MOST_NAMED = 16  # features along an axis; more names cover each other
 
 
-def as_dense(X):
-    """X as a finite array of floats, (n_samples, n_features)."""
+def as_dense(X, allow_nan=False):
+    """X as a finite array of floats, (n_samples, n_features); NaN stays if allowed."""
     X = X.toarray() if sparse.issparse(X) else X
-    return check_array(X, dtype=[np.float64, np.float32])
+    finite = "allow-nan" if allow_nan else True
+    return check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=finite)
+
+
+def first_rows(X, n):
+    """The first n rows of X, of its own kind."""
+    return (X.tocsr() if sparse.issparse(X) else X)[:n]
 
 
 def reconstruct(estimator, X):
-    """X dense, its codes and its reconstruction by the fitted estimator."""
+    """Some rows X dense, NaN in missing cells, their codes and their reconstruction."""
     check_reconstructs(estimator)
     check_is_fitted(estimator)
     Z = estimator.transform(X)
     X_hat = as_dense(estimator.inverse_transform(Z))
-    return as_dense(X), Z, X_hat
+    return as_dense(X, allow_nan=True), Z, X_hat
 
 
 def final_step(estimator):
@@ -166,13 +173,25 @@ def mosaic_of(tiles):
     return np.concatenate([np.concatenate(line, axis=1) for line in tiles[::-1]])
 
 
-def show_image(ax, image, limits, cmap, **place):
-    """Show an image (h, w) or (h, w, c); the limits are black and white."""
+def show_image(ax, image, limits, cmap, missing="none", **place):
+    """Show an image (h, w) or (h, w, c); the limits are black and white.
+
+    Where it is NaN it has the colour `missing`, which may be none.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import to_rgba
+
     low, high = limits
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     if image.ndim == 3:
+        gaps = np.isnan(image).any(axis=2)
         image = np.clip((image - low) / ((high - low) or 1.0), 0, 1)
+        if gaps.any():
+            opaque = np.ones(image.shape[:2])
+            image = np.dstack([image, opaque] if image.shape[2] == 3 else [image])
+            image[gaps] = to_rgba(missing)
+    cmap = colormaps.get_cmap(cmap).with_extremes(bad=missing)
     style = {"cmap": cmap, "vmin": low, "vmax": high, "interpolation": "nearest"}
     ax.imshow(image, **style, **place)
     ax.set(xticks=[], yticks=[])

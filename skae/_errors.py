@@ -134,12 +134,29 @@ class Choice:
         See `row_errors`.
     weights : ndarray of shape (n_held_out,) or None
         Of the rows.
+    groups : ndarray of int of shape (n_held_out,) or None
+        Rows with the same number depend on each other, and count as one observation in
+        the standard error. None is a number of its own for every row.
     """
 
     def __init__(
-        self, reference, margin, allow_start, patience, tol, cuts=(None,), weights=None
+        self,
+        reference,
+        margin,
+        allow_start,
+        patience,
+        tol,
+        cuts=(None,),
+        weights=None,
+        groups=None,
     ):
         self.cuts, self.weights = cuts, weights
+        n_held_out = reference.shape[1]
+        self.shares = np.full(n_held_out, 1.0) if weights is None else weights
+        self.shares = self.shares / (self.shares.sum() or 1.0)
+        self.groups = np.arange(n_held_out)
+        if groups is not None:
+            self.groups = np.unique(groups, return_inverse=True)[1]
         # Errors that are zero or next to it on the way to all components have no share.
         means = self.mean(reference)[:, None]
         self.unit = np.maximum(means, SMALLEST_SHARE * means.max() or 1.0)
@@ -157,6 +174,15 @@ class Choice:
         """Mean (...) of the errors (..., n_held_out) of rows."""
         return np.average(errors, axis=-1, weights=self.weights)
 
+    def _standard_error(self, deviations):
+        """Standard error of a weighted mean of rows in groups that are independent.
+
+        The sandwich estimate of Liang and Zeger (1986), "Longitudinal data analysis
+        using generalized linear models", for the mean alone.
+        """
+        sums = np.bincount(self.groups, weights=self.shares * deviations)
+        return np.sqrt(np.square(sums).sum())
+
     def see(self, errors, weights):
         """Take note of the epoch that has just ended."""
         self.epoch += 1
@@ -166,8 +192,7 @@ class Choice:
         gains = self.reference - errors
         of_rows = gains.mean(axis=0)
         gain = self.mean(of_rows)
-        deviation = np.sqrt(self.mean(np.square(of_rows - gain)))
-        is_sure = gain > self.margin * deviation / np.sqrt(len(of_rows))
+        is_sure = gain > self.margin * self._standard_error(of_rows - gain)
         is_sure &= self.mean(gains).min() >= 0
         if gain > self.best[0] and (is_sure or not self.margin):
             self.best = gain, self.epoch, [w.clone() for w in weights]

@@ -4,14 +4,17 @@ import contextlib
 import traceback
 import warnings
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
+    "interrupted",
     "is_out_of_memory",
     "memory_explained",
     "no_weights",
     "warn_of_few_epochs",
+    "warn_of_target",
     "warn_of_values",
 ]
 
@@ -62,6 +65,40 @@ def memory_explained(estimator, shape):
             f"{sizes}. Set a smaller batch_size, smaller hidden_layer_sizes{elsewhere}; a "
             "table too large for memory can be a np.memmap, which is read block by block."
         ) from error
+
+
+def interrupted(estimator, method, is_kept=False):
+    """What is said on Ctrl-C: which estimator the user is left with."""
+    kept = "is as it was before the call"
+    if is_kept:
+        kept = "holds the best epoch so far, from which the next fit goes on"
+    return f"{method} of {type(estimator).__name__} was interrupted; the estimator {kept}."
+
+
+def warn_of_target(estimator, X, y, method):
+    """Say that y is ignored where it looks like what X is to become."""
+    if y is None or y is X:
+        return
+    shape = _shape(X)
+    if len(shape) != 2 or _shape(y) != shape:
+        return
+    name = type(estimator).__name__
+    warnings.warn(
+        f"y of {name}.{method} is ignored, and it has the shape {shape} of X. If "
+        "it is what the rows of X are to become, such as clean versions of noisy rows, "
+        f"call {name}.fit(X, X_target=y); else leave it out.",
+        UserWarning,
+        stacklevel=4,  # the line that calls the method
+    )
+
+
+def _shape(table):
+    if hasattr(table, "shape"):
+        return tuple(table.shape)
+    try:
+        return np.shape(table)
+    except ValueError:  # rows of several lengths
+        return ()
 
 
 def no_weights(owner, lr):

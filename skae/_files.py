@@ -25,6 +25,7 @@ key for the rest:
 {"recipe": ["L1Code", {...}]}         a noise or regularizer, with its parameters
 """
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -123,7 +124,7 @@ def remove_model(path):
     path = os.path.realpath(path)
     folder, name = os.path.split(_temporary(path, "*"))
     for left in [path, *glob.glob(os.path.join(glob.escape(folder), name))]:
-        if os.path.exists(left):
+        with contextlib.suppress(FileNotFoundError):
             os.remove(left)
 
 

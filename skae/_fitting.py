@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -10,11 +10,18 @@ from sklearn.base import BaseEstimator
 
 from skae._checkpoint import Checkpoint, fingerprint
 from skae._codes import attributes, describe
-from skae._compat import draw_seed, resolve_device, seeded_scope, thread_limit
+from skae._compat import (
+    draw_seed,
+    random_states_kept,
+    resolve_device,
+    seeded_scope,
+    thread_limit,
+)
+from skae._dependence import check_groups, splits_of
 from skae._faults import memory_explained
 from skae._inference import Inference
 from skae._missing import Filler, Hide
-from skae._net import build_net
+from skae._net import build_net, check_callbacks
 from skae._ongoing import Ongoing
 from skae._prepare import Given, check_rows, check_table, make_table, noise_units
 from skae._resolve import resolve_loss
@@ -32,8 +39,8 @@ SMALLEST = 1e-6  # deviation of a code that is whitened, as a share of the large
 class FittingSteps(BaseEstimator):
     """The private steps of `BaseAutoencoder`, which has the public methods."""
 
-    def _fit(self, X, sample_weight, X_val, X_target, callbacks):
-        given = self._given(X, sample_weight, X_val, X_target)
+    def _fit(self, X, y, sample_weight, groups, X_val, X_target, callbacks):
+        given = self._given(X, sample_weight, X_val, X_target, y=y, groups=groups)
         self._begin(given)
         seed = draw_seed(self.random_state)
         self._has_marks = given.observed is not None
@@ -81,10 +88,15 @@ class FittingSteps(BaseEstimator):
             self._read_codes(self._ongoing, initial)
 
     def _begin(self, given):
-        """Forget a stream, and decide widths and device."""
+        """Forget a stream, and decide widths, device and loss."""
         self._ongoing = None
+        check_callbacks(self.callbacks, type(self).__name__)
         self._check_widths(*given.X.shape)
-        self.device_ = resolve_device(self.device)
+        self.device_ = resolve_device(self.device, owner=type(self).__name__)
+        self._loss = self._resolve_loss()
+        if self.module is not None:  # its mistakes show before anything is computed
+            with random_states_kept():
+                self._make_module(self.n_features_in_, self.n_features_in_, None)
 
     def _set_statistics(self, given, seed, is_new=True):
         """What is computed of the rows before training; a warm start keeps its scale."""
@@ -93,12 +105,23 @@ class FittingSteps(BaseEstimator):
         self._set_filler(given, seed)
         self._set_loss(given)
 
-    def _given(self, X, sample_weight, X_val=None, X_target=None, is_first=True):
+    def _given(
+        self,
+        X,
+        sample_weight,
+        X_val=None,
+        X_target=None,
+        is_first=True,
+        y=None,
+        groups=None,
+    ):
         """The arguments of `fit`, checked."""
         least = 2 if is_first else 1
-        given = Given(check_table(self, X, reset=is_first, ensure_min_samples=least))
+        sizes = {"reset": is_first, "ensure_min_samples": least}
+        given = Given(check_table(self, X, for_fit=True, **sizes))
         if X_target is not None:
-            given.X_target = check_table(self, X_target, reset=False)
+            named = {"for_fit": True, "input_name": "X_target"}
+            given.X_target = check_table(self, X_target, reset=False, **named)
             if is_streamed(given.X) or is_streamed(given.X_target):
                 raise ValueError(
                     f"X_target of {type(self).__name__}.fit and its X must be held in "
@@ -113,10 +136,44 @@ class FittingSteps(BaseEstimator):
                 )
         if X_val is not None:
             given.X_val = self._check_own_rows(X_val, given)
+        if groups is not None:
+            given.groups = check_groups(groups, given.X)
+        if self._holds_out_rows(given):
+            given.folds = self._folds(given.X, y, groups)
         if sample_weight is not None:
             given.weigh(sample_weight, least)
         given.sort()
         return given
+
+    def _holds_out_rows(self, given):
+        """Whether rows of X itself choose the epoch."""
+        has_rule = given.groups is not None or not isinstance(self.cv, str)
+        if given.X_val is not None and has_rule:
+            raise ValueError(
+                f"X_val of {type(self).__name__}.fit holds out rows of its own, and groups "
+                "and cv tell which rows of X to hold out. Leave out X_val, or leave out "
+                "groups and set cv='auto'."
+            )
+        return self.early_stopping and given.X_val is None
+
+    def _folds(self, X, y, groups):
+        """The splits of a splitter or an iterable; None where skae makes its own."""
+        if self.cv is None or isinstance(self.cv, str | Integral):
+            if self.module is not None and not isinstance(self.cv, str):
+                raise ValueError(
+                    f"cv={self.cv!r} of {type(self).__name__} trains several networks, "
+                    "and a module of your own is trained once. Set cv='auto', or to a "
+                    "splitter with one split, such as ShuffleSplit(1)."
+                )
+            return None
+        folds = splits_of(self.cv, X.shape[0], y, groups, type(self).__name__)
+        if self.module is not None and len(folds) > 1:
+            raise ValueError(
+                f"cv of {type(self).__name__} makes {len(folds)} splits, and a module of "
+                "your own is trained once. Pass a splitter with one split, such as "
+                "ShuffleSplit(1), or set cv='auto'."
+            )
+        return folds
 
     def _check_own_rows(self, X_val, given):
         name = type(self).__name__
@@ -130,7 +187,8 @@ class FittingSteps(BaseEstimator):
                 f"X_val of {name}.fit goes with an X that is held in memory and is its "
                 "own target. Leave out X_val: validation_fraction of the rows is held out."
             )
-        X_val = check_table(self, X_val, reset=False)
+        named = {"for_fit": True, "input_name": "X_val"}
+        X_val = check_table(self, X_val, reset=False, **named)
         if is_streamed(X_val):
             raise ValueError(
                 f"X_val of {name}.fit must be held in memory, and is so large that it "
@@ -152,7 +210,7 @@ class FittingSteps(BaseEstimator):
                 f"X_target of {type(self).__name__}.fit has missing cells, and what X is "
                 "to become must be known. Leave out X_target, or the rows that lack it."
             )
-        if self.allow_nan and not is_streamed(given.X):
+        if self.allow_nan:
             filler = given.filler(self.mean_, self.scale_, seed)
             self._filler = filler.mean.numpy(), filler.weight.numpy(), filler.noise
 
@@ -169,9 +227,7 @@ class FittingSteps(BaseEstimator):
 
     def _set_loss(self, given=None):
         """The loss for this data; without data, from statistics of an earlier fit."""
-        names = getattr(self, "feature_names_in_", None)
-        name = type(self).__name__
-        loss = resolve_loss(self.loss, self.n_features_in_, names, name)
+        loss = self._resolve_loss()
         if given is not None:
             X = given.goal
             for rows in (X, given.X_val):
@@ -181,6 +237,11 @@ class FittingSteps(BaseEstimator):
             needs_rows = loss.statistics is not None
             self._loss_statistics = loss.measure(rows_of(X, some)) if needs_rows else {}
         self._loss = loss.fitted(self._loss_statistics)
+
+    def _resolve_loss(self):
+        """The loss as the parameter says it, which knows nothing of the data yet."""
+        names = getattr(self, "feature_names_in_", None)
+        return resolve_loss(self.loss, self.n_features_in_, names, type(self).__name__)
 
     def _initial(self, X):
         """The network to go on from when `warm_start` is set and there is one."""
@@ -211,7 +272,7 @@ class FittingSteps(BaseEstimator):
             del parameters[other]
         if isinstance(self.random_state, np.random.RandomState):
             parameters["random_state"] = f"RandomState that gives {seed}"
-        items = fingerprint(name, parameters, vars(given), initial, self.device_)
+        items = fingerprint(name, parameters, given.tables, initial, self.device_)
         return Checkpoint(self.checkpoint, name, items, seed)
 
     def _widths(self, X):
@@ -220,7 +281,9 @@ class FittingSteps(BaseEstimator):
 
     def _train(self, given, seed, initial, callbacks, checkpoint, sizes):
         filler = self._make_filler()
-        table = make_table(given, self._loss, self.mean_, self.scale_, filler)
+        dependence = given.dependence() if self._holds_out_rows(given) else None
+        of_loss = self._loss, self.mean_, self.scale_, filler
+        table = make_table(given, *of_loss, dependence)
         share = 1.0 if table.observed is None else float(table.observed.mean())
         of_data = {
             "spoiling": self._spoiling(given),
@@ -250,7 +313,8 @@ class FittingSteps(BaseEstimator):
         with thread_limit(training.n_threads):
             self._read_codes(training, initial)
         if training.interrupt is not None:
-            raise KeyboardInterrupt from training.interrupt
+            training.interrupt.is_kept = True
+            raise training.interrupt
 
     def _spoiling(self, given):
         noise = resolve_noise(self.noise, type(self).__name__)

@@ -22,8 +22,10 @@ EXTREME = {"float32": 1e12, "float64": 1e280}  # units that leave weights finite
 class Inference:
     """What a fitted estimator computes with.
 
-    Nothing is written after construction, `canonize` and `fold`, so that threads may
-    share it. Arrays of float64 pass through a copy of the network in float64: a row's
+    It is made in steps: the constructor, then `canonize` where codes are to be canonical,
+    `code_scale` where they are to be whitened, and `fold` for modules of ours. Each writes
+    to it. From there on, in the hands of a fitted estimator, nothing does, so that threads
+    may share it. Arrays of float64 pass through a copy of the network in float64: a row's
     code is then the same, to twelve digits, whatever rows are beside it.
 
     Parameters
@@ -121,7 +123,7 @@ class Inference:
     def _row_scores(self, X, dtype):
         scaled = ((X - self.mean) / self.scale).astype(dtype)
         output = self.run(reconstruct, self._inputs(scaled), dtype)
-        goal, unit = X.astype(dtype), 1.0
+        goal, unit = self.loss.within(X).astype(dtype), 1.0
         if self.loss.of_scaled:
             # One unit for all features is taken out, for squares of it may overflow.
             unit = np.sqrt(np.mean(np.square(self.scale / np.max(self.scale))))

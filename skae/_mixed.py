@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+from collections.abc import Iterable
 from itertools import chain
 
 import numpy as np
@@ -22,6 +23,7 @@ OF_COLUMNS = (
 )
 PADDING = -1e30  # logit of a class that a group does not have
 UNLIKELY = -100.0  # logit of a missing class
+SHOWN = 8  # columns that a message names
 N_ITER = 50  # of a softmax regression
 
 
@@ -151,6 +153,10 @@ def _terms(loss, n_features, feature_names, whose):
         return int(j)
 
     for key, columns in loss.items():
+        if isinstance(columns, str) or not isinstance(columns, Iterable):
+            raise ValueError(
+                f"loss[{key!r}] of {whose} must be a list of columns, got {columns!r}."
+            )
         if key != "cross_entropy":
             terms[key] = [index(column) for column in columns]
         elif any(isinstance(group, (str, int, np.integer)) for group in columns):
@@ -178,12 +184,27 @@ def _check_cover(terms, strangers, n_features, feature_names, whose):
     }
     if strangers:  # what they were meant to be is not known either
         problems = {"unknown": strangers}
-    found = [f"{what}: {[*map(str, which)]}" for what, which in problems.items() if which]
-    if found:
-        raise ValueError(
-            f"The dict loss of {whose} must name each of the {n_features} columns once; "
-            f"{'; '.join(found)}."
+    found = [f"{what}: {_some(which)}" for what, which in problems.items() if which]
+    if not found:
+        return
+    advice = ""
+    if strangers and feature_names is not None:
+        advice = f" The columns of X are {_some(names)}."
+    elif strangers:
+        advice = (
+            f" X has no column names: give it as a DataFrame with string names, or name "
+            f"the columns by their indices, 0 to {n_features - 1}."
         )
+    raise ValueError(
+        f"The dict loss of {whose} must name each of the {n_features} columns once; "
+        f"{'; '.join(found)}.{advice}"
+    )
+
+
+def _some(names):
+    """The first names of a list, and how many more there are."""
+    first = str([*map(str, names[:SHOWN])])
+    return first if len(names) <= SHOWN else f"{first} and {len(names) - SHOWN} more"
 
 
 def _check_groups(groups, X, whose, feature_names):

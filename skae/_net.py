@@ -17,7 +17,15 @@ from skae._data import Batches
 from skae._errors import batch_errors, decode, encode, row_errors
 from skae.modules import Dropout, Nested
 
-__all__ = ["AutoencoderNet", "Callback", "Interrupted", "averaged_tensors", "build_net"]
+__all__ = [
+    "AutoencoderNet",
+    "Callback",
+    "Interrupted",
+    "StopTraining",
+    "averaged_tensors",
+    "build_net",
+    "check_callbacks",
+]
 
 WARM_UP = 100  # steps
 SLOW_DOWN = 500  # steps
@@ -30,7 +38,15 @@ class StopTraining(Exception):
 
 
 class Interrupted(BaseException):
-    """Ctrl-C inside the fit loop, in a form that skorch does not swallow."""
+    """Ctrl-C inside the fit loop, in a form that skorch does not swallow.
+
+    Attributes
+    ----------
+    is_kept : bool
+        Whether the estimator has been given the best epoch so far.
+    """
+
+    is_kept = False
 
 
 class AdamW(torch.optim.AdamW):
@@ -384,6 +400,21 @@ def build_net(
         verbose=0,
         **params,
     )
+
+
+def check_callbacks(callbacks, owner):
+    """Refuse what is neither a callback of skorch nor a pair of a name and one."""
+    for item in callbacks or []:
+        is_pair = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
+        callback = item[1] if is_pair else item
+        is_class = isinstance(callback, type) and issubclass(callback, Callback)
+        if not (is_class or isinstance(callback, Callback)):
+            raise TypeError(
+                f"callbacks of {owner} must be a list of skorch callbacks, which are "
+                "instances of subclasses of skorch.callbacks.Callback, or of pairs of a "
+                f"name and one, got {item!r} in it. Callbacks of scikit-learn are given to "
+                "set_callbacks."
+            )
 
 
 def _copied(callback):

@@ -101,7 +101,8 @@ class FitTasks(Callback):
                     self._begin(0)
                 self._end(reconstruction_attributes={})
         except Interrupted as interrupt:
-            raise KeyboardInterrupt from interrupt
+            interrupt.is_kept = True
+            raise
         finally:
             self.estimator = self.data = None
             self.callbacks, self.open = [], []

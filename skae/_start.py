@@ -139,7 +139,11 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     """
     X, weights = table.X, table.weights
     mean = np.zeros(X.shape[1])
-    if rows is not None:
+    if rows is not None and table.is_streamed:
+        # A weight of zero leaves a row out; the mean remains that of all rows.
+        weights = np.bincount(rows, weights=None if weights is None else weights[rows])
+        weights = np.pad(weights.astype(float), (0, len(X) - len(weights)))
+    elif rows is not None:
         X, weights = X[rows], None if weights is None else weights[rows]
         if table.observed is None:  # what fills cells has its own idea of the mean
             mean = np.average(X.astype(np.float64, copy=False), axis=0, weights=weights)

@@ -82,12 +82,14 @@ class Scaled:
     X : table that `rows_of` takes
     mean : ndarray of shape (n_features,), or 0.0
     scale : float or ndarray of shape (n_features,)
+    bounds : (low, high), floats or arrays of shape (n_features,), or None
+        Values beyond them become them: what rounding did to checked values is undone.
     """
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, X, mean=0.0, scale=1.0):
-        self.X, self.mean, self.scale = X, mean, scale
+    def __init__(self, X, mean=0.0, scale=1.0, bounds=None):
+        self.X, self.mean, self.scale, self.bounds = X, mean, scale, bounds
         self.shape = X.shape
 
     def __len__(self):
@@ -106,5 +108,7 @@ class Scaled:
         for block in row_blocks(*rows.shape):
             part = np.asarray(rows[block], dtype=np.float64) - self.mean
             part /= self.scale
+            if self.bounds is not None:
+                np.clip(part, *self.bounds, out=part)
             out[block] = part
         return out

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from skae._compat import free_memory, has_fast_bfloat16, make_generator, thread_limit
-from skae._data import RUN, Rows, StreamedRows, split
+from skae._data import RUN, Rows, StreamedRows
+from skae._dependence import Dependence, split
 from skae._errors import Choice, Spoil, row_errors
 from skae._faults import no_weights, warn_of_few_epochs, warn_of_values
 from skae._missing import with_marks
@@ -62,6 +63,7 @@ class Recipe:
     precision: str
     callbacks: list | None
     verbose: int
+    cv: int | str = "auto"
     is_seeded: bool = True
     warm_start: bool = False
     ordered: bool = False
@@ -105,6 +107,7 @@ class Training:
         self.interrupt = None
         self.train_errors, self.held_out_errors = [], []
         self.n_own = len(table.X) - table.n_held_out
+        self.dependence = table.dependence or Dependence.none(len(table.X))
         self._split()
         self._set_starts()
 
@@ -112,12 +115,18 @@ class Training:
         recipe, everyone = self.recipe, np.arange(len(self.table.X))
         self.members = [(everyone[: self.n_own], everyone[self.n_own :])]
         if recipe.early_stopping and self.n_own == len(everyone):
-            of_recipe = recipe.validation_fraction, self.seed, recipe.is_ours
-            run = RUN if self.table.is_streamed else 1
-            self.members = split(self.n_own, *of_recipe, run)
+            self.members = split(
+                self.dependence,
+                cv=recipe.cv,
+                validation_fraction=recipe.validation_fraction,
+                seed=self.seed,
+                can_cross_fit=recipe.is_ours,
+                run=RUN if self.table.is_streamed else 1,
+            )
         self.held_out = [rows for _, rows in self.members]
         self.is_watched = any(map(len, self.held_out))
-        self.n_rows = min(len(rows) for rows, _ in self.members)
+        copies = self.dependence.copies
+        self.n_different = min(len(np.unique(copies[rows])) for rows, _ in self.members)
 
     def _set_starts(self):
         """PCA of each member's rows; of all rows for the last, which is kept.
@@ -174,7 +183,7 @@ class Training:
             return False
         is_exact = recipe.is_linear or self.starts[-1].unexplained <= NOTHING_LEFT
         is_best = self._keeps_pca and is_exact and recipe.spoiling is None
-        return is_best or not self.is_watched or recipe.n_components >= self.n_rows - 1
+        return is_best or not self.is_watched or recipe.n_components >= self.n_different - 1
 
     @property
     def _keeps_pca(self):
@@ -273,7 +282,7 @@ class Training:
         if self.table.is_streamed:
             of_table = self.table.X, self.table.target
             self.train_rows, self.held_out_rows = (
-                StreamedRows(*of_table, rows[0], self.device, self.table.weights)
+                StreamedRows(*of_table, rows, self.device, self.table.weights)
                 for rows in (trained, self.held_out)
             )
             return
@@ -365,6 +374,7 @@ class Training:
             tol=recipe.tol,
             cuts=self.cuts,
             weights=self.watched_weights,
+            groups=self.dependence.units[np.concatenate(self.held_out)],
         )
         self.held_out_errors.append(float(choice.mean(start_errors[-1])))
         return choice
@@ -479,7 +489,7 @@ class Training:
         if self.checkpoint is not None:
             self.checkpoint.write()
         if not self.recipe.warm_start:
-            raise KeyboardInterrupt
+            raise interrupt
         self.interrupt = interrupt
 
     def _read(self, net, choice):
@@ -500,7 +510,7 @@ class Training:
         has_start = recipe.from_pca or not is_new
         if self.interrupt is not None:
             if not (self.best_epoch or has_start):
-                raise KeyboardInterrupt
+                raise self.interrupt
             return
         if self.n_iter and not (self.best_epoch or has_start):
             raise DivergenceError(no_weights(recipe.owner, recipe.lr))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from skae import _counts, _linear
+from skae import _counts, _linear, _ranges
 from skae._counts import LOG_THETA, log_gammas, log_rate, rate
 
 __all__ = [
@@ -167,7 +167,8 @@ class Loss:
     inverse_link : callable or None
         Turns the decoder's output into the reconstruction; None is the identity.
     bounds : (low, high), floats or arrays of shape (n_features,)
-        Smallest and largest value that X may hold.
+        Smallest and largest value that X may hold, rounding aside: see `check` and
+        `within`.
     decoder_start : callable (Z, X) -> (weight, bias) or None
         The linear decoder to start from, for codes Z (n, k) of mean zero and unit
         covariance and X (n, p) in its own units: weight (p, k) and
@@ -257,7 +258,7 @@ class Loss:
         dict of str to ndarray of float64
             Finite; empty where the loss needs nothing.
         """
-        found = {} if self.statistics is None else self.statistics(X)
+        found = {} if self.statistics is None else self.statistics(self.within(X))
         return {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
 
     def fitted(self, statistics):
@@ -269,6 +270,9 @@ class Loss:
 
     def check(self, X, whose, feature_names=None):
         """Refuse values that the loss is not defined for; NaN is passed over.
+
+        What is out of bounds by rounding alone is let pass: whoever computes the loss
+        brings it back by `within`.
 
         Parameters
         ----------
@@ -282,24 +286,29 @@ class Loss:
         ValueError
             With the first feature that has values out of bounds.
         """
-        low, high = (np.broadcast_to(end, X.shape[1:]) for end in self.bounds)
-        if np.isfinite(low).any() or np.isfinite(high).any():
-            smallest, largest = np.fmin.reduce(X), np.fmax.reduce(X)
-            outside = (smallest < low) | (largest > high)
-            if outside.any():
-                j = int(outside.argmax())
-                ends = low[j], high[j], smallest[j], largest[j]
-                raise ValueError(self._complaint(j, whose, feature_names, *ends))
+        j = _ranges.first_outside(X, *self.bounds)
+        if j is not None:
+            raise ValueError(self._complaint(j, X, whose, feature_names))
         for check in self.checks:
             check(X, whose, feature_names)
 
-    def _complaint(self, j, whose, feature_names, low, high, smallest, largest):
+    def within(self, X):
+        """X (n, p) with values that rounding carried out of bounds set to the bound.
+
+        X is checked, and returned as it is where all of it is within the bounds.
+        """
+        return _ranges.within(X, *self.bounds)
+
+    def _complaint(self, j, X, whose, feature_names):
+        low, high = (np.broadcast_to(end, X.shape[1:])[j] for end in self.bounds)
+        ends = np.nanmin(X[:, j]), np.nanmax(X[:, j])
+        smallest, largest = (_ranges.told_apart(end, low, high) for end in ends)
         name = self.name if isinstance(self.name, str) else self.name[j]
         label = "" if feature_names is None else f" ({str(feature_names[j])!r})"
         advice = "Scale X with MinMaxScaler(clip=True) or use" if high == 1 else "Use"
         return (
             f"loss={name!r} of {whose} takes values in [{low:g}, {high:g}], but feature "
-            f"{j}{label} of X has values in [{smallest:g}, {largest:g}]. {advice} "
+            f"{j}{label} of X has values in [{smallest}, {largest}]. {advice} "
             "loss='squared_error'."
         )
 

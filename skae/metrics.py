@@ -1,65 +1,282 @@
 """Reconstruction errors that any estimator with an inverse_transform can be measured by.
 
-Every function of `METRICS` takes X and X_hat, arrays of shape (n_samples, n_features),
-and returns a float, or (n_features,) for `multioutput="raw_values"`.
+A metric is a function of the error of each cell and of what becomes of their mean, see
+`Metric`. Cells of X that are missing are left out of the mean. `Tally` adds up rows a
+block at a time, so that a sparse table never becomes dense as a whole.
 """
 
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
+from scipy import sparse
 from scipy.special import xlogy
-from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array
+from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _check_sample_weight
 
+from skae import _ranges
 from skae._compat import StrOptions, validate_params
+from skae._streams import is_lazy, is_streamed, row_blocks, rows_of
 
 __all__ = ["METRICS", "make_reconstruction_scorer", "reconstruction_error"]
 
-
-def _root_mean_squared_error(X, X_hat, **params):
-    # scikit-learn's function of this name averages the roots of the features.
-    return np.sqrt(mean_squared_error(X, X_hat, **params))
+FLOATS = [np.float64, np.float32]
 
 
-def _r2(X, X_hat, *, multioutput, sample_weight):
-    if multioutput == "raw_values" or len(X) < 2:
-        return r2_score(X, X_hat, multioutput="raw_values", sample_weight=sample_weight)
-    # One long column and not scikit-learn's "variance_weighted", which lets errors of
-    # features that are constant in X go free.
-    mean = np.average(X, axis=0, weights=sample_weight)
-    if sample_weight is not None:
-        sample_weight = np.repeat(sample_weight, X.shape[1])
-    return r2_score((X - mean).ravel(), (X_hat - mean).ravel(), sample_weight=sample_weight)
+# -- metrics ---------------------------------------------------------------------------
 
 
-def _binary_cross_entropy(X, X_hat, *, multioutput, sample_weight):
-    if X.min() < 0 or X.max() > 1:
-        raise ValueError(
-            "metric='binary_cross_entropy' takes X in [0, 1], but X has values in "
-            f"[{X.min():g}, {X.max():g}]. Scale X with MinMaxScaler(clip=True) or use "
-            "metric='squared_error'."
-        )
+def _squares(X, X_hat):
+    return np.square(X - X_hat)
+
+
+def _distances(X, X_hat):
+    return np.abs(X - X_hat)
+
+
+def _cross_entropies(X, X_hat):
     eps = np.finfo(X_hat.dtype).eps
     P = np.clip(X_hat, eps, 1 - eps)
-    entropy = -xlogy(X, P) - xlogy(1 - X, 1 - P)
-    errors = np.average(entropy, axis=0, weights=sample_weight)
-    return errors if multioutput == "raw_values" else errors.mean()
+    return -xlogy(X, P) - xlogy(1 - X, 1 - P)
+
+
+def _mean(error, variance):
+    return error
+
+
+def _root(error, variance):
+    return np.sqrt(error)
+
+
+def _r2(error, variance):
+    """As in scikit-learn, a constant has 1 where it is met exactly and else 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(variance == 0, error != 0, error / variance)
+    return 1 - share
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measure of a reconstruction.
+
+    Attributes
+    ----------
+    cells : callable (X, X_hat) -> ndarray of shape (n, p)
+        Error of each cell of arrays (n, p), X in float64 and X_hat in its own dtype.
+    finish : callable (error, variance) -> float or ndarray
+        What becomes of the mean of these errors and of the mean squared distance of the
+        values from the mean of their feature: floats, or arrays (p,) of the features.
+    bounds : (low, high), floats
+        What X may hold, rounding aside.
+    is_error : bool
+        Whether less is better.
+    """
+
+    cells: Callable
+    finish: Callable = _mean
+    bounds: tuple = (-np.inf, np.inf)
+    is_error: bool = True
 
 
 METRICS = {
-    "squared_error": mean_squared_error,
-    "absolute_error": mean_absolute_error,
-    "root_mean_squared_error": _root_mean_squared_error,
-    "r2": _r2,
-    "binary_cross_entropy": _binary_cross_entropy,
+    "squared_error": Metric(_squares),
+    "absolute_error": Metric(_distances),
+    "root_mean_squared_error": Metric(_squares, finish=_root),
+    "r2": Metric(_squares, finish=_r2, is_error=False),
+    "binary_cross_entropy": Metric(_cross_entropies, bounds=(0.0, 1.0)),
 }
-GREATER_IS_BETTER = {"r2"}
+
+
+# -- tables, block by block ------------------------------------------------------------
+
+
+class Tally:
+    """A metric of rows that come in parts.
+
+    Parameters
+    ----------
+    metric : str
+        Of `METRICS`.
+    """
+
+    def __init__(self, metric):
+        self.name, self.metric = metric, METRICS[metric]
+        self.n_rows = 0
+        self.errors = self.weights = 0.0  # summed over the cells of each feature: (p,)
+        self.means = self.squares = 0.0  # of X: means, and squared distances from them
+
+    def add(self, X, X_hat, sample_weight=None):
+        """Count these rows in.
+
+        Parameters
+        ----------
+        X : table of shape (n, p) that `rows_of` takes
+            NaN in missing cells.
+        X_hat : array-like or sparse matrix of shape (n, p)
+        sample_weight : ndarray of shape (n,) or None
+        """
+        X_hat = as_table(X_hat, "X_hat")
+        if X.shape != X_hat.shape:
+            raise ValueError(
+                f"X_hat is to reconstruct X, but X has the shape {X.shape} and X_hat the "
+                f"shape {X_hat.shape}. Pass what inverse_transform made of X's codes."
+            )
+        w = np.ones(X.shape[0]) if sample_weight is None else sample_weight
+        for block in row_blocks(*X.shape):
+            self._add(rows_of(X, block), rows_of(X_hat, block), w[block])
+
+    def _add(self, X, X_hat, w):
+        X = self._in_bounds(_checked(X)).astype(np.float64, copy=False)
+        observed = ~np.isnan(X)
+        if np.isnan(X_hat).any() and np.isnan(X_hat[observed]).any():
+            check_array(X_hat, input_name="X_hat")  # raises, in scikit-learn's words
+        weights = w @ observed
+        self.errors += w @ np.where(observed, self.metric.cells(X, X_hat), 0.0)
+        lowest = np.fmin.reduce(X)  # of values less the lowest, constants have mean zero
+        shifted = np.where(observed, X - lowest, 0.0)
+        inverse = 1 / np.where(weights == 0, 1.0, weights)
+        shift = (w @ shifted) * inverse
+        squares = w @ np.where(observed, np.square(shifted - shift), 0.0)
+        # Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance".
+        total = self.weights + weights
+        share = weights / np.where(total == 0, 1.0, total)
+        away = np.where(weights == 0, 0.0, lowest + shift - self.means)
+        self.squares += squares + np.square(away) * self.weights * share
+        self.means = self.means + away * share
+        self.weights, self.n_rows = total, self.n_rows + len(X)
+
+    def _in_bounds(self, X):
+        low, high = self.metric.bounds
+        if _ranges.first_outside(X, low, high) is not None:
+            ends = np.nanmin(X), np.nanmax(X)
+            smallest, largest = (_ranges.told_apart(end, low, high) for end in ends)
+            raise ValueError(
+                f"metric={self.name!r} takes X in [{low:g}, {high:g}], but X has values in "
+                f"[{smallest}, {largest}]. Scale X with MinMaxScaler(clip=True) or use "
+                "metric='squared_error'."
+            )
+        return _ranges.within(X, low, high)
+
+    def by_feature(self):
+        """The metric of each feature (p,); NaN where it has no values."""
+        known = self.weights > 0
+        inverse = np.where(known, 1 / np.where(known, self.weights, 1.0), np.nan)
+        return self._finish(self.errors * inverse, self.squares * inverse)
+
+    def overall(self):
+        """The metric of all cells, as a float."""
+        total = self.weights.sum()
+        if not total:
+            raise ValueError(
+                "X has no values to score: all of its cells are missing, or its rows have "
+                "weight zero."
+            )
+        return float(self._finish(self.errors.sum() / total, self.squares.sum() / total))
+
+    def _finish(self, error, variance):
+        if self.name == "r2" and self.n_rows < 2:
+            message = "R^2 score is not well-defined with less than two samples."
+            warnings.warn(message, UndefinedMetricWarning, stacklevel=2)
+            return np.nan * error
+        return self.metric.finish(error, variance)
+
+
+def errors_by_feature_and_row(pairs, metric):
+    """The metric of each feature and of each row.
+
+    Parameters
+    ----------
+    pairs : iterable of (rows, X_hat), both of shape (n, n_features)
+        As of `reconstructed`.
+    metric : str
+
+    Returns
+    -------
+    feature_errors : ndarray of shape (n_features,)
+    row_errors : ndarray of shape (n_samples,)
+        NaN where there are no values.
+    """
+    by_feature, of_rows = Tally(metric), []
+    for rows, X_hat in pairs:
+        X_hat = as_table(X_hat, "X_hat")
+        by_feature.add(rows, X_hat)
+        for block in row_blocks(*rows.shape):
+            own = Tally(metric)
+            own.add(rows_of(rows, block).T, rows_of(X_hat, block).T)
+            of_rows.append(own.by_feature())
+    by_feature.overall()  # raises where there are no values at all
+    return by_feature.by_feature(), np.concatenate(of_rows)
+
+
+def _checked(X, input_name="X"):
+    """A finite table, but for missing cells, as an array or a sparse matrix."""
+    checks = {"accept_sparse": "csr", "ensure_all_finite": "allow-nan"}
+    return check_array(X, dtype=FLOATS, input_name=input_name, **checks)
+
+
+def as_table(X, input_name="X"):
+    """X as `rows_of` takes it; what is read in parts is checked in parts."""
+    may_be_file = is_lazy(X) or isinstance(X, np.memmap)
+    is_file = may_be_file and len(X.shape) == 2 and is_streamed(X)
+    return X if is_file else _checked(X, input_name)
+
+
+def parts_of(X):
+    """X in parts that may be dense: pairs of rows as they are given, and as a table.
+
+    What is held in memory and dense is one part.
+
+    Parameters
+    ----------
+    X : array-like, frame, sparse matrix, or file, of shape (n_samples, n_features)
+
+    Yields
+    ------
+    part : some rows of X, of its own kind
+    rows : ndarray or sparse matrix of shape (n, n_features)
+    """
+    table = as_table(X)
+    if not is_streamed(table):
+        yield X, table
+        return
+    X = X.tocsr() if sparse.issparse(X) else X  # other formats cannot be cut
+    for block in row_blocks(*table.shape):
+        yield _safe_indexing(X, block), table[block]
+
+
+def reconstructed(estimator, X):
+    """Rows of X and what a fitted estimator makes of them, in parts as of `parts_of`.
+
+    Yields
+    ------
+    rows : ndarray or sparse matrix of shape (n, n_features)
+    X_hat : array-like of shape (n, n_features)
+    """
+    check_reconstructs(estimator)
+    for part, rows in parts_of(X):
+        yield rows, estimator.inverse_transform(estimator.transform(part))
+
+
+def value_range(X):
+    """Smallest and largest value of a table, as floats; NaN is passed over."""
+    table, low, high = as_table(X), np.nan, np.nan
+    for block in row_blocks(*table.shape):
+        rows = rows_of(table, block)
+        low = np.fmin(low, np.fmin.reduce(rows, axis=None))
+        high = np.fmax(high, np.fmax.reduce(rows, axis=None))
+    return float(low), float(high)
+
+
+# -- what users call -------------------------------------------------------------------
 
 
 @validate_params(
     {
-        "X": ["array-like"],
-        "X_hat": ["array-like"],
+        "X": ["array-like", "sparse matrix"],
+        "X_hat": ["array-like", "sparse matrix"],
         "metric": [StrOptions(set(METRICS))],
         "multioutput": [StrOptions({"uniform_average", "raw_values"})],
         "sample_weight": ["array-like", None],
@@ -73,21 +290,23 @@ def reconstruction_error(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
-        The data.
-    X_hat : array-like of shape (n_samples, n_features)
-        Their reconstruction.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        The data. NaN is a missing cell: the means are taken over the cells that are
+        there. Of a sparse matrix some rows at a time become dense.
+    X_hat : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Their reconstruction. Where X has a value it must have one too.
     metric : {"squared_error", "absolute_error", "root_mean_squared_error", "r2", \
             "binary_cross_entropy"}, default="squared_error"
-        The first two and the last are means over rows and features;
+        The first two and the last are means over all cells;
         "root_mean_squared_error" is the root of the first. "r2" is no error but a score,
         1 - SSE / SST, where SST is the summed squared distance of the rows of X from
         their mean; it equals scikit-learn's variance-weighted `r2_score`, except that
         features that are constant in X count in SSE too. "binary_cross_entropy" reads
         X_hat as probabilities, clipped to [eps, 1 - eps] as in scikit-learn's
-        `log_loss`, where eps is the precision of X_hat's dtype.
+        `log_loss`, where eps is the precision of X_hat's dtype; X must lie in [0, 1],
+        rounding aside.
     multioutput : {"uniform_average", "raw_values"}, default="uniform_average"
-        "raw_values" gives one number per feature.
+        "raw_values" gives one number per feature, NaN for a feature without values.
     sample_weight : array-like of shape (n_samples,), default=None
 
     Returns
@@ -98,8 +317,9 @@ def reconstruction_error(
     Raises
     ------
     ValueError
-        If the shapes of X and X_hat differ, if one of them is not finite, or if X is
-        outside [0, 1] for "binary_cross_entropy".
+        If the shapes of X and X_hat differ, if X has infinite values or none at all, if
+        X_hat is not finite where X has a value, or if X is outside [0, 1] for
+        "binary_cross_entropy".
 
     Examples
     --------
@@ -112,17 +332,13 @@ def reconstruction_error(
     >>> reconstruction_error(X, X_hat, metric="r2")
     -0.25
     """
-    X = check_array(X, dtype=np.float64, input_name="X")
-    X_hat = check_array(X_hat, dtype=[np.float64, np.float32], input_name="X_hat")
-    if X.shape != X_hat.shape:
-        raise ValueError(
-            f"X_hat is to reconstruct X, but X has the shape {X.shape} and X_hat the "
-            f"shape {X_hat.shape}. Pass what inverse_transform made of X's codes."
-        )
+    X = as_table(X)
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, X)
-    error = METRICS[metric](X, X_hat, multioutput=multioutput, sample_weight=sample_weight)
-    return float(error) if np.ndim(error) == 0 else error
+    tally = Tally(metric)
+    tally.add(X, X_hat, sample_weight)
+    overall = tally.overall()
+    return overall if multioutput == "uniform_average" else tally.by_feature()
 
 
 def check_reconstructs(estimator):
@@ -153,10 +369,10 @@ class _ReconstructionScorer:
 
     def __call__(self, estimator, X, y=None):
         """Score of a fitted estimator for X (n_samples, n_features); y is ignored."""
-        check_reconstructs(estimator)
-        X_hat = estimator.inverse_transform(estimator.transform(X))
-        error = reconstruction_error(X, X_hat, metric=self.metric)
-        return error if self.metric in GREATER_IS_BETTER else -error
+        tally = Tally(self.metric)
+        for rows, X_hat in reconstructed(estimator, X):
+            tally.add(rows, X_hat)
+        return -tally.overall() if tally.metric.is_error else tally.overall()
 
 
 @validate_params({"metric": [StrOptions(set(METRICS))]}, prefer_skip_nested_validation=True)
@@ -164,7 +380,9 @@ def make_reconstruction_scorer(metric="squared_error"):
     """Scorer by which PCA, autoencoders, and Pipelines of them can be compared.
 
     `PCA.score` is a log-likelihood, and others have no `score` at all. This scorer works
-    for every estimator with `transform` and `inverse_transform`.
+    for every estimator with `transform` and `inverse_transform`. It takes what the
+    estimator takes: of incomplete rows the cells that are there are scored, and rows of
+    a large sparse matrix become dense some at a time.
 
     Parameters
     ----------

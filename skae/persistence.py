@@ -71,10 +71,7 @@ def load(path, *, module=None, device="auto"):
     >>> bool((again.transform(X) == ae.transform(X)).all())
     True
     """
-    if resolve_device(device) != resolve_device(device, strict=False):
-        raise ValueError(
-            f"device={device!r} of load: there is no CUDA here. Set device='auto' or 'cpu'."
-        )
+    resolve_device(device, owner="load")
     name, parameters, fitted = read_model(path)
     try:
         return _rebuild(name, parameters, fitted, module, device)

@@ -178,7 +178,9 @@ def test_code_activation(curved, code_activation):
         autoencoder(4, code_activation=code_activation).fit(curved)
 
 
-@pytest.mark.parametrize("sizes", [(), (5,), [9, 4], (np.int64(8),)], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [(), (5,), [9, 4], (np.int64(8),), np.array([9, 4])], ids=str
+)
 def test_hidden_layers_are_mirrored(curved, sizes):
     ae = autoencoder(2, hidden_layer_sizes=sizes, max_epochs=1).fit(curved)
     assert ae.hidden_layer_sizes_ == tuple(sizes)
@@ -188,10 +190,15 @@ def test_hidden_layers_are_mirrored(curved, sizes):
         assert [len(w) for w in weights] == list(expected)
 
 
-@pytest.mark.parametrize("sizes", [(0,), (5, -1)])
+WRONG_SIZES = [(0,), (5, -1), (8.5,), [[8]], ("8",), (True,), (None,), (np.inf,)]
+
+
+@pytest.mark.parametrize("sizes", [*WRONG_SIZES, np.array([[8]]), np.array(["8"])], ids=str)
 def test_hidden_layers_must_be_positive(curved, sizes):
-    with pytest.raises(ValueError, match=r"hidden_layer_sizes .* must be positive"):
+    text = "hidden_layer_sizes of AutoencoderTransformer must be positive whole numbers"
+    with pytest.raises(ValueError, match=text) as caught:
         autoencoder(hidden_layer_sizes=sizes).fit(curved)
+    assert str(caught.value).endswith(f"got {sizes!r}.")
 
 
 @pytest.mark.parametrize("activation", ["gelu", "silu", "relu", "elu", "tanh", "logistic"])

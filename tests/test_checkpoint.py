@@ -12,9 +12,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from joblib import parallel_config
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 from torch import nn
 
@@ -405,10 +407,76 @@ def test_a_forged_checkpoint(curved, path):
 def test_bad_paths(curved, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"checkpoint=.* there is no folder"):
         estimator(checkpoint=tmp_path / "none" / "a").fit(curved)
-    with pytest.raises(IsADirectoryError):
-        estimator(checkpoint=tmp_path).fit(curved)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none"):
+        estimator(checkpoint=f"{tmp_path}{os.sep}none{os.sep}").fit(curved)
     with pytest.raises(ValueError, match="'checkpoint' parameter"):
         estimator(checkpoint=3).fit(curved)
+
+
+def test_a_folder_has_a_file_for_every_fit(curved, tmp_path):
+    """A search that was killed goes on with each fit where that was."""
+    rates = [1e-3, 5e-3]
+    whole = [outcome(quiet_fit(estimator(lr=lr), curved)) for lr in rates]
+    for lr in rates:
+        ae = estimator(lr=lr, checkpoint=tmp_path, callbacks=[Dies(4)])
+        with pytest.raises(Killed):
+            ae.fit(curved)
+    names = os.listdir(tmp_path)
+    assert len(names) == 2
+    assert all(name.startswith("AutoencoderTransformer-") for name in names)
+    for lr, bits in zip(rates, whole, strict=True):
+        Counts.epochs.clear()
+        ae = estimator(lr=lr, checkpoint=tmp_path, callbacks=[Counts()])
+        assert outcome(quiet_fit(ae, curved)) == bits
+        assert Counts.epochs == [*range(4, ae.n_iter_ + 1)]
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_workers_of_a_search_share_a_folder(curved, tmp_path):
+    grid, params = {"lr": [1e-3, 5e-3]}, {"cv": 2, "n_jobs": 2, "error_score": "raise"}
+    with parallel_config(backend="threading"):
+        search = GridSearchCV(estimator(checkpoint=tmp_path), grid, **params).fit(curved)
+    alone = GridSearchCV(estimator(), grid, cv=2).fit(curved)
+    for name in "split0_test_score", "split1_test_score":
+        assert list(search.cv_results_[name]) == list(alone.cv_results_[name])
+    assert os.listdir(tmp_path) == []
+
+
+class Meets(Callback):
+    """In an epoch of a fit, does what another fit would do to its file."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 3:
+            self.act()
+
+
+def test_fits_that_share_a_file_are_told_what_to_do(curved, path, monkeypatch):
+    advice = "need a file each: make a folder and set checkpoint to it"
+
+    def other():
+        quiet_fit(estimator(random_state=1), curved)
+        skae._files.write_model(path, "checkpoint", {}, {"mine": 1})
+
+    with pytest.raises(ModelFileError, match=f"another fit .* {advice}"):
+        estimator(checkpoint=path, callbacks=[Meets(other)]).fit(curved)
+    assert skae._files.read_model(path)[2] == {"mine": 1}
+    with pytest.raises(ValueError, match=f"is of another fit: .* {advice}"):
+        estimator(checkpoint=path).fit(curved)
+    path.unlink()
+    # Another fit that ends deletes the file that this one is about to rename.
+    real = os.replace
+
+    def replace(source, target):
+        skae._files.remove_model(target)
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(ModelFileError, match=f"another fit .* {advice}"):
+        estimator(checkpoint=path).fit(curved)
 
 
 def test_a_share_of_the_variance_is_several_fits(curved, path):

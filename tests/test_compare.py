@@ -5,8 +5,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.decomposition import NMF, PCA, KernelPCA
+from sklearn.decomposition import NMF, PCA, KernelPCA, TruncatedSVD
+from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
@@ -173,6 +175,98 @@ def test_bad_arguments(curved):
         compare(curved, [PCA(2)], cv=1)
     with pytest.raises(ValueError, match="'n_components' parameter of PCA"):
         compare(curved, [PCA(-2)])
+
+
+# -- rivals that fail, and tables that some of them refuse -----------------------------
+
+
+class Fails(PCA):
+    """PCA that fails in one of its steps, on rows that have a mark."""
+
+    def __init__(self, n_components=None, step="fit"):
+        super().__init__(n_components)
+        self.step = step
+
+    def _fail(self, step, X):
+        if step == self.step and np.max(X) > 50:
+            raise RuntimeError(f"no {step} today")
+
+    def fit(self, X, y=None):
+        self._fail("fit", X)
+        return super().fit(X)
+
+    def transform(self, X):
+        self._fail("transform", X)
+        return super().transform(X)
+
+    def inverse_transform(self, X):
+        self._fail("inverse_transform", X)
+        return super().inverse_transform(X)
+
+
+@pytest.mark.parametrize("step", ["fit", "transform", "inverse_transform"])
+def test_a_rival_that_fails(curved, step):
+    X = curved.copy()
+    X[0] = 100.0
+    cv = [(np.arange(100), np.arange(100, 200)), (np.arange(100, 200), np.arange(100))]
+    fold = 0 if step == "fit" else 1
+    rivals = {"PCA": PCA(2), "unlucky": Fails(2, step=step), "autoencoder": autoencoder()}
+    text = rf"unlucky failed on 1 of 2 folds .*\[{fold}\]: RuntimeError: no {step} today"
+    with pytest.warns(FitFailedWarning, match=text) as caught:
+        table = compare(X, rivals, cv=cv)
+    (warning,) = (w for w in caught if w.category is FitFailedWarning)
+    assert warning.filename == __file__
+    assert list(table.columns) == COLUMNS
+    assert str(table["n_parameters"].dtype) == "Int64"
+    failed = (table["estimator"] == "unlucky") & (table["fold"] == fold)
+    assert table.loc[failed, COLUMNS[2:]].isna().all(axis=None)
+    assert table.loc[~failed].notna().all(axis=None)
+    pca, unlucky = (table.loc[table["estimator"] == name] for name in ["PCA", "unlucky"])
+    kept = 1 - fold
+    assert unlucky["error"].iloc[kept] == pca["error"].iloc[kept]
+
+
+def test_several_rivals_that_fail(curved):
+    rivals = [PCA(7), PCA(2), PCA(8)]
+    with pytest.warns(FitFailedWarning, match=r"failed on 3 of 3 folds") as caught:
+        table = compare(curved, rivals, cv=3)
+    texts = [str(warning.message) for warning in caught]
+    assert len(texts) == 2
+    for k, text in zip((7, 8), texts, strict=True):
+        assert text.startswith(f"PCA(n_components={k}) failed on 3 of 3 folds of compare")
+        assert text.count("ValueError: n_components") == 1  # told once
+    assert table["error"].isna().tolist() == [True] * 3 + [False] * 3 + [True] * 3
+    with pytest.raises(ValueError, match=r"All fits .* failed\. PCA.*n_components=7"):
+        compare(curved, [PCA(7)], cv=3)
+    text = r"All fits .*takes X in \[0, 1\]"
+    with pytest.raises(ValueError, match=text):
+        compare(curved, [PCA(1), PCA(2)], cv=2, metric="binary_cross_entropy")
+
+
+def test_incomplete_rows(curved):
+    X = np.where(np.random.default_rng(0).random(curved.shape) < 0.1, np.nan, curved)
+    rivals = {"PCA": PCA(2), "autoencoder": autoencoder(allow_nan=True)}
+    with pytest.warns(FitFailedWarning, match="^PCA .* contains NaN") as caught:
+        table = compare(X, rivals, cv=KFold(2))
+    assert len(caught) == 1
+    assert table["error"].isna().tolist() == [True, True, False, False]
+    ae = autoencoder(allow_nan=True).fit(X[100:])
+    errors = np.square(X[:100] - ae.inverse_transform(ae.transform(X[:100])))
+    assert table["error"][2] == pytest.approx(np.nanmean(errors), rel=1e-6)
+
+
+def test_sparse_rows(curved):
+    dense = np.where(curved > 0.5, curved, 0.0)
+    rivals = {"svd": TruncatedSVD(2, random_state=0), "autoencoder": autoencoder()}
+    expected = compare(dense, rivals, cv=2, random_state=0)
+    for form in (sparse.csr_array, sparse.coo_array, sparse.csc_matrix):
+        table = compare(form(dense), rivals, cv=2, random_state=0)
+        np.testing.assert_allclose(table["error"], expected["error"], rtol=1e-4)
+        np.testing.assert_allclose(table["r2"], expected["r2"], rtol=1e-4)
+    centred = {"scaled": make_pipeline(StandardScaler(), TruncatedSVD(2))}
+    with pytest.warns(FitFailedWarning, match="^scaled .*Cannot center sparse"):
+        table = compare(sparse.csr_array(dense), rivals | centred, cv=2, random_state=0)
+    assert table["error"].notna().sum() == 4
 
 
 def test_without_pandas(curved, monkeypatch):

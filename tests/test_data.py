@@ -1,10 +1,10 @@
-"""Splits and batches: every row where it belongs, as often as it should be."""
+"""Batches: every row as often as it should be."""
 
 import numpy as np
 import pytest
 import torch
 
-from skae._data import Batches, Rows, split
+from skae._data import Batches, Rows
 
 
 def rows(n, index=None, members=None):
@@ -58,35 +58,6 @@ def test_targets_of_their_own():
     inputs, targets = torch.arange(6.0)[:, None], torch.arange(6.0)[:, None] * 10
     batch = next(iter(Batches(Rows(inputs, targets, [np.arange(6)]), 6)))
     assert torch.equal(batch.targets, 10 * batch.inputs)
-
-
-@pytest.mark.parametrize("n", [20, 21, 150, 1000])
-def test_folds_are_disjoint(n):
-    *folds, last = split(n, 0.1, seed=0, cross_fit=True)
-    assert len(folds) == 5
-    held_out = np.concatenate([rows for _, rows in folds])
-    assert sorted(held_out) == list(range(n))
-    for train, rest in folds:
-        assert sorted([*train, *rest]) == list(range(n))
-    assert sorted(last[0]) == list(range(n))
-    assert len(last[1]) == 0
-
-
-@pytest.mark.parametrize(
-    ("n", "cross_fit", "held_out"),
-    [(1001, True, 101), (5000, True, 500), (200_000, True, 10_000), (50, False, 5)],
-)
-def test_one_holdout(n, cross_fit, held_out):
-    ((train, rest),) = split(n, 0.1, seed=0, cross_fit=cross_fit)
-    assert len(rest) == held_out
-    assert sorted([*train, *rest]) == list(range(n))
-
-
-@pytest.mark.parametrize("n", [2, 19])
-def test_nobody_is_held_out_of_tiny_tables(n):
-    ((train, rest),) = split(n, 0.5, seed=0, cross_fit=True)
-    assert sorted(train) == list(range(n))
-    assert len(rest) == 0
 
 
 def test_rows_that_stay_elsewhere_come_in_batches():

@@ -9,8 +9,17 @@ import skae
 
 # Files on one floor do not import each other; each may import the floors before it.
 FLOORS = [
-    ["_compat", "_faults", "_linear", "_streams", "_threads", "exceptions"],
-    ["_counts", "_missing", "_pca", "modules", "noise", "regularizers"],
+    ["_compat", "_faults", "_linear", "_ranges", "_streams", "_threads", "exceptions"],
+    [
+        "_counts",
+        "_dependence",
+        "_missing",
+        "_own_module",
+        "_pca",
+        "modules",
+        "noise",
+        "regularizers",
+    ],
     ["losses"],
     ["_mixed"],
     ["_resolve", "_codes", "_data", "_files"],

@@ -226,10 +226,8 @@ def test_nan_is_an_error_by_default(curved, gapped):
     assert get_tags(autoencoder()).input_tags.allow_nan
     with pytest.raises(ValueError, match="Input X contains NaN") as caught:
         plain.fit(gapped)
-    with pytest.raises(ValueError, match="Input X contains NaN") as of_pca:
-        PCA(2, svd_solver="full").fit(gapped)
-    message = str(of_pca.value).replace("PCA", "AutoencoderTransformer")
-    assert str(caught.value) == message
+    assert "allow_nan=True" in str(caught.value)
+    assert "HistGradientBoosting" not in str(caught.value)
     plain.fit(curved)
     for method in METHODS:
         with pytest.raises(ValueError, match="Input X contains NaN"):

@@ -7,14 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.datasets import load_iris
-from sklearn.decomposition import NMF, PCA
+from sklearn.decomposition import NMF, PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skae import AutoencoderTransformer, plotting
+from skae._drawing import two_figures
 from skae.metrics import reconstruction_error
 from skae.plotting import (
     CodesDisplay,
@@ -310,8 +313,6 @@ def test_curves_are_labelled(iris):
 
 
 def test_nmf_and_sparse(digits):
-    from scipy import sparse
-
     X = sparse.csr_array(digits[0][:100])
     nmf = NMF(4, init="nndsvda", max_iter=20, tol=0.1).fit(X)
     display = ReconstructionDisplay.from_estimator(nmf, X, n_shown=2)
@@ -590,3 +591,134 @@ def test_outlier_does_not_break_the_histogram():
     same = ErrorDisplay(np.ones(3), np.zeros(5)).plot()  # a perfect reconstruction
     same.figure_.draw_without_rendering()
     assert same.worst_.size == 5
+
+
+# -- incomplete and sparse rows --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gaps(digits):
+    """Digits (200, 64) with missing pixels and an autoencoder that takes them."""
+    X = digits[0][:200]
+    X = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
+    return X, autoencoder(4, allow_nan=True).fit(X)
+
+
+def test_missing_pixels_have_a_colour(gaps):
+    X, ae = gaps
+    display = ReconstructionDisplay.from_estimator(ae, X, n_shown=3)
+    X_hat = ae.inverse_transform(ae.transform(X[:3]))
+    for column, ax in enumerate(display.axes_[0]):
+        image = ax.images[0]
+        np.testing.assert_array_equal(image.get_array().mask.ravel(), np.isnan(X[column]))
+        assert image.cmap.get_bad().tolist() == list(mpl.colors.to_rgba("#E69F00"))
+        assert image.get_clim() == (np.nanmin(X[:3]), np.nanmax(X[:3]))
+        error = np.nanmean((X[column] - X_hat[column]) ** 2)
+        assert display.axes_[1, column].get_xlabel() == two_figures(error)
+    legend = display.axes_[0, -1].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["missing"]
+    whole = ReconstructionDisplay.from_estimator(ae, np.nan_to_num(X), n_shown=3)
+    assert whole.axes_[0, -1].get_legend() is None
+
+
+def test_missing_pixels_of_coloured_images():
+    X = np.linspace(0, 1, 48).reshape(1, 48)
+    X_gaps = X.copy()
+    X_gaps[0, 4] = np.nan
+    display = ReconstructionDisplay.from_reconstructions(
+        X_gaps, {"a": X, "b": X + 0.1}, shape=(4, 4, 3)
+    )
+    image = display.axes_[0, 0].images[0].get_array()
+    assert image.shape == (4, 4, 4)
+    np.testing.assert_allclose(image[0, 1], mpl.colors.to_rgba("#E69F00"))
+    np.testing.assert_allclose(image[0, 0], [*X[0, :3], 1])
+    errors = [ax.get_xlabel() for ax in display.axes_[1:, 0]]
+    assert errors == ["0.0", "0.010"]
+
+
+def test_gaps_in_curves(gaps):
+    X, ae = gaps
+    display = ReconstructionDisplay.from_estimator(ae, X, shape=None)
+    for column in range(3):
+        top, bottom = display.axes_[:, column]
+        np.testing.assert_array_equal(top.lines[0].get_ydata(), X[column])
+        np.testing.assert_array_equal(
+            np.isnan(bottom.lines[1].get_ydata()), np.isnan(X[column])
+        )
+        assert top.lines[0].get_marker() == "."  # so that lone values are seen
+        assert np.isfinite(top.lines[1].get_ydata()).all()
+
+
+def test_codes_of_incomplete_rows(gaps):
+    X, ae = gaps
+    display = CodesDisplay.from_estimator(ae, X, codes=(0, 1), decoded=3, loadings=2)
+    np.testing.assert_array_equal(display.Z, ae.transform(X)[:, :2])
+    assert display.limits == (np.nanmin(X), np.nanmax(X))
+    assert CodesDisplay.from_estimator(ae, X).axes_.shape == (4, 4)
+
+
+def test_errors_of_incomplete_rows(gaps):
+    X, ae = gaps
+    X = X.copy()
+    X[7], X[:, 3] = np.nan, np.nan
+    squares = (X - ae.inverse_transform(ae.transform(X))) ** 2
+    display = ErrorDisplay.from_estimator(ae, X, n_worst=500, shape=None)
+    known = np.arange(64) != 3
+    features = np.nanmean(squares[:, known], axis=0)
+    np.testing.assert_allclose(display.feature_errors[known], features)
+    assert np.isnan(display.feature_errors[3])
+    known = np.arange(200) != 7
+    np.testing.assert_allclose(
+        display.row_errors[known], np.nanmean(squares[known], axis=1)
+    )
+    assert 7 not in display.worst_
+    assert len(display.worst_) == 199
+    assert sum(bar.get_height() for bar in display.axes_[0, 1].patches) == 199
+    with pytest.raises(ValueError, match="no values to score"):
+        ErrorDisplay.from_reconstruction(np.full((2, 3), np.nan), np.zeros((2, 3)))
+
+
+def test_explained_variance_of_incomplete_rows(gaps):
+    X, ae = gaps
+    assert list(ExplainedVarianceDisplay.from_estimator(ae).ratios) == [
+        "AutoencoderTransformer"
+    ]
+    text = "X of ExplainedVarianceDisplay has missing cells, and PCA.*impute of an Auto"
+    with pytest.raises(ValueError, match=text):
+        ExplainedVarianceDisplay.from_estimator(ae, X)
+    filled = make_pipeline(SimpleImputer(), PCA(3)).fit(X)
+    ratios = ExplainedVarianceDisplay.from_estimator(filled, X).ratios["PCA of X"]
+    np.testing.assert_allclose(ratios[:3], filled[-1].explained_variance_ratio_)
+
+
+@pytest.mark.parametrize("draw", [ErrorDisplay, CodesDisplay, ReconstructionDisplay])
+def test_an_estimator_that_takes_no_gaps_says_so(gaps, digits, draw):
+    pca = PCA(2).fit(digits[0])
+    with pytest.raises(ValueError, match="PCA does not accept missing values"):
+        draw.from_estimator(pca, gaps[0])
+
+
+@pytest.mark.parametrize("form", ["csr_array", "coo_matrix"])
+def test_sparse_rows_are_drawn_as_dense_ones(digits, form, monkeypatch):
+    dense = digits[0][:100]
+    X = getattr(sparse, form)(dense)
+    svd = TruncatedSVD(3, random_state=0).fit(X)
+    monkeypatch.setattr("skae._streams.BLOCK", 640)
+    monkeypatch.setattr("skae._streams.SMALL", 0)
+    monkeypatch.setattr("skae._streams.FEW_ROWS", 10)
+    ours, theirs = (ErrorDisplay.from_estimator(svd, each) for each in (X, dense))
+    np.testing.assert_allclose(ours.row_errors, theirs.row_errors)
+    np.testing.assert_allclose(ours.feature_errors, theirs.feature_errors)
+    ours, theirs = (ReconstructionDisplay.from_estimator(svd, each) for each in (X, dense))
+    np.testing.assert_array_equal(ours.X, theirs.X)
+    params = {"codes": (0, 1), "decoded": 3, "loadings": 2}
+    ours, theirs = (CodesDisplay.from_estimator(svd, each, **params) for each in (X, dense))
+    np.testing.assert_allclose(ours.Z, theirs.Z)
+    assert ours.limits == theirs.limits
+    for n_rows in (100, 30):  # more rows than features, and fewer
+        ours, theirs = (
+            ExplainedVarianceDisplay.from_estimator(svd, each, threshold=0.95)
+            for each in (sparse.csr_array(X)[:n_rows], dense[:n_rows])
+        )
+        assert ours.n_components_ == theirs.n_components_
+        np.testing.assert_allclose(ours.ratios["PCA"], theirs.ratios["PCA"])

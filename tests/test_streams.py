@@ -18,6 +18,7 @@ import skae._start
 import skae._streams
 from skae import AutoencoderTransformer
 from skae._data import RUN, StreamedRows
+from skae._dependence import Dependence, equal_rows, split
 from skae._pca import principal_axes
 from skae._streams import Scaled, is_lazy, is_streamed, row_blocks, rows_of
 from skae.noise import MaskingNoise
@@ -364,7 +365,7 @@ def test_a_share_of_a_wide_streamed_table(small, monkeypatch):
 def streamed_rows(X, rows=None, weights=None):
     rows = np.arange(X.shape[0]) if rows is None else rows
     X = Scaled(X)
-    return StreamedRows(X, X, rows, torch.device("cpu"), weights)
+    return StreamedRows(X, X, [rows], torch.device("cpu"), weights)
 
 
 @pytest.mark.parametrize("kind", [Stored, sparse.csr_array])
@@ -399,13 +400,49 @@ def test_every_row_once_an_epoch(monkeypatch, kind, n_batches, window):
 
 def test_held_out_rows_of_a_file_are_runs(small, table):
     """Runs of neighbours are held out, so that a file is read in slices."""
-    from skae._data import split
-
-    (train, held_out), *others = split(5000, 0.1, 0, True, RUN)
+    (train, held_out), *others = split(Dependence.none(5000), run=RUN)
     assert not others
     np.testing.assert_array_equal(np.sort(np.r_[train, held_out]), np.arange(5000))
     assert len(held_out) == pytest.approx(500, abs=RUN)
     assert np.isin(held_out + 1, held_out).mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", [Stored, sparse.csr_array])
+def test_a_stack_reads_each_members_rows(small, kind):
+    X = 1.0 + np.arange(1100)[:, None] * np.ones(2)
+    index = [np.arange(0, 1100, 2), np.arange(1100), np.arange(0)]
+    target = Scaled(kind(X))
+    rows = StreamedRows(target, target, index, torch.device("cpu"), np.arange(1100) / 7)
+    batches = list(rows.batches(9, torch.Generator().manual_seed(0)))
+    order = torch.cat([batch.inputs[..., 0] for batch in batches], dim=-1).numpy() - 1
+    assert order.shape == (3, 1100)
+    assert set(order[0]) == set(index[0])
+    np.testing.assert_array_equal(np.sort(order[1]), index[1])
+    of_rows = torch.cat([batch.weights for batch in batches], dim=-1).numpy()
+    np.testing.assert_allclose(of_rows, order / 7, rtol=1e-6)
+    assert all(batch.targets is batch.inputs for batch in batches)
+
+
+@pytest.mark.parametrize("kind", [Stored, sparse.csr_array])
+def test_equal_rows_of_a_streamed_table(small, kind):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 9, (700, 5)).astype(float)
+    X = rng.permutation(np.r_[X, X[:400]])
+    np.testing.assert_array_equal(equal_rows(kind(X)), equal_rows(X))
+
+
+@pytest.mark.parametrize("kind", [Stored, sparse.csr_array])
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_folds_of_a_streamed_table(small, table, kind, loss):
+    """As those of the array: members have the same errors, to the rounding of float32."""
+    X = np.abs(np.round(4 * table))
+    streamed = autoencoder(cv=3, loss=loss).fit(kind(X))
+    whole = autoencoder(cv=3, loss=loss).fit(X)
+    assert streamed.validation_curve_[0] == pytest.approx(
+        whole.validation_curve_[0], rel=0.02
+    )
+    best = streamed.validation_curve_[streamed.best_epoch_]
+    assert best == pytest.approx(whole.validation_curve_[whole.best_epoch_], rel=0.1)
 
 
 def test_rows_of():
@@ -465,3 +502,91 @@ def test_refusals(small, table):
         ae.transform(Stored(table[:, :5]))
     with pytest.raises(ValueError, match=r"Expected 2D array|must be 2"):
         ae.transform(Stored(table[:, 0]))
+
+
+# -- missing cells of tables that are read in parts ------------------------------------
+
+
+def gaps_in(X, kind, folder):
+    """A table that is read in parts, with missing cells, and what it holds."""
+    gapped = np.where(np.random.default_rng(1).random(X.shape) < 0.1, np.nan, X)
+    if kind == "memmap":
+        return gapped, mapped(gapped, folder)
+    if kind == "stored":
+        return gapped, Stored(gapped)
+    gapped[:, 2] = np.where(gapped[:, 2] > 0, 0.0, gapped[:, 2])
+    return gapped, sparse.csr_array(gapped)
+
+
+KINDS = ["memmap", "stored", "sparse"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_missing_cells_in_parts(narrow, table, tmp_path, kind):
+    """Whatever is fitted in memory takes large tables, block by block, to the same end."""
+    gapped, X = gaps_in(table, kind, tmp_path)
+    ae = autoencoder(allow_nan=True).fit(gapped[:300])
+    assert is_streamed(X)
+    for method in ("transform", "impute", "denoise", "score_samples"):
+        found, expected = getattr(ae, method)(X), getattr(ae, method)(gapped)
+        assert isinstance(found, np.ndarray)
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    if kind == "stored":
+        assert X.largest <= 2000 // 6 + 1
+    known, filled = ~np.isnan(gapped), ae.impute(X)
+    assert np.array_equal(filled[known], gapped[known])
+    error = np.square(filled - table)[~known].mean()
+    assert kind == "sparse" or error < 0.3 * table.var(axis=0).mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fit_says_what_is_possible(small, table, tmp_path, kind):
+    _, X = gaps_in(table, kind, tmp_path)
+    ae = autoencoder(allow_nan=True)
+    text = r"(?s)Input X contains NaN.*held in memory.*partial_fit with one chunk of rows"
+    for fit in (ae.fit, ae.partial_fit):
+        with pytest.raises(ValueError, match=text):
+            fit(X)
+    for begin in (0, 300):
+        chunk = X[begin : begin + 300]
+        ae.partial_fit(np.array(chunk) if kind == "memmap" else chunk)
+    assert np.isfinite(ae.transform(X)).all()
+    with pytest.raises(ValueError, match=text):
+        ae.partial_fit(X)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_missing_cells_and_a_fit_that_does_not_take_them(small, table, tmp_path, kind):
+    _, X = gaps_in(table, kind, tmp_path)
+    ae = autoencoder()
+    for method in ("fit", "transform", "impute", "score"):
+        with pytest.raises(ValueError, match=r"(?s)Input X contains NaN.*allow_nan=True"):
+            getattr(ae, method)(X)
+        ae.fit(table[:300])
+
+
+def test_a_fit_to_a_large_table_fills_rows_to_come(small, table, tmp_path):
+    """It has learned to, although no cell of the table is missing."""
+    gapped, X = gaps_in(table, "memmap", tmp_path)
+    ae = autoencoder(allow_nan=True).fit(mapped(table, tmp_path, "whole.npy"))
+    for Y in (gapped, X):
+        filled = ae.impute(Y)
+        error = np.square(filled - table)[np.isnan(gapped)].mean()
+        assert error < 0.3 * table.var(axis=0).mean()
+        assert np.isfinite(ae.score(Y))
+
+
+def test_what_fit_has_learned_decides_over_missing_cells(table):
+    gapped = np.where(np.random.default_rng(1).random(table.shape) < 0.1, np.nan, table)
+    ae = autoencoder().fit(table[:300]).set_params(allow_nan=True)
+    with pytest.raises(ValueError, match="once it is fitted with allow_nan=True"):
+        ae.transform(gapped)
+
+
+def test_impute_of_a_sparse_matrix(table):
+    gapped, X = gaps_in(table, "sparse", None)
+    ae = autoencoder(allow_nan=True).fit(gapped[:300])
+    few = ae.impute(X[:50])
+    np.testing.assert_allclose(few, ae.impute(gapped[:50]), rtol=1e-12)
+    assert isinstance(few, np.ndarray)
+    assert not np.isnan(few).any()
