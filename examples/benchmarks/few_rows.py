@@ -33,7 +33,7 @@ SETS = (
     *("fsdd_logmel_48x32", "fsdd_logmel_frames"),
 )
 N_ROWS = 20, 50, 100, 200, 400
-MOST_JUDGES = 5000  # other rows
+MOST_JUDGES = 3000  # other rows
 ROWS_PER_COMPONENT = 4  # at least
 CLEAR = 0.01  # share of PCA's error, from which a difference counts
 
