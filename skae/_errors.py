@@ -143,8 +143,9 @@ class Choice:
     largest of many gains is larger than it would be for new rows, and of an epoch that
     came later the network is further from its start, which may harm rows that lie beyond
     all that it has seen. About one new row in n + 1 does. Therefore an epoch must be ahead
-    of the one that is kept even if one more row lost `UNSEEN` standard deviations of the
-    difference between the two. That asks much of few rows, and next to nothing of many.
+    of the one that is kept even if one row more than `n_seen` lost `UNSEEN` standard
+    deviations of the difference between the two. That asks much of few rows, and next to
+    nothing of many.
 
     Where codes are ordered the gains at several numbers of codes are averaged, each as a
     share of the start's error there, and none of them may be negative.
@@ -166,6 +167,9 @@ class Choice:
     groups : ndarray of int of shape (n_held_out,) or None
         Rows with the same number depend on each other, and count as one observation in
         the standard error. None is a number of its own for every row.
+    n_seen : int or None
+        Independent rows, or groups of rows, in all that were seen in training or here.
+        None is as many as are held out.
     """
 
     def __init__(
@@ -178,6 +182,7 @@ class Choice:
         cuts=(None,),
         weights=None,
         groups=None,
+        n_seen=None,
     ):
         self.cuts, self.weights = cuts, weights
         n_held_out = reference.shape[1]
@@ -188,6 +193,7 @@ class Choice:
             self.groups = np.unique(groups, return_inverse=True)[1]
         sums = np.bincount(self.groups, weights=self.shares)
         self.n_units = 1 / max(np.square(sums).sum(), 1 / n_held_out)
+        self.n_seen = n_seen or self.n_units
         # Errors that are zero or next to it on the way to all components have no share.
         means = self.mean(reference)[:, None]
         self.unit = np.maximum(means, SMALLEST_SHARE * means.max() or 1.0)
@@ -244,7 +250,8 @@ class Choice:
             return not self.allow_start or self.mean(of_rows) > 0
         ahead = of_rows - kept
         lead = self.mean(ahead)
-        return lead > UNSEEN / np.sqrt(self.n_units) * self._standard_error(ahead - lead)
+        deviation = self._standard_error(ahead - lead) * np.sqrt(self.n_units)
+        return lead > UNSEEN * deviation / self.n_seen
 
     @property
     def best_epoch(self):

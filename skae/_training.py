@@ -375,6 +375,7 @@ class Training:
             cuts=self.cuts,
             weights=self.watched_weights,
             groups=self.dependence.units[np.concatenate(self.held_out)],
+            n_seen=int(self.dependence.units.max()) + 1,
         )
         self.held_out_errors.append(float(choice.mean(start_errors[-1])))
         return choice

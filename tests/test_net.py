@@ -127,6 +127,15 @@ def test_an_epoch_must_be_ahead_even_if_one_more_row_lost_much(
     assert watched(choice, [errors(0.5, n=n), errors(0.3, 1.0, n)]).best_epoch == kept
 
 
+def test_rows_that_were_trained_on_count_among_those_seen():
+    few, many = (
+        Choice(errors(1.0, n=40), 2.25, True, 100, 0.0, n_seen=n) for n in (40, 60)
+    )
+    sequence = [errors(0.5, n=40), errors(0.3, 1.0, 40)]
+    assert watched(few, sequence).best_epoch == 1
+    assert watched(many, sequence).best_epoch == 2
+
+
 def test_copies_of_rows_make_nothing_more_certain():
     few = [errors(0.2, 1.0, 20), errors(0.1, 1.3, 20)]
     many = [np.tile(now, 5) for now in few]
