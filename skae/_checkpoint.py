@@ -259,8 +259,8 @@ def snapshot(net):
     }
     if choice is not None:
         state["choice"] = [choice.epoch, float(choice.mark), choice.mark_epoch]
-        gain, epoch, weights = choice.best
-        state["best"] = [float(gain), epoch, weights and [*map(_array, weights)]]
+        gains, epoch, weights = choice.best
+        state["best"] = [gains, epoch, weights and [*map(_array, weights)]]
     return state
 
 
@@ -286,12 +286,12 @@ def restore(net, state):
     choice = net.choice
     if choice is not None:
         choice.epoch, choice.mark, choice.mark_epoch = state["choice"]
-        gain, epoch, arrays = state["best"]
+        gains, epoch, arrays = state["best"]
         weights = None
         if arrays is not None:
             weights = [w.detach().clone() for w in net.weights_]
             _copy(weights, arrays)
-        choice.best = gain, epoch, weights
+        choice.best = gains, epoch, weights
 
 
 def _tensors(module):

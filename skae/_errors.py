@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy.special import ndtr, stdtrit
 
 from skae._compat import make_generator
 from skae._data import Batches
@@ -23,6 +24,7 @@ __all__ = [
 
 HELD_OUT_BATCH = 2048
 SMALLEST_SHARE = 1e-3  # of the error at the first cut, that an error is compared with
+UNSEEN = 10.0  # standard deviations that one more row may lose, see `Choice`
 
 
 def batch_errors(loss, output, batch):
@@ -111,14 +113,42 @@ class Spoil:
         return inputs if self.hide is None else self.hide(inputs, generator)
 
 
+def certainty(level, n_units):
+    """Standard errors by which a mean of few observations must exceed zero.
+
+    The quantile of Student's t distribution at the one-sided level that `level` standard
+    deviations of a normal distribution have. It is for standard errors that divide by
+    n_units, not by n_units - 1.
+
+    Parameters
+    ----------
+    level : float
+    n_units : float
+        Number of independent observations.
+    """
+    if n_units <= 1:
+        return np.inf
+    quantile = stdtrit(n_units - 1, ndtr(level))
+    return quantile * np.sqrt(n_units / (n_units - 1))
+
+
 class Choice:
     """Which epoch's weights are kept, from the errors of held-out rows.
 
     The gain of an epoch is the mean over the held-out rows of (error of the start -
-    error now). Of the epochs whose gain exceeds `margin` standard errors of that mean
-    the one with the largest gain is kept; the start, where there is none. Where codes
-    are ordered the gains at several numbers of codes are averaged, each as a share of
-    the start's error there, and none of them may be negative.
+    error now). An epoch is kept where its gain is certain, and clearly larger than that
+    of the epoch kept so far; the start is kept where there is no such epoch.
+
+    A gain is certain where it exceeds `margin` standard errors, see `certainty`. The
+    largest of many gains is larger than it would be for new rows, and of an epoch that
+    came later the network is further from its start, which may harm rows that lie beyond
+    all that it has seen. About one new row in n + 1 does. Therefore an epoch must be ahead
+    of the one that is kept even if one row more than `n_seen` lost `UNSEEN` standard
+    deviations of the difference between the two. That asks much of few rows, and next to
+    nothing of many.
+
+    Where codes are ordered the gains at several numbers of codes are averaged, each as a
+    share of the start's error there, and none of them may be negative.
 
     Parameters
     ----------
@@ -137,6 +167,9 @@ class Choice:
     groups : ndarray of int of shape (n_held_out,) or None
         Rows with the same number depend on each other, and count as one observation in
         the standard error. None is a number of its own for every row.
+    n_seen : int or None
+        Independent rows, or groups of rows, in all that were seen in training or here.
+        None is as many as are held out.
     """
 
     def __init__(
@@ -149,6 +182,7 @@ class Choice:
         cuts=(None,),
         weights=None,
         groups=None,
+        n_seen=None,
     ):
         self.cuts, self.weights = cuts, weights
         n_held_out = reference.shape[1]
@@ -157,6 +191,9 @@ class Choice:
         self.groups = np.arange(n_held_out)
         if groups is not None:
             self.groups = np.unique(groups, return_inverse=True)[1]
+        sums = np.bincount(self.groups, weights=self.shares)
+        self.n_units = 1 / max(np.square(sums).sum(), 1 / n_held_out)
+        self.n_seen = n_seen or self.n_units
         # Errors that are zero or next to it on the way to all components have no share.
         means = self.mean(reference)[:, None]
         self.unit = np.maximum(means, SMALLEST_SHARE * means.max() or 1.0)
@@ -165,8 +202,8 @@ class Choice:
         self.patience = patience
         self.least = tol
         self.allow_start = allow_start
-        # One object: Ctrl-C finds an epoch and weights that go together.
-        self.best = (0.0 if allow_start else -np.inf, 0, None)
+        # One object: Ctrl-C finds gains, an epoch and weights that go together.
+        self.best = None, 0, None
         self.epoch = self.mark_epoch = 0
         self.mark = np.inf
 
@@ -191,14 +228,30 @@ class Choice:
         errors = errors / self.unit
         gains = self.reference - errors
         of_rows = gains.mean(axis=0)
-        gain = self.mean(of_rows)
-        is_sure = gain > self.margin * self._standard_error(of_rows - gain)
-        is_sure &= self.mean(gains).min() >= 0
-        if gain > self.best[0] and (is_sure or not self.margin):
-            self.best = gain, self.epoch, [w.clone() for w in weights]
+        if self._is_certain(gains) and self._is_ahead(of_rows):
+            self.best = of_rows, self.epoch, [w.clone() for w in weights]
         error = self.mean(errors.mean(axis=0))
         if error < self.mark - self.least:
             self.mark, self.mark_epoch = error, self.epoch
+
+    def _is_certain(self, gains):
+        """Whether gains (n_cuts, n_held_out) over the start are more than luck."""
+        if not self.margin:
+            return True
+        of_rows = gains.mean(axis=0)
+        gain = self.mean(of_rows)
+        least = certainty(self.margin, self.n_units) * self._standard_error(of_rows - gain)
+        return gain > least and self.mean(gains).min() >= 0
+
+    def _is_ahead(self, of_rows):
+        """Whether the gains (n_held_out,) are clearly larger than those that are kept."""
+        kept = self.best[0]
+        if kept is None:
+            return not self.allow_start or self.mean(of_rows) > 0
+        ahead = of_rows - kept
+        lead = self.mean(ahead)
+        deviation = self._standard_error(ahead - lead) * np.sqrt(self.n_units)
+        return lead > UNSEEN * deviation / self.n_seen
 
     @property
     def best_epoch(self):

@@ -23,7 +23,7 @@ from skae.modules import stack, unstack
 
 __all__ = ["Recipe", "Training", "fewest_components"]
 
-MARGIN = 2.5  # standard errors by which held-out rows must be better than PCA's
+MARGIN = 2.25  # standard errors by which held-out rows must be better than PCA's
 STEPS = 6_000  # about how many steps "auto" allows
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 N_CUTS = 4  # numbers of ordered codes that a row is decoded with in a step
@@ -375,6 +375,7 @@ class Training:
             cuts=self.cuts,
             weights=self.watched_weights,
             groups=self.dependence.units[np.concatenate(self.held_out)],
+            n_seen=int(self.dependence.units.max()) + 1,
         )
         self.held_out_errors.append(float(choice.mean(start_errors[-1])))
         return choice

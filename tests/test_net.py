@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
-from skae._errors import Choice
+from skae._errors import Choice, certainty
 from skae._net import AdamW
 
 FIT = """
@@ -95,6 +96,58 @@ def test_an_uncertain_gain_loses_to_a_certain_one():
     assert choose([errors(0.8), errors(0.7, spread=2.0)]).best_epoch == 1
 
 
+@pytest.mark.parametrize(
+    ("level", "n_units", "expected"),
+    # Tables of Student's t: 2.132 for 95 % and 4 degrees of freedom, 2.539 for 99 % and 19.
+    [(1.6449, 5, 2.132 * 1.25**0.5), (2.3263, 20, 2.539 * (20 / 19) ** 0.5)],
+)
+def test_certainty_is_students_quantile(level, n_units, expected):
+    assert certainty(level, n_units) == pytest.approx(expected, abs=1e-3)
+
+
+def test_certainty_of_very_few_and_very_many():
+    assert certainty(2.25, 1) == np.inf
+    assert certainty(2.25, 10**7) == pytest.approx(2.25, abs=1e-5)
+
+
+@pytest.mark.parametrize(("n", "kept"), [(10, 0), (1000, 1)])
+def test_few_rows_must_be_more_certain(n, kept):
+    gain = 2.5 / np.sqrt(n)  # 2.5 standard errors
+    choice = Choice(errors(1.0, n=n), 2.25, True, 100, 0.0)
+    assert watched(choice, [errors(1 - gain, 1.0, n)]).best_epoch == kept
+
+
+@pytest.mark.parametrize(("n", "kept"), [(40, 1), (60, 2)])
+@pytest.mark.parametrize(("margin", "allow_start"), [(2.25, True), (0.0, False)])
+def test_an_epoch_must_be_ahead_even_if_one_more_row_lost_much(
+    n, kept, margin, allow_start
+):
+    """Fifty rows that gain a fifth of a deviation make good one that loses ten."""
+    choice = Choice(errors(1.0, n=n), margin, allow_start, 100, 0.0)
+    assert watched(choice, [errors(0.5, n=n), errors(0.3, 1.0, n)]).best_epoch == kept
+
+
+def test_rows_that_were_trained_on_count_among_those_seen():
+    few, many = (
+        Choice(errors(1.0, n=40), 2.25, True, 100, 0.0, n_seen=n) for n in (40, 60)
+    )
+    sequence = [errors(0.5, n=40), errors(0.3, 1.0, 40)]
+    assert watched(few, sequence).best_epoch == 1
+    assert watched(many, sequence).best_epoch == 2
+
+
+def test_copies_of_rows_make_nothing_more_certain():
+    few = [errors(0.2, 1.0, 20), errors(0.1, 1.3, 20)]
+    many = [np.tile(now, 5) for now in few]
+    alone = watched(Choice(errors(1.0, n=20), 2.25, True, 100, 0.0), few)
+    groups = np.tile(np.arange(20), 5)
+    choice = Choice(errors(1.0, n=100), 2.25, True, 100, 0.0, groups=groups)
+    assert watched(choice, many).best_epoch == alone.best_epoch == 1
+    assert choice.n_units == pytest.approx(20)
+    blind = Choice(errors(1.0, n=100), 2.25, True, 100, 0.0)
+    assert watched(blind, many).best_epoch == 2
+
+
 def test_a_start_that_may_not_be_kept():
     choice = choose([errors(3.0), errors(2.0)], margin=0.0, allow_start=False)
     assert choice.best_epoch == 2
@@ -159,12 +212,18 @@ def test_errors_next_to_zero_have_no_share():
 
 def former(reference, sequence, margin, allow_start, tol, patience):
     """The rule for one number of codes, in plain words: epoch kept, last epoch."""
-    best, kept, mark, mark_epoch = 0.0 if allow_start else -np.inf, 0, np.inf, 0
+    n = len(reference)
+    level = stats.t.ppf(stats.norm.cdf(margin), n - 1)
+    best, kept, mark, mark_epoch = np.zeros(n), 0, np.inf, 0
     for epoch, now in enumerate(sequence, start=1):
         gains = reference - now
-        is_sure = gains.mean() > margin * gains.std() / np.sqrt(len(gains))
-        if gains.mean() > best and (is_sure or not margin):
-            best, kept = gains.mean(), epoch
+        is_sure = gains.mean() > level * gains.std(ddof=1) / np.sqrt(n) or not margin
+        ahead = gains - best
+        is_ahead = n * ahead.mean() - 10 * ahead.std() > 0
+        if not kept:
+            is_ahead = gains.mean() > 0 or not allow_start
+        if is_sure and is_ahead:
+            best, kept = gains, epoch
         if now.mean() < mark - tol * reference.mean():
             mark, mark_epoch = now.mean(), epoch
         if epoch - mark_epoch >= patience:

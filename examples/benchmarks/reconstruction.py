@@ -141,10 +141,15 @@ def make_split(data, kind, seed, most_rows=None):
     else:
         data = some_rows(data, most_rows, seed)
         X_train, X_test = train_test_split(data, test_size=0.25, random_state=seed)
-    if kind == "table":
-        scaler = StandardScaler().fit(X_train)
-        X_train, X_test = scaler.transform(X_train), scaler.transform(X_test)
-    return X_train, X_test
+    return standardized(X_train, X_test, kind)
+
+
+def standardized(X_train, X_test, kind):
+    """Tables with the statistics of the training rows; all else as it is."""
+    if kind != "table":
+        return X_train, X_test
+    scaler = StandardScaler().fit(X_train)
+    return scaler.transform(X_train), scaler.transform(X_test)
 
 
 def fit_timed(estimator, X):
