@@ -52,6 +52,13 @@ class Table:
     def is_streamed(self):
         return isinstance(self.X, Scaled)
 
+    @property
+    def observed_share(self):
+        """Share of the cells that are there, those of a row counting as it weighs."""
+        if self.observed is None:
+            return 1.0
+        return float(np.average(self.observed.mean(axis=1), weights=self.weights))
+
     def sample(self, n):
         """Arrays (inputs, X, weights) of the first n rows; of a streamed table, of some."""
         own = self if n == len(self.X) else self.first(n)
@@ -152,7 +159,7 @@ class Rows(Dataset):
     lost : ndarray of shape (n_rows,) or float
         Error of the rows, one member's after another, that the coordinates of
         `inputs` cannot express.
-    weights : Tensor of shape (n,) or None
+    weights : Tensor of shape (n,), or (m, n) for a stack, or None
     observed : Tensor of bool of shape (n, q) or None
     device : torch.device or None
         Where batches are taken to, if not where `inputs` are.
@@ -211,14 +218,15 @@ class Rows(Dataset):
         targets = inputs
         if self.targets is not self.inputs:
             targets = self._take(self.targets, order)
-        weights, observed = (
-            None if t is None else self._take(t, order)
-            for t in (self.weights, self.observed)
-        )
+        weights = observed = None
+        if self.weights is not None:
+            weights = self._take(self.weights[..., None], order)[..., 0]
+        if self.observed is not None:
+            observed = self._take(self.observed, order)
         return Batch(inputs, targets, weights, observed)
 
     def _take(self, tensor, order):
-        """Rows (..., n, p) of a table, or numbers (..., n); faster than `tensor[order]`."""
+        """Rows (..., n, p) of a table; faster than `tensor[order]`."""
         if tensor.ndim == 3 and tensor.stride(0) == 0:  # one table for all members
             tensor = tensor[0]
         elif tensor.ndim == 3:

@@ -179,7 +179,8 @@ class FittingSteps(BaseEstimator):
                     check_rows(loss, rows, self)
             some = slice(None, None, -(-X.shape[0] * X.shape[1] // MEASURED))
             needs_rows = loss.statistics is not None
-            self._loss_statistics = loss.measure(rows_of(X, some)) if needs_rows else {}
+            w = None if given.weights is None else given.weights[some]
+            self._loss_statistics = loss.measure(rows_of(X, some), w) if needs_rows else {}
         self._loss = loss.fitted(self._loss_statistics)
 
     def _initial(self, X):
@@ -221,7 +222,7 @@ class FittingSteps(BaseEstimator):
     def _train(self, given, seed, initial, callbacks, checkpoint, sizes):
         filler = self._make_filler()
         table = make_table(given, self._loss, self.mean_, self.scale_, filler)
-        share = 1.0 if table.observed is None else float(table.observed.mean())
+        share = table.observed_share
         of_data = {
             "spoiling": self._spoiling(given),
             "hide": Hide(filler, 1 - share) if self._has_marks else None,

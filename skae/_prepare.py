@@ -153,17 +153,9 @@ class Given:
         """Mean (n_features,) and scale of the features, of the cells that are there."""
         if self.observed is None:
             return location_and_scale(self.goal, standardize, self.weights)
-        observed = ~np.isnan(self.X)
-        if not observed.any():
+        if np.isnan(self.X).all():
             raise ValueError("X has no values: all of its cells are missing.")
-        mean, spread = _linear.location_and_scale(self.X)
-        if self.weights is not None:
-            X, w = np.where(observed, self.X, mean), observed * self.weights[:, None]
-            w /= np.where(observed.any(axis=0), w.sum(axis=0), 1.0)
-            mean = mean + (w * (X - mean)).sum(axis=0)
-            unit = np.where(spread == 0, 1.0, spread)
-            deviations = np.where(observed, X - mean, 0.0) / unit
-            spread = spread * np.sqrt((w * np.square(deviations)).sum(axis=0))
+        mean, spread = _linear.location_and_scale(self.X, self.weights)
         if standardize:
             return mean, np.where(spread == 0, 1.0, spread)
         largest = spread.max() or 1.0
@@ -172,8 +164,9 @@ class Given:
 
     def filler(self, mean, scale, seed):
         """What fills missing cells of rows like these."""
-        X = torch.from_numpy((self.X - mean) / scale)
-        return fit_filler(X.double(), ~X.isnan(), seed)
+        X = torch.from_numpy((self.X - mean) / scale).double()
+        w = None if self.weights is None else torch.from_numpy(self.weights)
+        return fit_filler(X, ~X.isnan(), seed, w)
 
 
 def _has_missing(X):

@@ -183,12 +183,25 @@ class Training:
         return self.loss.rotation_invariant and is_plain
 
     @property
+    def watched(self):
+        """Numbers of the rows whose errors are looked at, one member's after another."""
+        trained = [rows for rows, _ in self.members]
+        return np.concatenate(self.held_out if self.is_watched else trained)
+
+    @property
     def r2(self):
-        """1 - SSE / SST of the held-out rows, or of all where nobody is held out."""
-        rows = np.concatenate(self.held_out) if self.is_watched else np.arange(self.n_own)
-        total = 0.0
-        for block in row_blocks(len(rows), self.table.X.shape[1]):
-            total += np.square(self.table.X[rows[block]]).sum(dtype=np.float64) / len(rows)
+        """1 - SSE / SST of the held-out rows, or of all where nobody is held out.
+
+        Both are of the cells that are there, and of weighted rows.
+        """
+        table, rows = self.table, self.watched
+        of_rows = np.zeros(len(rows))
+        for block in row_blocks(len(rows), table.X.shape[1]):
+            squares = np.square(table.X[rows[block]])
+            if table.observed is not None:
+                squares *= table.observed[rows[block]]
+            of_rows[block] = squares.sum(axis=1, dtype=np.float64)
+        total = np.average(of_rows, weights=self.watched_weights)
         errors = self.held_out_errors
         error = errors[self.best_epoch] if errors else self.pca_error
         return 1 - error / total if total else 1.0
@@ -273,25 +286,40 @@ class Training:
         if self.table.is_streamed:
             of_table = self.table.X, self.table.target
             self.train_rows, self.held_out_rows = (
-                StreamedRows(*of_table, rows[0], self.device, self.table.weights)
+                StreamedRows(*of_table, rows[0], self.device, self._weights(rows))
                 for rows in (trained, self.held_out)
             )
             return
         table, self.home = self.table, self._home()
         targets, lost = self._coordinates(table.X)
         inputs = targets if table.inputs is None else self._coordinates(table.inputs)[0]
-        weights = None if table.weights is None else self._tensor(table.weights)
         observed = None
         if table.observed is not None:
             observed = torch.from_numpy(table.observed).to(self.home)
             inputs = with_marks(inputs, observed.expand(inputs.shape))
         if not self.loss.of_scaled:
             targets = self._tensor(table.target)
-        of_rows = weights, observed, self.device
         self.train_rows, self.held_out_rows = (
-            Rows(inputs, targets, rows, self._lost(lost, rows), *of_rows)
+            Rows(
+                *(inputs, targets, rows, self._lost(lost, rows)),
+                None if table.weights is None else self._tensor(self._weights(rows)),
+                *(observed, self.device),
+            )
             for rows in (trained, self.held_out)
         )
+
+    def _weights(self, index):
+        """Weights (n,), or (m, n) of several members, whose mean over each's rows is one.
+
+        Parameters
+        ----------
+        index : list of m arrays of int
+        """
+        weights = self.table.weights
+        if weights is None:
+            return None
+        means = [weights[rows].mean() if len(rows) else 1.0 for rows in index]
+        return weights / means[0] if len(means) == 1 else weights / np.c_[means]
 
     def _home(self):
         """Where the rows stay: the device, where they take less than half its memory."""
@@ -345,8 +373,7 @@ class Training:
         linear = self._joined(linear).to(self.device)
         self.reference = row_errors(linear, self.loss, rows, self.cuts, self._spoil())
         weights = self.table.weights
-        index = self.held_out if self.is_watched else [rows for rows, _ in self.members]
-        self.watched_weights = None if weights is None else weights[np.concatenate(index)]
+        self.watched_weights = None if weights is None else weights[self.watched]
         self.pca_error = float(np.average(self.reference[-1], weights=self.watched_weights))
 
     def _choice(self, module, is_new):

@@ -168,13 +168,13 @@ class Loss:
         Turns the decoder's output into the reconstruction; None is the identity.
     bounds : (low, high), floats or arrays of shape (n_features,)
         Smallest and largest value that X may hold.
-    decoder_start : callable (Z, X) -> (weight, bias) or None
+    decoder_start : callable (Z, X, weights) -> (weight, bias) or None
         The linear decoder to start from, for codes Z (n, k) of mean zero and unit
-        covariance and X (n, p) in its own units: weight (p, k) and
-        bias ((1 + n_constants) * p,), the constants behind the p outputs. Neither may
-        have missing values. None: PCA's, in scaled units, in which the loss is then
-        measured; all other losses are measured in the units of X.
-    constant : callable (X) -> Tensor of shape ((1 + n_constants) * p,)
+        covariance, X (n, p) in its own units and weights (n,) or None of the rows:
+        weight (p, k) and bias ((1 + n_constants) * p,), the constants behind the p
+        outputs. Z and X may not have missing values. None: PCA's, in scaled units, in
+        which the loss is then measured; all other losses are measured in the units of X.
+    constant : callable (X, weights) -> Tensor of shape ((1 + n_constants) * p,)
         Output of the best constant reconstruction, in the units of the loss.
     rotation_invariant : bool
         Whether the loss may be measured in rotated coordinates.
@@ -191,7 +191,7 @@ class Loss:
         For messages.
     checks : tuple of callables (X, whose, names)
         Further demands on X.
-    statistics : callable (X) -> dict of str to array, or None
+    statistics : callable (X, weights) -> dict of str to array, or None
         What the loss has to know of the data, see `measure`.
     fit : callable (Loss, **statistics) -> Loss
         Puts them, as tensors of float64, into the loss, see `fitted`. Unless another is
@@ -244,20 +244,22 @@ class Loss:
             kept = torch.cat([kept, output[..., p:]], dim=-1)
         return kept, torch.where(mask, target, fill[1].to(target))
 
-    def measure(self, X):
+    def measure(self, X, weights=None):
         """What the loss has to know of data: the argument of `fitted`.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
             In its own units; NaN is passed over.
+        weights : ndarray of shape (n_samples,) or None
+            Of the rows.
 
         Returns
         -------
         dict of str to ndarray of float64
             Finite; empty where the loss needs nothing.
         """
-        found = {} if self.statistics is None else self.statistics(X)
+        found = {} if self.statistics is None else self.statistics(X, weights)
         return {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
 
     def fitted(self, statistics):

@@ -184,6 +184,32 @@ def test_mixed(mixed):
     assert torch.autograd.gradcheck(function, output[:5].requires_grad_())
 
 
+@pytest.mark.parametrize("loss", [MIXED, of_samples], ids=["mixed", "callable"])
+def test_weights_are_repetitions(mixed, loss):
+    mixed[::3, 1] = mixed[::5, 7] = np.nan
+    w = np.tile([0, 1, 2, 1], len(mixed) // 4)
+    repeated = np.repeat(mixed, w, axis=0)
+    loss = resolve_loss(loss, 10, NAMES)
+    statistics = [loss.measure(mixed, w), loss.measure(repeated)]
+    for value, other in zip(*(s.values() for s in statistics), strict=True):
+        np.testing.assert_allclose(value, other, rtol=1e-12)
+    X, weights = torch.tensor(mixed).nan_to_num(), torch.from_numpy(w)
+    Z, _ = pca(X, 2)
+    loss = loss.fitted(statistics[0])
+    everyone = torch.arange(len(X)).repeat_interleave(weights)
+    starts = loss.decoder_start(Z, X, weights), loss.decoder_start(Z[everyone], X[everyone])
+    for part, other in zip(*starts, strict=True):
+        torch.testing.assert_close(part, other, rtol=1e-3, atol=1e-3)
+
+
+def test_a_weighted_column_that_does_not_vary():
+    """Its mean is rounded, and what is left of it is no error to be divided by."""
+    X, w = np.full((7, 2), 0.1), np.linspace(0.3, 1.7, 7)
+    statistics = resolve_loss({"squared_error": [0], "huber": [1]}, 2).measure(X, w)
+    np.testing.assert_allclose(statistics["mean"], 0.1)
+    assert statistics["baseline"].tolist() == [0, 0]
+
+
 def test_mixed_is_a_sum_of_its_terms(mixed):
     X = torch.from_numpy(mixed)
     terms = {"cross_entropy": [[0, 2, 6], [4, 8]], "poisson": [1, 3, 5, 7, 9]}
