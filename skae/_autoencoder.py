@@ -64,8 +64,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         be worse than that. A callable takes tensors `(X_hat, X)` in the units of X and
         returns one error per row, or per cell. A dict names the columns of each loss,
         by index or name, {"squared_error": ["age"], "poisson": ["visits"],
-        "cross_entropy": [["red", "green"]]}: the last is for groups of one-hot columns.
-        Every column, or group, then counts alike.
+        "cross_entropy": [["red", "green"]]}: the last is for groups of one-hot columns,
+        one for each class (`OneHotEncoder(drop=None)`). Every column, or group, then
+        counts alike.
     code_activation : {"identity", "relu", "gelu", "silu", "elu", "tanh", "logistic"}, \
             default="identity"
         Applied to the code. Any but "identity" needs `init="random"`.

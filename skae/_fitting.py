@@ -58,6 +58,8 @@ class FittingSteps(BaseEstimator):
             self._has_marks = self.allow_nan
             self._begin(given)
             self._set_statistics(given, draw_seed(self.random_state))
+        else:
+            check_rows(self._loss, given.goal, self, given.numbers)
         filler = self._make_filler()
         table = make_table(given, self._loss, self.mean_, self.scale_, filler)
         if self._has_marks and table.observed is None:
@@ -174,9 +176,9 @@ class FittingSteps(BaseEstimator):
         loss = resolve_loss(self.loss, self.n_features_in_, names, name)
         if given is not None:
             X = given.goal
-            for rows in (X, given.X_val):
-                if rows is not None:
-                    check_rows(loss, rows, self)
+            check_rows(loss, X, self, given.numbers)
+            if given.X_val is not None:
+                check_rows(loss, given.X_val, self)
             some = slice(None, None, -(-X.shape[0] * X.shape[1] // MEASURED))
             needs_rows = loss.statistics is not None
             w = None if given.weights is None else given.weights[some]
@@ -212,7 +214,8 @@ class FittingSteps(BaseEstimator):
             del parameters[other]
         if isinstance(self.random_state, np.random.RandomState):
             parameters["random_state"] = f"RandomState that gives {seed}"
-        items = fingerprint(name, parameters, vars(given), initial, self.device_)
+        tables = {part: table for part, table in vars(given).items() if part != "numbers"}
+        items = fingerprint(name, parameters, tables, initial, self.device_)
         return Checkpoint(self.checkpoint, name, items, seed)
 
     def _widths(self, X):

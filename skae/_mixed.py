@@ -23,6 +23,7 @@ OF_COLUMNS = (
 PADDING = -1e30  # logit of a class that a group does not have
 UNLIKELY = -100.0  # logit of a missing class
 N_ITER = 50  # of a softmax regression
+ROUNDING = 1e-5  # of the sum of a group, which may have been rounded to float32
 
 
 def mixed_loss(loss, n_features, feature_names, whose):
@@ -51,7 +52,7 @@ def mixed_loss(loss, n_features, feature_names, whose):
     Raises
     ------
     ValueError
-        If a name is unknown, or a column is not named once.
+        If a name is unknown, a column is not named once, or a group has but one.
     """
     terms = _terms(loss, n_features, feature_names, whose)
     low, high = np.full(n_features, -np.inf), np.full(n_features, np.inf)
@@ -163,6 +164,7 @@ def _terms(loss, n_features, feature_names, whose):
             )
         else:
             terms[key] = [[index(column) for column in group] for group in columns]
+            _check_sizes(columns, whose)
     _check_cover(terms, strangers, n_features, feature_names, whose)
     return {key: columns for key, columns in terms.items() if columns}
 
@@ -189,18 +191,31 @@ def _check_cover(terms, strangers, n_features, feature_names, whose):
         )
 
 
-def _check_groups(groups, X, whose, feature_names):
+def _check_sizes(groups, whose):
+    """Refuse groups whose softmax is 1 in every row, whatever the row is."""
+    for group in groups:
+        if len(group) < 2:
+            raise ValueError(
+                f"loss['cross_entropy'] of {whose} takes groups of two or more one-hot "
+                "columns, for the probabilities of a group have the sum 1, got the group "
+                f"{[*group]}. Name a single column under 'binary_cross_entropy', or "
+                "encode all its classes with OneHotEncoder(drop=None)."
+            )
+
+
+def _check_groups(groups, X, whose, feature_names, numbers):
     for group in groups:
         totals = X[:, group].sum(axis=1)
-        is_wrong = (np.abs(totals - 1) > 1e-3) & (totals != 0) & ~np.isnan(totals)
-        if is_wrong.any():
-            i = int(is_wrong.argmax())
+        wrong = np.flatnonzero(np.abs(totals - 1) > ROUNDING)  # which NaN is not
+        if len(wrong):
+            i = min(wrong, key=numbers.__getitem__)
             names = group if feature_names is None else np.take(feature_names, group)
             raise ValueError(
                 f"loss['cross_entropy'] of {whose} takes groups of one-hot columns, "
-                "whose rows have the sum 1, or 0 for an unknown class, but row "
-                f"{i} of the columns {[*map(str, names)]} of X has the sum "
-                f"{totals[i]:g}. Encode the column with OneHotEncoder."
+                f"whose rows have the sum 1, but row {numbers[i]} of the columns "
+                f"{[*map(str, names)]} of X has the sum {totals[i]:.8g}. Encode all "
+                "classes, with OneHotEncoder(drop=None); a class that is not known is a "
+                "row of NaN in the group, with allow_nan=True."
             )
 
 

@@ -57,11 +57,12 @@ def _check_stream(estimator, X, reset):
     return X
 
 
-def check_rows(loss, X, estimator):
-    """Refuse values of X that the loss is not defined for."""
+def check_rows(loss, X, estimator, numbers=None):
+    """Refuse values of X that the loss is not defined for; `numbers` are of its rows."""
     names = getattr(estimator, "feature_names_in_", None)
+    numbers = np.arange(X.shape[0]) if numbers is None else numbers
     for block in row_blocks(*X.shape) if is_streamed(X) else [slice(None)]:
-        loss.check(rows_of(X, block), type(estimator).__name__, names)
+        loss.check(rows_of(X, block), type(estimator).__name__, names, numbers[block])
 
 
 @dataclasses.dataclass
@@ -76,12 +77,15 @@ class Given:
         What it is to become, where that is not X.
     X_val : ndarray of shape (n_held_out, n_features) or None
     weights : ndarray of shape (n_samples,) or None
+    numbers : ndarray of int of shape (n_samples,) or None
+        Of the rows, in what the user gave; None where they are all there in their order.
     """
 
     X: np.ndarray
     X_target: np.ndarray | None = None
     X_val: np.ndarray | None = None
     weights: np.ndarray | None = None
+    numbers: np.ndarray | None = None
 
     @property
     def goal(self):
@@ -133,6 +137,7 @@ class Given:
         self._take(order)
 
     def _take(self, rows):
+        self.numbers = rows if self.numbers is None else self.numbers[rows]
         self.X = self.X[rows]
         if self.X_target is not None:
             self.X_target = self.X_target[rows]

@@ -189,7 +189,7 @@ class Loss:
         Numbers that are learned for each feature and are the same in all rows.
     name : str, or list of str of shape (n_features,)
         For messages.
-    checks : tuple of callables (X, whose, names)
+    checks : tuple of callables (X, whose, names, numbers)
         Further demands on X.
     statistics : callable (X, weights) -> dict of str to array, or None
         What the loss has to know of the data, see `measure`.
@@ -269,7 +269,7 @@ class Loss:
         arrays = {k: np.asarray(v, dtype=np.float64) for k, v in statistics.items()}
         return self.fit(self, **{name: torch.tensor(v) for name, v in arrays.items()})
 
-    def check(self, X, whose, feature_names=None):
+    def check(self, X, whose, feature_names=None, numbers=None):
         """Refuse values that the loss is not defined for; NaN is passed over.
 
         Parameters
@@ -278,6 +278,8 @@ class Loss:
         whose : str
             Name of the estimator, for the message.
         feature_names : sequence of str or None
+        numbers : ndarray of int of shape (n_samples,) or None
+            Of the rows, for the message; None counts them from 0.
 
         Raises
         ------
@@ -292,8 +294,9 @@ class Loss:
                 j = int(outside.argmax())
                 ends = low[j], high[j], smallest[j], largest[j]
                 raise ValueError(self._complaint(j, whose, feature_names, *ends))
+        numbers = np.arange(len(X)) if numbers is None else numbers
         for check in self.checks:
-            check(X, whose, feature_names)
+            check(X, whose, feature_names, numbers)
 
     def _complaint(self, j, whose, feature_names, low, high, smallest, largest):
         name = self.name if isinstance(self.name, str) else self.name[j]
