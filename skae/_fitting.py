@@ -266,17 +266,16 @@ class FittingSteps(BaseEstimator):
         if self._loss.of_scaled and not self.standardize:
             with np.errstate(over="ignore", under="ignore"):
                 unit *= np.float64(self.scale_) ** self._loss.degree
-        return unit
+        return float(unit)
 
     def _read_curves(self, training):
         """Attributes about the course of training, in the units of `score`."""
-        unit = training.recipe.unit
         self.n_samples_ = training.n_seen
         self.n_iter_ = training.n_iter
         self.best_epoch_ = training.best_epoch
-        self.loss_curve_ = [unit * error for error in training.train_errors]
-        self.validation_curve_ = [unit * error for error in training.held_out_errors]
-        self.pca_score_ = -unit * training.pca_error
+        self.loss_curve_ = [*training.train_errors]
+        self.validation_curve_ = [*training.held_out_errors]
+        self.pca_score_ = -training.pca_error
 
     def _read_codes(self, training, initial):
         """Attributes about codes, made canonical where the network has changed."""
