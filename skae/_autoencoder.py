@@ -64,8 +64,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         be worse than that. A callable takes tensors `(X_hat, X)` in the units of X and
         returns one error per row, or per cell. A dict names the columns of each loss,
         by index or name, {"squared_error": ["age"], "poisson": ["visits"],
-        "cross_entropy": [["red", "green"]]}: the last is for groups of one-hot columns.
-        Every column, or group, then counts alike.
+        "cross_entropy": [["red", "green"]]}: the last is for groups of one-hot columns,
+        one for each class (`OneHotEncoder(drop=None)`). Every column, or group, then
+        counts alike.
     code_activation : {"identity", "relu", "gelu", "silu", "elu", "tanh", "logistic"}, \
             default="identity"
         Applied to the code. Any but "identity" needs `init="random"`.
@@ -141,7 +142,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         and 1024 at most.
     lr : float, default=5e-3
         Largest learning rate of AdamW. It rises over the first 100 steps and falls with
-        1 / sqrt(1 + step / 500).
+        1 / sqrt(1 + step / 500). A rate that one of the `callbacks` sets takes the place of
+        this one: rise and fall multiply it.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of the matrix products in training; weights, losses, the choice of the epoch and
         everything after `fit` are in float32 or float64 in any case. "auto" takes
@@ -156,9 +158,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         effect, and so is the promise about PCA.
     callbacks : list of skorch callbacks or None, default=None
         Called in training: skorch's trackers `TensorBoard(SummaryWriter())`,
-        `MlflowLogger()`, `WandbLogger(wandb.init())`, its `Checkpoint`, or your own. Each
-        is copied, but a writer or run that it holds is shared; in a search, where
-        estimators are cloned, open it in `on_train_begin`. KeyboardInterrupt raised in
+        `MlflowLogger()`, `WandbLogger(wandb.init())`, its `Checkpoint`, `LRScheduler` and
+        `EarlyStopping`, or your own. Each is copied, but a writer or run that it holds is
+        shared; in a search, where estimators are cloned, open it in `on_train_begin`.
+        `train_loss` and `valid_loss` of `net.history` are in the units of `score`. The
+        learning rate is `net.lr`, or the `lr` of each of
+        `net.optimizer_.param_groups`, whichever is set; see `lr`. `EpochScoring` takes
+        functions that look at the net, as in `lambda net, X, y: net.history[-1,
+        "valid_loss"]`, and none of predictions. KeyboardInterrupt raised in
         one ends training, any other error ends `fit`. scikit-learn's callbacks go to
         `set_callbacks` (scikit-learn 1.9).
     checkpoint : str, path-like or None, default=None
@@ -166,12 +173,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         has a file of its own. It is written every half minute and on Ctrl-C, so that a fit
         that was killed can go on: the same call, on the same machine, resumes after the
         last epoch noted and ends with the same bits as one that was never interrupted.
-        (With `random_state=None` it takes the seed of the fit that was killed; what
-        `callbacks` hold is not in the file.) The file is deleted once the fit has
-        succeeded; one of another fit is refused and never replaced, so that fits with
-        the same parameters, such as those of a search, need a folder: a search that was
-        killed then goes on with the fits that it was in. The file is as safe to open as
-        those of `save`, and needs safetensors.
+        (With `random_state=None` it takes the seed of the fit that was killed; learning
+        rates are in the file, anything else that `callbacks` hold is not.) The file is
+        deleted once the fit has succeeded; one of another fit is refused and never
+        replaced, so that fits with the same parameters, such as those of a search, need a
+        folder: a search that was killed then goes on with the fits that it was in. The
+        file is as safe to open as those of `save`, and needs safetensors.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is a device, else the CPU.
     warm_start : bool, default=False
@@ -224,7 +231,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         `validation_curve_`, for the rows it is of. For "binary_cross_entropy": of the
         logistic decoder of PCA's scores.
     net_ : skorch.NeuralNet
-        The net; `net_.module_` is the trained network.
+        The net, whose `module_` is the network that is kept, for centred and scaled rows.
+        Its `history` holds what `callbacks` saw of each epoch: `train_loss`, the mean over
+        the networks that are trained together, and `valid_loss`, both in the units of
+        `score`, and `dur`, in seconds. Of a copy from pickle or a file it is empty.
     device_ : torch.device
         Where the network is.
     n_samples_ : int

@@ -103,6 +103,11 @@ class Checkpoint:
         if self.state is not None:
             restore(net, self.state)
 
+    def resume_rates(self, net):
+        """Once more bring the rates there, after callbacks have begun and set theirs."""
+        if self.state is not None:
+            restore_rates(net, self.state)
+
     def note(self, net):
         """Take the state of a net between two epochs, and write it if it is time."""
         self.state = snapshot(net)
@@ -255,6 +260,9 @@ def snapshot(net):
             for p in _trained(optimizer)
             if p in optimizer.state
         ],
+        "lr": _as_plain(net.lr),
+        "rates": [_plain(group) for group in optimizer.param_groups],
+        "schedulers": [_plain(scheduler.state_dict()) for scheduler in _schedulers(net)],
         "generators": [g.get_state().numpy() for g in _generators(net)],
     }
     if choice is not None:
@@ -277,6 +285,7 @@ def restore(net, state):
                 name: torch.tensor(array, device=weight.device)
                 for name, array in arrays.items()
             }
+    restore_rates(net, state)
     for generator, array in zip(_generators(net), state["generators"], strict=True):
         generator.set_state(torch.tensor(array))
     for epoch in state["epochs"]:
@@ -292,6 +301,21 @@ def restore(net, state):
             weights = [w.detach().clone() for w in net.weights_]
             _copy(weights, arrays)
         choice.best = gains, epoch, weights
+
+
+def restore_rates(net, state):
+    """Bring the rates of weights, and schedulers of callbacks, to what they were."""
+    net.lr = state["lr"]
+    for group, kept in zip(net.optimizer_.param_groups, state["rates"], strict=True):
+        group.update(kept)
+    # There are none before callbacks have begun, and other callbacks may have others.
+    for scheduler, kept in zip(_schedulers(net), state["schedulers"], strict=False):
+        vars(scheduler).update(kept)
+
+
+def _schedulers(net):
+    found = (getattr(callback, "lr_scheduler_", None) for _, callback in net.callbacks_)
+    return [scheduler for scheduler in found if hasattr(scheduler, "state_dict")]
 
 
 def _tensors(module):
@@ -333,7 +357,19 @@ def _copy(tensors, arrays):
         tensor.copy_(torch.tensor(array))
 
 
-def _plain(epoch):
-    """What the history has of an epoch, but for what callbacks made of other kinds."""
-    kinds = bool, int, float, str
-    return {name: value for name, value in epoch.items() if type(value) in kinds}
+def _plain(items):
+    """Items of a dict that a file can hold: plain values, and lists and tuples of them."""
+    found = {name: _as_plain(value) for name, value in items.items()}
+    return {name: value for name, value in found.items() if _is_plain(value)}
+
+
+def _as_plain(value):
+    if type(value) in (list, tuple):
+        return type(value)(map(_as_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_plain(value):
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))
+    return type(value) in (bool, int, float, str)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from skae._linear import chunks, whitened
+from skae._linear import chunks, shares, whitened
 
 __all__ = [
     "LOG_THETA",
@@ -97,54 +97,56 @@ def log_gammas(X, theta=None):
 # -- constants -------------------------------------------------------------------------
 
 
-def typical(X):
+def typical(X, weights=None):
     """Means (p,) of counts, an array X (n, p); NaN is passed over.
 
     A feature that is always zero is taken to have half a count in all of the table.
     """
+    w = np.ones(len(X)) if weights is None else weights
     blocks = [X[:, c] for c in chunks(*X.shape)]
-    total = np.concatenate([np.nansum(b, axis=0, dtype=np.float64) for b in blocks])
-    n_values = np.concatenate([(~np.isnan(b)).sum(axis=0) for b in blocks])
-    return {"mean": np.where(total > 0, total, 0.5) / np.maximum(n_values, 1)}
+    total = np.concatenate([w @ np.nan_to_num(b) for b in blocks])
+    n_values = np.concatenate([w @ ~np.isnan(b) for b in blocks])
+    return {"mean": np.where(total > 0, total, 0.5) / np.where(n_values > 0, n_values, 1.0)}
 
 
-def constant(X, mean=1.0):
+def constant(X, weights=None, mean=1.0):
     """Output that stands for the mean of X, where zero stands for `mean`."""
-    soft = _positive_mean(X) / _unit(mean, X)
+    soft = _positive_mean(X, weights) / _unit(mean, X)
     return soft + torch.log(-torch.expm1(-soft)) - OFFSET
 
 
-def _positive_mean(X):
-    mean = X.mean(0)
+def _positive_mean(X, weights):
+    mean = shares(X, weights) @ X
     return torch.where(mean == 0, 0.5 / len(X), mean)
 
 
-def overdispersed_constant(X, mean=1.0):
+def overdispersed_constant(X, weights=None, mean=1.0):
     """`constant`, and behind it the logarithms of the likeliest theta."""
-    average = _positive_mean(X)[:, None]
-    parts = [_log_dispersion(X[:, c].T, average[c]) for c in chunks(*X.shape)]
-    return torch.cat([constant(X, mean), *parts])
+    average = _positive_mean(X, weights)[:, None]
+    w = len(X) * shares(X, weights)
+    parts = [_log_dispersion(X[:, c].T, average[c], w) for c in chunks(*X.shape)]
+    return torch.cat([constant(X, weights, mean), *parts])
 
 
 # -- linear decoders -------------------------------------------------------------------
 
 
-def regression(Z, X, mean=1.0, n_iter=12):
+def regression(Z, X, weights=None, mean=1.0, n_iter=12):
     """Poisson regression with the link of `rate`, see `_regression`."""
-    return _regression(Z, X, mean, None, (n_iter,))
+    return _regression(Z, X, weights, mean, None, (n_iter,))
 
 
-def overdispersed_regression(Z, X, mean=1.0, rounds=(4, 4, 4)):
+def overdispersed_regression(Z, X, weights=None, mean=1.0, rounds=(4, 4, 4)):
     """Negative binomial regression, with log(theta) behind the bias: (2 p,).
 
     Begins with the best constant's theta, which takes for noise what the codes can
     explain, and after every round finds the likeliest theta anew.
     """
-    log_theta = overdispersed_constant(X, mean)[X.shape[1] :]
-    return _regression(Z, X, mean, log_theta, rounds)
+    log_theta = overdispersed_constant(X, weights, mean)[X.shape[1] :]
+    return _regression(Z, X, weights, mean, log_theta, rounds)
 
 
-def _regression(Z, X, mean, log_theta, rounds):
+def _regression(Z, X, weights, mean, log_theta, rounds):
     """Weight (p, k) and bias (p,), or (2 p,) with log_theta (p,).
 
     Maximum a posteriori under a standard normal prior of the slopes, which holds them
@@ -153,9 +155,10 @@ def _regression(Z, X, mean, log_theta, rounds):
     step size gradient methods", of which none is taken that makes it worse. In float32,
     the precision of the network that starts here.
     """
-    U, back = whitened(Z)
+    U, back = whitened(Z, weights)
     design = torch.cat([U.new_ones(len(U), 1), U], dim=1).float()
-    first = constant(X, mean) + OFFSET
+    w = len(X) * shares(X, weights)
+    first = constant(X, weights, mean) + OFFSET
     unit = _unit(mean, X).expand(X.shape[1])
     found, refined = [], []
     for c in chunks(*X.shape):
@@ -166,10 +169,10 @@ def _regression(Z, X, mean, log_theta, rounds):
         theta = None if log_theta is None else log_theta[c, None]
         for n_iter in rounds:
             relative = None if theta is None else (theta.exp() / of_chunk).float()
-            B = _descend(B, design, scaled, relative, prior, n_iter)
+            B = _descend(B, design, scaled, w.float(), relative, prior, n_iter)
             if theta is not None:
                 rates = F.softplus((B @ design.T).to(X)) * of_chunk
-                theta = _log_dispersion(counts, rates, n_iter=8)[:, None]
+                theta = _log_dispersion(counts, rates, w, n_iter=8)[:, None]
         found.append(B)
         refined.append(theta)
     found = torch.cat(found).to(X)
@@ -179,9 +182,11 @@ def _regression(Z, X, mean, log_theta, rounds):
     return weight, torch.cat([bias, torch.cat(refined)[:, 0]])
 
 
-def _descend(B, design, X, theta, prior, n_iter):
+def _descend(B, design, X, weights, theta, prior, n_iter):
     """Better coefficients than B (c, k + 1) for counts X (c, n), see `_errors`."""
-    value, slope = _errors(B, design, X, theta, prior)
+    w = weights / len(weights)
+    rows = design, design * w[:, None], w
+    value, slope = _errors(B, *rows, X, theta, prior)
     # Fisher's information about the constant makes the first step Newton's.
     rate = F.softplus(B[:, :1])
     step = rate / torch.square(torch.sigmoid(B[:, :1]))
@@ -189,7 +194,7 @@ def _descend(B, design, X, theta, prior, n_iter):
         step = step * (1 + rate / theta)
     for _ in range(n_iter):
         trial = B - step * slope
-        trial_value, trial_slope = _errors(trial, design, X, theta, prior)
+        trial_value, trial_slope = _errors(trial, *rows, X, theta, prior)
         is_better = (trial_value < value)[:, None]
         moved, turned = trial - B, trial_slope - slope
         bend = (moved * turned).sum(1, keepdim=True)
@@ -202,11 +207,12 @@ def _descend(B, design, X, theta, prior, n_iter):
     return B
 
 
-def _errors(B, design, X, theta, prior):
+def _errors(B, design, weighted, w, X, theta, prior):
     """Mean loss (c,), up to a constant, and its gradient (c, k + 1) by B.
 
     Counts X (c, n), their rates and theta (c, 1) are in units of mean / UNIT, in which
-    the rate is the softplus and all are of order one; B[:, 0] has OFFSET added.
+    the rate is the softplus and all are of order one; B[:, 0] has OFFSET added. The
+    rows of `weighted` are those of the design times their shares w (n,).
     """
     output = (B @ design.T).clamp_(min=LOWEST)
     rate = F.softplus(output)
@@ -218,13 +224,13 @@ def _errors(B, design, X, theta, prior):
         residual *= theta / (theta + rate)
     residual *= output.sigmoid_() / rate
     slopes = B[:, 1:] * prior
-    value = cells.mean(1) + (B[:, 1:] * slopes).sum(1) / 2
-    gradient = residual @ design / len(design)
+    value = cells @ w + (B[:, 1:] * slopes).sum(1) / 2
+    gradient = residual @ weighted
     gradient[:, 1:] += slopes
     return value, gradient
 
 
-def _log_dispersion(X, mean, n_iter=10):
+def _log_dispersion(X, mean, weights, n_iter=10):
     """Logarithm (c,) of the likeliest theta of counts X (c, n) of means (c, n or 1).
 
     Bisection of the likelihood's derivative; what a count of zero adds to it is summed
@@ -236,16 +242,20 @@ def _log_dispersion(X, mean, n_iter=10):
 
     feature, row = X.nonzero(as_tuple=True)
     found, rate = X[feature, row], mean.expand_as(X)[feature, row]
-    n_positive = total(torch.ones_like(found))
-    mean, repeats = mean.float(), X.shape[1] / mean.shape[1]
+    of_cell = weights[row]
+    n_positive = total(of_cell)
+    mean, repeats = mean.float(), weights.float()
+    if mean.shape[1] == 1:
+        repeats = repeats.sum(0, keepdim=True)
     low, high = (torch.full_like(n_positive, end) for end in LOG_THETA)
     for _ in range(n_iter):
         middle = (low + high) / 2
         theta = middle.exp()
         share = mean / theta[:, None].float()
-        of_zeros = (torch.log1p(share) - share / (1 + share)).sum(1) * repeats
+        of_zeros = (torch.log1p(share) - share / (1 + share)) @ repeats
         of_cells = theta[feature]
-        rest = total(found / (of_cells + rate) - torch.digamma(found + of_cells))
+        terms = found / (of_cells + rate) - torch.digamma(found + of_cells)
+        rest = total(of_cell * terms)
         is_above = of_zeros + rest + n_positive * torch.digamma(theta) > 0
         low, high = torch.where(is_above, low, middle), torch.where(is_above, middle, high)
     return torch.where(n_positive > 0, (low + high) / 2, 0.0)

@@ -52,6 +52,13 @@ class Table:
     def is_streamed(self):
         return isinstance(self.X, Scaled)
 
+    @property
+    def observed_share(self):
+        """Share of the cells that are there, those of a row counting as it weighs."""
+        if self.observed is None:
+            return 1.0
+        return float(np.average(self.observed.mean(axis=1), weights=self.weights))
+
     def sample(self, n):
         """Arrays (inputs, X, weights) of the first n rows; of a streamed table, of some."""
         own = self if n == len(self.X) else self.first(n)
@@ -112,7 +119,7 @@ class Rows(Dataset):
     lost : ndarray of shape (n_rows,) or float
         Error of the rows, one member's after another, that the coordinates of
         `inputs` cannot express.
-    weights : Tensor of shape (n,) or None
+    weights : Tensor of shape (n,), or (m, n) for a stack, or None
     observed : Tensor of bool of shape (n, q) or None
     device : torch.device or None
         Where batches are taken to, if not where `inputs` are.
@@ -171,14 +178,15 @@ class Rows(Dataset):
         targets = inputs
         if self.targets is not self.inputs:
             targets = self._take(self.targets, order)
-        weights, observed = (
-            None if t is None else self._take(t, order)
-            for t in (self.weights, self.observed)
-        )
+        weights = observed = None
+        if self.weights is not None:
+            weights = self._take(self.weights[..., None], order)[..., 0]
+        if self.observed is not None:
+            observed = self._take(self.observed, order)
         return Batch(inputs, targets, weights, observed)
 
     def _take(self, tensor, order):
-        """Rows (..., n, p) of a table, or numbers (..., n); faster than `tensor[order]`."""
+        """Rows (..., n, p) of a table; faster than `tensor[order]`."""
         if tensor.ndim == 3 and tensor.stride(0) == 0:  # one table for all members
             tensor = tensor[0]
         elif tensor.ndim == 3:
@@ -200,7 +208,7 @@ class StreamedRows(Dataset):
     index : list of m arrays of int, ascending
         The rows that each member of a stack uses. A member reads its own windows.
     device : torch.device
-    weights : ndarray of shape (n,) or None
+    weights : ndarray of shape (n,), or (m, n) for a stack of m members, or None
     """
 
     lost = 0.0
@@ -215,14 +223,20 @@ class StreamedRows(Dataset):
 
     def batches(self, n_batches, generator=None):
         """Batches that differ by at most one row, in an order drawn from `generator`."""
-        members = [self._batches(rows, n_batches, generator) for rows in self.index]
-        return (
-            members[0] if len(members) == 1 else map(_stacked, zip(*members, strict=True))
-        )
+        weights = [None] * len(self.index)
+        if self.weights is not None:
+            weights = np.atleast_2d(self.weights)
+        members = [
+            self._batches(*of_member, n_batches, generator)
+            for of_member in zip(self.index, weights, strict=True)
+        ]
+        one, *others = members
+        return map(_stacked, zip(*members, strict=True)) if others else one
 
-    def _batches(self, rows, n_batches, generator):
+    def _batches(self, index, weights, n_batches, generator):
+        """Of one member."""
         is_sparse = sparse.issparse(self.X.X)
-        order = self._order(rows, 1 if is_sparse else RUN, generator)
+        order = self._order(index, 1 if is_sparse else RUN, generator)
         batches = np.array_split(order, n_batches)
         per_window = max(1, WINDOW // (self.X.shape[1] * len(batches[0])))
         for i in range(0, n_batches, per_window):
@@ -233,7 +247,8 @@ class StreamedRows(Dataset):
             if generator is not None:
                 places = torch.randperm(len(rows), generator=generator).numpy()
             for place in np.array_split(places, len(part)):
-                yield self._batch(window, rows, place)
+                of_rows = None if weights is None else weights[rows[place]]
+                yield self._batch(rows_of(window, place), of_rows)
 
     def _order(self, rows, run, generator):
         """Row numbers (n,) of one member; one with fewer rows than the longest repeats."""
@@ -245,15 +260,13 @@ class StreamedRows(Dataset):
             rows = np.concatenate([runs[i] for i in order])
         return np.resize(rows, self.length)
 
-    def _batch(self, window, rows, place):
-        part = rows_of(window, place)
-        inputs = _at(torch.from_numpy(self.X.of(part)), self.device)
+    def _batch(self, rows, weights):
+        inputs = _at(torch.from_numpy(self.X.of(rows)), self.device)
         targets = inputs
         if self.target is not self.X:
-            targets = _at(torch.from_numpy(self.target.of(part)), self.device)
-        weights = None
-        if self.weights is not None:
-            weights = _at(torch.from_numpy(self.weights[rows[place]]).float(), self.device)
+            targets = _at(torch.from_numpy(self.target.of(rows)), self.device)
+        if weights is not None:
+            weights = _at(torch.from_numpy(weights).float(), self.device)
         return Batch(inputs, targets, weights)
 
 

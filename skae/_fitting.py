@@ -142,6 +142,8 @@ class FittingSteps(BaseEstimator):
             self._has_marks = self.allow_nan
             self._begin(given)
             self._set_statistics(given, draw_seed(self.random_state))
+        else:
+            check_rows(self._loss, given.goal, self, given.numbers)
         filler = self._make_filler()
         table = make_table(given, self._loss, self.mean_, self.scale_, filler)
         if self._has_marks and table.observed is None:
@@ -307,12 +309,13 @@ class FittingSteps(BaseEstimator):
         loss = self._resolve_loss()
         if given is not None:
             X = given.goal
-            for rows in (X, given.X_val):
-                if rows is not None:
-                    check_rows(loss, rows, self)
+            check_rows(loss, X, self, given.numbers)
+            if given.X_val is not None:
+                check_rows(loss, given.X_val, self)
             some = slice(None, None, -(-X.shape[0] * X.shape[1] // MEASURED))
             needs_rows = loss.statistics is not None
-            self._loss_statistics = loss.measure(rows_of(X, some)) if needs_rows else {}
+            w = None if given.weights is None else given.weights[some]
+            self._loss_statistics = loss.measure(rows_of(X, some), w) if needs_rows else {}
         self._loss = loss.fitted(self._loss_statistics)
 
     def _resolve_loss(self):
@@ -362,7 +365,7 @@ class FittingSteps(BaseEstimator):
         dependence = given.dependence() if self._holds_out_rows(given) else None
         of_loss = self._loss, self.mean_, self.scale_, filler
         table = make_table(given, *of_loss, dependence)
-        share = 1.0 if table.observed is None else float(table.observed.mean())
+        share = table.observed_share
         of_data = {
             "spoiling": self._spoiling(given),
             "hide": Hide(filler, 1 - share) if self._has_marks else None,
@@ -404,17 +407,16 @@ class FittingSteps(BaseEstimator):
         if self._loss.of_scaled and not self._params_of_fit["standardize"]:
             with np.errstate(over="ignore", under="ignore"):
                 unit *= np.float64(self.scale_) ** self._loss.degree
-        return unit
+        return float(unit)
 
     def _read_curves(self, training):
         """Attributes about the course of training, in the units of `score`."""
-        unit = training.recipe.unit
         self.n_samples_ = training.n_seen
         self.n_iter_ = training.n_iter
         self.best_epoch_ = training.best_epoch
-        self.loss_curve_ = [unit * error for error in training.train_errors]
-        self.validation_curve_ = [unit * error for error in training.held_out_errors]
-        self.pca_score_ = -unit * training.pca_error
+        self.loss_curve_ = [*training.train_errors]
+        self.validation_curve_ = [*training.held_out_errors]
+        self.pca_score_ = -training.pca_error
 
     def _read_codes(self, training, initial):
         """Attributes about codes, made canonical where the network has changed."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from skae._compat import make_generator
+from skae._linear import shares
 
 __all__ = ["Filler", "Hide", "fit_filler", "with_marks"]
 
@@ -63,7 +64,7 @@ def _factors(X, observed, mean, weight, noise):
     return torch.cholesky_solve((centred @ weight).unsqueeze(-1), root).squeeze(-1), root
 
 
-def fit_filler(X, observed, seed):
+def fit_filler(X, observed, seed, weights=None):
     """The filler for a table, its number of factors chosen by cells it has not seen.
 
     Parameters
@@ -72,6 +73,8 @@ def fit_filler(X, observed, seed):
         Centred and scaled; anything in missing cells.
     observed : Tensor of bool of shape (n, p)
     seed : int
+    weights : Tensor of float64 of shape (n,) or None
+        Of the rows.
 
     Returns
     -------
@@ -80,57 +83,61 @@ def fit_filler(X, observed, seed):
     n, p = X.shape
     some = torch.linspace(0, n - 1, min(n, MOST_ROWS)).long()
     X, observed = torch.where(observed, X, 0.0)[some], observed[some]
+    w = len(some) * shares(X, None if weights is None else weights[some])[:, None]
     most = max(1, min(p - 1, MOST_FACTORS, len(X) // 4))
     drawn = torch.rand(X.shape, generator=make_generator(seed))
     hidden = observed & (drawn < HELD_OUT)
     is_complete = bool(observed.all())
     best, smallest, n_misses = 1, float("inf"), 0
     for q in [2**i for i in range(most.bit_length() if most > 1 else 0)]:
-        error = (_error_of_rows if is_complete else _error)(X, observed, hidden, q)
+        error = (_error_of_rows if is_complete else _error)(X, observed, hidden, q, w)
         n_misses = 0 if error < smallest else n_misses + 1
         if n_misses >= 2 and q >= COSTLY:
             break
         if not n_misses:
             best, smallest = q, error
     if is_complete:
-        return _principal_components(X, best)
-    return _expectation_maximization(X, observed, best, N_ITER)
+        return _principal_components(X, best, w)
+    return _expectation_maximization(X, observed, best, N_ITER, w)
 
 
-def _error(X, observed, hidden, q):
-    """Of hidden cells, by a model that was fitted to the others."""
-    filler = _expectation_maximization(X, observed & ~hidden, q, N_TRIAL)
-    return float(torch.square(filler(X, observed & ~hidden) - X)[hidden].sum())
+def _error(X, observed, hidden, q, w):
+    """Of hidden cells, by a model that was fitted to the others; weights w (n, 1)."""
+    filler = _expectation_maximization(X, observed & ~hidden, q, N_TRIAL, w)
+    errors = filler(X, observed & ~hidden) - X
+    return float((w * torch.square(errors))[hidden].sum())
 
 
-def _error_of_rows(X, observed, hidden, q):
+def _error_of_rows(X, observed, hidden, q, w):
     """Of hidden cells in every other row of a complete table, by a model of the rest."""
-    filler, rest = _principal_components(X[::2], q), slice(1, None, 2)
+    filler, rest = _principal_components(X[::2], q, w[::2]), slice(1, None, 2)
     errors = filler(X[rest], ~hidden[rest]) - X[rest]
-    return float(torch.square(errors)[hidden[rest]].sum())
+    return float((w[rest] * torch.square(errors))[hidden[rest]].sum())
 
 
-def _principal_components(X, q):
+def _principal_components(X, q, w):
     """The most likely model of a complete table (Tipping and Bishop 1999, eq. 7 and 8)."""
-    (n, p), mean = X.shape, X.mean(dim=0)
-    axes = torch.linalg.svd(X - mean, full_matrices=False)
-    variances = torch.square(axes.S) / n
+    p, w = X.shape[1], w / w.sum()
+    mean = (w * X).sum(dim=0)
+    axes = torch.linalg.svd(w.sqrt() * (X - mean), full_matrices=False)
+    variances = torch.square(axes.S)
     noise = max(float(variances[q:].sum()) / max(p - q, 1), SMALLEST_NOISE)
     weight = axes.Vh[:q].mT * (variances[:q] - noise).clamp(min=0).sqrt()
     return Filler(mean, weight, noise)
 
 
-def _expectation_maximization(X, observed, q, n_iter):
+def _expectation_maximization(X, observed, q, n_iter, w):
     """Maximum a posteriori under a standard normal prior of the weights, in turns.
 
     Ilin and Raiko (2010), "Practical approaches to principal component analysis in the
     presence of missing values".
     """
     n, p = X.shape
-    known, n_cells = observed.to(X.dtype), observed.sum().clamp(min=1)
-    axes = torch.linalg.svd(X, full_matrices=False)
+    known = w * observed
+    n_cells = known.sum().clamp(min=1)
+    axes = torch.linalg.svd(w.sqrt() * X, full_matrices=False)
     weight = (axes.Vh[:q] * (axes.S[:q, None] / n**0.5)).mT
-    mean, noise = X.new_zeros(p), 0.1 + float(torch.square(X).sum() / n_cells) / 2
+    mean, noise = X.new_zeros(p), 0.1 + float((w * torch.square(X)).sum() / n_cells) / 2
     prior = torch.eye(q + 1, dtype=X.dtype)
     for _ in range(n_iter):
         Z, root = _factors(X, observed, mean, weight, noise)
@@ -142,7 +149,7 @@ def _expectation_maximization(X, observed, q, n_iter):
         products = (known * X).mT @ U
         both = torch.linalg.solve(moments + noise * prior, products.unsqueeze(-1))[..., 0]
         weight, mean = both[:, :q], both[:, q]
-        residual = torch.square(torch.where(observed, X - U @ both.mT, 0.0)).sum()
+        residual = (known * torch.square(X - U @ both.mT)).sum()
         unsure = ((known.mT @ spread.reshape(n, -1)) * _outer(weight)).sum()
         noise = max(float((residual + unsure) / n_cells), SMALLEST_NOISE)
     return Filler(mean, weight, noise)

@@ -25,6 +25,7 @@ PADDING = -1e30  # logit of a class that a group does not have
 UNLIKELY = -100.0  # logit of a missing class
 SHOWN = 8  # columns that a message names
 N_ITER = 50  # of a softmax regression
+ROUNDING = 1e-5  # of the sum of a group, which may have been rounded to float32
 
 
 def mixed_loss(loss, n_features, feature_names, whose):
@@ -53,7 +54,7 @@ def mixed_loss(loss, n_features, feature_names, whose):
     Raises
     ------
     ValueError
-        If a name is unknown, or a column is not named once.
+        If a name is unknown, a column is not named once, or a group has but one.
     """
     terms = _terms(loss, n_features, feature_names, whose)
     low, high = np.full(n_features, -np.inf), np.full(n_features, np.inf)
@@ -78,31 +79,34 @@ def _unfitted(*args):
     raise RuntimeError("A mixed loss is used before `Loss.fitted`.")
 
 
-def _statistics(terms, X):
+def _statistics(terms, X, weights=None):
     """Means and scales (p,) of columns, and errors (p,) of the best constants.
 
-    The error of a group stands in all its columns. A scale is 1 where nothing varies,
-    an error 0 where there are no values.
+    The error of a group stands in all its columns. A scale is 1 where nothing varies, an
+    error 0 where there are no values, or but one and the loss is one of scaled units.
     """
-    mean, scale = _linear.location_and_scale(X)
-    scale[scale == 0] = 1.0
+    mean, scale = _linear.location_and_scale(X, weights)
+    varies = scale > 0
+    scale[~varies] = 1.0
     baseline = np.zeros(X.shape[1])
+    everyone = np.ones(len(X)) if weights is None else weights
     for name, columns in terms.items():
         if name == "cross_entropy":
             for group in columns:
-                shares = _log_shares_of(torch.tensor(X[:, group], dtype=torch.float64))
+                table = torch.tensor(X[:, group], dtype=torch.float64)
+                shares = _log_shares_of(table, torch.tensor(everyone))
                 baseline[group] = -(shares.exp() * shares).sum()
             continue
         for j in columns:
-            values = torch.tensor(X[:, [j]], dtype=torch.float64)
-            values = values[~values.isnan()][:, None]
+            has_value = ~np.isnan(X[:, j])
+            values, w = X[has_value][:, [j]].astype(np.float64), everyone[has_value]
             # Those of counts are never zero.
-            mean[j] = LOSSES[name].measure(values.numpy()).get("mean", mean[j]).item()
-            if len(values):
+            mean[j] = LOSSES[name].measure(values, w).get("mean", mean[j]).item()
+            if varies[j] or (len(values) and not LOSSES[name].of_scaled):
                 ends = [torch.tensor([end]) for end in (mean[j], scale[j], 1.0)]
-                term = _Columns(name, [0], *ends)
-                constant = term.constant(values).expand_as(values)
-                baseline[j] = term.errors(constant, values).mean()
+                term, values = _Columns(name, [0], *ends), torch.from_numpy(values)
+                constant = term.constant(values, torch.tensor(w)).expand_as(values)
+                baseline[j] = np.average(term.errors(constant, values).numpy(), weights=w)
     return {"mean": mean, "scale": scale, "baseline": baseline}
 
 
@@ -166,6 +170,7 @@ def _terms(loss, n_features, feature_names, whose):
             )
         else:
             terms[key] = [[index(column) for column in group] for group in columns]
+            _check_sizes(columns, whose)
     _check_cover(terms, strangers, n_features, feature_names, whose)
     return {key: columns for key, columns in terms.items() if columns}
 
@@ -207,18 +212,31 @@ def _some(names):
     return first if len(names) <= SHOWN else f"{first} and {len(names) - SHOWN} more"
 
 
-def _check_groups(groups, X, whose, feature_names):
+def _check_sizes(groups, whose):
+    """Refuse groups whose softmax is 1 in every row, whatever the row is."""
+    for group in groups:
+        if len(group) < 2:
+            raise ValueError(
+                f"loss['cross_entropy'] of {whose} takes groups of two or more one-hot "
+                "columns, for the probabilities of a group have the sum 1, got the group "
+                f"{[*group]}. Name a single column under 'binary_cross_entropy', or "
+                "encode all its classes with OneHotEncoder(drop=None)."
+            )
+
+
+def _check_groups(groups, X, whose, feature_names, numbers):
     for group in groups:
         totals = X[:, group].sum(axis=1)
-        is_wrong = (np.abs(totals - 1) > 1e-3) & (totals != 0) & ~np.isnan(totals)
-        if is_wrong.any():
-            i = int(is_wrong.argmax())
+        wrong = np.flatnonzero(np.abs(totals - 1) > ROUNDING)  # which NaN is not
+        if len(wrong):
+            i = min(wrong, key=numbers.__getitem__)
             names = group if feature_names is None else np.take(feature_names, group)
             raise ValueError(
                 f"loss['cross_entropy'] of {whose} takes groups of one-hot columns, "
-                "whose rows have the sum 1, or 0 for an unknown class, but row "
-                f"{i} of the columns {[*map(str, names)]} of X has the sum "
-                f"{totals[i]:g}. Encode the column with OneHotEncoder."
+                f"whose rows have the sum 1, but row {numbers[i]} of the columns "
+                f"{[*map(str, names)]} of X has the sum {totals[i]:.8g}. Encode all "
+                "classes, with OneHotEncoder(drop=None); a class that is not known is a "
+                "row of NaN in the group, with allow_nan=True."
             )
 
 
@@ -260,11 +278,12 @@ class _Columns:
         part = self.loss.reconstruction(output[..., self.columns])
         return part * self.scale.to(part) + self.mean.to(part)
 
-    def start(self, Z, X):
-        return (self.loss.decoder_start or _linear.least_squares)(Z, self._scaled(X))
+    def start(self, Z, X, weights):
+        start = self.loss.decoder_start or _linear.least_squares
+        return start(Z, self._scaled(X), weights)
 
-    def constant(self, X):
-        return self.loss.constant(self._scaled(X))
+    def constant(self, X, weights):
+        return self.loss.constant(self._scaled(X), weights)
 
     def missing(self):
         """Output and X (c,) of cells that add nothing."""
@@ -304,29 +323,31 @@ class _Groups:
     def reconstruct(self, output):
         return self._log_shares(output).exp()[..., ~self.is_padding.to(output.device)]
 
-    def start(self, Z, X):
+    def start(self, Z, X, weights):
         """Softmax regressions, by the bound of Böhning (1992), "Multinomial logistic
         regression algorithm": a Hessian never exceeds half the Gram matrix."""
         softmax = functools.partial(torch.softmax, dim=-1)
         tables = [X[:, group] for group in self.groups]
         starts = [
-            _linear.bounded_ascent(Z, T, softmax, _log_shares_of(T), 0.5, N_ITER)
+            _linear.bounded_ascent(
+                *(Z, T, weights, softmax, _log_shares_of(T, weights), 0.5, N_ITER)
+            )
             for T in tables
         ]
         weights, biases = zip(*starts, strict=True)
         return torch.cat(weights), torch.cat(biases)
 
-    def constant(self, X):
-        return torch.cat([_log_shares_of(X[:, group]) for group in self.groups])
+    def constant(self, X, weights):
+        return torch.cat([_log_shares_of(X[:, group], weights) for group in self.groups])
 
     def missing(self):
         none = torch.zeros(len(self.columns), dtype=torch.float64)
         return none + UNLIKELY, none
 
 
-def _log_shares_of(table):
+def _log_shares_of(table, weights):
     """Logarithms (m,) of the shares of the classes of a table (n, m)."""
-    counts = table.nansum(0)
+    counts = len(table) * _linear.shares(table, weights) @ table.nan_to_num()
     floor = torch.where(counts == 0, 0.5, counts)  # half a row of a class without any
     return torch.log(floor / floor.sum())
 
@@ -347,12 +368,14 @@ class _Mix:
         parts = [term.reconstruct(output) for term in self.terms]
         return torch.cat(parts, dim=-1)[..., self.order.to(output.device)]
 
-    def decoder_start(self, Z, X):
-        weights, biases = zip(*(term.start(Z, X) for term in self.terms), strict=True)
-        return torch.cat(weights)[self.order], torch.cat(biases)[self.order]
+    def decoder_start(self, Z, X, weights=None):
+        starts = [term.start(Z, X, weights) for term in self.terms]
+        slopes, biases = zip(*starts, strict=True)
+        return torch.cat(slopes)[self.order], torch.cat(biases)[self.order]
 
-    def constant(self, X):
-        return torch.cat([term.constant(X) for term in self.terms])[self.order]
+    def constant(self, X, weights=None):
+        parts = [term.constant(X, weights) for term in self.terms]
+        return torch.cat(parts)[self.order]
 
     def missing(self):
         ends = zip(*(term.missing() for term in self.terms), strict=True)

@@ -52,24 +52,24 @@ class Interrupted(BaseException):
 class AdamW(torch.optim.AdamW):
     """torch's AdamW, which does not import the compiler at its first use.
 
-    `torch._dynamo` takes seconds to import, and only wraps these three methods.
+    `torch._dynamo` takes seconds to import, and only wraps these methods.
+
+    The rate of a step is the `lr` of a group of weights times its `share`, if it has one,
+    times `factor`. The first is left to whoever sets rates.
     """
 
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
     zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
-    first_step = inspect.unwrap(torch.optim.AdamW.step)
+    factor = 1.0
 
     @torch.no_grad()
     def step(self):
         """As torch's, whose own checks of every tensor take longer than small updates."""
-        moved = [[w for w in g["params"] if w.grad is not None] for g in self.param_groups]
-        if not all(self.state.get(w) for weights in moved for w in weights):
-            self.first_step()  # which makes what is missing
-            return
-        for group, weights in zip(self.param_groups, moved, strict=True):
+        for group in self.param_groups:
+            weights = [w for w in group["params"] if w.grad is not None]
             if not weights:
                 continue
-            states = [self.state[w] for w in weights]
+            states = [self.state.get(w) or self._first_state(w) for w in weights]
             first, second, steps = (
                 [state[name] for state in states]
                 for name in ("exp_avg", "exp_avg_sq", "step")
@@ -79,7 +79,7 @@ class AdamW(torch.optim.AdamW):
                 weights,
                 [w.grad for w in weights],
                 *(first, second, [], steps),
-                lr=group["lr"],
+                lr=group["lr"] * self.factor * group.get("share", 1.0),
                 beta1=group["betas"][0],
                 beta2=group["betas"][1],
                 weight_decay=group["weight_decay"],
@@ -89,6 +89,15 @@ class AdamW(torch.optim.AdamW):
             )
 
     step.hooked = True  # which torch's profiler would do, at the price of half a step
+
+    def _first_state(self, weight):
+        zeros = torch.zeros_like(weight, memory_format=torch.preserve_format)
+        self.state[weight] = {
+            "step": torch.zeros((), dtype=torch.float32, device=weight.device),
+            "exp_avg": zeros,
+            "exp_avg_sq": zeros.clone(),
+        }
+        return self.state[weight]
 
 
 class Criterion(nn.Module):
@@ -137,9 +146,14 @@ class AutoencoderNet(NeuralNet):
     penalties : sequence of callables (module, inputs, codes) -> scalar Tensor
     bfloat16 : bool
     checkpoint : Checkpoint or None
+    unit : float
+        What the errors of rows, summed over the features, are multiplied by in the history
+        and for callbacks, which are told of the mean over the members of a stack.
 
     Attributes
     ----------
+    best_error_ : float
+        Mean error, before that, of the held-out rows in the epoch that is the best so far.
     is_finite_ : bool
         Whether the loss and the averaged weights of the last epoch are finite.
     finite_averages_ : list of Tensor or None
@@ -158,6 +172,7 @@ class AutoencoderNet(NeuralNet):
         penalties=(),
         bfloat16=False,
         checkpoint=None,
+        unit=1.0,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
@@ -167,6 +182,18 @@ class AutoencoderNet(NeuralNet):
         self.penalties = penalties
         self.bfloat16 = bfloat16
         self.checkpoint = checkpoint
+        self.unit = unit
+
+    @property
+    def lr(self):
+        """The learning rate; to set it sets that of all weights."""
+        return vars(self)["lr"]
+
+    @lr.setter
+    def lr(self, rate):
+        vars(self)["lr"] = rate
+        for group in getattr(vars(self).get("optimizer_"), "param_groups", []):
+            group["lr"] = rate
 
     @property
     def _default_callbacks(self):
@@ -180,6 +207,7 @@ class AutoencoderNet(NeuralNet):
         self.averages_ = [p.detach().clone() for p in self.weights_]
         self.has_batch_callbacks_ = any(map(_wants_batches, dict(self.callbacks_).values()))
         self.is_finite_, self.finite_averages_, self.n_resumed_ = True, None, 0
+        self.best_error_ = None
         if self.checkpoint is not None:
             self.checkpoint.resume(self)
             self.n_resumed_ = len(self.history)
@@ -197,6 +225,8 @@ class AutoencoderNet(NeuralNet):
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         epochs = self.max_epochs if epochs is None else epochs
+        if self.checkpoint is not None:
+            self.checkpoint.resume_rates(self)
         try:
             super().fit_loop(X, y, epochs - self.n_resumed_, **fit_params)
         except StopTraining:
@@ -226,9 +256,8 @@ class AutoencoderNet(NeuralNet):
             loss.backward()
         if self.has_batch_callbacks_:
             named = list(self.get_all_learnable_params())
-            self.notify(
-                "on_grad_computed", named_parameters=named, batch=batch, training=True
-            )
+            of_step = {"named_parameters": named, "batch": batch[:2], "training": True}
+            self.notify("on_grad_computed", **of_step)
         self.optimizer_.step()
         vars(self)["n_steps_"] += 1  # skorch's own way takes as long as a small product
         return {"loss": loss.detach(), "y_pred": output.detach()}
@@ -253,10 +282,10 @@ class AutoencoderNet(NeuralNet):
         return loss, output
 
     def _set_rate(self):
+        """The schedule. Rates themselves are left to callbacks, which set and read them."""
         step = self.n_steps_
         factor = min(1.0, (step + 1) / WARM_UP) / math.sqrt(1 + step / SLOW_DOWN)
-        for group in self.optimizer_.param_groups:
-            group["lr"] = self.lr * factor * group.get("share", 1.0)
+        self.optimizer_.factor = factor
 
     def _average(self):
         self.n_averaged_ += 1
@@ -287,28 +316,43 @@ class AutoencoderNet(NeuralNet):
         if is_plain(self.module_) and not self.penalties:
             self.backprop_ = Backprop(self.module_, self.criterion_, self.bfloat16)
         every = max(1, len(iterator) // 10)
+        unit = self.unit / len(iterator.dataset.index)  # of a sum over members
         total = 0.0
         for number, batch in enumerate(iterator):
             if self.has_batch_callbacks_:
-                self.notify("on_batch_begin", batch=batch, training=True)
+                self.notify("on_batch_begin", batch=batch[:2], training=True)
             step = step_fn(batch, **fit_params)
             total = total + step["loss"]
             if number % every == 0:
                 self._average()
             if self.has_batch_callbacks_:
-                self.history.record_batch("train_loss", step["loss"].item())
-                self.notify("on_batch_end", batch=batch, training=True, **step)
+                step["loss"] = step["loss"].double() * unit
+                self._record_batch("train", step["loss"].item(), batch.inputs.shape[-2])
+                self.notify("on_batch_end", batch=batch[:2], training=True, **step)
         # Read at once: on a GPU each reading waits for all that is under way.
         norm = torch.stack(torch._foreach_norm(self.averages_)).sum()
         total, norm = torch.stack([total.double(), norm.double()]).tolist()
+        mean = unit * (total / len(iterator))
         if not self.has_batch_callbacks_:
             self.history.new_batch()  # skorch's Checkpoint looks for one
-            self.history.record_batch("train_loss", total / len(iterator))
-        self.history.record("train_loss", total / len(iterator))
+            self._record_batch("train", mean, len(iterator.dataset))
+        self.history.record("train_loss", mean)
         self.history.record("train_batch_count", len(iterator))
         self.is_finite_ = math.isfinite(total) and math.isfinite(norm)
         if self.is_finite_:
             self._keep_averages()
+
+    def _record_batch(self, prefix, loss, n_rows):
+        self.history.record_batch(f"{prefix}_loss", loss)
+        self.history.record_batch(f"{prefix}_batch_size", n_rows)
+
+    def forward_iter(self, X, training=False, device="cpu"):
+        raise NotImplementedError(
+            "The net inside an autoencoder predicts nothing: its rows are centred, scaled "
+            "and often of several networks at once. A score of `callbacks` can be computed "
+            "from net.history, whose train_loss and valid_loss are in the units of "
+            "`score`, or from net.module_; the methods of the fitted estimator take X."
+        )
 
     def _keep_averages(self):
         if self.choice is None:
@@ -329,10 +373,14 @@ class AutoencoderNet(NeuralNet):
         of_rows = self.criterion_.loss, rows, self.choice.cuts, self.spoil
         with self.averaged():
             errors = row_errors(self.module_, *of_rows)
-        self.history.record("valid_loss", float(self.choice.mean(errors[-1])))
+        error = float(self.choice.mean(errors[-1]))
+        self._record_batch("valid", self.unit * error, errors.shape[-1])
+        self.history.record("valid_loss", self.unit * error)
         self.choice.see(errors, self.averages_)
         is_best = self.choice.best_epoch == self.choice.epoch
         self.history.record("valid_loss_best", is_best)
+        if is_best:
+            self.best_error_ = error
 
 
 def averaged_tensors(module):
@@ -374,7 +422,7 @@ def build_net(
         Goes with `held_out`.
     **params
         `lr`, `max_epochs`, `batch_size`, `n_cuts`, `spoil`, `penalties`,
-        `bfloat16` and `checkpoint` of the net.
+        `bfloat16`, `checkpoint` and `unit` of the net.
     """
     for layer in module.modules():
         if isinstance(layer, Dropout | Nested):
@@ -397,6 +445,7 @@ def build_net(
         callbacks=[_copied(callback) for callback in callbacks or []],
         choice=choice,
         device=device,
+        use_caching=False,  # of predictions by callbacks that score them
         verbose=0,
         **params,
     )

@@ -113,7 +113,7 @@ class Ongoing(Training):
             weights=self.watched_weights,
         )
         choice.see(errors, net.averages_)
-        self.held_out_errors.append(float(choice.mean(errors[-1])))
+        self.held_out_errors.append(self.recipe.unit * float(choice.mean(errors[-1])))
         return choice.best_epoch == 1
 
     def _pass(self):

@@ -171,11 +171,15 @@ def _first_word(column):
     return repr(str(column[0]))
 
 
-def check_rows(loss, X, estimator):
-    """Refuse values of X that the loss is not defined for, rounding aside."""
+def check_rows(loss, X, estimator, numbers=None):
+    """Refuse values of X that the loss is not defined for, rounding aside.
+
+    `numbers` are those of the rows in what the user gave.
+    """
     names = getattr(estimator, "feature_names_in_", None)
+    numbers = np.arange(X.shape[0]) if numbers is None else numbers
     for block in row_blocks(*X.shape) if is_streamed(X) else [slice(None)]:
-        loss.check(rows_of(X, block), type(estimator).__name__, names)
+        loss.check(rows_of(X, block), type(estimator).__name__, names, numbers[block])
 
 
 @dataclasses.dataclass
@@ -193,7 +197,9 @@ class Given:
     groups : ndarray of int of shape (n_samples,) or None
         Rows with the same number depend on each other.
     folds : list of (train, held_out) or None
-        Arrays of row numbers, as they came from the user's splitter.
+        Arrays of row numbers, as they came from the splitter of the user.
+    numbers : ndarray of int of shape (n_samples,) or None
+        Of the rows, in what the user gave; None where they are all there in their order.
     """
 
     X: np.ndarray
@@ -202,6 +208,7 @@ class Given:
     weights: np.ndarray | None = None
     groups: np.ndarray | None = None
     folds: list | None = None
+    numbers: np.ndarray | None = None
 
     @property
     def goal(self):
@@ -253,6 +260,7 @@ class Given:
         self._take(order)
 
     def _take(self, rows):
+        self.numbers = rows if self.numbers is None else self.numbers[rows]
         for name in ("X", "X_target", "weights", "groups"):
             part = getattr(self, name)
             setattr(self, name, None if part is None else part[rows])
@@ -273,7 +281,11 @@ class Given:
     @property
     def tables(self):
         """What was given, as arrays by name."""
-        tables = {name: part for name, part in vars(self).items() if name != "folds"}
+        tables = {
+            name: part
+            for name, part in vars(self).items()
+            if name not in {"folds", "numbers"}
+        }
         for number, (train, held_out) in enumerate(self.folds or []):
             tables |= {f"train rows {number}": train, f"held-out rows {number}": held_out}
         return tables
@@ -292,17 +304,9 @@ class Given:
         """Mean (n_features,) and scale of the features, of the cells that are there."""
         if self.observed is None:
             return location_and_scale(self.goal, standardize, self.weights)
-        observed = ~np.isnan(self.X)
-        if not observed.any():
+        if np.isnan(self.X).all():
             raise ValueError("X has no values: all of its cells are missing.")
-        mean, spread = _linear.location_and_scale(self.X)
-        if self.weights is not None:
-            X, w = np.where(observed, self.X, mean), observed * self.weights[:, None]
-            w /= np.where(observed.any(axis=0), w.sum(axis=0), 1.0)
-            mean = mean + (w * (X - mean)).sum(axis=0)
-            unit = np.where(spread == 0, 1.0, spread)
-            deviations = np.where(observed, X - mean, 0.0) / unit
-            spread = spread * np.sqrt((w * np.square(deviations)).sum(axis=0))
+        mean, spread = _linear.location_and_scale(self.X, self.weights)
         if standardize:
             return mean, np.where(spread == 0, 1.0, spread)
         largest = spread.max() or 1.0
@@ -311,12 +315,14 @@ class Given:
 
     def filler(self, mean, scale, seed):
         """What fills missing cells of rows like these."""
-        X = self.X
+        X, w = self.X, self.weights
         if is_streamed(X):  # of which evenly spaced rows will do
             n_rows = min(MOST_ROWS, max(FEWEST_ROWS, SMALL // X.shape[1]))
-            X = rows_of(X, slice(None, None, -(-X.shape[0] // n_rows)))
-        X = torch.from_numpy((X - mean) / scale)
-        return fit_filler(X.double(), ~X.isnan(), seed)
+            some = slice(None, None, -(-X.shape[0] // n_rows))
+            X, w = rows_of(X, some), None if w is None else w[some]
+        X = torch.from_numpy((X - mean) / scale).double()
+        w = None if w is None else torch.from_numpy(w)
+        return fit_filler(X, ~X.isnan(), seed, w)
 
 
 def _has_missing(X):

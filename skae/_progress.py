@@ -135,19 +135,19 @@ def tell(line):
         print(line)
 
 
-def reports(verbose, **params):
+def reports(verbose, pca_error):
     """Callbacks that tell the user of epochs.
 
     Parameters
     ----------
     verbose : int
         0 is none, 1 a line per epoch, 2 or more a bar.
-    **params
+    pca_error : float
         Of `EpochLines`.
     """
     if not verbose:
         return []
-    return [EpochLines(**params) if verbose == 1 else EpochBar(**params)]
+    return [EpochLines(pca_error) if verbose == 1 else EpochBar(pca_error)]
 
 
 class EpochLines(Callback):
@@ -155,24 +155,19 @@ class EpochLines(Callback):
 
     Parameters
     ----------
-    unit : float
-        What errors are multiplied by.
     pca_error : float
-        Before that.
-    n_members : int
-        Networks that are trained together; the history has the sum of their errors.
+        In these units, as those of the history are.
     """
 
-    def __init__(self, unit, pca_error, n_members):
-        self.unit, self.pca_error, self.n_members = unit, pca_error, n_members
+    def __init__(self, pca_error):
+        self.pca_error = pca_error
 
     def errors(self, epoch):
         """Named errors of an epoch of the history."""
-        errors = {"training": epoch["train_loss"] / self.n_members}
+        errors = {"training": epoch["train_loss"]}
         if "valid_loss" in epoch:
             errors["held out"] = epoch["valid_loss"]
-        errors["PCA"] = self.pca_error
-        return {name: self.unit * error for name, error in errors.items()}
+        return errors | {"PCA": self.pca_error}
 
     @ends_on_ctrl_c
     def on_epoch_end(self, net, **kwargs):

@@ -110,9 +110,9 @@ def _in_scaled_units(loss):
     return dataclasses.replace(loss, statistics=_mean_and_scale, fit=_rescaled)
 
 
-def _mean_and_scale(X):
+def _mean_and_scale(X, weights=None):
     """Mean (p,), and scale (1,): the root mean square of the deviations from it."""
-    mean, spread = _linear.location_and_scale(X)
+    mean, spread = _linear.location_and_scale(X, weights)
     largest = spread.max() or 1.0
     return {"mean": mean, "scale": [_root_mean_square(spread / largest) * largest or 1.0]}
 
@@ -142,10 +142,10 @@ def _function(function, output, X, mean, scale):
     return function(_in_units(output, mean, scale), X)
 
 
-def _decoder_start(start, Z, X, mean, scale):
-    weight, bias = start(Z, X)
+def _decoder_start(start, Z, X, weights=None, *, mean, scale):
+    weight, bias = start(Z, X, weights)
     return weight / scale, (bias - mean) / scale
 
 
-def _constant(constant, X, mean, scale):
-    return (constant(X) - mean) / scale
+def _constant(constant, X, weights=None, *, mean, scale):
+    return (constant(X, weights) - mean) / scale

@@ -177,6 +177,7 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
         some = everyone[:: -(-len(everyone) // n_rows)]
         codes = (table.X[some].astype(np.float64) - mean) @ start.encoder.T
         goal = torch.from_numpy(table.target[some].astype(np.float64))
-        decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal)
+        w = None if table.weights is None else torch.from_numpy(table.weights[some])
+        decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal, w)
         start.decoder, start.bias = decoder.numpy(), bias.numpy()
     return start

@@ -42,10 +42,11 @@ class Recipe:
 
     `from_pca`: the network has linear paths, which start at PCA. `is_linear`: it has no
     other. `is_ours`: its layers are those of `skae.modules`, which can be stacked.
-    `is_seeded`: the same call is to end with the same bits every time. `spoiling`: the
-    noise and its `Units`. `hide`: what hides cells where some are missing. `penalties`:
-    regularizers. `owner`: name of the estimator's class. The rest are parameters of the
-    same name.
+    `is_seeded`: the same call is to end with the same bits every time. `unit`: what an
+    error summed over the features is multiplied by to be in the units of `score`.
+    `spoiling`: the noise and its `Units`. `hide`: what hides cells where some are
+    missing. `penalties`: regularizers. `owner`: name of the estimator's class. The rest
+    are parameters of the same name.
     """
 
     n_components: int
@@ -94,10 +95,12 @@ class Training:
         What has ended training, where the best epoch so far is kept: a warm start will
         go on from it.
     train_errors, held_out_errors : list of float
-        Mean errors after each epoch, summed over features. `held_out_errors` begins
+        Mean errors after each epoch, in the units of `score`. `held_out_errors` begins
         with the untrained network's, and is empty where nobody is held out.
     pca_error : float
         PCA's, for the rows that `held_out_errors` is of, else for all.
+    linear_error, kept_error : float
+        Mean errors, summed over the features, of PCA and of what is kept.
     """
 
     def __init__(self, table, loss, recipe, seed, device, checkpoint=None):
@@ -192,15 +195,30 @@ class Training:
         return self.loss.rotation_invariant and is_plain
 
     @property
+    def watched(self):
+        """Numbers of the rows whose errors are looked at, one member's after another."""
+        trained = [rows for rows, _ in self.members]
+        return np.concatenate(self.held_out if self.is_watched else trained)
+
+    @property
     def r2(self):
-        """1 - SSE / SST of the held-out rows, or of all where nobody is held out."""
-        rows = np.concatenate(self.held_out) if self.is_watched else np.arange(self.n_own)
-        total = 0.0
-        for block in row_blocks(len(rows), self.table.X.shape[1]):
-            total += np.square(self.table.X[rows[block]]).sum(dtype=np.float64) / len(rows)
-        errors = self.held_out_errors
-        error = errors[self.best_epoch] if errors else self.pca_error
-        return 1 - error / total if total else 1.0
+        """1 - SSE / SST of the held-out rows, or of all where nobody is held out.
+
+        Both are of the cells that are there, and of weighted rows.
+        """
+        table, rows = self.table, self.watched
+        of_rows = np.zeros(len(rows))
+        for block in row_blocks(len(rows), table.X.shape[1]):
+            squares = np.square(table.X[rows[block]])
+            if table.observed is not None:
+                squares *= table.observed[rows[block]]
+            of_rows[block] = squares.sum(axis=1, dtype=np.float64)
+        total = np.average(of_rows, weights=self.watched_weights)
+        return 1 - self.kept_error / total if total else 1.0
+
+    @property
+    def pca_error(self):
+        return self.recipe.unit * self.linear_error
 
     @property
     def n_seen(self):
@@ -282,25 +300,40 @@ class Training:
         if self.table.is_streamed:
             of_table = self.table.X, self.table.target
             self.train_rows, self.held_out_rows = (
-                StreamedRows(*of_table, rows, self.device, self.table.weights)
+                StreamedRows(*of_table, rows, self.device, self._weights(rows))
                 for rows in (trained, self.held_out)
             )
             return
         table, self.home = self.table, self._home()
         targets, lost = self._coordinates(table.X)
         inputs = targets if table.inputs is None else self._coordinates(table.inputs)[0]
-        weights = None if table.weights is None else self._tensor(table.weights)
         observed = None
         if table.observed is not None:
             observed = torch.from_numpy(table.observed).to(self.home)
             inputs = with_marks(inputs, observed.expand(inputs.shape))
         if not self.loss.of_scaled:
             targets = self._tensor(table.target)
-        of_rows = weights, observed, self.device
         self.train_rows, self.held_out_rows = (
-            Rows(inputs, targets, rows, self._lost(lost, rows), *of_rows)
+            Rows(
+                *(inputs, targets, rows, self._lost(lost, rows)),
+                None if table.weights is None else self._tensor(self._weights(rows)),
+                *(observed, self.device),
+            )
             for rows in (trained, self.held_out)
         )
+
+    def _weights(self, index):
+        """Weights (n,), or (m, n) of several members, whose mean over each's rows is one.
+
+        Parameters
+        ----------
+        index : list of m arrays of int
+        """
+        weights = self.table.weights
+        if weights is None:
+            return None
+        means = [weights[rows].mean() if len(rows) else 1.0 for rows in index]
+        return weights / means[0] if len(means) == 1 else weights / np.c_[means]
 
     def _home(self):
         """Where the rows stay: the device, where they take less than half its memory."""
@@ -354,9 +387,10 @@ class Training:
         linear = self._joined(linear).to(self.device)
         self.reference = row_errors(linear, self.loss, rows, self.cuts, self._spoil())
         weights = self.table.weights
-        index = self.held_out if self.is_watched else [rows for rows, _ in self.members]
-        self.watched_weights = None if weights is None else weights[np.concatenate(index)]
-        self.pca_error = float(np.average(self.reference[-1], weights=self.watched_weights))
+        self.watched_weights = None if weights is None else weights[self.watched]
+        errors = self.reference[-1]
+        self.linear_error = float(np.average(errors, weights=self.watched_weights))
+        self.kept_error = self.linear_error
 
     def _choice(self, module, is_new):
         """PCA is the rival of a network that starts there, and so it may be kept."""
@@ -377,14 +411,13 @@ class Training:
             groups=self.dependence.units[np.concatenate(self.held_out)],
             n_seen=int(self.dependence.units.max()) + 1,
         )
-        self.held_out_errors.append(float(choice.mean(start_errors[-1])))
+        self.kept_error = float(choice.mean(start_errors[-1]))
+        self.held_out_errors.append(recipe.unit * self.kept_error)
         return choice
 
     def _build(self, module, choice):
         recipe = self.recipe
         batch_size, max_epochs = self._sizes()
-        of_errors = {"unit": recipe.unit, "pca_error": self.pca_error}
-        of_errors["n_members"] = len(self.members)
         return build_net(
             module,
             self.loss,
@@ -392,7 +425,7 @@ class Training:
             device=self.device,
             callbacks=[
                 *(recipe.callbacks or []),
-                *reports(recipe.verbose, **of_errors),
+                *reports(recipe.verbose, self.pca_error),
             ],
             weight_decay=recipe.weight_decay,
             held_out=self.held_out_rows if choice else None,
@@ -404,6 +437,7 @@ class Training:
             bfloat16=self._uses_bfloat16(module, batch_size),
             iterator_train__pace=self.pace,
             checkpoint=self.checkpoint,
+            unit=recipe.unit,
             lr=recipe.lr,
             max_epochs=max_epochs,
             batch_size=batch_size,
@@ -433,7 +467,8 @@ class Training:
         start = self.starts[-1]
         left = start.unexplained
         if self.loss.of_scaled and self._spoil() is not None:
-            left = self.pca_error / (start.total or 1.0)  # PCA leaves the noise as well
+            # PCA leaves the noise as well.
+            left = self.linear_error / (start.total or 1.0)
         return float(min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT))))
 
     def _set_threads(self, module):
@@ -498,12 +533,14 @@ class Training:
         last = "train_loss" if choice is None else "valid_loss"
         epochs = [epoch for epoch in net.history if last in epoch]
         self.n_iter = len(epochs)
-        self.train_errors = [epoch["train_loss"] / len(self.members) for epoch in epochs]
+        self.train_errors = [epoch["train_loss"] for epoch in epochs]
         if choice is None:
             self.best_epoch = self.n_iter if net.is_finite_ else self.n_iter - 1
         else:
             self.best_epoch = choice.best_epoch
             self.held_out_errors += [epoch["valid_loss"] for epoch in epochs]
+            if self.best_epoch:
+                self.kept_error = net.best_error_
 
     def _judge(self, net, choice, is_new):
         """Warn of an end that is not good; raise where nothing is left to be kept."""

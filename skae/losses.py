@@ -169,13 +169,13 @@ class Loss:
     bounds : (low, high), floats or arrays of shape (n_features,)
         Smallest and largest value that X may hold, rounding aside: see `check` and
         `within`.
-    decoder_start : callable (Z, X) -> (weight, bias) or None
+    decoder_start : callable (Z, X, weights) -> (weight, bias) or None
         The linear decoder to start from, for codes Z (n, k) of mean zero and unit
-        covariance and X (n, p) in its own units: weight (p, k) and
-        bias ((1 + n_constants) * p,), the constants behind the p outputs. Neither may
-        have missing values. None: PCA's, in scaled units, in which the loss is then
-        measured; all other losses are measured in the units of X.
-    constant : callable (X) -> Tensor of shape ((1 + n_constants) * p,)
+        covariance, X (n, p) in its own units and weights (n,) or None of the rows:
+        weight (p, k) and bias ((1 + n_constants) * p,), the constants behind the p
+        outputs. Z and X may not have missing values. None: PCA's, in scaled units, in
+        which the loss is then measured; all other losses are measured in the units of X.
+    constant : callable (X, weights) -> Tensor of shape ((1 + n_constants) * p,)
         Output of the best constant reconstruction, in the units of the loss.
     rotation_invariant : bool
         Whether the loss may be measured in rotated coordinates.
@@ -190,9 +190,9 @@ class Loss:
         Numbers that are learned for each feature and are the same in all rows.
     name : str, or list of str of shape (n_features,)
         For messages.
-    checks : tuple of callables (X, whose, names)
+    checks : tuple of callables (X, whose, names, numbers)
         Further demands on X.
-    statistics : callable (X) -> dict of str to array, or None
+    statistics : callable (X, weights) -> dict of str to array, or None
         What the loss has to know of the data, see `measure`.
     fit : callable (Loss, **statistics) -> Loss
         Puts them, as tensors of float64, into the loss, see `fitted`. Unless another is
@@ -245,20 +245,23 @@ class Loss:
             kept = torch.cat([kept, output[..., p:]], dim=-1)
         return kept, torch.where(mask, target, fill[1].to(target))
 
-    def measure(self, X):
+    def measure(self, X, weights=None):
         """What the loss has to know of data: the argument of `fitted`.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
             In its own units; NaN is passed over.
+        weights : ndarray of shape (n_samples,) or None
+            Of the rows.
 
         Returns
         -------
         dict of str to ndarray of float64
             Finite; empty where the loss needs nothing.
         """
-        found = {} if self.statistics is None else self.statistics(self.within(X))
+        X = self.within(X)
+        found = {} if self.statistics is None else self.statistics(X, weights)
         return {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
 
     def fitted(self, statistics):
@@ -268,7 +271,7 @@ class Loss:
         arrays = {k: np.asarray(v, dtype=np.float64) for k, v in statistics.items()}
         return self.fit(self, **{name: torch.tensor(v) for name, v in arrays.items()})
 
-    def check(self, X, whose, feature_names=None):
+    def check(self, X, whose, feature_names=None, numbers=None):
         """Refuse values that the loss is not defined for; NaN is passed over.
 
         What is out of bounds by rounding alone is let pass: whoever computes the loss
@@ -280,6 +283,8 @@ class Loss:
         whose : str
             Name of the estimator, for the message.
         feature_names : sequence of str or None
+        numbers : ndarray of int of shape (n_samples,) or None
+            Of the rows, for the message; None counts them from 0.
 
         Raises
         ------
@@ -289,8 +294,9 @@ class Loss:
         j = _ranges.first_outside(X, *self.bounds)
         if j is not None:
             raise ValueError(self._complaint(j, X, whose, feature_names))
+        numbers = np.arange(len(X)) if numbers is None else numbers
         for check in self.checks:
-            check(X, whose, feature_names)
+            check(X, whose, feature_names, numbers)
 
     def within(self, X):
         """X (n, p) with values that rounding carried out of bounds set to the bound.

@@ -17,8 +17,9 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
 
 import skae
 from skae import AutoencoderTransformer
@@ -108,18 +109,18 @@ class Counts(Callback):
         self.epochs.append(net.history[-1, "epoch"])
 
 
-def die(path, X, epoch=4, arrays=None, **params):
+def die(path, X, epoch=4, arrays=None, callbacks=(), **params):
     """A fit that dies in an epoch, and leaves its file behind."""
-    ae = estimator(checkpoint=path, callbacks=[Dies(epoch)], **params)
+    ae = estimator(checkpoint=path, callbacks=[Dies(epoch), *callbacks], **params)
     with pytest.raises(Killed):
         ae.fit(X, **arrays or {})
     assert path.exists()
 
 
-def resume(path, X, epoch=4, arrays=None, **params):
+def resume(path, X, epoch=4, arrays=None, callbacks=(), **params):
     """The same call again: it trains on from that epoch."""
     Counts.epochs.clear()
-    ae = estimator(checkpoint=path, callbacks=[Counts()], **params)
+    ae = estimator(checkpoint=path, callbacks=[Counts(), *callbacks], **params)
     quiet_fit(ae, X, **arrays or {})
     assert Counts.epochs == [*range(epoch, ae.n_iter_ + 1)]
     assert not path.exists()
@@ -161,6 +162,47 @@ def test_a_fit_that_is_noted_and_not_killed(curved, path):
     whole = quiet_fit(estimator(), curved)
     assert outcome(resume(path, curved, epoch=1)) == outcome(whole)
     assert os.listdir(path.parent) == []
+
+
+class Sets(Callback):
+    """Lowers the rate, as a number of NumPy's."""
+
+    def __init__(self, of):
+        self.of = of
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.of == "net":
+            net.lr = np.float64(0.7) * net.lr
+        else:
+            net.optimizer_.param_groups[-1]["lr"] *= np.float64(0.7)
+
+
+RATES = {
+    "epochs": lambda: LRScheduler("StepLR", step_size=2, gamma=0.5),
+    "milestones": lambda: LRScheduler("MultiStepLR", milestones=[1, 5], gamma=0.5),
+    "lambda": lambda: LRScheduler("LambdaLR", lr_lambda=lambda epoch: 0.8**epoch),
+    "cosine": lambda: LRScheduler("CosineAnnealingLR", T_max=EPOCHS),
+    "batches": lambda: LRScheduler("StepLR", step_every="batch", step_size=8, gamma=0.8),
+    "cycle": lambda: LRScheduler(
+        OneCycleLR, step_every="batch", max_lr=0.02, total_steps=40
+    ),
+    "plateau": lambda: LRScheduler(
+        "ReduceLROnPlateau", monitor="train_loss", patience=1, threshold=0.5, factor=0.5
+    ),
+    "net": lambda: Sets("net"),
+    "group": lambda: Sets("group"),
+}
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_rates_of_callbacks_go_on(curved, path, name):
+    whole = quiet_fit(estimator(callbacks=[RATES[name]()]), curved)
+    constant = quiet_fit(estimator(), curved)
+    assert whole.loss_curve_[-1] != constant.loss_curve_[-1]
+    die(path, curved, callbacks=[RATES[name]()])
+    again = resume(path, curved, callbacks=[RATES[name]()])
+    assert again.loss_curve_ == whole.loss_curve_
+    assert outcome(again) == outcome(whole)
 
 
 def test_patience_goes_on(curved, path):
