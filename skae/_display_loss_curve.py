@@ -28,8 +28,8 @@ class LossCurveDisplay:
         The same of PCA with as many components.
     best_epoch : int, default=None
         Epoch whose weights were kept; 0 is PCA.
-    loss : str, default="squared_error"
-        Name of the loss, for the axis.
+    loss : str, callable or dict, default="squared_error"
+        The loss, as estimators take it, for the words of the axis.
     name : str, default=None
         Of the model; goes before the words of the legend.
 
@@ -159,7 +159,7 @@ class LossCurveDisplay:
         self._mark_best(ax, held_out, color, before)
         self._scale(ax, yscale, [*train, *held_out, self.pca_error])
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set(xlabel="epoch", ylabel=f"{self.loss.replace('_', ' ')} per feature")
+        ax.set(xlabel="epoch", ylabel=f"{_in_words(self.loss)} per feature")
         bare_frame(ax)
         legend_above(ax)
         self.ax_, self.figure_ = ax, ax.figure
@@ -191,3 +191,12 @@ class LossCurveDisplay:
         if yscale == "auto":
             yscale = "log" if 0 < 4 * low < high else "linear"
         ax.set_yscale(yscale)
+
+
+def _in_words(loss):
+    """A loss as a reader knows it: by its name, if it has one."""
+    if isinstance(loss, dict):
+        return "mixed loss"
+    loss = getattr(loss, "func", loss)  # of a functools.partial
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    return name.replace("_", " ") if name.isidentifier() else "loss"
