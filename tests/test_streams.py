@@ -412,7 +412,9 @@ def test_a_stack_reads_each_members_rows(small, kind):
     X = 1.0 + np.arange(1100)[:, None] * np.ones(2)
     index = [np.arange(0, 1100, 2), np.arange(1100), np.arange(0)]
     target = Scaled(kind(X))
-    rows = StreamedRows(target, target, index, torch.device("cpu"), np.arange(1100) / 7)
+    rows = StreamedRows(
+        target, target, index, torch.device("cpu"), np.tile(np.arange(1100) / 7, (3, 1))
+    )
     batches = list(rows.batches(9, torch.Generator().manual_seed(0)))
     order = torch.cat([batch.inputs[..., 0] for batch in batches], dim=-1).numpy() - 1
     assert order.shape == (3, 1100)
