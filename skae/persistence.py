@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from skae._autoencoder import AutoencoderTransformer
+from skae._autoencoders.dense import AutoencoderTransformer
 from skae._compat import (
     in_own_modes,
     resolve_device,
     seeded_scope,
     validate_parameter_constraints,
 )
-from skae._files import Recipe, read_model
+from skae._files.container import Recipe, read_model
 from skae.exceptions import ModelFileError
 from skae.noise import GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNoise
 from skae.regularizers import Contractive, KLSparsity, L1Code, OrthogonalDecoder

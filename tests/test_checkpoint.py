@@ -23,9 +23,9 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 import skae
 from skae import AutoencoderTransformer
-from skae._checkpoint import described
-from skae._files import pack
-from skae._net import AutoencoderNet, Criterion
+from skae._engine.checkpoint import described
+from skae._engine.skorch_net import AutoencoderNet, Criterion
+from skae._files.container import pack
 from skae.exceptions import DivergenceError, ModelFileError
 from skae.noise import GaussianNoise, MaskingNoise
 from skae.regularizers import L1Code
@@ -63,8 +63,8 @@ def curved(curved):
 
 @pytest.fixture(autouse=True)
 def every_epoch(monkeypatch):
-    monkeypatch.setattr("skae._checkpoint.EVERY", 0.0)
-    monkeypatch.setattr("skae._checkpoint.MOST_TIME", np.inf)
+    monkeypatch.setattr("skae._engine.checkpoint.EVERY", 0.0)
+    monkeypatch.setattr("skae._engine.checkpoint.MOST_TIME", np.inf)
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_divergence_after_a_resumption(curved, path, monkeypatch):
 
 
 def test_sparse_rows_that_are_streamed(path, monkeypatch):
-    monkeypatch.setattr("skae._streams.SMALL", 1000)
+    monkeypatch.setattr("skae._tables.rows.SMALL", 1000)
     X = sparse.random(1100, 8, density=0.3, format="csr", random_state=0)
     params = {"max_epochs": 3, "batch_size": 64}
     whole = quiet_fit(estimator(**params), X)
@@ -289,7 +289,7 @@ def test_without_a_seed_a_fit_goes_on_with_its_own(curved, path):
 
 @pytest.mark.parametrize("warm_start", [False, True])
 def test_ctrl_c_notes_the_last_epoch(curved, path, monkeypatch, warm_start):
-    monkeypatch.setattr("skae._checkpoint.EVERY", 3600.0)
+    monkeypatch.setattr("skae._engine.checkpoint.EVERY", 3600.0)
     whole = quiet_fit(estimator(warm_start=warm_start), curved)
     original = AutoencoderNet.train_step
 
@@ -312,22 +312,22 @@ def test_ctrl_c_notes_the_last_epoch(curved, path, monkeypatch, warm_start):
 
 def test_the_file_is_written_now_and_then(curved, path, monkeypatch):
     written = []
-    original = skae._checkpoint.write_model
+    original = skae._engine.checkpoint.write_model
 
     def write_model(*args):
         written.append(len(args[3]["epochs"]))
         original(*args)
 
-    monkeypatch.setattr("skae._checkpoint.write_model", write_model)
-    monkeypatch.setattr("skae._checkpoint.EVERY", 3600.0)
+    monkeypatch.setattr("skae._engine.checkpoint.write_model", write_model)
+    monkeypatch.setattr("skae._engine.checkpoint.EVERY", 3600.0)
     quiet_fit(estimator(checkpoint=path), curved)
     assert written == [0]  # at once: what is wrong with the path shows early
-    monkeypatch.setattr("skae._checkpoint.EVERY", 0.0)
+    monkeypatch.setattr("skae._engine.checkpoint.EVERY", 0.0)
     quiet_fit(estimator(checkpoint=path), curved)
     assert written[1:] == [*range(EPOCHS)]
     # Writing that takes long is done less often.
     written.clear()
-    monkeypatch.setattr("skae._checkpoint.MOST_TIME", 1e-9)
+    monkeypatch.setattr("skae._engine.checkpoint.MOST_TIME", 1e-9)
     quiet_fit(estimator(checkpoint=path), curved)
     assert written == [0]
 
@@ -437,9 +437,9 @@ def test_a_checkpoint_is_no_model(curved, path):
 def test_a_forged_checkpoint(curved, path):
     """A state that does not go with the network is refused, not used in part."""
     die(path, curved)
-    kind, items, state = skae._files.read_model(path)
+    kind, items, state = skae._files.container.read_model(path)
     state["averages"][0] = state["averages"][0][..., :1]
-    skae._files.write_model(path, kind, items, state)
+    skae._files.container.write_model(path, kind, items, state)
     with pytest.raises(ModelFileError, match="in the place of one of shape"):
         estimator(checkpoint=path).fit(curved)
 
@@ -502,11 +502,11 @@ def test_fits_that_share_a_file_are_told_what_to_do(curved, path, monkeypatch):
 
     def other():
         quiet_fit(estimator(random_state=1), curved)
-        skae._files.write_model(path, "checkpoint", {}, {"mine": 1})
+        skae._files.container.write_model(path, "checkpoint", {}, {"mine": 1})
 
     with pytest.raises(ModelFileError, match=f"another fit .* {advice}"):
         estimator(checkpoint=path, callbacks=[Meets(other)]).fit(curved)
-    assert skae._files.read_model(path)[2] == {"mine": 1}
+    assert skae._files.container.read_model(path)[2] == {"mine": 1}
     with pytest.raises(ValueError, match=f"is of another fit: .* {advice}"):
         estimator(checkpoint=path).fit(curved)
     path.unlink()
@@ -514,7 +514,7 @@ def test_fits_that_share_a_file_are_told_what_to_do(curved, path, monkeypatch):
     real = os.replace
 
     def replace(source, target):
-        skae._files.remove_model(target)
+        skae._files.container.remove_model(target)
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
@@ -550,7 +550,7 @@ def test_parameters_in_words():
 
 def train(pipe, path, noted=True):
     """In a process of its own: a fit that tells of its epochs."""
-    skae._checkpoint.EVERY, skae._checkpoint.MOST_TIME = 0.0, np.inf
+    skae._engine.checkpoint.EVERY, skae._engine.checkpoint.MOST_TIME = 0.0, np.inf
     X = np.random.default_rng(0).normal(size=(100, 6)) ** 3
     params = {"max_epochs": 30, "n_iter_no_change": 30, "dropout": 0.1, "noise": 0.1}
     original = AutoencoderNet.on_epoch_begin
@@ -614,7 +614,7 @@ def test_kill_9(processes, path):
 def write_and_die(path):
     """In a process of its own: killed when all is written but the name."""
     os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL)
-    skae._files.write_model(path, "checkpoint", {}, {})
+    skae._files.container.write_model(path, "checkpoint", {}, {})
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -20,7 +20,8 @@ from sklearn.model_selection import KFold
 from torch import nn
 
 import skae
-from skae import AutoencoderTransformer, _files, persistence
+from skae import AutoencoderTransformer, persistence
+from skae._files import container
 from skae.exceptions import ModelFileError
 from skae.persistence import load
 
@@ -219,7 +220,7 @@ def test_values():
         "nested": ((1, [2.0, ()]), {"sha256": "0" * 64, "": (None,)}),
         "scalars": [
             np.dtype(name).type(value)
-            for name in _files.SCALARS
+            for name in container.SCALARS
             for value in (0, 1, *([np.nan, np.inf, 0.1] if "float" in name else []))
         ],
         "arrays": [array, np.array(1.5), np.zeros((0, 3)), array.astype(np.float16)],
@@ -227,7 +228,7 @@ def test_values():
         "whole": [array.astype(int), array > 3],
         "names": np.array(["a", '"', ""], dtype=object),
     }
-    name, params, fitted = _files.unpack(_files.pack("A", {}, values))
+    name, params, fitted = container.unpack(container.pack("A", {}, values))
     assert (name, params) == ("A", {})
     values["odd"]["big"] = values["odd"]["big"].astype("f4")
     assert same(fitted, values)
@@ -238,8 +239,8 @@ def test_values():
 @pytest.mark.parametrize("recipe", [kind() for kind in persistence.RECIPES.values()])
 def test_recipes(recipe):
     """Noises and regularizers come back as what they were, alone and in a list."""
-    data = _files.pack("A", {"recipe": recipe, "recipes": [recipe]}, {})
-    found = _files.unpack(data)[1]
+    data = container.pack("A", {"recipe": recipe, "recipes": [recipe]}, {})
+    found = container.unpack(data)[1]
     for again in (
         persistence._made(found["recipe"]),
         persistence._made(found["recipes"])[0],
@@ -249,7 +250,7 @@ def test_recipes(recipe):
 
 
 def test_every_recipe_is_known():
-    homes = [getattr(skae, file.removeprefix("skae.")) for file in _files.RECIPE_FILES]
+    homes = [getattr(skae, file.removeprefix("skae.")) for file in container.RECIPE_FILES]
     public = {getattr(home, name) for home in homes for name in home.__all__}
     assert set(persistence.RECIPES.values()) == {
         kind
@@ -274,7 +275,7 @@ def test_forged_recipes(recipe, data, path):
         parameters = header["__metadata__"]["skae"]["parameters"] | {"tol": value}
         forged_model(data, path, None, parameters=parameters)
     with pytest.raises((ModelFileError, ValueError)):
-        persistence._made(_files.Recipe(*recipe))
+        persistence._made(container.Recipe(*recipe))
 
 
 @pytest.mark.parametrize(
@@ -285,7 +286,7 @@ def test_forged_recipes(recipe, data, path):
 )  # fmt: skip
 def test_values_that_are_refused(value):
     with pytest.raises(TypeError, match=r"fitted_(/0)? cannot be saved"):
-        _files.pack("A", {}, {"fitted_": value})
+        container.pack("A", {}, {"fitted_": value})
 
 
 def test_safetensors_is_named_where_it_is_missing(small, path, monkeypatch):
@@ -298,9 +299,9 @@ def test_safetensors_is_named_where_it_is_missing(small, path, monkeypatch):
 
 
 def test_a_header_too_long_to_be_read_is_not_written(monkeypatch):
-    monkeypatch.setattr(_files, "LONGEST_HEADER", 1000)
+    monkeypatch.setattr(container, "LONGEST_HEADER", 1000)
     with pytest.raises(ValueError, match="Save it with joblib"):
-        _files.pack("A", {}, {"names": np.array(["x" * 1000], dtype=object)})
+        container.pack("A", {}, {"names": np.array(["x" * 1000], dtype=object)})
 
 
 # -- writing ---------------------------------------------------------------------------
@@ -360,12 +361,12 @@ def test_truncation(data, path):
         with pytest.raises(ModelFileError, match=r"model\.skae.*truncated"):
             load(path)
         with pytest.raises(ModelFileError):
-            _files.unpack(data[:length])
+            container.unpack(data[:length])
 
 
 def test_every_flipped_byte_is_found(data):
     rng = np.random.default_rng(0)
-    assert _files.unpack(data)[0] == "AutoencoderTransformer"
+    assert container.unpack(data)[0] == "AutoencoderTransformer"
     positions = rng.permutation(np.resize(np.arange(len(data)), max(5000, len(data))))
     for position, change in zip(
         positions, rng.integers(1, 256, len(positions)), strict=True
@@ -373,7 +374,7 @@ def test_every_flipped_byte_is_found(data):
         altered = bytearray(data)
         altered[position] ^= int(change)
         with pytest.raises(ModelFileError):
-            _files.unpack(altered)
+            container.unpack(altered)
 
 
 def test_random_and_swapped_bytes(data, path):
@@ -409,9 +410,9 @@ def forge(header, body):
         )
         header = json.dumps(header, separators=(",", ":")).encode()
     data = len(header).to_bytes(8, "little") + header + body
-    data = data[: _files.DIGEST.start] + _files.ZEROS + data[_files.DIGEST.stop :]
+    data = data[: container.DIGEST.start] + container.ZEROS + data[container.DIGEST.stop :]
     digest = hashlib.sha256(data).hexdigest().encode()
-    return data[: _files.DIGEST.start] + digest + data[_files.DIGEST.stop :]
+    return data[: container.DIGEST.start] + digest + data[container.DIGEST.stop :]
 
 
 def parts(data):
@@ -732,7 +733,7 @@ def test_loading_does_not_unpickle(data, path, monkeypatch):
     assert load(path).n_features_in_ == 3
 
 
-@pytest.mark.parametrize("module", [_files, persistence])
+@pytest.mark.parametrize("module", [container, persistence])
 def test_no_name_that_runs_code(module):
     forbidden = {
         *("pickle", "joblib", "cloudpickle", "dill", "marshal", "shelve", "skops"),
@@ -758,7 +759,7 @@ def test_no_name_that_runs_code(module):
 # -- files of earlier versions ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", range(1, _files.FORMAT + 1))
+@pytest.mark.parametrize("version", range(1, container.FORMAT + 1))
 def test_files_of_every_format_are_read(version):
     model = load(DATA / f"format_{version}.skae")
     expected = np.load(DATA / f"format_{version}.npz", allow_pickle=False)

@@ -9,45 +9,56 @@ import skae
 
 # Files on one floor do not import each other; each may import the floors before it.
 FLOORS = [
-    ["_compat", "_faults", "_linear", "_ranges", "_streams", "_threads", "exceptions"],
     [
-        "_counts",
-        "_dependence",
-        "_missing",
-        "_own_module",
-        "_pca",
-        "modules",
+        "_compat",
+        "_training.messages",
+        "losses._starts",
+        "_tables.ranges",
+        "_tables.rows",
+        "_engine.threads",
+        "exceptions",
+    ],
+    [
+        "losses._counts",
+        "_tables.dependence",
+        "_tables.missing",
+        "modules._own",
+        "_tables.pca",
+        "modules._dense",
         "noise",
         "regularizers",
     ],
+    ["modules"],
+    ["losses._named"],
     ["losses"],
-    ["_mixed"],
-    ["_resolve", "_codes", "_data", "_files"],
-    ["_start"],
-    ["_backprop", "_errors"],
-    ["_net"],
-    ["_checkpoint", "_inference", "_progress"],
-    ["_training"],
-    ["_ongoing", "_prepare"],
-    ["_fitting"],
-    ["_base"],
-    ["_autoencoder", "metrics"],
-    ["_compare", "_versions", "persistence", "_drawing"],
+    ["losses._mixed"],
+    ["losses._resolve", "_model.canonical", "_engine.batches", "_files.container"],
+    ["_training.linear_start"],
+    ["_engine.backprop", "_engine.objective"],
+    ["_engine.skorch_net"],
+    ["_engine.checkpoint", "_model.model", "_engine.callbacks"],
+    ["_training.training"],
+    ["_training.stream", "_tables.fit_data"],
+    ["_autoencoders.fitting"],
+    ["_autoencoders.base"],
+    ["_autoencoders.dense", "metrics"],
+    ["_compare", "_versions", "persistence", "plotting._drawing"],
     [
-        "_display_arrows",
-        "_display_errors",
-        "_display_explained_variance",
-        "_display_groups",
-        "_display_loss_curve",
-        "_display_reconstruction",
+        "plotting._arrows",
+        "plotting._errors",
+        "plotting._explained_variance",
+        "plotting._groups",
+        "plotting._loss_curve",
+        "plotting._reconstruction",
     ],
-    ["_display_codes"],
+    ["plotting._codes"],
     ["plotting"],
     ["__init__"],
     ["__main__"],
 ]
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
-FILES = sorted(Path(skae.__file__).parent.rglob("*.py"))
+ROOT = Path(skae.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
 
 
 def imports(nodes):
@@ -62,18 +73,26 @@ def imports(nodes):
 
 def house(name):
     """The file of the package that a dotted name is from."""
-    room = [*name.split("."), "__init__"][1]
-    return room if room in LEVEL else "__init__"
+    parts = name.split(".")[1:]
+    while parts and ".".join(parts) not in LEVEL:
+        parts.pop()
+    return ".".join(parts) or "__init__"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def own(path):
+    """The name of a file in `FLOORS`."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts if len(parts) == 1 else [p for p in parts if p != "__init__"])
+
+
+@pytest.mark.parametrize("path", FILES, ids=own)
 def test_arrows(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     everywhere, at_top = list(imports(ast.walk(tree))), list(imports(tree.body))
     packages = {name.split(".")[0] for name in everywhere}
     rooms = {house(name) for name in everywhere if name.split(".")[0] == "skae"}
-    assert all(LEVEL[room] < LEVEL[path.stem] for room in rooms), rooms
-    assert not rooms or path.stem not in {"_compat", "_streams", "_linear", "modules"}
-    assert "skorch" not in packages or path.stem == "_net"
-    assert path.stem != "modules" or not packages & {"numpy", "sklearn", "scipy"}
+    name = own(path)
+    assert all(LEVEL[room] < LEVEL[name] for room in rooms), rooms
+    assert "skorch" not in packages or name == "_engine.skorch_net"
+    assert not name.startswith("modules") or not packages & {"numpy", "sklearn", "scipy"}
     assert not any(name.startswith("matplotlib") for name in at_top)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from skae import _counts, _linear, losses
-from skae.losses import LOSSES, binary_cross_entropy
+from skae import losses
+from skae.losses import LOSSES, _counts, _starts, binary_cross_entropy
 
 
 def whitened(n=80, k=3, q=6):
@@ -23,7 +23,7 @@ def test_logistic_start_is_monotone():
     Z, X = whitened()
     errors = []
     for n_iter in range(0, 60, 3):
-        weight, bias = _linear.logistic(Z, X, n_iter=n_iter)
+        weight, bias = _starts.logistic(Z, X, n_iter=n_iter)
         assert weight.shape == (6, 3)
         assert bias.shape == (6,)
         errors.append(float(binary_cross_entropy(Z @ weight.T + bias, X).mean()))
@@ -32,7 +32,7 @@ def test_logistic_start_is_monotone():
 
 def test_logistic_start_reaches_the_logistic_regression():
     Z, X = whitened()
-    weight, bias = _linear.logistic(Z, X, n_iter=3000)
+    weight, bias = _starts.logistic(Z, X, n_iter=3000)
     residual = X - torch.sigmoid(Z @ weight.T + bias)
     assert residual.mean(0).abs().max() < 1e-6
     assert (residual.T @ Z / len(Z)).abs().max() < 1e-6
@@ -42,7 +42,7 @@ def test_logistic_start_of_codes_that_are_not_white():
     """Rows of a table have other covariances than the table, and codes may be dead."""
     Z, X = whitened()
     Z = torch.cat([3 * Z + 1, torch.zeros_like(Z[:, :1])], dim=1)
-    weight, bias = _linear.logistic(Z, X, n_iter=3000)
+    weight, bias = _starts.logistic(Z, X, n_iter=3000)
     residual = X - torch.sigmoid(Z @ weight.T + bias)
     assert (residual.T @ Z / len(Z)).abs().max() < 1e-5
 
@@ -234,6 +234,6 @@ def test_count_starts_are_near_the_best_of_their_kind(name, of):
 def test_location_and_scale_pass_over_what_is_missing():
     X = np.array([[1e300, 3.0, np.nan, 5.0], [-1e300, 3.0, np.nan, np.nan]] * 2)
     X.flags.writeable = False
-    mean, scale = _linear.location_and_scale(X)
+    mean, scale = _starts.location_and_scale(X)
     assert mean.tolist() == [0.0, 3.0, 0.0, 5.0]
     assert scale.tolist() == [1e300, 0.0, 0.0, 0.0]

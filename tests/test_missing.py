@@ -14,9 +14,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skae
 from skae import AutoencoderTransformer
-from skae import _missing as missing
-from skae._missing import Filler, Hide, fit_filler, with_marks
-from skae._training import Training
+from skae._tables import missing
+from skae._tables.missing import Filler, Hide, fit_filler, with_marks
+from skae._training.training import Training
 
 METHODS = ["transform", "score", "score_samples", "impute", "denoise"]
 

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from skae import AutoencoderTransformer, losses
-from skae._resolve import resolve_loss
 from skae.losses import LOSSES
+from skae.losses._resolve import resolve_loss
 
 
 def fitted(loss, X):

@@ -11,9 +11,9 @@ from scipy import stats
 from skorch.callbacks import Callback, LRScheduler
 
 from skae._compat import make_generator
-from skae._data import Rows
-from skae._errors import Choice, certainty
-from skae._net import AdamW, build_net
+from skae._engine.batches import Rows
+from skae._engine.objective import Choice, certainty
+from skae._engine.skorch_net import AdamW, build_net
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 

@@ -19,7 +19,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skae import AutoencoderTransformer, plotting
-from skae._drawing import two_figures
 from skae.metrics import reconstruction_error
 from skae.plotting import (
     CodesDisplay,
@@ -28,6 +27,7 @@ from skae.plotting import (
     LossCurveDisplay,
     ReconstructionDisplay,
 )
+from skae.plotting._drawing import two_figures
 
 # Parameters of from_estimator, and the shape of axes_; None is a Display with ax_.
 CASES = {
@@ -732,9 +732,9 @@ def test_sparse_rows_are_drawn_as_dense_ones(digits, form, monkeypatch):
     dense = digits[0][:100]
     X = getattr(sparse, form)(dense)
     svd = TruncatedSVD(3, random_state=0).fit(X)
-    monkeypatch.setattr("skae._streams.BLOCK", 640)
-    monkeypatch.setattr("skae._streams.SMALL", 0)
-    monkeypatch.setattr("skae._streams.FEW_ROWS", 10)
+    monkeypatch.setattr("skae._tables.rows.BLOCK", 640)
+    monkeypatch.setattr("skae._tables.rows.SMALL", 0)
+    monkeypatch.setattr("skae._tables.rows.FEW_ROWS", 10)
     ours, theirs = (ErrorDisplay.from_estimator(svd, each) for each in (X, dense))
     np.testing.assert_allclose(ours.row_errors, theirs.row_errors)
     np.testing.assert_allclose(ours.feature_errors, theirs.feature_errors)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from skae._data import Table
-from skae._training import STEPS, Recipe, Training
+from skae._engine.batches import Table
+from skae._training.training import STEPS, Recipe, Training
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 

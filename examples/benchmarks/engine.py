@@ -31,8 +31,8 @@ from torch import nn
 
 from skae import AutoencoderTransformer
 from skae._compat import has_fast_bfloat16
-from skae._data import Rows
-from skae._net import build_net
+from skae._engine.batches import Rows
+from skae._engine.skorch_net import build_net
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 
