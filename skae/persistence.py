@@ -4,13 +4,10 @@ import numpy as np
 import torch
 
 from skae._autoencoders.dense import AutoencoderTransformer
-from skae._compat import (
-    in_own_modes,
-    resolve_device,
-    seeded_scope,
-    validate_parameter_constraints,
-)
-from skae._files.container import Recipe, read_model
+from skae._compat import validate_parameter_constraints
+from skae._files.container import read_model
+from skae._files.values import Recipe
+from skae._torch import in_own_modes, resolve_device, seeded_scope
 from skae.exceptions import ModelFileError
 from skae.noise import GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNoise
 from skae.regularizers import Contractive, KLSparsity, L1Code, OrthogonalDecoder

@@ -10,10 +10,10 @@ from torch import nn
 from skae import AutoencoderTransformer
 from skae._engine.backprop import Backprop, is_plain
 from skae._engine.batches import Batch
-from skae._engine.skorch_net import Criterion
+from skae._engine.objective import Criterion
 from skae.losses import LOSSES
 from skae.modules import ACTIVATIONS, DenseAutoencoder
-from skae.modules._dense import stack
+from skae.modules._stack import stack
 
 N, P, K = 12, 7, 3
 

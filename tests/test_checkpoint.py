@@ -24,7 +24,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 import skae
 from skae import AutoencoderTransformer
 from skae._engine.checkpoint import described
-from skae._engine.skorch_net import AutoencoderNet, Criterion
+from skae._engine.objective import Criterion
+from skae._engine.skorch_net import AutoencoderNet
 from skae._files.container import pack
 from skae.exceptions import DivergenceError, ModelFileError
 from skae.noise import GaussianNoise, MaskingNoise

@@ -16,13 +16,8 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skae import AutoencoderTransformer
-from skae._model.canonical import (
-    MOST_DESCRIBED,
-    canonical_map,
-    decoder_jacobian,
-    explained_falls,
-    explained_shares,
-)
+from skae._model.canonical import canonical_map, decoder_jacobian
+from skae._model.explained_variance import MOST_DESCRIBED, explained_falls, explained_shares
 from skae._model.model import Inference
 from skae.modules import DenseAutoencoder
 

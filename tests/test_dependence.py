@@ -18,7 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_random_state
 
 from skae import AutoencoderTransformer
-from skae._tables.dependence import Dependence, equal_rows, split
+from skae._tables.dependence import Dependence, equal_rows
+from skae._training.members import split
 
 
 def autoencoder(n_components=2, **params):

@@ -18,10 +18,11 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from skae import AutoencoderTransformer
-from skae._engine.objective import Choice
-from skae._engine.skorch_net import AutoencoderNet, Criterion
+from skae._engine.epoch_choice import Choice
+from skae._engine.objective import Criterion
+from skae._engine.skorch_net import AutoencoderNet
 from skae._model.model import Inference
-from skae._training.messages import is_out_of_memory
+from skae._torch import is_out_of_memory
 from skae.exceptions import DivergenceError
 
 EPOCH = 13  # steps of 200 rows in batches of 16

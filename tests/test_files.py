@@ -22,6 +22,7 @@ from torch import nn
 import skae
 from skae import AutoencoderTransformer, persistence
 from skae._files import container
+from skae._files.values import RECIPE_FILES, SCALARS, Recipe
 from skae.exceptions import ModelFileError
 from skae.persistence import load
 
@@ -220,7 +221,7 @@ def test_values():
         "nested": ((1, [2.0, ()]), {"sha256": "0" * 64, "": (None,)}),
         "scalars": [
             np.dtype(name).type(value)
-            for name in container.SCALARS
+            for name in SCALARS
             for value in (0, 1, *([np.nan, np.inf, 0.1] if "float" in name else []))
         ],
         "arrays": [array, np.array(1.5), np.zeros((0, 3)), array.astype(np.float16)],
@@ -250,7 +251,7 @@ def test_recipes(recipe):
 
 
 def test_every_recipe_is_known():
-    homes = [getattr(skae, file.removeprefix("skae.")) for file in container.RECIPE_FILES]
+    homes = [getattr(skae, file.removeprefix("skae.")) for file in RECIPE_FILES]
     public = {getattr(home, name) for home in homes for name in home.__all__}
     assert set(persistence.RECIPES.values()) == {
         kind
@@ -275,7 +276,7 @@ def test_forged_recipes(recipe, data, path):
         parameters = header["__metadata__"]["skae"]["parameters"] | {"tol": value}
         forged_model(data, path, None, parameters=parameters)
     with pytest.raises((ModelFileError, ValueError)):
-        persistence._made(container.Recipe(*recipe))
+        persistence._made(Recipe(*recipe))
 
 
 @pytest.mark.parametrize(

@@ -1,64 +1,53 @@
 """The arrows of the house: imports go down the stairs."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
 
 import skae
 
-# Files on one floor do not import each other; each may import the floors before it.
+# From the ground to the roof: a folder, or a file beside the folders, imports only what is
+# written above it here, and files of its own folder without going round in a circle.
 FLOORS = [
-    [
-        "_compat",
-        "_training.messages",
-        "losses._starts",
-        "_tables.ranges",
-        "_tables.rows",
-        "_engine.threads",
-        "exceptions",
-    ],
-    [
-        "losses._counts",
-        "_tables.dependence",
-        "_tables.missing",
-        "modules._own",
-        "_tables.pca",
-        "modules._dense",
-        "noise",
-        "regularizers",
-    ],
-    ["modules"],
-    ["losses._named"],
-    ["losses"],
-    ["losses._mixed"],
-    ["losses._resolve", "_model.canonical", "_engine.batches", "_files.container"],
-    ["_training.linear_start"],
-    ["_engine.backprop", "_engine.objective"],
-    ["_engine.skorch_net"],
-    ["_engine.checkpoint", "_model.model", "_engine.callbacks"],
-    ["_training.training"],
-    ["_training.stream", "_tables.fit_data"],
-    ["_autoencoders.fitting"],
-    ["_autoencoders.base"],
-    ["_autoencoders.dense", "metrics"],
-    ["_compare", "_versions", "persistence", "plotting._drawing"],
-    [
-        "plotting._arrows",
-        "plotting._errors",
-        "plotting._explained_variance",
-        "plotting._groups",
-        "plotting._loss_curve",
-        "plotting._reconstruction",
-    ],
-    ["plotting._codes"],
-    ["plotting"],
-    ["__init__"],
-    ["__main__"],
+    "exceptions",  # errors of the package's own
+    "_compat",  # scikit-learn's private doors
+    "_torch",  # devices, generators, threads, memory
+    "_files",  # model files
+    "modules",  # networks: weights
+    "noise",  # recipes
+    "regularizers",  # recipes
+    "_tables",  # what users give, made ready
+    "metrics",  # errors of any estimator
+    "losses",  # formulae, and where they start
+    "_model",  # a trained network between arrays
+    "_engine",  # batches, objective, optimizer, skorch
+    "_training",  # one fit, from table to result
+    "_autoencoders",  # the estimators that own a network
+    "persistence",  # estimators in files
+    "_compare",  # estimators side by side
+    "_versions",  # what a report of a bug begins with
+    "plotting",  # pictures
+    "__init__",  # public names
+    "__main__",  # the demonstration
 ]
-LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
 ROOT = Path(skae.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
+
+
+def file_name(path):
+    """`modules/_dense.py` is "modules._dense", `modules/__init__.py` is "modules"."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+NAMES = {file_name(path): path for path in FILES}
+
+
+def floor(name):
+    """The entry of `FLOORS` that a file of the package belongs to."""
+    return name.split(".")[0]
 
 
 def imports(nodes):
@@ -71,28 +60,40 @@ def imports(nodes):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def house(name):
-    """The file of the package that a dotted name is from."""
-    parts = name.split(".")[1:]
-    while parts and ".".join(parts) not in LEVEL:
+def file_of(dotted):
+    """The file of the package that an imported name is from."""
+    parts = dotted.split(".")[1:]
+    while parts and ".".join(parts) not in NAMES:
         parts.pop()
     return ".".join(parts) or "__init__"
 
 
-def own(path):
-    """The name of a file in `FLOORS`."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts if len(parts) == 1 else [p for p in parts if p != "__init__"])
+def house(nodes):
+    """The files of the package that the nodes import."""
+    return {file_of(name) for name in imports(nodes) if name.split(".")[0] == "skae"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=own)
-def test_arrows(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    everywhere, at_top = list(imports(ast.walk(tree))), list(imports(tree.body))
-    packages = {name.split(".")[0] for name in everywhere}
-    rooms = {house(name) for name in everywhere if name.split(".")[0] == "skae"}
-    name = own(path)
-    assert all(LEVEL[room] < LEVEL[name] for room in rooms), rooms
-    assert "skorch" not in packages or name == "_engine.skorch_net"
-    assert not name.startswith("modules") or not packages & {"numpy", "sklearn", "scipy"}
-    assert not any(name.startswith("matplotlib") for name in at_top)
+@pytest.mark.parametrize("name", NAMES)
+def test_arrows(name):
+    tree = ast.parse(NAMES[name].read_text(encoding="utf-8"))
+    everywhere = list(ast.walk(tree))
+    packages = {imported.split(".")[0] for imported in imports(everywhere)}
+    level = FLOORS.index(floor(name))
+    lower = {floor(file) for file in house(everywhere)} - {floor(name)}
+    assert lower <= set(FLOORS[:level]), f"{name} imports what is not below it"
+    assert "skorch" not in packages or floor(name) == "_engine"
+    assert floor(name) != "modules" or not packages & {"numpy", "sklearn", "scipy"}
+    at_top = {imported.split(".")[0] for imported in imports(tree.body)}
+    assert "matplotlib" not in at_top, "matplotlib is imported inside the plot"
+
+
+def test_no_circles():
+    graph = {
+        name: house(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        for name, path in NAMES.items()
+    }
+    assert [*graphlib.TopologicalSorter(graph).static_order()]
+
+
+def test_every_floor_is_there():
+    assert {floor(name) for name in NAMES} == set(FLOORS)

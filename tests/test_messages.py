@@ -19,7 +19,7 @@ from skorch.callbacks import Callback, EpochTimer
 
 import skae
 from skae import AutoencoderTransformer
-from skae._compat import resolve_device
+from skae._torch import resolve_device
 
 NAME = "AutoencoderTransformer"
 

@@ -14,8 +14,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skae
 from skae import AutoencoderTransformer
+from skae._engine.corruption import LARGEST_RATE, SMALLEST_RATE, Hide
 from skae._tables import missing
-from skae._tables.missing import Filler, Hide, fit_filler, with_marks
+from skae._tables.missing import Filler, fit_filler, with_marks
 from skae._training.training import Training
 
 METHODS = ["transform", "score", "score_samples", "impute", "denoise"]
@@ -217,7 +218,7 @@ def test_hide(rate):
     assert marks[~observed].all()
     torch.testing.assert_close(rows[~marks], X[~marks])
     torch.testing.assert_close(rows, filler(X, ~marks))
-    wanted = min(max(rate, missing.SMALLEST_RATE), missing.LARGEST_RATE)
+    wanted = min(max(rate, SMALLEST_RATE), LARGEST_RATE)
     assert marks[observed].float().mean() == pytest.approx(wanted, rel=0.15)
     again = Hide(filler, rate)(inputs, torch.Generator().manual_seed(0))
     assert torch.equal(hidden, again)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from skae.modules import ACTIVATIONS, DenseAutoencoder, Dropout, Linear, Mapping
-from skae.modules._dense import stack, unstack
+from skae.modules._stack import stack, unstack
 
 
 def generator(seed=0):

@@ -10,10 +10,12 @@ import torch
 from scipy import stats
 from skorch.callbacks import Callback, LRScheduler
 
-from skae._compat import make_generator
 from skae._engine.batches import Rows
-from skae._engine.objective import Choice, certainty
-from skae._engine.skorch_net import AdamW, build_net
+from skae._engine.epoch_choice import Choice
+from skae._engine.objective import certainty
+from skae._engine.optimizer import AdamW
+from skae._engine.skorch_net import build_net
+from skae._torch import make_generator
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 

@@ -16,7 +16,7 @@ from torch import nn
 from skae import AutoencoderTransformer
 from skae._model import model
 from skae.modules import DenseAutoencoder, Nested
-from skae.modules._dense import stack
+from skae.modules._stack import stack
 
 
 def ordered(n_components=3, **params):

@@ -9,7 +9,7 @@ from torch.autograd.functional import jacobian
 
 from skae import regularizers
 from skae.modules import ACTIVATIONS, DenseAutoencoder
-from skae.modules._dense import stack
+from skae.modules._stack import stack
 from skae.regularizers import (
     Contractive,
     KLSparsity,

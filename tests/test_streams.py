@@ -15,12 +15,14 @@ import skae._engine.objective
 import skae._model.model
 import skae._tables.pca
 import skae._tables.rows
+import skae._tables.table
 import skae._training.linear_start
 from skae import AutoencoderTransformer
 from skae._engine.batches import RUN, StreamedRows
-from skae._tables.dependence import Dependence, equal_rows, split
+from skae._tables.dependence import Dependence, equal_rows
 from skae._tables.pca import principal_axes
 from skae._tables.rows import Scaled, is_lazy, is_streamed, row_blocks, rows_of
+from skae._training.members import split
 from skae.noise import MaskingNoise
 
 N_ROWS = 1500
@@ -59,8 +61,8 @@ def small(monkeypatch):
 @pytest.fixture
 def narrow(small, monkeypatch):
     """And what describes a table, or is asked of a model, is few rows at once."""
-    monkeypatch.setattr(skae._engine.batches, "SAMPLED", 2000)
-    monkeypatch.setattr(skae._engine.batches, "FEWEST_SAMPLED", 100)
+    monkeypatch.setattr(skae._tables.table, "SAMPLED", 2000)
+    monkeypatch.setattr(skae._tables.table, "FEWEST_SAMPLED", 100)
     monkeypatch.setattr(skae._autoencoders.fitting, "MEASURED", 2000)
     monkeypatch.setattr(skae._model.model, "BATCH", 2000)
     monkeypatch.setattr(skae._training.linear_start, "DECODER_ROWS", 200)
@@ -186,8 +188,8 @@ def test_large_sparse_tables_are_never_dense(narrow, monkeypatch, loss):
 def test_memory_of_a_large_sparse_table(monkeypatch):
     """NumPy's share of the peak; the table would take 96 MB, and once more in float32."""
     monkeypatch.setattr(skae._tables.rows, "BLOCK", 2**18)
-    monkeypatch.setattr(skae._engine.batches, "SAMPLED", 2**18)
-    monkeypatch.setattr(skae._engine.batches, "FEWEST_SAMPLED", 100)
+    monkeypatch.setattr(skae._tables.table, "SAMPLED", 2**18)
+    monkeypatch.setattr(skae._tables.table, "FEWEST_SAMPLED", 100)
     monkeypatch.setattr(skae._engine.objective, "HELD_OUT_BATCH", 256)
     monkeypatch.setattr(skae._model.model, "BATCH", 2**18)
     X = sparse.random_array((30_000, 400), density=0.01, rng=np.random.default_rng(0))

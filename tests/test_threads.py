@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+import skae._autoencoders.fitting
 import skae._engine.threads
 import skae._training.training
 from skae import AutoencoderTransformer
-from skae._compat import thread_limit
 from skae._engine.threads import LONGEST, SHORTEST, TRIAL, Pace
+from skae._torch import thread_limit
 
 
 @pytest.fixture(autouse=True)

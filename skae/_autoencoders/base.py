@@ -11,18 +11,13 @@ from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skae._autoencoders.fitting import FittingSteps
-from skae._compat import (
-    _fit_context,
-    in_container,
-    in_own_modes,
-    make_generator,
-    resolve_device,
-)
+from skae._compat import _fit_context, in_container
 from skae._engine.callbacks import FIT_STATE, CallbackSupportMixin, FitTasks
 from skae._engine.skorch_net import Interrupted, StopTraining
 from skae._files.container import write_model
-from skae._tables.fit_data import FLOATS, check_rows, check_table
+from skae._tables.checks import FLOATS, check_rows, check_table
 from skae._tables.rows import row_blocks, rows_of
+from skae._torch import in_own_modes, make_generator, resolve_device
 from skae._training.messages import interrupted, warn_of_target
 
 __all__ = ["BaseAutoencoder"]

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from skae._autoencoders.base import BaseAutoencoder
-from skae._compat import Hidden, Interval, RealNotInt, StrOptions, resolve_device
+from skae._compat import Hidden, Interval, RealNotInt, StrOptions
+from skae._torch import resolve_device
 from skae.losses import LOSSES
 from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
 from skae.modules._own import make_own

@@ -8,24 +8,29 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
-from skae._compat import (
-    draw_seed,
+from skae._compat import draw_seed
+from skae._engine.checkpoint import Checkpoint, described, fingerprint
+from skae._engine.corruption import Hide, noise_units
+from skae._engine.skorch_net import build_net, check_callbacks
+from skae._model.explained_variance import attributes, describe
+from skae._model.model import Inference
+from skae._tables.checks import check_rows, check_table
+from skae._tables.dependence import check_groups, splits_of
+from skae._tables.fit_data import Given
+from skae._tables.missing import Filler
+from skae._tables.rows import is_streamed, rows_of
+from skae._tables.table import make_table
+from skae._torch import (
+    memory_explained,
     random_states_kept,
     resolve_device,
     seeded_scope,
     thread_limit,
 )
-from skae._engine.checkpoint import Checkpoint, described, fingerprint
-from skae._engine.skorch_net import build_net, check_callbacks
-from skae._model.canonical import attributes, describe
-from skae._model.model import Inference
-from skae._tables.dependence import check_groups, splits_of
-from skae._tables.fit_data import Given, check_rows, check_table, make_table, noise_units
-from skae._tables.missing import Filler, Hide
-from skae._tables.rows import is_streamed, rows_of
-from skae._training.messages import memory_explained
+from skae._training.component_search import fewest_components
+from skae._training.settings import Recipe
 from skae._training.stream import Ongoing
-from skae._training.training import Recipe, Training, fewest_components
+from skae._training.training import Training
 from skae.losses._resolve import resolve_loss
 from skae.noise import resolve_noise
 from skae.regularizers import resolve_regularizers

@@ -1,6 +1,5 @@
-"""From tables to batches: rows that are taken a batch at a time."""
+"""Rows that are taken a batch at a time."""
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -8,75 +7,12 @@ import torch
 from scipy import sparse
 from torch.utils.data import Dataset
 
-from skae._tables.dependence import Dependence
-from skae._tables.rows import Scaled, rows_of
+from skae._tables.rows import rows_of
 
-__all__ = ["Batch", "Batches", "Rows", "StreamedRows", "Table"]
+__all__ = ["Batch", "Batches", "Rows", "StreamedRows"]
 
 RUN = 64  # neighbouring rows of a file that stay together
-SAMPLED, FEWEST_SAMPLED = 2**24, 4096  # values and rows that describe a streamed table
 WINDOW = 2**24  # values of a file that are shuffled at a time
-
-
-@dataclasses.dataclass
-class Table:
-    """What a fit learns from.
-
-    Attributes
-    ----------
-    X : ndarray or Scaled of shape (n_samples, n_features)
-        Centred and scaled.
-    target : ndarray or Scaled of shape (n_samples, n_features)
-        In the units of the loss: the object X where these are centred and scaled.
-    inputs : ndarray of shape (n_samples, n_features) or None
-        What the encoder sees in the place of X, centred and scaled as it is.
-    weights : ndarray of shape (n_samples,) or None
-        Of the rows; their mean is one.
-    observed : ndarray of bool of shape (n_samples, n_features) or None
-        Where X has a value of its own; elsewhere it is filled.
-    n_held_out : int
-        The last rows are held out, by the user's choice.
-    dependence : Dependence or None
-        Which rows may not be on both sides of a split; None where nobody has asked.
-    """
-
-    X: np.ndarray | Scaled
-    target: np.ndarray | Scaled
-    inputs: np.ndarray | None = None
-    weights: np.ndarray | None = None
-    observed: np.ndarray | None = None
-    n_held_out: int = 0
-    dependence: Dependence | None = None
-
-    @property
-    def is_streamed(self):
-        return isinstance(self.X, Scaled)
-
-    @property
-    def observed_share(self):
-        """Share of the cells that are there, those of a row counting as it weighs."""
-        if self.observed is None:
-            return 1.0
-        return float(np.average(self.observed.mean(axis=1), weights=self.weights))
-
-    def sample(self, n):
-        """Arrays (inputs, X, weights) of the first n rows; of a streamed table, of some."""
-        own = self if n == len(self.X) else self.first(n)
-        if self.is_streamed:
-            step = -(-n // max(FEWEST_SAMPLED, SAMPLED // self.X.shape[1]))
-            own = self.first(slice(None, None, step))
-        inputs = own.X if own.inputs is None else own.inputs
-        if own.observed is not None:
-            inputs = np.where(own.observed, inputs, np.nan)
-        return inputs, own.X, own.weights
-
-    def first(self, n):
-        """The table of the first n rows, or of a slice of them."""
-        rows = n if isinstance(n, slice) else slice(n)
-        X = self.X[rows]
-        rest = (self.inputs, self.weights, self.observed)
-        rest = (None if part is None else part[rows] for part in rest)
-        return Table(X, X if self.target is self.X else self.target[rows], *rest)
 
 
 class Batch(NamedTuple):

@@ -2,20 +2,20 @@
 
 import contextlib
 import copy
-import inspect
 import math
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer
 from skorch.helper import predefined_split
-from torch import nn
 
-from skae._compat import make_generator
 from skae._engine.backprop import Backprop, is_plain
 from skae._engine.batches import Batches
-from skae._engine.objective import batch_errors, decode, encode, row_errors
+from skae._engine.objective import Criterion, row_errors
+from skae._engine.optimizer import BETAS, AdamW
+from skae._torch import make_generator
 from skae.modules import Dropout, Nested
+from skae.modules._base import decode, encode
 
 __all__ = [
     "AutoencoderNet",
@@ -30,7 +30,6 @@ __all__ = [
 WARM_UP = 100  # steps
 SLOW_DOWN = 500  # steps
 TAIL = 8  # the average covers about the last eighth of the steps
-BETAS = 0.9, 0.99  # of AdamW
 
 
 class StopTraining(Exception):
@@ -47,83 +46,6 @@ class Interrupted(BaseException):
     """
 
     is_kept = False
-
-
-class AdamW(torch.optim.AdamW):
-    """torch's AdamW, which does not import the compiler at its first use.
-
-    `torch._dynamo` takes seconds to import, and only wraps these methods.
-
-    The rate of a step is the `lr` of a group of weights times its `share`, if it has one,
-    times `factor`. The first is left to whoever sets rates.
-    """
-
-    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
-    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
-    factor = 1.0
-
-    @torch.no_grad()
-    def step(self):
-        """As torch's, whose own checks of every tensor take longer than small updates."""
-        for group in self.param_groups:
-            weights = [w for w in group["params"] if w.grad is not None]
-            if not weights:
-                continue
-            states = [self.state.get(w) or self._first_state(w) for w in weights]
-            first, second, steps = (
-                [state[name] for state in states]
-                for name in ("exp_avg", "exp_avg_sq", "step")
-            )
-            torch._foreach_add_(steps, 1)
-            torch._fused_adamw_(
-                weights,
-                [w.grad for w in weights],
-                *(first, second, [], steps),
-                lr=group["lr"] * self.factor * group.get("share", 1.0),
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                amsgrad=False,
-                maximize=False,
-            )
-
-    step.hooked = True  # which torch's profiler would do, at the price of half a step
-
-    def _first_state(self, weight):
-        zeros = torch.zeros_like(weight, memory_format=torch.preserve_format)
-        self.state[weight] = {
-            "step": torch.zeros((), dtype=torch.float32, device=weight.device),
-            "exp_avg": zeros,
-            "exp_avg_sq": zeros.clone(),
-        }
-        return self.state[weight]
-
-
-class Criterion(nn.Module):
-    """Mean over the rows of a loss, summed over the members of a stack."""
-
-    def __init__(self, loss):
-        super().__init__()
-        self.loss = loss
-
-    def forward(self, output, batch):
-        errors = batch_errors(self.loss, output, batch)
-        if batch.weights is not None:
-            errors = errors * batch.weights
-        return errors.mean(-1).sum()
-
-    def gradient(self, output, batch):
-        """The loss, and its gradient by the output, both detached."""
-        if self.loss.slope is None or batch.observed is not None:
-            output = output.detach().requires_grad_()
-            with torch.enable_grad():
-                loss = self(output, batch)
-            return loss.detach(), *torch.autograd.grad(loss, output)
-        gradient = self.loss.slope(output, batch.targets).div_(output.shape[-2])
-        if batch.weights is not None:
-            gradient *= batch.weights.unsqueeze(-1)
-        return self(output, batch), gradient
 
 
 class AutoencoderNet(NeuralNet):

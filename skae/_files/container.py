@@ -29,26 +29,15 @@ import contextlib
 import glob
 import hashlib
 import json
-import math
 import os
 import re
 import secrets
 import sys
-from typing import NamedTuple
 
-import numpy as np
-
+from skae._files.values import decode_items, encode_items, first_few
 from skae.exceptions import ModelFileError
 
-__all__ = [
-    "Recipe",
-    "loaded_versions",
-    "pack",
-    "read_model",
-    "remove_model",
-    "unpack",
-    "write_model",
-]
+__all__ = ["loaded_versions", "pack", "read_model", "remove_model", "unpack", "write_model"]
 
 FORMAT = 1
 LONGEST_HEADER = 2**24  # bytes; a million feature names of a dozen letters
@@ -58,12 +47,6 @@ PREFIX = rb'{"__metadata__":{"skae":"{\"sha256\":\"'
 DIGEST = slice(8 + len(PREFIX), 8 + len(PREFIX) + len(ZEROS))
 KEYS = ["sha256", "format", "class", "versions", "parameters", "fitted"]
 LIBRARIES = ["skae", "numpy", "torch", "sklearn", "skorch"]
-RECIPE_FILES = ("skae.noise", "skae.regularizers")
-INTEGERS = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
-SCALARS = {
-    name: np.dtype(name).type
-    for name in ("bool", "float16", "float32", "float64", *INTEGERS)
-}
 OTHER_FILES = {
     b"\x80": "a pickle, which may run code when it is opened; open it with pickle or "
     "joblib, and only if you trust whoever wrote it",
@@ -73,13 +56,6 @@ OTHER_FILES = {
     b"BZh": "compressed with bzip2",
     b"\xfd7zXZ": "compressed with xz",
 }
-
-
-class Recipe(NamedTuple):
-    """What a file says of a noise or a regularizer; whoever reads it knows the classes."""
-
-    name: str
-    parameters: dict
 
 
 # -- files -----------------------------------------------------------------------------
@@ -173,8 +149,8 @@ def pack(class_name, parameters, fitted):
         "format": FORMAT,
         "class": class_name,
         "versions": loaded_versions(),
-        "parameters": _encode_items(parameters, "", tensors),
-        "fitted": _encode_items(fitted, "", tensors),
+        "parameters": encode_items(parameters, "", tensors),
+        "fitted": encode_items(fitted, "", tensors),
     }
     text = json.dumps(model, separators=(",", ":"), allow_nan=False)
     data = _safetensors().save(tensors, metadata={"skae": text})
@@ -209,10 +185,10 @@ def unpack(data):
         raise
     except Exception as error:  # safetensors has its own, and dtypes raise KeyError
         raise ModelFileError(f"holds arrays that cannot be read: {error}") from error
-    parameters = _decode_items(model["parameters"], tensors)
-    fitted = _decode_items(model["fitted"], tensors)
+    parameters = decode_items(model["parameters"], tensors)
+    fitted = decode_items(model["fitted"], tensors)
     if tensors:
-        raise ModelFileError(f"holds arrays that nothing refers to: {_some(tensors)}.")
+        raise ModelFileError(f"holds arrays that nothing refers to: {first_few(tensors)}.")
     return model["class"], parameters, fitted
 
 
@@ -314,7 +290,7 @@ def _is_tensor(entry):
 def _read_metadata(metadata):
     """The entry "skae", its keys checked."""
     if [*metadata] != ["skae"]:
-        raise ModelFileError(f"has metadata of others: {_some(metadata)}.")
+        raise ModelFileError(f"has metadata of others: {first_few(metadata)}.")
     model = _read_json(metadata["skae"].encode("utf-8", "surrogatepass"))
     version, versions = model.get("format"), model.get("versions")
     if type(version) is not int or version < 1:
@@ -326,128 +302,9 @@ def _read_metadata(metadata):
             f"Install skae {writer} or newer."
         )
     if [*model] != KEYS:
-        raise ModelFileError(f"has the keys {_some(model)}, not {_some(KEYS)}.")
+        raise ModelFileError(f"has the keys {first_few(model)}, not {first_few(KEYS)}.")
     kinds = {"class": str, "versions": dict, "parameters": dict, "fitted": dict}
     for key, kind in kinds.items():
         if not isinstance(model[key], kind):
             raise ModelFileError(f"has {key!r} of the wrong type.")
     return model
-
-
-def _some(names):
-    """The first few names, short enough for a message."""
-    text = ", ".join(repr(name)[:40] for name in [*names][:6])
-    return text + (", ..." if len(names) > 6 else "")
-
-
-# -- values ----------------------------------------------------------------------------
-
-
-def _encode_items(items, where, tensors):
-    return {
-        name: _encode(value, f"{where}/{name}".lstrip("/"), tensors)
-        for name, value in items.items()
-    }
-
-
-def _encode(value, where, tensors):
-    """JSON for a value; its arrays go into `tensors`, under the path to them."""
-    kind = type(value)
-    if value is None or kind in (bool, int, str):
-        return value
-    if kind is float:
-        return value if math.isfinite(value) else {"float": str(value)}
-    if kind in (list, tuple):
-        values = [_encode(v, f"{where}/{i}", tensors) for i, v in enumerate(value)]
-        return values if kind is list else {"tuple": values}
-    if kind is dict and all(type(key) is str for key in value):
-        return {"dict": _encode_items(value, where, tensors)}
-    if isinstance(value, np.generic) and value.dtype.name in SCALARS:
-        return {value.dtype.name: _encode(value.item(), where, tensors)}
-    if kind is np.ndarray:
-        return _encode_array(value, where, tensors)
-    if kind.__module__ in RECIPE_FILES and hasattr(value, "get_params"):
-        parameters = value.get_params(deep=False)
-        return {"recipe": [kind.__name__, _encode_items(parameters, where, tensors)]}
-    raise TypeError(f"{where} cannot be saved: {_name(kind)} is not plain data.")
-
-
-def _encode_array(array, where, tensors):
-    if array.dtype.name in SCALARS:
-        if where in tensors:
-            raise TypeError(f"Two arrays of the model have the path {where}.")
-        native = array.astype(array.dtype.newbyteorder("="), copy=False)
-        tensors[where] = np.asarray(native, order="C")
-        return {"array": where}
-    if array.dtype == object and array.ndim == 1 and all(type(v) is str for v in array):
-        return {"names": [*array]}
-    raise TypeError(f"{where} cannot be saved: arrays of {array.dtype} are not plain data.")
-
-
-def _name(kind):
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _decode_items(items, tensors):
-    return {name: _decode(value, tensors) for name, value in items.items()}
-
-
-def _decode(value, tensors):
-    """The value that JSON stands for; arrays are taken out of `tensors`."""
-    if isinstance(value, list):
-        return [_decode(v, tensors) for v in value]
-    if not isinstance(value, dict):
-        return value
-    if len(value) != 1:
-        raise ModelFileError(f"has a value of unknown kind: {_some(value)}.")
-    ((kind, content),) = value.items()
-    try:
-        if kind in SCALARS:
-            return _decode_scalar(SCALARS[kind], _decode(content, tensors))
-        return DECODERS[kind](content, tensors)
-    except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        shown = f"{kind}: {content!r}"[:60]
-        raise ModelFileError(f"has a value that is not understood: {shown}.") from error
-
-
-def _decode_scalar(kind, number):
-    if type(number) is not type(kind(0).item()):
-        raise TypeError
-    with np.errstate(over="ignore"):
-        return kind(number)
-
-
-def _decode_tuple(values, tensors):
-    if not isinstance(values, list):
-        raise TypeError
-    return tuple(_decode(value, tensors) for value in values)
-
-
-def _decode_float(name, tensors):
-    return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[name]
-
-
-def _decode_names(names, tensors):
-    if not isinstance(names, list) or not all(type(name) is str for name in names):
-        raise TypeError
-    return np.array(names, dtype=object)
-
-
-def _decode_array(name, tensors):
-    return tensors.pop(name)
-
-
-def _decode_recipe(content, tensors):
-    if not isinstance(content, list) or [*map(type, content)] != [str, dict]:
-        raise TypeError
-    return Recipe(content[0], _decode_items(content[1], tensors))
-
-
-DECODERS = {
-    "tuple": _decode_tuple,
-    "dict": _decode_items,
-    "float": _decode_float,
-    "names": _decode_names,
-    "array": _decode_array,
-    "recipe": _decode_recipe,
-}

@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from skae._compat import in_own_modes
-from skae._engine.objective import decode, encode, reconstruct
 from skae._model.canonical import Codes, canonical_map, decoder_jacobian
 from skae._tables.missing import with_marks
 from skae._tables.rows import rows_of
-from skae._training.messages import is_out_of_memory
+from skae._torch import in_own_modes, is_out_of_memory
+from skae.modules._base import decode, encode, reconstruct
 
 __all__ = ["Inference"]
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
-from skae._compat import make_generator
-from skae.losses._starts import shares
+from skae._tables.scaling import shares
+from skae._torch import make_generator
 
-__all__ = ["Filler", "Hide", "fit_filler", "with_marks"]
+__all__ = ["Filler", "fit_filler", "with_marks"]
 
 MOST_ROWS = 2048  # that the model is fitted to
 MOST_FACTORS = 32
@@ -16,7 +16,6 @@ HELD_OUT = 0.1  # share of the cells that choose the number of factors
 BLOCK = 2**22  # values that are worked on at a time
 N_ITER, N_TRIAL = 30, 15  # rounds of the fit, and of one that is only tried
 SMALLEST_NOISE = 1e-6
-SMALLEST_RATE, LARGEST_RATE = 0.05, 0.45  # of cells that are hidden in training
 
 
 @dataclass
@@ -157,30 +156,6 @@ def _expectation_maximization(X, observed, q, n_iter, w):
 
 def _outer(weight):
     return (weight[:, :, None] * weight[:, None, :]).reshape(len(weight), -1)
-
-
-class Hide:
-    """Hides cells that are there, so that training has missing cells with an answer.
-
-    Parameters
-    ----------
-    filler : Filler
-    rate : float
-        Share of the cells that are missing; of a row as many more are hidden on
-        average, more in one and fewer in another.
-    """
-
-    def __init__(self, filler, rate):
-        self.filler = filler
-        self.rate = min(max(rate, SMALLEST_RATE), LARGEST_RATE)
-
-    def __call__(self, inputs, generator):
-        """`inputs` (..., n, 2 p), filled rows and marks of what is missing, once more."""
-        X, marks = inputs.tensor_split(2, dim=-1)
-        rates = torch.rand(*X.shape[:-1], 1, generator=generator, device=X.device)
-        drawn = torch.rand(X.shape, generator=generator, device=X.device)
-        observed = (marks == 0) & (drawn >= 2 * self.rate * rates)
-        return with_marks(self.filler(X, observed), observed)
 
 
 def with_marks(X, observed):

@@ -1,75 +1,14 @@
-"""Where training starts: location, scale and principal axes, in float64."""
+"""Principal axes of a table, in float64."""
 
 import numpy as np
 from scipy import linalg, sparse
 
 from skae._tables.rows import Scaled, row_blocks, rows_of
 
-__all__ = ["location_and_scale", "principal_axes", "scaled"]
+__all__ = ["principal_axes"]
 
 MOST_FEATURES = 4096  # whose covariance is computed where the table is streamed
 N_MORE, N_POWER = 10, 8  # directions and rounds of the iteration for wider ones
-
-
-def location_and_scale(X, standardize, weights=None):
-    """Mean of every feature, and what the centred features are divided by.
-
-    Parameters
-    ----------
-    X : table of shape (n_samples, n_features) that `rows_of` takes
-    weights : ndarray of shape (n_samples,) or None
-        Of the rows.
-    standardize : bool
-        One scale for each feature, or one for all: the root mean square of the
-        centred table, which leaves PCA's objective as it is.
-
-    Returns
-    -------
-    mean : ndarray of shape (n_features,)
-    scale : float or ndarray of shape (n_features,)
-        Standard deviations (ddof=0). 1 where a feature, or the whole table, varies by
-        no more than rounding.
-    """
-    n_samples, n_features = X.shape
-    blocks = row_blocks(n_samples, n_features)
-    total = np.zeros(n_features)
-    low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
-    weight = n_samples if weights is None else weights.sum()
-    for block in blocks:
-        rows = np.asarray(rows_of(X, block), dtype=np.float64)
-        total += rows.sum(axis=0) if weights is None else weights[block] @ rows
-        np.minimum(low, rows.min(axis=0), out=low)
-        np.maximum(high, rows.max(axis=0), out=high)
-    mean = np.where(low == high, low, total / weight)  # a constant is its own mean
-    # Squares of values near 1e300 overflow, those of deviations over the largest don't.
-    reach = np.maximum(high - mean, mean - low)
-    rounding = 10 * np.finfo(np.float64).eps * np.abs(mean)
-    constant = reach <= rounding
-    divisor = np.where(constant, np.inf, reach)
-    squares = np.zeros(n_features)
-    for block in blocks:
-        rows = np.asarray(rows_of(X, block), dtype=np.float64)
-        rows = rows - mean
-        rows /= divisor
-        np.square(rows, out=rows)
-        squares += rows.sum(axis=0) if weights is None else weights[block] @ rows
-    spread = np.where(constant, 0.0, reach * np.sqrt(squares / weight))
-    if standardize:
-        return mean, np.where(constant, 1.0, spread)
-    largest = spread.max()
-    if largest == 0.0:
-        return mean, 1.0
-    return mean, float(largest * np.sqrt(np.mean(np.square(spread / largest))))
-
-
-def scaled(X, mean, scale, dtype):
-    """(X - mean) / scale, computed in float64 block by block, as a new array."""
-    out = np.empty(X.shape, dtype=dtype)
-    for block in row_blocks(*X.shape):
-        rows = np.subtract(X[block], mean, dtype=np.float64)
-        rows /= scale
-        out[block] = rows
-    return out
 
 
 def principal_axes(X, n_components=None, weights=None):

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-__all__ = ["Scaled", "is_lazy", "is_streamed", "row_blocks", "rows_of"]
+__all__ = ["Scaled", "chunks", "is_lazy", "is_streamed", "row_blocks", "rows_of"]
 
 # Values worked on at a time: 8 MB of float64. glibc keeps what is freed of blocks of up
 # to 32 MB once there was one of that size, several times over.
@@ -11,6 +11,7 @@ BLOCK = 2**20
 SMALL = 2**21  # values; so many or fewer are read, and made dense, at once
 FEW_ROWS = 1000  # and so are so many rows
 SMALL_MAP = 2**26  # values of a memory map that are read at once
+CHUNK = 2**20  # values worked on at a time
 
 
 def row_blocks(n_samples, n_features):
@@ -112,3 +113,9 @@ class Scaled:
                 np.clip(part, *self.bounds, out=part)
             out[block] = part
         return out
+
+
+def chunks(n, p):
+    """Slices of the p columns that hold about `CHUNK` values each."""
+    step = max(1, CHUNK // max(n, 1))
+    return [slice(j, j + step) for j in range(0, p, step)]

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import torch
 
-from skae._compat import make_generator
 from skae._tables.pca import principal_axes
+from skae._torch import make_generator
 from skae.modules import DenseAutoencoder
 
 __all__ = ["Start", "make_start"]
@@ -16,6 +16,7 @@ __all__ = ["Start", "make_start"]
 DECODER_ROWS, FEWEST_ROWS, DECODER_VALUES = 4096, 512, 2**25
 TINY = 1e-12  # a deviation of rounding errors; tables are scaled to deviations of one
 FLOOR = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
+NOTHING_LEFT = 1e-10  # share of the variance that PCA leaves when nothing can be gained
 
 
 @dataclasses.dataclass

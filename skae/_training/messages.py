@@ -1,70 +1,17 @@
-"""Faults of a fit: how they are told from others, and what is said of them."""
+"""What is said of a fit that did not end well."""
 
-import contextlib
-import traceback
 import warnings
 
 import numpy as np
-import torch
 from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
     "interrupted",
-    "is_out_of_memory",
-    "memory_explained",
     "no_weights",
     "warn_of_few_epochs",
     "warn_of_target",
     "warn_of_values",
 ]
-
-# What torch says in a RuntimeError of no class of its own: of the CPU, CUDA and cuBLAS.
-OUT_OF_MEMORY = "DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED"
-
-
-def is_out_of_memory(error):
-    """Whether an exception says that memory, of the CPU or a device, was not enough."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    has_text = any(text in str(error) for text in OUT_OF_MEMORY)
-    return isinstance(error, RuntimeError) and has_text
-
-
-@contextlib.contextmanager
-def memory_explained(estimator, shape):
-    """Within it, a lack of memory becomes a MemoryError that says what to do.
-
-    Parameters
-    ----------
-    estimator : estimator
-        In its `fit`, its widths and its device known.
-    shape : tuple of (n_samples, n_features)
-
-    Yields
-    ------
-    sizes : dict
-        What decides how much memory is asked for; the caller may know better.
-    """
-    sizes = {
-        **dict(zip(("n_samples", "n_features"), shape, strict=True)),
-        "hidden_layer_sizes": estimator.hidden_layer_sizes_,
-        "batch_size": estimator.batch_size,
-    }
-    try:
-        yield sizes
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        # Whoever catches what is raised below need not hold on to tensors of the fit.
-        traceback.clear_frames(error.__traceback__)
-        sizes = ", ".join(f"{name}={value}" for name, value in sizes.items())
-        device = estimator.device_
-        elsewhere = " or device='cpu'" if device.type == "cuda" else ""
-        raise MemoryError(
-            f"fit of {type(estimator).__name__} ran out of memory on {device} with "
-            f"{sizes}. Set a smaller batch_size, smaller hidden_layer_sizes{elsewhere}; a "
-            "table too large for memory can be a np.memmap, which is read block by block."
-        ) from error
 
 
 def interrupted(estimator, method, is_kept=False):

@@ -6,9 +6,10 @@ import dataclasses
 import numpy as np
 import torch
 
-from skae._compat import thread_limit
-from skae._engine.objective import Choice, row_errors
+from skae._engine.epoch_choice import Choice
+from skae._engine.objective import row_errors
 from skae._engine.skorch_net import averaged_tensors
+from skae._torch import thread_limit
 from skae._training.messages import no_weights
 from skae._training.training import MARGIN, Training
 from skae.exceptions import DivergenceError

@@ -1,79 +1,44 @@
 """One fit: who is held out, where the networks start, which weights are kept."""
 
 import copy
-import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from skae._compat import free_memory, has_fast_bfloat16, make_generator, thread_limit
 from skae._engine.batches import RUN, Rows, StreamedRows
 from skae._engine.callbacks import reports, tell
-from skae._engine.objective import Choice, Spoil, row_errors
+from skae._engine.corruption import Spoil
+from skae._engine.epoch_choice import Choice
+from skae._engine.objective import row_errors
 from skae._engine.skorch_net import Interrupted, build_net
 from skae._engine.threads import Pace
-from skae._tables.dependence import Dependence, split
+from skae._tables.dependence import Dependence
 from skae._tables.missing import with_marks
 from skae._tables.rows import row_blocks
-from skae._training.linear_start import make_start
+from skae._torch import free_memory, has_fast_bfloat16, make_generator, thread_limit
+from skae._training.linear_start import NOTHING_LEFT, make_start
+from skae._training.members import split
 from skae._training.messages import no_weights, warn_of_few_epochs, warn_of_values
+from skae._training.settings import (
+    FEWEST_EPOCHS,
+    LARGEST_BATCH,
+    MOST_EPOCHS,
+    SAFE_FOR_BFLOAT16,
+    SMALLEST_BATCH,
+    STEPS,
+    WORTH_BFLOAT16,
+    WORTH_THREADS,
+    _n_products,
+)
 from skae.exceptions import DivergenceError
-from skae.modules._dense import stack, unstack
+from skae.modules._stack import stack, unstack
 
-__all__ = ["Recipe", "Training", "fewest_components"]
+__all__ = ["Training"]
 
 MARGIN = 2.25  # standard errors by which held-out rows must be better than PCA's
-STEPS = 6_000  # about how many steps "auto" allows
-FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 N_CUTS = 4  # numbers of ordered codes that a row is decoded with in a step
 MOST_CUTS = 8  # at which held-out rows are asked
 SMALLEST_LEFT = 1e-2  # of the variance, for the weight of a cut
-SMALLEST_BATCH, LARGEST_BATCH = 16, 1024
-WORTH_THREADS = 2e7  # products of a step's forward pass
-WORTH_BFLOAT16 = 3e7
-SAFE_FOR_BFLOAT16 = 1e-3  # share of the variance that PCA leaves
-NOTHING_LEFT = 1e-10  # share of the variance that PCA leaves when nothing can be gained
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How to train: what the engine reads of an estimator's parameters.
-
-    `from_pca`: the network has linear paths, which start at PCA. `is_linear`: it has no
-    other. `is_ours`: its layers are those of `skae.modules`, which can be stacked.
-    `is_seeded`: the same call is to end with the same bits every time. `unit`: what an
-    error summed over the features is multiplied by to be in the units of `score`.
-    `spoiling`: the noise and its `Units`. `hide`: what hides cells where some are
-    missing. `penalties`: regularizers. `owner`: name of the estimator's class. The rest
-    are parameters of the same name.
-    """
-
-    n_components: int
-    from_pca: bool
-    is_linear: bool
-    is_ours: bool
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    tol: float
-    batch_size: int | str
-    max_epochs: int | str
-    lr: float
-    weight_decay: float
-    precision: str
-    callbacks: list | None
-    verbose: int
-    cv: int | str = "auto"
-    is_seeded: bool = True
-    warm_start: bool = False
-    ordered: bool = False
-    tied_weights: bool = False
-    unit: float = 1.0
-    spoiling: tuple | None = None
-    hide: Callable | None = None
-    penalties: tuple = ()
-    owner: str = "the estimator"
 
 
 class Training:
@@ -572,42 +537,3 @@ class Training:
             kept = kept.double()
             kept = start.undo(kept if self.best_epoch else start.load(kept)).float()
         return kept.to(self.device)
-
-
-def _n_products(module, batch_size):
-    return batch_size * sum(parameter.numel() for parameter in module.parameters())
-
-
-def fewest_components(prepare, run, share):
-    """The smallest network that keeps a share of the variance of held-out rows.
-
-    Bisection between no component and as many as PCA needs on the training rows,
-    which is the outcome when fewer do not do.
-
-    Parameters
-    ----------
-    prepare : callable (n_components) -> Training
-    run : callable (Training) -> (Training, net)
-    share : float
-        In (0, 1).
-
-    Returns
-    -------
-    training, net
-    """
-    k, start = 1, prepare(1).starts[-1]
-    # Of wide streamed tables there are no more axes than were asked for.
-    while len(start.variances) == k and start.variances.sum() < share * start.total:
-        k *= 2
-        start = prepare(k).starts[-1]
-    ratios = np.cumsum(start.variances) / (start.total or 1.0)
-    enough = min(int(np.searchsorted(ratios, share, side="right")) + 1, len(ratios))
-    too_few, outcome = 0, None
-    while enough - too_few > 1:
-        n_components = (too_few + enough) // 2
-        attempt = run(prepare(n_components))
-        if attempt[0].r2 >= share:
-            enough, outcome = n_components, attempt
-        else:
-            too_few = n_components
-    return outcome or run(prepare(enough))

@@ -6,9 +6,9 @@ how the output becomes a reconstruction, which data the loss is defined for, and
 constant and which linear decoder are the best start.
 """
 
+from skae.losses._base import Loss
 from skae.losses._named import (
     LOSSES,
-    Loss,
     absolute_error,
     binary_cross_entropy,
     cosine,

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from skae.losses._starts import chunks, shares, whitened
+from skae._tables.rows import chunks
+from skae._tables.scaling import shares
+from skae.losses._starts import whitened
 
 __all__ = [
     "LOG_THETA",

@@ -9,8 +9,10 @@ from itertools import chain
 import numpy as np
 import torch
 
+from skae._tables.scaling import nan_location_and_scale, shares
 from skae.losses import _starts
-from skae.losses._named import LOSSES, Loss
+from skae.losses._base import Loss
+from skae.losses._named import LOSSES
 
 __all__ = ["mixed_loss"]
 
@@ -85,7 +87,7 @@ def _statistics(terms, X, weights=None):
     The error of a group stands in all its columns. A scale is 1 where nothing varies, an
     error 0 where there are no values, or but one and the loss is one of scaled units.
     """
-    mean, scale = _starts.location_and_scale(X, weights)
+    mean, scale = nan_location_and_scale(X, weights)
     varies = scale > 0
     scale[~varies] = 1.0
     baseline = np.zeros(X.shape[1])
@@ -347,7 +349,7 @@ class _Groups:
 
 def _log_shares_of(table, weights):
     """Logarithms (m,) of the shares of the classes of a table (n, m)."""
-    counts = len(table) * _starts.shares(table, weights) @ table.nan_to_num()
+    counts = len(table) * shares(table, weights) @ table.nan_to_num()
     floor = torch.where(counts == 0, 0.5, counts)  # half a row of a class without any
     return torch.log(floor / floor.sum())
 

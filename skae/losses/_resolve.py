@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from skae._tables.scaling import nan_location_and_scale
 from skae.losses import _starts
+from skae.losses._base import Loss
 from skae.losses._mixed import mixed_loss
-from skae.losses._named import LOSSES, Loss
+from skae.losses._named import LOSSES
 
 __all__ = ["resolve_loss"]
 
@@ -112,7 +114,7 @@ def _in_scaled_units(loss):
 
 def _mean_and_scale(X, weights=None):
     """Mean (p,), and scale (1,): the root mean square of the deviations from it."""
-    mean, spread = _starts.location_and_scale(X, weights)
+    mean, spread = nan_location_and_scale(X, weights)
     largest = spread.max() or 1.0
     return {"mean": mean, "scale": [_root_mean_square(spread / largest) * largest or 1.0]}
 

@@ -7,67 +7,24 @@ values, and of the weights (n,) of the rows, where None counts all rows alike. W
 rows of a feature stands behind the p values of the bias.
 """
 
-import numpy as np
 import torch
+
+from skae._tables.scaling import shares
 
 __all__ = [
     "bounded_ascent",
-    "chunks",
     "directions",
     "huber_location",
     "least_squares",
-    "location_and_scale",
     "logistic",
     "logit_mean",
     "mean",
     "mean_direction",
     "median",
-    "shares",
     "whitened",
 ]
 
-CHUNK = 2**20  # values worked on at a time
 ROUNDING = 1e-9  # of a sum of shares
-
-
-def chunks(n, p):
-    """Slices of the p columns that hold about `CHUNK` values each."""
-    step = max(1, CHUNK // max(n, 1))
-    return [slice(j, j + step) for j in range(0, p, step)]
-
-
-# -- what the table says ---------------------------------------------------------------
-
-
-def shares(X, weights=None):
-    """Shares (n,) of the rows of a tensor X (n, ...) in its total weight."""
-    w = X.new_ones(len(X)) if weights is None else weights.to(X)
-    return w / w.sum()
-
-
-def location_and_scale(X, weights=None):
-    """Means and standard deviations (p,) of an array X (n, p), NaN passed over.
-
-    A column without values has mean 0; the deviation is 0 where a column varies by no
-    more than rounding. The squares of values near 1e300 do not overflow.
-    """
-    w = np.ones(len(X)) if weights is None else weights
-    ends = [_of_values(X[:, c], w[:, None]) for c in chunks(*X.shape)]
-    mean, spread = (np.concatenate(parts) for parts in zip(*ends, strict=True))
-    return mean, spread
-
-
-def _of_values(X, w):
-    X = np.asarray(X, dtype=np.float64)
-    has_value = ~np.isnan(X)
-    w = has_value * w
-    total = np.where(has_value.any(axis=0), w.sum(axis=0), 1.0)
-    mean = (w * np.where(has_value, X, 0.0)).sum(axis=0) / total
-    deviations = np.where(has_value, X - mean, 0.0)
-    largest = np.abs(deviations).max(axis=0)
-    varies = largest > 10 * np.finfo(np.float64).eps * np.abs(mean)
-    relative = (w * np.square(deviations / np.where(varies, largest, 1.0))).sum(axis=0)
-    return mean, np.where(varies, largest * np.sqrt(relative / total), 0.0)
 
 
 # -- constants -------------------------------------------------------------------------

@@ -4,15 +4,8 @@ Letters in shapes: n samples, p features, k components; "..." is nothing, or one
 axis over the members of a stack of equally shaped networks (see `stack`).
 """
 
-from skae.modules._dense import (
-    ACTIVATIONS,
-    NORMALIZATIONS,
-    DenseAutoencoder,
-    Dropout,
-    Linear,
-    Mapping,
-    Nested,
-)
+from skae.modules._dense import DenseAutoencoder, Mapping
+from skae.modules._layers import ACTIVATIONS, NORMALIZATIONS, Dropout, Linear, Nested
 
 __all__ = [
     "ACTIVATIONS",

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from skae._compat import random_states_kept
-from skae._training.messages import is_out_of_memory
+from skae._torch import is_out_of_memory, random_states_kept
 
 __all__ = ["make_own"]
 
