@@ -281,7 +281,7 @@ def test_forged_recipes(recipe, data, path):
 
 @pytest.mark.parametrize(
     "value",
-    [print, object(), {1: 2}, np.array([1, "a"], dtype=object), np.zeros(2, dtype="M8[s]"),
+    [print, ..., {1: 2}, np.array([1, "a"], dtype=object), np.zeros(2, dtype="M8[s]"),
      1j, b"", np.array(["a"]), torch.zeros(2), [{3}], np.longdouble(1)],
     ids=repr,
 )  # fmt: skip
