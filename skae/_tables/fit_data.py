@@ -17,7 +17,7 @@ from skae._tables.rows import (
     row_blocks,
     rows_of,
 )
-from skae._tables.scaling import location_and_scale, nan_location_and_scale
+from skae._tables.scaling import location_and_scale, nan_location_and_scale, one_scale
 
 __all__ = ["Given"]
 
@@ -152,9 +152,7 @@ class Given:
         mean, spread = nan_location_and_scale(self.X, self.weights)
         if standardize:
             return mean, np.where(spread == 0, 1.0, spread)
-        largest = spread.max() or 1.0
-        scale = largest * np.sqrt(np.mean(np.square(spread / largest)))
-        return mean, float(scale or 1.0)
+        return mean, one_scale(spread)
 
     def filler(self, mean, scale, seed):
         """What fills missing cells of rows like these."""

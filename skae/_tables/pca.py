@@ -5,7 +5,7 @@ from scipy import linalg, sparse
 
 from skae._tables.rows import Scaled, row_blocks, rows_of
 
-__all__ = ["principal_axes"]
+__all__ = ["principal_axes", "with_signs"]
 
 MOST_FEATURES = 4096  # whose covariance is computed where the table is streamed
 N_MORE, N_POWER = 10, 8  # directions and rounds of the iteration for wider ones
@@ -45,10 +45,13 @@ def principal_axes(X, n_components=None, weights=None):
     else:
         variances, axes = _of_gram_matrix(X, weights)
         total = variances.clip(min=0).sum()
+    return np.sqrt(variances.clip(min=0)), with_signs(axes), float(total)
+
+
+def with_signs(axes):
+    """Axes (r, p) with scikit-learn's signs: of each the largest entry is positive."""
     largest = np.abs(axes).argmax(axis=1)
-    signs = np.sign(axes[np.arange(len(axes)), largest])
-    axes *= signs[:, None]
-    return np.sqrt(variances.clip(min=0)), axes, float(total)
+    return axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
 
 
 def _of_covariance(X, weights):

@@ -9,7 +9,7 @@ from skae._tables.pca import principal_axes
 from skae._torch import make_generator
 from skae.modules import DenseAutoencoder
 
-__all__ = ["Start", "make_start"]
+__all__ = ["NOTHING_LEFT", "Start", "make_start", "start_of_axes"]
 
 # An iterated linear decoder is fitted to so many evenly spaced rows, or where they are
 # wide to so many values.
@@ -149,7 +149,29 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
         if table.observed is None:  # what fills cells has its own idea of the mean
             mean = np.average(X.astype(np.float64, copy=False), axis=0, weights=weights)
             X = X - mean
-    spread, axes, total = principal_axes(X, n_components, weights)
+    principal = mean, *principal_axes(X, n_components, weights)
+    start = _start(principal, n_components, loss, table.observed, rotate, n_axes)
+    return start if loss.of_scaled else _with_decoder(start, table, rows, loss)
+
+
+def start_of_axes(principal, table, n_components, loss):
+    """The start of a network whose PCA is known, in the coordinates of the table.
+
+    Parameters
+    ----------
+    principal : (mean, deviations, axes, total)
+        The mean in the units of the table, and what `principal_axes` returns.
+    table : Table
+        Rows that a decoder is fitted to where the loss needs one of its own.
+    n_components : int
+    loss : Loss
+    """
+    start = _start(principal, n_components, loss, table.observed)
+    return start if loss.of_scaled else _with_decoder(start, table, None, loss)
+
+
+def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
+    mean, spread, axes, total = principal
     # A fold may have fewer rows than the table has components.
     short = max(0, n_components - len(spread))
     spread, axes = np.pad(spread, (0, short)), np.pad(axes, ((0, short), (0, 0)))
@@ -160,7 +182,7 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
         axes[n_components:][spread[n_components:] <= FLOOR * largest] = 0.0
         axes = np.pad(axes, ((0, (n_axes or len(axes)) - len(axes)), (0, 0)))
     basis = np.eye(n_components, len(axes)) if rotate else axes[:n_components]
-    start = Start(
+    return Start(
         mean=mean,
         axes=axes if rotate else None,
         deviations=deviations,
@@ -170,15 +192,17 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
         rotates_output=loss.of_scaled,
         variances=np.square(spread),
         total=total,
-        n_marks=0 if table.observed is None else X.shape[1],
+        n_marks=0 if observed is None else len(mean),
     )
-    if not loss.of_scaled:
-        everyone = np.arange(len(table.X)) if rows is None else rows
-        n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // X.shape[1]))
-        some = everyone[:: -(-len(everyone) // n_rows)]
-        codes = (table.X[some].astype(np.float64) - mean) @ start.encoder.T
-        goal = torch.from_numpy(table.target[some].astype(np.float64))
-        w = None if table.weights is None else torch.from_numpy(table.weights[some])
-        decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal, w)
-        start.decoder, start.bias = decoder.numpy(), bias.numpy()
-    return start
+
+
+def _with_decoder(start, table, rows, loss):
+    """The start with the linear decoder that is best by the loss."""
+    everyone = np.arange(len(table.X)) if rows is None else rows
+    n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // len(start.mean)))
+    some = everyone[:: -(-len(everyone) // n_rows)]
+    codes = (table.X[some].astype(np.float64) - start.mean) @ start.encoder.T
+    goal = torch.from_numpy(table.target[some].astype(np.float64))
+    w = None if table.weights is None else torch.from_numpy(table.weights[some])
+    decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal, w)
+    return dataclasses.replace(start, decoder=decoder.numpy(), bias=bias.numpy())
