@@ -34,7 +34,7 @@ class BaseAutoencoder(
     """What every autoencoder of the package does with X.
 
     A subclass has a parameter table, an `__init__`, and two hooks:
-    `_check_widths(n_samples, n_features)` sets `n_components_` and
+    `_check_widths(n_samples, n_features, n_expected=None)` sets `n_components_` and
     `hidden_layer_sizes_`; `_make_module(n_inputs, n_outputs, generator)` returns the
     untrained network.
     """
@@ -120,7 +120,7 @@ class BaseAutoencoder(
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
         """Go on with a chunk of a stream: one pass over its rows.
 
         The first chunk sets mean, scale and the PCA that the network starts from, so it
@@ -164,7 +164,7 @@ class BaseAutoencoder(
         before = vars(self).copy()
         try:
             with in_own_modes():
-                fitting.partial_fit(self, X, sample_weight)
+                fitting.partial_fit(self, X, sample_weight, groups)
         except BaseException as error:
             vars(self).clear()
             vars(self).update(before)
@@ -428,6 +428,7 @@ class BaseAutoencoder(
                 "none of your own. Use joblib, or save an AutoencoderTransformer."
             )
         state = self.__getstate__()
+        state.pop("_ongoing", None)  # rows of a stream are nobody's business
         state.pop("_metadata_request", None)
         state.pop("_skl_callbacks", None)
         params = {name: state.pop(name) for name in self.get_params(deep=False)}
@@ -475,7 +476,7 @@ class BaseAutoencoder(
             arrays = {name: array.numpy() for name, array in module.state_dict().items()}
             is_ours = self._params_of_fit["module"] is None
             state["net_"] = arrays if is_ours else module
-            del state["_inference"], state["device_"], state["_loss"], state["_ongoing"]
+            del state["_inference"], state["device_"], state["_loss"]
         return state
 
     @in_own_modes()

@@ -405,7 +405,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _check_widths(self, n_samples, n_features):
+    def _check_widths(self, n_samples, n_features, n_expected=None):
         most = min(n_samples, n_features)
         self.n_components_ = self._as_int(most)
         if self.init == "pca" and self.module is None:
@@ -424,7 +424,8 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "ordered=False or module=None."
             )
         if isinstance(self.hidden_layer_sizes, str):
-            self.hidden_layer_sizes_ = self._auto_widths(n_samples, n_features)
+            n_rows = max(n_samples, n_expected or 0)
+            self.hidden_layer_sizes_ = self._auto_widths(n_rows, n_features)
         else:
             self.hidden_layer_sizes_ = self._given_widths()
         if self.tied_weights and not self.hidden_layer_sizes_:

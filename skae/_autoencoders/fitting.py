@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 from numbers import Real
 
 import numpy as np
@@ -13,10 +14,10 @@ from skae._autoencoders.arguments import (
 )
 from skae._autoencoders.fitted_attributes import (
     filler_of,
+    frame_of,
     set_codes,
     set_curves,
     set_loss,
-    set_network,
     set_statistics,
     set_stream,
     unfitted_loss,
@@ -41,14 +42,18 @@ from skae._torch import (
     seeded_scope,
 )
 from skae._training.component_search import fewest_components
-from skae._training.settings import Settings
-from skae._training.stream import Ongoing
+from skae._training.frame import FramedNetwork
+from skae._training.reservoir import stream_rows
+from skae._training.settings import Settings, error_unit
+from skae._training.stream import Stream
+from skae._training.streamed_network import Tools
 from skae._training.training import train
 from skae.noise import resolve_noise
 from skae.regularizers import resolve_regularizers
 
 __all__ = ["fit", "partial_fit", "wants_share"]
 
+EXPECTED = 4096  # rows of a stream that its network is wide enough for
 MEASURED = 2**23  # values, at most, that statistics for a loss are computed from
 
 
@@ -89,7 +94,7 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
             raise result.interrupt
 
 
-def partial_fit(estimator, X, sample_weight):
+def partial_fit(estimator, X, sample_weight, groups):
     """Go on with a chunk of a stream; the arguments are those of `partial_fit`."""
     is_first = not hasattr(estimator, "net_")
     if not is_first:
@@ -99,45 +104,53 @@ def partial_fit(estimator, X, sample_weight):
     if is_first or estimator._ongoing is None:
         estimator._params_of_fit = params_of_fit(estimator)
         estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
-    given = given_to_partial_fit(estimator, X, sample_weight, is_first=is_first)
+    given = given_to_partial_fit(estimator, X, sample_weight, groups, is_first=is_first)
     if is_first:
-        if wants_share(estimator):
-            raise ValueError(
-                f"partial_fit of {type(estimator).__name__} needs a number of components, "
-                f"got n_components={estimator.n_components!r}."
-            )
         estimator._has_marks = estimator.allow_nan
-        _begin(estimator, given)
-        _learn_statistics(estimator, given, draw_seed(estimator.random_state))
-    else:
-        check_rows(estimator._loss, given.goal, estimator, given.numbers)
-    filler = filler_of(estimator)
-    table = make_table(given, estimator._loss, estimator.mean_, estimator.scale_, filler)
-    if estimator._has_marks and table.observed is None:
-        table.observed = np.ones(given.X.shape, dtype=bool)
+        _begin(estimator, given, n_expected=EXPECTED)
+        _check_gaps(estimator, given)
+    check_rows(estimator._loss, given.goal, estimator, given.numbers)
     stream = estimator._ongoing
-    if stream is None:
-        settings = _settings(
-            estimator,
-            noise_and_units=_noise_and_units(estimator, given),
-            hide=Hide(filler, 0.0) if estimator._has_marks else None,
-            unit=_unit(estimator),
-        )
-        stream = Ongoing(
-            table,
-            estimator._loss,
-            settings,
-            draw_seed(estimator.random_state),
-            estimator.device_,
-            estimator._make_module,
-            None if is_first else copy.deepcopy(estimator.net_.module_),
-            0 if is_first else estimator.n_samples_,
-        )
-    result = stream.take(table)
-    set_network(estimator, result.module)
-    set_curves(estimator, result)
-    set_stream(estimator, stream)
-    set_codes(estimator, result)
+    stream = _new_stream(estimator, is_first) if stream is None else stream.copied()
+    tools, result = _tools(estimator), None
+    for rows in stream_rows(given):
+        result = stream.take(rows, tools) or result
+    set_stream(estimator, stream, result)
+
+
+def _new_stream(estimator, is_first):
+    seed = draw_seed(estimator.random_state)
+    if is_first:
+        return Stream(seed, estimator.n_components_)
+    module = copy.deepcopy(estimator.net_.module_)
+    return Stream(
+        seed,
+        estimator.n_components_,
+        initial=FramedNetwork(module, frame_of(estimator)),
+        n_before=estimator.n_samples_,
+        loss_statistics=estimator._loss_statistics,
+    )
+
+
+def _tools(estimator):
+    """What a stream works with, by the parameters that it has begun with."""
+    params = estimator._params_of_fit
+    is_plain = params["module"] is None and params["code_activation"] == "identity"
+    settings = _settings(estimator)
+    kept = {k: v for k, v in params.items() if hasattr(settings, k)}
+    kept |= {"n_components": estimator.n_components_, "is_seeded": True}
+    kept |= {"callbacks": None, "verbose": 0}
+    return Tools(
+        settings=dataclasses.replace(settings, **kept),
+        loss=unfitted_loss(estimator),
+        make_module=estimator._make_module,
+        device=estimator.device_,
+        n_features=estimator.n_features_in_,
+        noise=resolve_noise(estimator.noise, type(estimator).__name__) or None,
+        standardize=params["standardize"],
+        has_marks=estimator._has_marks,
+        follows=is_plain and not params["allow_nan"],
+    )
 
 
 def wants_share(estimator):
@@ -148,11 +161,17 @@ def wants_share(estimator):
 # -- before training -------------------------------------------------------------------
 
 
-def _begin(estimator, given):
-    """Forget a stream, and decide widths, device and loss."""
+def _begin(estimator, given, n_expected=None):
+    """Forget a stream, and decide widths, device and loss.
+
+    Parameters
+    ----------
+    n_expected : int or None
+        Rows that the network is to learn from, where these are but the first of them.
+    """
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
-    estimator._check_widths(*given.X.shape)
+    estimator._check_widths(*given.X.shape, n_expected)
     estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
     estimator._loss = unfitted_loss(estimator)
     if estimator.module is not None:  # its mistakes show before anything is computed
@@ -258,7 +277,13 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
     of_table = {
         "noise_and_units": _noise_and_units(estimator, given),
         "hide": Hide(filler, 1 - share) if estimator._has_marks else None,
-        "unit": _unit(estimator) / share,
+        "unit": error_unit(
+            estimator._loss,
+            estimator.scale_,
+            estimator.n_features_in_,
+            estimator._params_of_fit["standardize"],
+        )
+        / share,
         "callbacks": [*(estimator.callbacks or []), *callbacks],
     }
 
@@ -305,13 +330,3 @@ def _noise_and_units(estimator, given):
     if not noise:
         return None
     return noise, noise_units(given.goal, estimator.mean_, estimator.scale_)
-
-
-def _unit(estimator):
-    """What the engine's errors are multiplied by to be in the units of `score`."""
-    unit = np.float64(1 / estimator.n_features_in_)
-    loss = estimator._loss
-    if loss.of_scaled and not estimator._params_of_fit["standardize"]:
-        with np.errstate(over="ignore", under="ignore"):
-            unit *= np.float64(estimator.scale_) ** loss.degree
-    return float(unit)

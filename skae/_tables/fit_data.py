@@ -57,10 +57,11 @@ class Given:
     def goal(self):
         return self.X if self.X_target is None else self.X_target
 
-    def weigh(self, sample_weight, least=2):
+    def weigh(self, sample_weight, least=2, is_part=False):
         """Take weights into account: none is a row that is not there.
 
         Whole numbers that make up a small table are repetitions of its rows, exactly.
+        Other weights are brought to a mean of one, unless the rows are a part of more.
         """
         w = _check_sample_weight(
             sample_weight, self.X, dtype=np.float64, ensure_non_negative=True
@@ -77,7 +78,7 @@ class Given:
                 "to fit to: a row of weight zero is left out."
             )
         if not is_repeated:
-            self.weights = w * (len(rows) / w[rows].sum())
+            self.weights = w if is_part else w * (len(rows) / w[rows].sum())
         if not is_streamed(self.X):
             self._take(rows)
         elif len(rows) < len(w):

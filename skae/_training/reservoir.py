@@ -4,7 +4,10 @@ import dataclasses
 
 import numpy as np
 
-__all__ = ["Reservoir", "StreamRows", "joined"]
+from skae._tables.dependence import row_keys
+from skae._tables.rows import is_streamed, row_blocks, rows_of
+
+__all__ = ["Reservoir", "StreamRows", "joined", "stream_rows"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,26 @@ class StreamRows:
             parts[field.name] = mine.astype(np.result_type(mine, theirs))
             parts[field.name][places] = theirs
         return StreamRows(**parts)
+
+
+def stream_rows(given):
+    """StreamRows of what a user gives, in parts where it is too large to be read whole.
+
+    Parameters
+    ----------
+    given : Given
+        Its groups are keys.
+
+    Yields
+    ------
+    StreamRows
+    """
+    X, weights, groups = given.X, given.weights, given.groups
+    blocks = row_blocks(*X.shape) if is_streamed(X) else [slice(None)]
+    for block in blocks:
+        rows = np.asarray(rows_of(X, block))
+        w = np.ones(len(rows)) if weights is None else weights[block]
+        yield StreamRows(rows, w, row_keys(rows) if groups is None else groups[block])
 
 
 def joined(parts):
