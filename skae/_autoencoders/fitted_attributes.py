@@ -11,7 +11,7 @@ Each public one is found by a search for its name and " =". The private ones are
     _mean_code, _code_deviations, _falls, _squares
                       statistics of codes that `truncate` needs
     _inference        the network between arrays
-    _ongoing          the stream of `partial_fit`, or None
+    _ongoing          the stream of `partial_fit`, or None; a file does not have it
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ __all__ = [
     "widths_of",
 ]
 
-MATCHED = 1024  # rows that codes of now and of before are compared on
+MATCHED = 256  # rows that codes of now and of before are compared on
 SMALLEST = 1e-6  # deviation of a code that is whitened, as a share of the largest
 
 
@@ -158,7 +158,15 @@ def set_codes(estimator, result, before=None):
                 order = inference.match(before, inputs[:MATCHED], k, params["ordered"])
                 shares = None if shares is None else shares[:k][order]
         description = describe(
-            inference, inputs, X, k, shares, params["ordered"], weights, result.n_samples
+            inference,
+            inputs,
+            X,
+            k,
+            shares,
+            params["ordered"],
+            weights,
+            result.n_samples,
+            result.squares,
         )
         _set_description(estimator, description)
         set_inference(estimator, inference)
@@ -222,6 +230,7 @@ def set_inference(estimator, inference):
 def truncate(estimator, n_components):
     """Keep the first codes of a fitted estimator."""
     k = n_components
+    estimator._ongoing = None
     estimator.n_components = estimator.n_components_ = estimator._n_features_out = k
     estimator._params_of_fit["n_components"] = k
     estimator.net_.module_.truncate(k)
@@ -249,7 +258,7 @@ def restore(estimator, network):
     """
     params = estimator._params_of_fit
     estimator.device_ = resolve_device(params["device"], strict=False)
-    vars(estimator).setdefault("_ongoing", None)  # which a file does not have
+    vars(estimator).setdefault("_ongoing", None)
     set_loss(estimator, unfitted_loss(estimator), estimator._loss_statistics)
     if params["module"] is None:
         # A copy: joblib may hand out read-only maps of a file.

@@ -84,11 +84,12 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
             scopes.enter_context(seeded_scope(seed))
         if checkpoint is not None:
             scopes.enter_context(checkpoint)
+        before = None if initial is None else estimator._inference
         result = _train(estimator, given, seed, initial, callbacks, checkpoint, sizes)
         estimator.n_components_ = result.n_components
         estimator.net_ = result.net
         set_curves(estimator, result)
-        set_codes(estimator, result)
+        set_codes(estimator, result, before)
         if result.interrupt is not None:
             result.interrupt.is_kept = True
             raise result.interrupt
@@ -139,7 +140,7 @@ def _tools(estimator):
     settings = _settings(estimator)
     kept = {k: v for k, v in params.items() if hasattr(settings, k)}
     kept |= {"n_components": estimator.n_components_, "is_seeded": True}
-    kept |= {"callbacks": None, "verbose": 0}
+    kept["verbose"] = 0
     return Tools(
         settings=dataclasses.replace(settings, **kept),
         loss=unfitted_loss(estimator),

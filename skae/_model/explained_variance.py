@@ -66,6 +66,7 @@ def describe(
     ordered=False,
     weights=None,
     n_samples=None,
+    squares=None,
 ):
     """The fitted attributes about codes and variance.
 
@@ -82,6 +83,8 @@ def describe(
         Of the rows; their mean is one.
     n_samples : int or None
         Rows of the table, where X is a part of it.
+    squares : float or None
+        Sum of squares of the table, see `attributes`, where it is known better than by X.
 
     Returns
     -------
@@ -104,13 +107,20 @@ def describe(
         falls = explained_falls(reconstruct, Z[some] - mean, goal, ordered, of_rows)
     else:
         falls = pca_variances[:n_components]
+    shape = n_samples or len(X), X.shape[1]
+    if squares is None:
+        mean_square = _mean_square(X, inference.scale / unit, weights)
+        squares = mean_square * shape[0]
+    return attributes(inference, shape, mean, deviations, falls, squares)
+
+
+def _mean_square(X, scale, weights):
+    """Mean squared length of the rows of scale * X."""
     # As einsum the sum of squares needs no copy of the table.
     w = np.ones(1) if weights is None else weights
     by_feature = np.einsum("ij,ij,i->j", X, X, np.broadcast_to(w, len(X)), dtype=np.float64)
-    squares = (by_feature * np.square(inference.scale / unit)).sum()
-    shape = n_samples or len(X), X.shape[1]
-    squares *= shape[0] / (len(X) if weights is None else weights.sum())
-    return attributes(inference, shape, mean, deviations, falls, squares)
+    weight = len(X) if weights is None else weights.sum()
+    return (by_feature * np.square(scale)).sum() / weight
 
 
 def attributes(inference, shape, mean, deviations, falls, squares):

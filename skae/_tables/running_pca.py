@@ -99,6 +99,11 @@ class RunningPCA:
             return mean, np.where(constant, 1.0, spread)
         return mean, one_scale(np.where(constant, 0.0, spread))
 
+    def squares_of(self, scale):
+        """Mean squared length of the centred rows, in units of the largest scale."""
+        factor = self.unit / np.max(scale)
+        return float((self.squares * np.square(factor)).sum() / self.weight)
+
     def principal_axes(self, mean, scale):
         """PCA of (X - mean) / scale for all rows X so far.
 

@@ -56,6 +56,11 @@ class Result:
     interrupt: BaseException | None = None
 
     @property
+    def squares(self):
+        """None: `sample` tells, which is of all rows, or of evenly spaced ones."""
+        return None
+
+    @property
     def n_samples(self):
         """Rows that training has seen."""
         return self.members.n_own

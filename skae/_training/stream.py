@@ -1,5 +1,6 @@
 """Training on a stream of chunks: what is kept of them, and what is the outcome so far."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -18,14 +19,16 @@ from skae.losses._base import Loss
 
 __all__ = ["Stream", "StreamResult"]
 
-# Rows wait until there are a sixteenth as many as before them, or 512, to be worked on.
-MOST_WAITING, PART_WAITING = 512, 16
+# Rows wait until there are an eighth as many as before them, or 512, to be worked on.
+MOST_WAITING, PART_WAITING = 512, 8
 FEWEST = 256  # rows before a network that starts at PCA is trained
-REPLAY = 4  # rows that were kept are trained on for each new one
+# Rows that were kept are trained on again in each round: four for each new one, or as many
+# as there are up to 2048.
+REPLAY, LEAST_REPLAY = 4, 2048
 KEPT = 2**22  # values of rows that are kept to be trained on again
 MOST_JUDGES, JUDGES = 4096, 2**20  # rows, and values, that are kept and held out
 MEASURED = 4096  # rows that statistics are computed from
-DESCRIBED = 1024  # rows that codes are described by
+DESCRIBED = 512  # rows that codes are described by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,8 @@ class StreamResult:
         Likewise.
     is_matched : bool
         Whether codes are to keep their order and signs.
+    squares : float
+        Sum of the squares of all centred rows, in units of the largest scale.
     rows : tuple
         Arrays (inputs, X, weights) of rows that codes are described by.
     """
@@ -64,6 +69,7 @@ class StreamResult:
     is_as_it_was: bool
     is_matched: bool
     n_threads: int | None
+    squares: float
     rows: tuple
 
     @property
@@ -176,7 +182,8 @@ class Stream:
         if self.network is not None and not self.network.is_sound:  # a chunk was cut short
             self.network = None
         if self.network is not None:
-            self.network.wake(tools, self._some(MEASURED))
+            fitted = tools.fitted(self.loss_statistics)
+            self.network.wake(fitted, self._some(MEASURED))
 
     # -- one round ---------------------------------------------------------------------
 
@@ -184,10 +191,11 @@ class Stream:
         is_matched = self.n_before + self.n_rows >= FEWEST
         own = self._keep(new, tools)
         self._set_frame(tools)
-        tools = dataclasses.replace(tools, loss=tools.loss.fitted(self.loss_statistics))
+        tools = tools.fitted(self.loss_statistics)
         table = self.frame.table(self._some(MEASURED), tools.loss)
         principal = self.pca.principal_axes(self.frame.mean, self.frame.scale)
         start = start_of_axes(principal, table, self.n_components, tools.loss)
+        self.kept = self.kept and self.kept.at(self.frame, tools.loss)
         trained = self._train(own, start, tools)
         outcome, pca_error = self._decide(trained, start, tools)
         is_start = outcome is None
@@ -195,7 +203,7 @@ class Stream:
             outcome = self._untrained(start, tools)
         described = self._some(DESCRIBED)
         return StreamResult(
-            network=outcome.at(self.frame, tools.loss),
+            network=outcome,
             start=start,
             loss=tools.loss,
             loss_statistics=self.loss_statistics,
@@ -209,6 +217,7 @@ class Stream:
             is_as_it_was=not is_start and outcome is not trained,
             is_matched=is_matched,
             n_threads=self.network and self.network.limit,
+            squares=self.pca.squares_of(self.frame.scale) * self.n_samples,
             rows=self.frame.table(described, tools.loss).sample(len(described)),
         )
 
@@ -256,13 +265,15 @@ class Stream:
             return None
         if self.network is None:
             self.network = self._begin(start, tools)
-        n_old = REPLAY * max(len(own), 1)
+        n_old = max(REPLAY * len(own), min(len(self.train_rows), LEAST_REPLAY))
         rng = np.random.default_rng([self.seed, self.n_rows])
         old = np.resize(rng.permutation(len(self.train_rows)), n_old)
         rows = joined([own, self.train_rows.rows[old]])
         error = self.network.train(tools, rows, self.train_rows.n_seen)
         self.train_errors = (*self.train_errors, error)
-        return self.network.exported(tools) if self.network.is_sound else None
+        if not self.network.is_sound:
+            return None
+        return self.network.exported(tools).at(self.frame, tools.loss)
 
     def _may_begin(self, start, tools):
         """Whether there are enough rows, and there is something to be gained by training.
@@ -279,9 +290,9 @@ class Stream:
         )
 
     def _begin(self, start, tools):
-        framed = self.kept or FramedNetwork(None, self.frame)
-        of_stream = framed.frame, start, self.seed, self.n_rows
-        return StreamedNetwork(tools, self._some(MEASURED), *of_stream, framed.module)
+        of_stream = self._some(MEASURED), self.frame, start, self.seed, self.n_rows
+        initial = self.kept and copy.deepcopy(self.kept.module)
+        return StreamedNetwork(tools, *of_stream, initial)
 
     def _untrained(self, start, tools):
         """A network without training: PCA, where networks begin there."""

@@ -54,6 +54,10 @@ class Tools:
     has_marks: bool
     follows: bool
 
+    def fitted(self, loss_statistics):
+        """With a loss that knows these statistics of the rows."""
+        return dataclasses.replace(self, loss=self.loss.fitted(loss_statistics))
+
     def units(self, rows, frame):
         """Landmarks for the noise; None where there is none."""
         return self.noise and noise_units(rows.X, frame.mean, frame.scale)
