@@ -19,6 +19,7 @@ from skae._tables.checks import FLOATS, check_rows, check_table
 from skae._tables.rows import row_blocks, rows_of
 from skae._torch import in_own_modes, make_generator, resolve_device
 from skae._training.messages import interrupted, warn_of_target
+from skae.modules._own import adapted
 
 __all__ = ["BaseAutoencoder"]
 
@@ -28,9 +29,10 @@ class BaseAutoencoder(
 ):
     """What every autoencoder of the package does with X.
 
-    A subclass has a parameter table, an `__init__`, and two hooks:
+    A subclass has a parameter table, an `__init__`, and three hooks:
     `_check_widths(n_samples, n_features)` sets `n_components_` and
-    `hidden_layer_sizes_`; `_make_module(n_inputs, n_outputs, generator)` returns the
+    `hidden_layer_sizes_`; `_network_kind` is the subclass of `Network` that the fit was
+    made with, or is to be; `_make_module(n_inputs, n_outputs, generator)` returns the
     untrained network.
     """
 
@@ -466,8 +468,7 @@ class BaseAutoencoder(
         if "net_" in state:
             module = copy.deepcopy(self.net_.module_).cpu()
             arrays = {name: array.numpy() for name, array in module.state_dict().items()}
-            is_ours = self._params_of_fit["module"] is None
-            state["net_"] = arrays if is_ours else module
+            state["net_"] = module if self._network_kind.has_own_code else arrays
             del state["_inference"], state["device_"], state["_loss"], state["_ongoing"]
         return state
 
@@ -481,11 +482,13 @@ class BaseAutoencoder(
             self.device_ = resolve_device(params["device"], strict=False)
             self._ongoing = None
             self._set_loss()
-            module = state["net_"]
-            if params["module"] is None:
+            network = state["net_"]
+            if isinstance(network, dict):
                 # A copy: joblib may hand out read-only maps of a file.
-                arrays = {name: torch.tensor(array) for name, array in module.items()}
-                module = self._outline(make_generator(0))
-                module.load_state_dict(arrays)
-            self.net_ = self._net_of(module)
+                arrays = {name: torch.tensor(array) for name, array in network.items()}
+                network = self._outline(make_generator(0))
+                network.load_state_dict(arrays)
+            else:
+                network = adapted(network, self.n_features_in_)
+            self.net_ = self._net_of(network)
             self._set_inference(self._make_inference())

@@ -22,9 +22,7 @@ from skae._tables.rows import is_streamed, rows_of
 from skae._tables.table import make_table
 from skae._torch import (
     memory_explained,
-    random_states_kept,
     resolve_device,
-    seeded_scope,
     thread_limit,
 )
 from skae._training.component_search import fewest_components
@@ -124,9 +122,8 @@ class FittingSteps(BaseEstimator):
         checkpoint = self._open_checkpoint(given, seed, initial)
         seed = seed if checkpoint is None else checkpoint.seed
         self._set_statistics(given, seed, is_new=initial is None)
-        nothing = contextlib.nullcontext()
-        scope = nothing if self.module is None else seeded_scope(seed)
-        with memory_explained(self, given.X.shape) as sizes, scope, checkpoint or nothing:
+        noted = checkpoint or contextlib.nullcontext()
+        with memory_explained(self, given.X.shape) as sizes, noted:
             self._train(given, seed, initial, callbacks, checkpoint, sizes)
 
     def _go_on(self, X, sample_weight):
@@ -160,7 +157,7 @@ class FittingSteps(BaseEstimator):
                 "unit": self._unit(),
             }
             seed, recipe = draw_seed(self.random_state), self._recipe(**of_data)
-            initial = None if is_first else copy.deepcopy(self.net_.module_)
+            initial = None if is_first else copy.deepcopy(self.net_.network)
             of_fit = seed, self.device_, self._make_module, initial
             self._ongoing = Ongoing(table, self._loss, recipe, *of_fit)
             self._ongoing.n_seen = 0 if is_first else self.n_samples_
@@ -178,9 +175,8 @@ class FittingSteps(BaseEstimator):
         self._check_widths(*given.X.shape)
         self.device_ = resolve_device(self.device, owner=type(self).__name__)
         self._loss = self._resolve_loss()
-        if self.module is not None:  # its mistakes show before anything is computed
-            with random_states_kept():
-                self._make_module(self.n_features_in_, self.n_features_in_, None)
+        if self._network_kind.has_own_code:  # its mistakes show before all else
+            self._make_module(self.n_features_in_, self.n_features_in_, None)
 
     def _set_statistics(self, given, seed, is_new=True):
         """What is computed of the rows before training; a warm start keeps its scale."""
@@ -243,7 +239,7 @@ class FittingSteps(BaseEstimator):
     def _folds(self, X, y, groups):
         """The splits of a splitter or an iterable; None where skae makes its own."""
         if self.cv is None or isinstance(self.cv, str | Integral):
-            if self.module is not None and not isinstance(self.cv, str):
+            if not (self._network_kind.is_stackable or isinstance(self.cv, str)):
                 raise ValueError(
                     f"cv={self.cv!r} of {type(self).__name__} trains several networks, "
                     "and a module of your own is trained once. Set cv='auto', or to a "
@@ -251,7 +247,7 @@ class FittingSteps(BaseEstimator):
                 )
             return None
         folds = splits_of(self.cv, X.shape[0], y, groups, type(self).__name__)
-        if self.module is not None and len(folds) > 1:
+        if len(folds) > 1 and not self._network_kind.is_stackable:
             raise ValueError(
                 f"cv of {type(self).__name__} makes {len(folds)} splits, and a module of "
                 "your own is trained once. Pass a splitter with one split, such as "
@@ -283,7 +279,8 @@ class FittingSteps(BaseEstimator):
     def _set_filler(self, given, seed):
         """What fills missing cells; where X has none it is for rows to come."""
         self._filler = None
-        if self._has_marks and (self.module is not None or given.X_target is not None):
+        takes_marks = self._network_kind.takes_marks and given.X_target is None
+        if self._has_marks and not takes_marks:
             raise ValueError(
                 f"X of {type(self).__name__}.fit has missing cells, of which neither a "
                 "module of your own nor X_target know. Fill them first, or leave these out."
@@ -340,7 +337,7 @@ class FittingSteps(BaseEstimator):
                 f"(n_features, n_components, hidden_layer_sizes) = {self._fitted_widths}, "
                 f"but this fit asks for {widths}. Set warm_start=False to start anew."
             )
-        return copy.deepcopy(self.net_.module_)
+        return copy.deepcopy(self.net_.network)
 
     def _open_checkpoint(self, given, seed, initial):
         """The file that training is noted in, and goes on from."""
@@ -432,8 +429,8 @@ class FittingSteps(BaseEstimator):
         is_pca = training.is_pca(initial)
         is_as_it_was = initial is not None and self.best_epoch_ == 0
         params = self._params_of_fit
-        is_ours = params["module"] is None
-        is_linear_code = is_ours and params["code_activation"] == "identity"
+        absorbs = self._network_kind.absorbs
+        is_linear_code = absorbs and params["code_activation"] == "identity"
         if is_linear_code and not (is_pca or is_as_it_was):
             inference.canonize(inputs, X, self.n_components_, weights)
         start = training.starts[-1]
@@ -450,13 +447,12 @@ class FittingSteps(BaseEstimator):
         names = set(Recipe.__dataclass_fields__) & set(self._parameter_names())
         params = {name: getattr(self, name) for name in names}
         params["n_components"] = self.n_components_
-        is_ours = self.module is None
-        from_pca = is_ours and self.init == "pca"
+        from_pca = self._network_kind.has_linear_path and self.init == "pca"
         penalties = resolve_regularizers(
             self.regularizer, self.code_activation, type(self).__name__
         )
         return Recipe(
-            is_ours=is_ours,
+            is_stackable=self._network_kind.is_stackable,
             from_pca=from_pca,
             is_linear=not self.hidden_layer_sizes_,
             is_seeded=self.random_state is not None or self.checkpoint is not None,
@@ -465,10 +461,10 @@ class FittingSteps(BaseEstimator):
             **(params | of_data),
         )
 
-    def _net_of(self, module):
-        """An initialized net around a trained module; there is nothing to call back of."""
+    def _net_of(self, network):
+        """An initialized net around a trained one; there is nothing to call back of."""
         net = build_net(
-            module,
+            network,
             self._loss,
             seed=0,
             device=self.device_,
@@ -482,7 +478,7 @@ class FittingSteps(BaseEstimator):
     def _cut(self, k):
         self.n_components = self.n_components_ = self._n_features_out = k
         self._params_of_fit["n_components"] = k
-        self.net_.module_.truncate(k)
+        self.net_.network.truncate(k)
         inference = self._make_inference()
         statistics = (a[:k] for a in (self._mean_code, self._code_deviations, self._falls))
         shape = self.n_samples_, self.n_features_in_
@@ -493,7 +489,7 @@ class FittingSteps(BaseEstimator):
     def _make_inference(self):
         """The network in the units of X; with `standardize` codes have no unit."""
         unit = 1.0 if self._params_of_fit["standardize"] else self.scale_
-        of_net = self.net_.module_, self._loss
+        of_net = self.net_.network, self._loss
         of_data = self.mean_, self.scale_, unit, self.device_
         return Inference(*of_net, *of_data, self._make_filler(), self._has_marks)
 
@@ -502,7 +498,7 @@ class FittingSteps(BaseEstimator):
             deviations = self._code_deviations
             varies = deviations > SMALLEST * deviations.max()
             inference.code_scale = 1 / np.where(varies, deviations, 1.0)
-        if self._params_of_fit["module"] is None:
+        if self._network_kind.absorbs:
             inference.fold()
         self._inference = inference
 

@@ -103,7 +103,7 @@ class Ongoing(Training):
         net = self.net
         with net.averaged():
             of_rows = self.loss, self.train_rows, self.cuts, self._spoil()
-            errors = row_errors(net.module_, *of_rows)
+            errors = row_errors(net.network, *of_rows)
         choice = Choice(
             self.reference,
             margin=MARGIN if self.may_keep_start else 0.0,

@@ -88,7 +88,7 @@ class Training:
                 cv=recipe.cv,
                 validation_fraction=recipe.validation_fraction,
                 seed=self.seed,
-                can_cross_fit=recipe.is_ours,
+                can_cross_fit=recipe.is_stackable,
                 run=RUN if self.table.is_streamed else 1,
             )
         self.held_out = [rows for _, rows in self.members]
@@ -242,7 +242,7 @@ class Training:
                 self._end_early(interrupt)
             self._read(net, choice)
             self._judge(net, choice, is_new)
-        net.module_ = self._kept(net, choice, untrained).eval()
+        net.keep(self._kept(net, choice, untrained).eval())
         net.forget()
         return net
 
@@ -529,7 +529,7 @@ class Training:
         kept = untrained
         if self.best_epoch:
             net.load(net.finite_averages_ if choice is None else choice.best_weights)
-            kept = unstack(net.module_, -1) if len(self.members) > 1 else net.module_
+            kept = unstack(net.network, -1) if len(self.members) > 1 else net.network
         if self.recipe.tied_weights:
             kept.untie()
         if self.in_coordinates:
