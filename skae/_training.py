@@ -23,7 +23,7 @@ from skae.modules import stack, unstack
 
 __all__ = ["Recipe", "Training", "fewest_components"]
 
-MARGIN = 2.25  # standard errors by which held-out rows must be better than PCA's
+MARGIN = 2.0  # standard errors by which held-out rows must be better than PCA's
 STEPS = 6_000  # about how many steps "auto" allows
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 N_CUTS = 4  # numbers of ordered codes that a row is decoded with in a step
