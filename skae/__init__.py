@@ -1,6 +1,6 @@
 """Autoencoders that take the place of PCA in scikit-learn."""
 
-from skae._autoencoder import AutoencoderTransformer
+from skae._autoencoders.dense import AutoencoderTransformer
 from skae._compare import compare
 from skae._versions import show_versions
 from skae.persistence import load

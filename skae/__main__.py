@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 
 import skae
 from skae import AutoencoderTransformer
-from skae._compat import resolve_device
+from skae._torch import resolve_device
 
 COMPONENTS = 2, 4, 8, 16, 32
 PICTURED = 8  # components of the reconstructions in the picture

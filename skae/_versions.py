@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 from threadpoolctl import threadpool_info
 
-from skae._compat import has_fast_bfloat16, resolve_device
+from skae._torch import has_fast_bfloat16, resolve_device
 
 __all__ = ["show_versions"]
 

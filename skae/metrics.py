@@ -17,9 +17,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _check_sample_weight
 
-from skae import _ranges
 from skae._compat import StrOptions, validate_params
-from skae._streams import is_lazy, is_streamed, row_blocks, rows_of
+from skae._tables import ranges
+from skae._tables.rows import is_lazy, is_streamed, row_blocks, rows_of
 
 __all__ = ["METRICS", "make_reconstruction_scorer", "reconstruction_error"]
 
@@ -150,15 +150,15 @@ class Tally:
 
     def _in_bounds(self, X):
         low, high = self.metric.bounds
-        if _ranges.first_outside(X, low, high) is not None:
+        if ranges.first_outside(X, low, high) is not None:
             ends = np.nanmin(X), np.nanmax(X)
-            smallest, largest = (_ranges.told_apart(end, low, high) for end in ends)
+            smallest, largest = (ranges.told_apart(end, low, high) for end in ends)
             raise ValueError(
                 f"metric={self.name!r} takes X in [{low:g}, {high:g}], but X has values in "
                 f"[{smallest}, {largest}]. Scale X with MinMaxScaler(clip=True) or use "
                 "metric='squared_error'."
             )
-        return _ranges.within(X, low, high)
+        return ranges.within(X, low, high)
 
     def by_feature(self):
         """The metric of each feature (p,); NaN where it has no values."""

@@ -3,9 +3,11 @@
 import numpy as np
 import torch
 
-from skae._autoencoder import AutoencoderTransformer
-from skae._compat import resolve_device, seeded_scope, validate_parameter_constraints
-from skae._files import Recipe, read_model
+from skae._autoencoders.dense import AutoencoderTransformer
+from skae._compat import validate_parameter_constraints
+from skae._files.container import read_model
+from skae._files.values import Recipe
+from skae._torch import in_own_modes, resolve_device, seeded_scope
 from skae.exceptions import ModelFileError
 from skae.noise import GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNoise
 from skae.regularizers import Contractive, KLSparsity, L1Code, OrthogonalDecoder
@@ -24,6 +26,7 @@ RECIPES = {
 UNSAVED = {"callbacks", "checkpoint", "device"}  # parameters that no file holds
 
 
+@in_own_modes()
 def load(path, *, module=None, device="auto"):
     """Open a model file that the method `save` of an estimator has written.
 
@@ -90,11 +93,12 @@ def _rebuild(name, parameters, fitted, module, device):
         )
     _check_module(parameters.pop("module", None), module)
     model = _unfitted(CLASSES[name], parameters, module, device)
+    of_fit = _params_of_fit(model, fitted)
     taken = [attribute for attribute in fitted if hasattr(model, attribute)]
     if taken:
         raise ModelFileError(f"sets what no fit sets: {taken[:6]}.")
     weights = fitted["net_"]
-    vars(model).update(fitted)
+    vars(model).update(fitted | of_fit)
     _check_sizes(model, weights)
     net = _trained_module(model, weights)
     model.__setstate__({**vars(model), "net_": weights if module is None else net})
@@ -129,6 +133,20 @@ def _unfitted(Estimator, parameters, module, device):
     return model
 
 
+def _params_of_fit(model, fitted):
+    """The entry of `fitted` that says what the fit was made with, checked as parameters.
+
+    Files of skae 0.1 before it had this entry hold the parameters alone.
+    """
+    made_with = fitted.get("_params_of_fit", {})
+    if type(made_with) is not dict:
+        raise ModelFileError("has no parameters of its fit, but something else.")
+    if made_with:
+        model = _unfitted(type(model), made_with, model.module, model.device)
+    model._note_parameters()
+    return {"_params_of_fit": vars(model).pop("_params_of_fit")}
+
+
 def _made(value):
     """A parameter, the recipes in it made."""
     if type(value) in (list, tuple):
@@ -161,7 +179,7 @@ def _check_sizes(model, weights):
 def _trained_module(model, weights):
     """The network, its weights loaded; of skae's own only the outline, without memory."""
     model._set_loss()
-    if model.module is None:
+    if model._params_of_fit["module"] is None:
         with torch.device("meta"):
             module = model._outline(None)
         _check_weights(module, weights)

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from skae import AutoencoderTransformer
-from skae._backprop import Backprop, is_plain
-from skae._data import Batch
-from skae._net import Criterion
+from skae._engine.backprop import Backprop, is_plain
+from skae._engine.batches import Batch
+from skae._engine.objective import Criterion
 from skae.losses import LOSSES
-from skae.modules import ACTIVATIONS, DenseAutoencoder, stack
+from skae.modules import ACTIVATIONS, DenseAutoencoder
+from skae.modules._stack import stack
 
 N, P, K = 12, 7, 3
 
@@ -150,7 +151,7 @@ def test_fits_are_those_of_autograd(monkeypatch, n_samples):
         return AutoencoderTransformer(2, **params).fit(X)
 
     by_hand = fit()
-    monkeypatch.setattr("skae._net.is_plain", lambda module: False)
+    monkeypatch.setattr("skae._engine.skorch_net.is_plain", lambda module: False)
     by_autograd = fit()
     np.testing.assert_allclose(
         by_hand.validation_curve_, by_autograd.validation_curve_, rtol=1e-4

@@ -17,14 +17,16 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
 
 import skae
 from skae import AutoencoderTransformer
-from skae._checkpoint import described
-from skae._files import pack
-from skae._net import AutoencoderNet, Criterion
+from skae._engine.checkpoint import described
+from skae._engine.objective import Criterion
+from skae._engine.skorch_net import AutoencoderNet
+from skae._files.container import pack
 from skae.exceptions import DivergenceError, ModelFileError
 from skae.noise import GaussianNoise, MaskingNoise
 from skae.regularizers import L1Code
@@ -62,8 +64,8 @@ def curved(curved):
 
 @pytest.fixture(autouse=True)
 def every_epoch(monkeypatch):
-    monkeypatch.setattr("skae._checkpoint.EVERY", 0.0)
-    monkeypatch.setattr("skae._checkpoint.MOST_TIME", np.inf)
+    monkeypatch.setattr("skae._engine.checkpoint.EVERY", 0.0)
+    monkeypatch.setattr("skae._engine.checkpoint.MOST_TIME", np.inf)
 
 
 @pytest.fixture
@@ -108,18 +110,18 @@ class Counts(Callback):
         self.epochs.append(net.history[-1, "epoch"])
 
 
-def die(path, X, epoch=4, arrays=None, **params):
+def die(path, X, epoch=4, arrays=None, callbacks=(), **params):
     """A fit that dies in an epoch, and leaves its file behind."""
-    ae = estimator(checkpoint=path, callbacks=[Dies(epoch)], **params)
+    ae = estimator(checkpoint=path, callbacks=[Dies(epoch), *callbacks], **params)
     with pytest.raises(Killed):
         ae.fit(X, **arrays or {})
     assert path.exists()
 
 
-def resume(path, X, epoch=4, arrays=None, **params):
+def resume(path, X, epoch=4, arrays=None, callbacks=(), **params):
     """The same call again: it trains on from that epoch."""
     Counts.epochs.clear()
-    ae = estimator(checkpoint=path, callbacks=[Counts()], **params)
+    ae = estimator(checkpoint=path, callbacks=[Counts(), *callbacks], **params)
     quiet_fit(ae, X, **arrays or {})
     assert Counts.epochs == [*range(epoch, ae.n_iter_ + 1)]
     assert not path.exists()
@@ -134,6 +136,7 @@ def outcome(ae):
     if not isinstance(state["net_"], dict):
         tensors = state["net_"].state_dict()
         state["net_"] = {name: tensor.numpy() for name, tensor in tensors.items()}
+    del state["_params_of_fit"]
     return pack(type(ae).__name__, {}, state)
 
 
@@ -162,6 +165,47 @@ def test_a_fit_that_is_noted_and_not_killed(curved, path):
     assert os.listdir(path.parent) == []
 
 
+class Sets(Callback):
+    """Lowers the rate, as a number of NumPy's."""
+
+    def __init__(self, of):
+        self.of = of
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.of == "net":
+            net.lr = np.float64(0.7) * net.lr
+        else:
+            net.optimizer_.param_groups[-1]["lr"] *= np.float64(0.7)
+
+
+RATES = {
+    "epochs": lambda: LRScheduler("StepLR", step_size=2, gamma=0.5),
+    "milestones": lambda: LRScheduler("MultiStepLR", milestones=[1, 5], gamma=0.5),
+    "lambda": lambda: LRScheduler("LambdaLR", lr_lambda=lambda epoch: 0.8**epoch),
+    "cosine": lambda: LRScheduler("CosineAnnealingLR", T_max=EPOCHS),
+    "batches": lambda: LRScheduler("StepLR", step_every="batch", step_size=8, gamma=0.8),
+    "cycle": lambda: LRScheduler(
+        OneCycleLR, step_every="batch", max_lr=0.02, total_steps=40
+    ),
+    "plateau": lambda: LRScheduler(
+        "ReduceLROnPlateau", monitor="train_loss", patience=1, threshold=0.5, factor=0.5
+    ),
+    "net": lambda: Sets("net"),
+    "group": lambda: Sets("group"),
+}
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_rates_of_callbacks_go_on(curved, path, name):
+    whole = quiet_fit(estimator(callbacks=[RATES[name]()]), curved)
+    constant = quiet_fit(estimator(), curved)
+    assert whole.loss_curve_[-1] != constant.loss_curve_[-1]
+    die(path, curved, callbacks=[RATES[name]()])
+    again = resume(path, curved, callbacks=[RATES[name]()])
+    assert again.loss_curve_ == whole.loss_curve_
+    assert outcome(again) == outcome(whole)
+
+
 def test_patience_goes_on(curved, path):
     params = {"max_epochs": 60, "n_iter_no_change": 3, "lr": 0.02, "tol": 0.01}
     whole = quiet_fit(estimator(**params), curved)
@@ -188,7 +232,7 @@ def test_divergence_after_a_resumption(curved, path, monkeypatch):
 
 
 def test_sparse_rows_that_are_streamed(path, monkeypatch):
-    monkeypatch.setattr("skae._streams.SMALL", 1000)
+    monkeypatch.setattr("skae._tables.rows.SMALL", 1000)
     X = sparse.random(1100, 8, density=0.3, format="csr", random_state=0)
     params = {"max_epochs": 3, "batch_size": 64}
     whole = quiet_fit(estimator(**params), X)
@@ -246,7 +290,7 @@ def test_without_a_seed_a_fit_goes_on_with_its_own(curved, path):
 
 @pytest.mark.parametrize("warm_start", [False, True])
 def test_ctrl_c_notes_the_last_epoch(curved, path, monkeypatch, warm_start):
-    monkeypatch.setattr("skae._checkpoint.EVERY", 3600.0)
+    monkeypatch.setattr("skae._engine.checkpoint.EVERY", 3600.0)
     whole = quiet_fit(estimator(warm_start=warm_start), curved)
     original = AutoencoderNet.train_step
 
@@ -269,22 +313,22 @@ def test_ctrl_c_notes_the_last_epoch(curved, path, monkeypatch, warm_start):
 
 def test_the_file_is_written_now_and_then(curved, path, monkeypatch):
     written = []
-    original = skae._checkpoint.write_model
+    original = skae._engine.checkpoint.write_model
 
     def write_model(*args):
         written.append(len(args[3]["epochs"]))
         original(*args)
 
-    monkeypatch.setattr("skae._checkpoint.write_model", write_model)
-    monkeypatch.setattr("skae._checkpoint.EVERY", 3600.0)
+    monkeypatch.setattr("skae._engine.checkpoint.write_model", write_model)
+    monkeypatch.setattr("skae._engine.checkpoint.EVERY", 3600.0)
     quiet_fit(estimator(checkpoint=path), curved)
     assert written == [0]  # at once: what is wrong with the path shows early
-    monkeypatch.setattr("skae._checkpoint.EVERY", 0.0)
+    monkeypatch.setattr("skae._engine.checkpoint.EVERY", 0.0)
     quiet_fit(estimator(checkpoint=path), curved)
     assert written[1:] == [*range(EPOCHS)]
     # Writing that takes long is done less often.
     written.clear()
-    monkeypatch.setattr("skae._checkpoint.MOST_TIME", 1e-9)
+    monkeypatch.setattr("skae._engine.checkpoint.MOST_TIME", 1e-9)
     quiet_fit(estimator(checkpoint=path), curved)
     assert written == [0]
 
@@ -394,9 +438,9 @@ def test_a_checkpoint_is_no_model(curved, path):
 def test_a_forged_checkpoint(curved, path):
     """A state that does not go with the network is refused, not used in part."""
     die(path, curved)
-    kind, items, state = skae._files.read_model(path)
+    kind, items, state = skae._files.container.read_model(path)
     state["averages"][0] = state["averages"][0][..., :1]
-    skae._files.write_model(path, kind, items, state)
+    skae._files.container.write_model(path, kind, items, state)
     with pytest.raises(ModelFileError, match="in the place of one of shape"):
         estimator(checkpoint=path).fit(curved)
 
@@ -459,11 +503,11 @@ def test_fits_that_share_a_file_are_told_what_to_do(curved, path, monkeypatch):
 
     def other():
         quiet_fit(estimator(random_state=1), curved)
-        skae._files.write_model(path, "checkpoint", {}, {"mine": 1})
+        skae._files.container.write_model(path, "checkpoint", {}, {"mine": 1})
 
     with pytest.raises(ModelFileError, match=f"another fit .* {advice}"):
         estimator(checkpoint=path, callbacks=[Meets(other)]).fit(curved)
-    assert skae._files.read_model(path)[2] == {"mine": 1}
+    assert skae._files.container.read_model(path)[2] == {"mine": 1}
     with pytest.raises(ValueError, match=f"is of another fit: .* {advice}"):
         estimator(checkpoint=path).fit(curved)
     path.unlink()
@@ -471,7 +515,7 @@ def test_fits_that_share_a_file_are_told_what_to_do(curved, path, monkeypatch):
     real = os.replace
 
     def replace(source, target):
-        skae._files.remove_model(target)
+        skae._files.container.remove_model(target)
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
@@ -507,7 +551,7 @@ def test_parameters_in_words():
 
 def train(pipe, path, noted=True):
     """In a process of its own: a fit that tells of its epochs."""
-    skae._checkpoint.EVERY, skae._checkpoint.MOST_TIME = 0.0, np.inf
+    skae._engine.checkpoint.EVERY, skae._engine.checkpoint.MOST_TIME = 0.0, np.inf
     X = np.random.default_rng(0).normal(size=(100, 6)) ** 3
     params = {"max_epochs": 30, "n_iter_no_change": 30, "dropout": 0.1, "noise": 0.1}
     original = AutoencoderNet.on_epoch_begin
@@ -571,7 +615,7 @@ def test_kill_9(processes, path):
 def write_and_die(path):
     """In a process of its own: killed when all is written but the name."""
     os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL)
-    skae._files.write_model(path, "checkpoint", {}, {})
+    skae._files.container.write_model(path, "checkpoint", {}, {})
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

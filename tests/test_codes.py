@@ -16,14 +16,9 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skae import AutoencoderTransformer
-from skae._codes import (
-    MOST_DESCRIBED,
-    canonical_map,
-    decoder_jacobian,
-    explained_falls,
-    explained_shares,
-)
-from skae._inference import Inference
+from skae._model.canonical import canonical_map, decoder_jacobian
+from skae._model.explained_variance import MOST_DESCRIBED, explained_falls, explained_shares
+from skae._model.model import Inference
 from skae.modules import DenseAutoencoder
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skae._data import Batches, Rows
+from skae._engine.batches import Batches, Rows
 
 
 def rows(n, index=None, members=None):

@@ -18,10 +18,11 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from skae import AutoencoderTransformer
-from skae._errors import Choice
-from skae._faults import is_out_of_memory
-from skae._inference import Inference
-from skae._net import AutoencoderNet, Criterion
+from skae._engine.epoch_choice import Choice
+from skae._engine.objective import Criterion
+from skae._engine.skorch_net import AutoencoderNet
+from skae._model.model import Inference
+from skae._torch import is_out_of_memory
 from skae.exceptions import DivergenceError
 
 EPOCH = 13  # steps of 200 rows in batches of 16
@@ -187,8 +188,8 @@ def test_no_warning_where_more_epochs_would_not_help(curved, params):
 
 
 def test_no_warning_where_the_number_of_epochs_is_ours(curved, monkeypatch):
-    monkeypatch.setattr("skae._training.STEPS", 1)
-    monkeypatch.setattr("skae._training.FEWEST_EPOCHS", 3)
+    monkeypatch.setattr("skae._training.training.STEPS", 1)
+    monkeypatch.setattr("skae._training.training.FEWEST_EPOCHS", 3)
     ae = estimator(max_epochs="auto").fit(curved)
     assert ae.n_iter_ == 3
     assert (
@@ -333,9 +334,9 @@ def test_ctrl_c_while_held_out_rows_are_asked(curved, monkeypatch):
 @pytest.mark.parametrize(
     "place",
     [
-        "skae._training.Training._set_starts",
-        "skae._training.Training._kept",
-        "skae._fitting.describe",
+        "skae._training.training.Training._set_starts",
+        "skae._training.training.Training._kept",
+        "skae._autoencoders.fitting.describe",
     ],
 )
 def test_a_warm_start_and_ctrl_c_outside_training(curved, monkeypatch, place):

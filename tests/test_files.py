@@ -16,10 +16,13 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import KFold
 from torch import nn
 
 import skae
-from skae import AutoencoderTransformer, _files, persistence
+from skae import AutoencoderTransformer, persistence
+from skae._files import container
+from skae._files.values import RECIPE_FILES, SCALARS, Recipe
 from skae.exceptions import ModelFileError
 from skae.persistence import load
 
@@ -182,10 +185,11 @@ def test_what_is_not_saved(table, path):
         pass
 
     ae = fit(table, random_state=np.random.RandomState(0), device=torch.device("cpu"))
-    ae.callbacks = [print]
+    ae.callbacks, ae.cv = [print], KFold(3)
     ae.save(path)
     again = load(path)
     assert (again.random_state, again.callbacks, again.device) == (None, None, "auto")
+    assert again.cv == "auto"
     assert load(path, device="cpu").device == "cpu"
     with pytest.raises(NotFittedError):
         AutoencoderTransformer().save(path)
@@ -217,7 +221,7 @@ def test_values():
         "nested": ((1, [2.0, ()]), {"sha256": "0" * 64, "": (None,)}),
         "scalars": [
             np.dtype(name).type(value)
-            for name in _files.SCALARS
+            for name in SCALARS
             for value in (0, 1, *([np.nan, np.inf, 0.1] if "float" in name else []))
         ],
         "arrays": [array, np.array(1.5), np.zeros((0, 3)), array.astype(np.float16)],
@@ -225,7 +229,7 @@ def test_values():
         "whole": [array.astype(int), array > 3],
         "names": np.array(["a", '"', ""], dtype=object),
     }
-    name, params, fitted = _files.unpack(_files.pack("A", {}, values))
+    name, params, fitted = container.unpack(container.pack("A", {}, values))
     assert (name, params) == ("A", {})
     values["odd"]["big"] = values["odd"]["big"].astype("f4")
     assert same(fitted, values)
@@ -236,8 +240,8 @@ def test_values():
 @pytest.mark.parametrize("recipe", [kind() for kind in persistence.RECIPES.values()])
 def test_recipes(recipe):
     """Noises and regularizers come back as what they were, alone and in a list."""
-    data = _files.pack("A", {"recipe": recipe, "recipes": [recipe]}, {})
-    found = _files.unpack(data)[1]
+    data = container.pack("A", {"recipe": recipe, "recipes": [recipe]}, {})
+    found = container.unpack(data)[1]
     for again in (
         persistence._made(found["recipe"]),
         persistence._made(found["recipes"])[0],
@@ -247,7 +251,7 @@ def test_recipes(recipe):
 
 
 def test_every_recipe_is_known():
-    homes = [getattr(skae, file.removeprefix("skae.")) for file in _files.RECIPE_FILES]
+    homes = [getattr(skae, file.removeprefix("skae.")) for file in RECIPE_FILES]
     public = {getattr(home, name) for home in homes for name in home.__all__}
     assert set(persistence.RECIPES.values()) == {
         kind
@@ -272,18 +276,18 @@ def test_forged_recipes(recipe, data, path):
         parameters = header["__metadata__"]["skae"]["parameters"] | {"tol": value}
         forged_model(data, path, None, parameters=parameters)
     with pytest.raises((ModelFileError, ValueError)):
-        persistence._made(_files.Recipe(*recipe))
+        persistence._made(Recipe(*recipe))
 
 
 @pytest.mark.parametrize(
     "value",
-    [print, object(), {1: 2}, np.array([1, "a"], dtype=object), np.zeros(2, dtype="M8[s]"),
+    [print, ..., {1: 2}, np.array([1, "a"], dtype=object), np.zeros(2, dtype="M8[s]"),
      1j, b"", np.array(["a"]), torch.zeros(2), [{3}], np.longdouble(1)],
     ids=repr,
 )  # fmt: skip
 def test_values_that_are_refused(value):
     with pytest.raises(TypeError, match=r"fitted_(/0)? cannot be saved"):
-        _files.pack("A", {}, {"fitted_": value})
+        container.pack("A", {}, {"fitted_": value})
 
 
 def test_safetensors_is_named_where_it_is_missing(small, path, monkeypatch):
@@ -296,9 +300,9 @@ def test_safetensors_is_named_where_it_is_missing(small, path, monkeypatch):
 
 
 def test_a_header_too_long_to_be_read_is_not_written(monkeypatch):
-    monkeypatch.setattr(_files, "LONGEST_HEADER", 1000)
+    monkeypatch.setattr(container, "LONGEST_HEADER", 1000)
     with pytest.raises(ValueError, match="Save it with joblib"):
-        _files.pack("A", {}, {"names": np.array(["x" * 1000], dtype=object)})
+        container.pack("A", {}, {"names": np.array(["x" * 1000], dtype=object)})
 
 
 # -- writing ---------------------------------------------------------------------------
@@ -358,12 +362,12 @@ def test_truncation(data, path):
         with pytest.raises(ModelFileError, match=r"model\.skae.*truncated"):
             load(path)
         with pytest.raises(ModelFileError):
-            _files.unpack(data[:length])
+            container.unpack(data[:length])
 
 
 def test_every_flipped_byte_is_found(data):
     rng = np.random.default_rng(0)
-    assert _files.unpack(data)[0] == "AutoencoderTransformer"
+    assert container.unpack(data)[0] == "AutoencoderTransformer"
     positions = rng.permutation(np.resize(np.arange(len(data)), max(5000, len(data))))
     for position, change in zip(
         positions, rng.integers(1, 256, len(positions)), strict=True
@@ -371,7 +375,7 @@ def test_every_flipped_byte_is_found(data):
         altered = bytearray(data)
         altered[position] ^= int(change)
         with pytest.raises(ModelFileError):
-            _files.unpack(altered)
+            container.unpack(altered)
 
 
 def test_random_and_swapped_bytes(data, path):
@@ -407,9 +411,9 @@ def forge(header, body):
         )
         header = json.dumps(header, separators=(",", ":")).encode()
     data = len(header).to_bytes(8, "little") + header + body
-    data = data[: _files.DIGEST.start] + _files.ZEROS + data[_files.DIGEST.stop :]
+    data = data[: container.DIGEST.start] + container.ZEROS + data[container.DIGEST.stop :]
     digest = hashlib.sha256(data).hexdigest().encode()
-    return data[: _files.DIGEST.start] + digest + data[_files.DIGEST.stop :]
+    return data[: container.DIGEST.start] + digest + data[container.DIGEST.stop :]
 
 
 def parts(data):
@@ -561,6 +565,29 @@ def test_forged_parameters(data, path, change, match):
 
 
 @pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"module": "os.system"}, "module"),
+        ({"device": "cuda"}, "does not have: .'device'"),
+        ({"__class__": "str"}, "does not have"),
+        ({"lr": -1.0}, "lr"),
+        ({"activation": "os.system"}, "activation"),
+        ({"normalization": "batch"}, "has not the weights of its network"),
+    ],
+    ids=str,
+)
+def test_forged_parameters_of_the_fit(data, path, change, match):
+    header, _ = parts(data)
+    fitted = header["__metadata__"]["skae"]["fitted"]
+    params = {**fitted["_params_of_fit"]["dict"], **change}
+    forged = {**fitted, "_params_of_fit": {"dict": params}}
+    forged_model(data, path, match, fitted=forged)
+    for other in (None, 1, "lr", [["lr", 1.0]]):
+        forged = {**fitted, "_params_of_fit": other}
+        forged_model(data, path, "no parameters of its fit", fitted=forged)
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"transform": 1},
@@ -707,7 +734,7 @@ def test_loading_does_not_unpickle(data, path, monkeypatch):
     assert load(path).n_features_in_ == 3
 
 
-@pytest.mark.parametrize("module", [_files, persistence])
+@pytest.mark.parametrize("module", [container, persistence])
 def test_no_name_that_runs_code(module):
     forbidden = {
         *("pickle", "joblib", "cloudpickle", "dill", "marshal", "shelve", "skops"),
@@ -733,7 +760,7 @@ def test_no_name_that_runs_code(module):
 # -- files of earlier versions ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", range(1, _files.FORMAT + 1))
+@pytest.mark.parametrize("version", range(1, container.FORMAT + 1))
 def test_files_of_every_format_are_read(version):
     model = load(DATA / f"format_{version}.skae")
     expected = np.load(DATA / f"format_{version}.npz", allow_pickle=False)

@@ -1,53 +1,53 @@
 """The arrows of the house: imports go down the stairs."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
 
 import skae
 
-# Files on one floor do not import each other; each may import the floors before it.
+# From the ground to the roof: a folder, or a file beside the folders, imports only what is
+# written above it here, and files of its own folder without going round in a circle.
 FLOORS = [
-    ["_compat", "_faults", "_linear", "_ranges", "_streams", "_threads", "exceptions"],
-    [
-        "_counts",
-        "_dependence",
-        "_missing",
-        "_own_module",
-        "_pca",
-        "modules",
-        "noise",
-        "regularizers",
-    ],
-    ["losses"],
-    ["_mixed"],
-    ["_resolve", "_codes", "_data", "_files"],
-    ["_start"],
-    ["_backprop", "_errors"],
-    ["_net"],
-    ["_checkpoint", "_inference", "_progress"],
-    ["_training"],
-    ["_ongoing", "_prepare"],
-    ["_fitting"],
-    ["_base"],
-    ["_autoencoder", "metrics"],
-    ["_compare", "_versions", "persistence", "_drawing"],
-    [
-        "_display_arrows",
-        "_display_errors",
-        "_display_explained_variance",
-        "_display_groups",
-        "_display_loss_curve",
-        "_display_reconstruction",
-    ],
-    ["_display_codes"],
-    ["plotting"],
-    ["__init__"],
-    ["__main__"],
+    "exceptions",  # errors of the package's own
+    "_compat",  # scikit-learn's private doors
+    "_torch",  # devices, generators, threads, memory
+    "_files",  # model files
+    "modules",  # networks: weights
+    "noise",  # recipes
+    "regularizers",  # recipes
+    "_tables",  # what users give, made ready
+    "metrics",  # errors of any estimator
+    "losses",  # formulae, and where they start
+    "_model",  # a trained network between arrays
+    "_engine",  # batches, objective, optimizer, skorch
+    "_training",  # one fit, from table to result
+    "_autoencoders",  # the estimators that own a network
+    "persistence",  # estimators in files
+    "_compare",  # estimators side by side
+    "_versions",  # what a report of a bug begins with
+    "plotting",  # pictures
+    "__init__",  # public names
+    "__main__",  # the demonstration
 ]
-LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
-FILES = sorted(Path(skae.__file__).parent.rglob("*.py"))
+ROOT = Path(skae.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def file_name(path):
+    """`modules/_dense.py` is "modules._dense", `modules/__init__.py` is "modules"."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+NAMES = {file_name(path): path for path in FILES}
+
+
+def floor(name):
+    """The entry of `FLOORS` that a file of the package belongs to."""
+    return name.split(".")[0]
 
 
 def imports(nodes):
@@ -60,20 +60,40 @@ def imports(nodes):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def house(name):
-    """The file of the package that a dotted name is from."""
-    room = [*name.split("."), "__init__"][1]
-    return room if room in LEVEL else "__init__"
+def file_of(dotted):
+    """The file of the package that an imported name is from."""
+    parts = dotted.split(".")[1:]
+    while parts and ".".join(parts) not in NAMES:
+        parts.pop()
+    return ".".join(parts) or "__init__"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_arrows(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    everywhere, at_top = list(imports(ast.walk(tree))), list(imports(tree.body))
-    packages = {name.split(".")[0] for name in everywhere}
-    rooms = {house(name) for name in everywhere if name.split(".")[0] == "skae"}
-    assert all(LEVEL[room] < LEVEL[path.stem] for room in rooms), rooms
-    assert not rooms or path.stem not in {"_compat", "_streams", "_linear", "modules"}
-    assert "skorch" not in packages or path.stem == "_net"
-    assert path.stem != "modules" or not packages & {"numpy", "sklearn", "scipy"}
-    assert not any(name.startswith("matplotlib") for name in at_top)
+def house(nodes):
+    """The files of the package that the nodes import."""
+    return {file_of(name) for name in imports(nodes) if name.split(".")[0] == "skae"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arrows(name):
+    tree = ast.parse(NAMES[name].read_text(encoding="utf-8"))
+    everywhere = list(ast.walk(tree))
+    packages = {imported.split(".")[0] for imported in imports(everywhere)}
+    level = FLOORS.index(floor(name))
+    lower = {floor(file) for file in house(everywhere)} - {floor(name)}
+    assert lower <= set(FLOORS[:level]), f"{name} imports what is not below it"
+    assert "skorch" not in packages or floor(name) == "_engine"
+    assert floor(name) != "modules" or not packages & {"numpy", "sklearn", "scipy"}
+    at_top = {imported.split(".")[0] for imported in imports(tree.body)}
+    assert "matplotlib" not in at_top, "matplotlib is imported inside the plot"
+
+
+def test_no_circles():
+    graph = {
+        name: house(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        for name, path in NAMES.items()
+    }
+    assert [*graphlib.TopologicalSorter(graph).static_order()]
+
+
+def test_every_floor_is_there():
+    assert {floor(name) for name in NAMES} == set(FLOORS)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from skae import AutoencoderTransformer, _inference
+from skae import AutoencoderTransformer
+from skae._model import model
 
 TOLERANCE = {np.float32: 1e-6, np.float64: 1e-7}
 
@@ -59,7 +60,7 @@ def test_seams_between_batches(fitted, n_threads, monkeypatch):
     threadpoolctl = pytest.importorskip("threadpoolctl")
     ae, X = fitted
     whole = outputs(ae, X)
-    monkeypatch.setattr(_inference, "BATCH", 7 * X.shape[1])
+    monkeypatch.setattr(model, "BATCH", 7 * X.shape[1])
     with threadpoolctl.threadpool_limits(n_threads):
         parts = outputs(ae, X)
     for name, (value, largest) in whole.items():

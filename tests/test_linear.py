@@ -5,8 +5,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from skae import _counts, _linear, losses
-from skae.losses import LOSSES, binary_cross_entropy
+from skae import losses
+from skae._tables.scaling import nan_location_and_scale
+from skae.losses import LOSSES, _counts, _starts, binary_cross_entropy
 
 
 def whitened(n=80, k=3, q=6):
@@ -23,7 +24,7 @@ def test_logistic_start_is_monotone():
     Z, X = whitened()
     errors = []
     for n_iter in range(0, 60, 3):
-        weight, bias = _linear.logistic(Z, X, n_iter)
+        weight, bias = _starts.logistic(Z, X, n_iter=n_iter)
         assert weight.shape == (6, 3)
         assert bias.shape == (6,)
         errors.append(float(binary_cross_entropy(Z @ weight.T + bias, X).mean()))
@@ -32,7 +33,7 @@ def test_logistic_start_is_monotone():
 
 def test_logistic_start_reaches_the_logistic_regression():
     Z, X = whitened()
-    weight, bias = _linear.logistic(Z, X, 3000)
+    weight, bias = _starts.logistic(Z, X, n_iter=3000)
     residual = X - torch.sigmoid(Z @ weight.T + bias)
     assert residual.mean(0).abs().max() < 1e-6
     assert (residual.T @ Z / len(Z)).abs().max() < 1e-6
@@ -42,7 +43,7 @@ def test_logistic_start_of_codes_that_are_not_white():
     """Rows of a table have other covariances than the table, and codes may be dead."""
     Z, X = whitened()
     Z = torch.cat([3 * Z + 1, torch.zeros_like(Z[:, :1])], dim=1)
-    weight, bias = _linear.logistic(Z, X, 3000)
+    weight, bias = _starts.logistic(Z, X, n_iter=3000)
     residual = X - torch.sigmoid(Z @ weight.T + bias)
     assert (residual.T @ Z / len(Z)).abs().max() < 1e-5
 
@@ -66,8 +67,8 @@ def pca(X, k=3):
     return left[:, :k] * np.sqrt(len(X)), X_hat
 
 
-def linear_output(loss, Z, X):
-    weight, bias = loss.decoder_start(Z, X)
+def linear_output(loss, Z, X, weights=None):
+    weight, bias = loss.decoder_start(Z, X, weights)
     p = X.shape[1]
     assert weight.shape == (p, Z.shape[1])
     assert bias.shape == ((1 + loss.n_constants) * p,)
@@ -106,11 +107,37 @@ def test_constant_is_the_best(name):
             assert loss.function(moved.expand(len(X), -1), X).mean() >= least - 1e-9
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_weights_are_repetitions(name):
+    """Constants and decoders of weighted rows are those of rows as often as they weigh."""
+    X = table(name)
+    Z, _ = pca(X)
+    w = torch.tensor([0, 1, 2, 1]).repeat(len(X) // 4)
+    everyone = torch.arange(len(X)).repeat_interleave(w)
+    loss = LOSSES[name].fitted(LOSSES[name].measure(X.numpy(), w.double().numpy()))
+    again = LOSSES[name].fitted(LOSSES[name].measure(X[everyone].numpy()))
+    constants = loss.constant(X, w), again.constant(X[everyone])
+    torch.testing.assert_close(*constants, rtol=1e-6, atol=1e-6)
+    assert (constants[0] - loss.constant(X)).abs().max() > 1e-2
+    if loss.of_scaled:
+        return
+    # A descent of few steps ends near, not on, the optimum, for rounding turns the codes.
+    repeated = Z[everyone], X[everyone]
+    outputs = [
+        linear_output(loss, Z, X, w)[everyone],
+        linear_output(again, *repeated),
+        linear_output(loss, Z, X)[everyone],
+    ]
+    errors = [float(loss.function(output, repeated[1]).mean()) for output in outputs]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-4)
+    assert abs(errors[2] - errors[0]) > 5 * abs(errors[0] - errors[1])
+
+
 def test_regression_of_counts_is_reached():
     X = table("poisson")[:, :5]
     Z, _ = pca(X)
     mean = X.mean(0) * torch.tensor([0.5, 1, 2, 1, 1])
-    weight, bias = _counts.regression(Z, X, mean, n_iter=500)
+    weight, bias = _counts.regression(Z, X, mean=mean, n_iter=500)
     output = Z @ weight.T + bias
     weight.requires_grad_()
     bias.requires_grad_()
@@ -176,7 +203,9 @@ def test_counts_start_below_pca(name, of):
         soft = rates * _counts.UNIT / X.mean(0)
         output = soft + torch.log(-torch.expm1(-soft)) - _counts.OFFSET
         if loss.n_constants:
-            log_theta = _counts._log_dispersion(X.T, rates.T).expand(len(X), -1)
+            log_theta = _counts._log_dispersion(
+                X.T, rates.T, torch.ones(len(X)).to(X)
+            ).expand(len(X), -1)
             output = torch.cat([output, log_theta], dim=1)
         of_pca.append(float(loss.function(output, X).mean()))
     assert start < 0.98 * constant
@@ -194,9 +223,9 @@ def test_count_starts_are_near_the_best_of_their_kind(name, of):
     p = X.shape[1]
     start = linear_output(loss, Z, X)
     if loss.n_constants:
-        best = _counts.overdispersed_regression(Z, X, X.mean(0), (30, 30, 30))
+        best = _counts.overdispersed_regression(Z, X, None, X.mean(0), (30, 30, 30))
     else:
-        best = _counts.regression(Z, X, X.mean(0), 100)
+        best = _counts.regression(Z, X, None, X.mean(0), 100)
     best = torch.cat([Z @ best[0].T + best[1][:p], best[1][p:].expand(len(X), -1)], 1)
     constant = loss.constant(X).expand(len(X), -1)
     errors = [float(loss.function(o, X).mean()) for o in (constant, start, best)]
@@ -206,6 +235,6 @@ def test_count_starts_are_near_the_best_of_their_kind(name, of):
 def test_location_and_scale_pass_over_what_is_missing():
     X = np.array([[1e300, 3.0, np.nan, 5.0], [-1e300, 3.0, np.nan, np.nan]] * 2)
     X.flags.writeable = False
-    mean, scale = _linear.location_and_scale(X)
+    mean, scale = nan_location_and_scale(X)
     assert mean.tolist() == [0.0, 3.0, 0.0, 5.0]
     assert scale.tolist() == [1e300, 0.0, 0.0, 0.0]

@@ -9,8 +9,8 @@ from scipy import stats
 from torch.nn import functional as F
 
 from skae import losses
-from skae._counts import LOG_THETA, OFFSET, UNIT, log_rate, rate
 from skae.losses import LOSSES, Loss, binary_cross_entropy, cosine
+from skae.losses._counts import LOG_THETA, OFFSET, UNIT, log_rate, rate
 
 
 def poisson_reference(out, X):

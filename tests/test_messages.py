@@ -19,7 +19,7 @@ from skorch.callbacks import Callback, EpochTimer
 
 import skae
 from skae import AutoencoderTransformer
-from skae._compat import resolve_device
+from skae._torch import resolve_device
 
 NAME = "AutoencoderTransformer"
 
@@ -209,7 +209,7 @@ INTERRUPTED = """
 import signal, sys
 import numpy as np
 from skae import AutoencoderTransformer
-from skae._net import AutoencoderNet
+from skae._engine.skorch_net import AutoencoderNet
 
 X = np.random.default_rng(0).normal(size=(400, 5))
 params = {"max_epochs": 5, "batch_size": 16, "warm_start": sys.argv[1] == "warm"}

@@ -359,9 +359,9 @@ def counts():
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Tables are read ten rows at a time, and none of them becomes dense as a whole."""
-    monkeypatch.setattr("skae._streams.BLOCK", 120)
-    monkeypatch.setattr("skae._streams.SMALL", 300)
-    monkeypatch.setattr("skae._streams.FEW_ROWS", 20)
+    monkeypatch.setattr("skae._tables.rows.BLOCK", 120)
+    monkeypatch.setattr("skae._tables.rows.SMALL", 300)
+    monkeypatch.setattr("skae._tables.rows.FEW_ROWS", 20)
     toarray = sparse.csr_array.toarray
 
     def watched(self, *args, **kwargs):

@@ -14,8 +14,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skae
 from skae import AutoencoderTransformer
-from skae import _missing as missing
-from skae._missing import Filler, Hide, fit_filler, with_marks
+from skae._engine.corruption import LARGEST_RATE, SMALLEST_RATE, Hide
+from skae._tables import missing
+from skae._tables.missing import Filler, fit_filler, with_marks
+from skae._training.training import Training
 
 METHODS = ["transform", "score", "score_samples", "impute", "denoise"]
 
@@ -124,28 +126,28 @@ def test_float32_rows_of_columns_that_cannot_be_told_apart():
     torch.testing.assert_close(filled.double(), expected, atol=1e-3, rtol=0)
 
 
-def objective(filler, X, observed):
+def objective(filler, X, observed, weights):
     """Log of the posterior density, up to a constant: that of the rows and the prior."""
     mean, weight = filler.mean.numpy(), filler.weight.numpy()
     covariance = weight @ weight.T + filler.noise * np.eye(len(mean))
     total = -(np.square(weight).sum() + np.square(mean).sum()) / 2
-    for x, o in zip(X, observed, strict=True):
+    for x, o, w in zip(X, observed, weights, strict=True):
         if o.any():
-            total += stats.multivariate_normal.logpdf(
+            total += w * stats.multivariate_normal.logpdf(
                 x[o], mean[o], covariance[np.ix_(o, o)]
             )
     return total
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("share", [0.1, 0.6])
-def test_no_round_lowers_the_likelihood(curved, share):
+def test_no_round_lowers_the_likelihood(curved, share, weighted):
     X = (curved - curved.mean(0)) / curved.std(0)
     observed = np.random.default_rng(0).random(X.shape) > share
     tensors = torch.tensor(np.where(observed, X, 0.0)), torch.tensor(observed)
-    values = [
-        objective(missing._expectation_maximization(*tensors, 2, n), X, observed)
-        for n in range(12)
-    ]
+    w = np.linspace(0.1, 1.9, len(X)) ** (3 if weighted else 0)
+    fit, column = missing._expectation_maximization, torch.tensor(w[:, None])
+    values = [objective(fit(*tensors, 2, n, column), X, observed, w) for n in range(12)]
     assert np.diff(values).min() > -1e-8 * abs(values[0])
     assert values[-1] > values[0] + 10
 
@@ -171,6 +173,33 @@ def test_complete_table_gives_probabilistic_pca(curved):
     np.testing.assert_allclose(covariance.numpy(), expected, atol=1e-12)
 
 
+def test_weights_of_the_rows_of_a_complete_table(curved):
+    """Probabilistic PCA of the rows as often as they weigh, and of as many factors."""
+    X = torch.tensor((curved - curved.mean(0)) / curved.std())
+    w = torch.arange(len(X)) % 4
+    repeated = X.repeat_interleave(w, dim=0)
+    models = [
+        missing._principal_components(rows, 2, weights[:, None].double())
+        for rows, weights in ((X, w), (repeated, torch.ones(len(repeated))))
+    ]
+    torch.testing.assert_close(*(m.mean for m in models))
+    assert models[0].noise == pytest.approx(models[1].noise)
+    torch.testing.assert_close(*(m.weight @ m.weight.mT for m in models))
+    filler = fit_filler(X, torch.ones_like(X).bool(), 0, w)
+    torch.testing.assert_close(filler.mean, models[1].mean)
+
+
+def test_a_share_of_the_variance_is_one_of_the_cells_that_are_there(curved, monkeypatch):
+    """Of held-out cells: those that are missing have no error, and no variance."""
+    X, run, seen = with_gaps(curved, 0.4), Training.run, []
+    monkeypatch.setattr(Training, "run", lambda *args: seen.append(args[0]) or run(*args))
+    ae = autoencoder(0.9, hidden_layer_sizes=()).fit(X)
+    assert [fit.recipe.n_components for fit in seen] == [1, 2, 3]
+    variance = np.square(X - ae.mean_)[~np.isnan(X)].mean()
+    error = ae.validation_curve_[ae.best_epoch_]
+    assert seen[-1].r2 == pytest.approx(1 - error / variance, rel=1e-5)
+
+
 @pytest.mark.parametrize("p", [1, 2])
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("n", [2, 9])
@@ -189,7 +218,7 @@ def test_hide(rate):
     assert marks[~observed].all()
     torch.testing.assert_close(rows[~marks], X[~marks])
     torch.testing.assert_close(rows, filler(X, ~marks))
-    wanted = min(max(rate, missing.SMALLEST_RATE), missing.LARGEST_RATE)
+    wanted = min(max(rate, SMALLEST_RATE), LARGEST_RATE)
     assert marks[observed].float().mean() == pytest.approx(wanted, rel=0.15)
     again = Hide(filler, rate)(inputs, torch.Generator().manual_seed(0))
     assert torch.equal(hidden, again)

@@ -1,16 +1,19 @@
 """From the parameter `loss` to a `Loss`."""
 
 import pickle
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.preprocessing import OneHotEncoder
 from torch import nn
 from torch.nn import functional as F
 
-from skae import losses
-from skae._resolve import resolve_loss
+from skae import AutoencoderTransformer, losses
 from skae.losses import LOSSES
+from skae.losses._resolve import resolve_loss
 
 
 def fitted(loss, X):
@@ -109,6 +112,8 @@ def test_users_module_is_copied():
         ({"squared_error": ["a", "q", 7]}, ValueError, r"unknown: \['q', '7'\]"),
         ({"squared_error": [True, 1, 2]}, ValueError, "unknown"),
         ({"cross_entropy": ["a", "b", "c"]}, ValueError, "groups"),
+        ({"cross_entropy": [["a", "b"], ["c"]]}, ValueError, r"two or more.*\['c'\]"),
+        ({"cross_entropy": [["a", "b", "c"], []]}, ValueError, r"two or more.*\[\]"),
     ],
 )
 def test_resolve_loss_refuses(loss, error, message):
@@ -184,6 +189,32 @@ def test_mixed(mixed):
     assert torch.autograd.gradcheck(function, output[:5].requires_grad_())
 
 
+@pytest.mark.parametrize("loss", [MIXED, of_samples], ids=["mixed", "callable"])
+def test_weights_are_repetitions(mixed, loss):
+    mixed[::3, 1] = mixed[::5, 7] = np.nan
+    w = np.tile([0, 1, 2, 1], len(mixed) // 4)
+    repeated = np.repeat(mixed, w, axis=0)
+    loss = resolve_loss(loss, 10, NAMES)
+    statistics = [loss.measure(mixed, w), loss.measure(repeated)]
+    for value, other in zip(*(s.values() for s in statistics), strict=True):
+        np.testing.assert_allclose(value, other, rtol=1e-12)
+    X, weights = torch.tensor(mixed).nan_to_num(), torch.from_numpy(w)
+    Z, _ = pca(X, 2)
+    loss = loss.fitted(statistics[0])
+    everyone = torch.arange(len(X)).repeat_interleave(weights)
+    starts = loss.decoder_start(Z, X, weights), loss.decoder_start(Z[everyone], X[everyone])
+    for part, other in zip(*starts, strict=True):
+        torch.testing.assert_close(part, other, rtol=1e-3, atol=1e-3)
+
+
+def test_a_weighted_column_that_does_not_vary():
+    """Its mean is rounded, and what is left of it is no error to be divided by."""
+    X, w = np.full((7, 2), 0.1), np.linspace(0.3, 1.7, 7)
+    statistics = resolve_loss({"squared_error": [0], "huber": [1]}, 2).measure(X, w)
+    np.testing.assert_allclose(statistics["mean"], 0.1)
+    assert statistics["baseline"].tolist() == [0, 0]
+
+
 def test_mixed_is_a_sum_of_its_terms(mixed):
     X = torch.from_numpy(mixed)
     terms = {"cross_entropy": [[0, 2, 6], [4, 8]], "poisson": [1, 3, 5, 7, 9]}
@@ -233,8 +264,77 @@ def test_mixed_check(mixed):
     bad[4, [0, 2, 6]] = 1
     with pytest.raises(ValueError, match=r"row 4 .*'red', 'green', 'blue'.* sum 3"):
         loss.check(bad, "AE", NAMES)
-    bad[4, [0, 2, 6]] = 0
+    bad[4, [0, 2, 6]] = np.nan
     loss.check(bad, "AE")
+    # Shares that were rounded, here or in float32, are shares.
+    bad[4, [0, 2, 6]] = 0.7, 0.2, 0.1 - 1e-12
+    loss.check(bad, "AE")
+    loss.check(bad.astype(np.float32), "AE")
+
+
+def categories(n_samples=60):
+    """A column of numbers, and of words, that goes with it."""
+    rng = np.random.default_rng(0)
+    age = rng.normal(size=(n_samples, 1))
+    return age, np.array(["a", "b", "c"], dtype=object)[np.digitize(age, [-0.5, 0.5])]
+
+
+ONE = r"two or more one-hot columns.* got the group \[1\]\. .*'binary_cross_entropy'"
+
+
+@pytest.mark.parametrize(
+    ("params", "known", "message"),
+    [
+        ({"drop": "first"}, "abc", r"row \d+ .*'1', '2'.* sum 0\. .*drop=None"),
+        ({"handle_unknown": "ignore"}, "ab", r"row \d+ .*'1', '2'.* sum 0\. .*NaN"),
+        ({"drop": "if_binary"}, "ab", ONE),
+        ({}, "a", ONE),
+    ],
+    ids=str,
+)
+def test_groups_that_are_no_one_hot_columns(params, known, message):
+    """Their softmax would be 1 in every row, or have no class to be of."""
+    age, words = categories()
+    encoder = OneHotEncoder(sparse_output=False, **params)
+    encoder.fit(words[np.isin(words, list(known))][:, None])
+    words = words if len(known) == 3 or params.get("handle_unknown") else known[:1]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Found unknown categories")
+        columns = encoder.transform(np.broadcast_to(words, age.shape))
+    X = np.c_[age, columns]
+    loss = {"squared_error": [0], "cross_entropy": [[*range(1, X.shape[1])]]}
+    ae = AutoencoderTransformer(1, loss=loss)
+    with pytest.raises(ValueError, match=message):
+        ae.fit(X)
+    assert not hasattr(ae, "net_")
+
+
+@pytest.mark.parametrize("method", ["fit", "score", "partial_fit"])
+@pytest.mark.parametrize("weights", [None, "some"])
+def test_a_row_that_is_no_class_is_named(method, weights):
+    """By its number in what the user gave, whatever became of the order of the rows."""
+    age, words = categories()
+    X = np.c_[age, OneHotEncoder(sparse_output=False).fit_transform(words)]
+    names = ["age", "A", "B", "C"]
+    loss = {"squared_error": [0], "cross_entropy": [[1, 2, 3]]}
+    ae = AutoencoderTransformer(1, loss=loss, max_epochs=1, hidden_layer_sizes=(4,))
+    ae.fit(pd.DataFrame(X, columns=names))
+    if method == "partial_fit":
+        ae.partial_fit(pd.DataFrame(X, columns=names))
+    X[[17, 40], 1:] = 0.0, 0.4, 0.5
+    params = {}
+    if weights and method != "score":
+        params["sample_weight"] = np.arange(60) % 4
+    message = r"row 17 of the columns \['A', 'B', 'C'\] of X has the sum 0\.9\. "
+    with pytest.raises(ValueError, match=message):
+        getattr(ae, method)(pd.DataFrame(X, columns=names), **params)
+
+
+def test_a_chunk_out_of_range_is_refused():
+    X = np.random.default_rng(0).random((60, 3))
+    ae = AutoencoderTransformer(1, loss="binary_cross_entropy").partial_fit(X)
+    with pytest.raises(ValueError, match=r"takes values in \[0, 1\]"):
+        ae.partial_fit(3 * X)
 
 
 def lying(X_hat, X):

@@ -5,15 +5,8 @@ import copy
 import pytest
 import torch
 
-from skae.modules import (
-    ACTIVATIONS,
-    DenseAutoencoder,
-    Dropout,
-    Linear,
-    Mapping,
-    stack,
-    unstack,
-)
+from skae.modules import ACTIVATIONS, DenseAutoencoder, Dropout, Linear, Mapping
+from skae.modules._stack import stack, unstack
 
 
 def generator(seed=0):

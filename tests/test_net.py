@@ -1,5 +1,6 @@
 """The engine room: the optimiser, the choice of the epoch, and what a fit imports."""
 
+import copy
 import subprocess
 import sys
 
@@ -7,9 +8,16 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from skorch.callbacks import Callback, LRScheduler
 
-from skae._errors import Choice, certainty
-from skae._net import AdamW
+from skae._engine.batches import Rows
+from skae._engine.epoch_choice import Choice
+from skae._engine.objective import certainty
+from skae._engine.optimizer import AdamW
+from skae._engine.skorch_net import build_net
+from skae._torch import make_generator
+from skae.losses import LOSSES
+from skae.modules import DenseAutoencoder
 
 FIT = """
 import sys
@@ -56,6 +64,75 @@ def test_adamw_of_weights_that_come_later():
         optimizer.step()
     moved = [weight.detach()[0].item() for weight in weights]
     assert moved == pytest.approx([-0.4, -0.2, -0.2], rel=1e-4)
+
+
+# -- rates ----------------------------------------------------------------------------
+
+
+class Halves(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        net.set_params(lr=net.lr / 2)
+
+
+class Warms(Callback):
+    """Sets a rate from within an epoch."""
+
+    def on_batch_begin(self, net, **kwargs):
+        net.optimizer_.param_groups[0]["lr"] = 0.02 * (1 + net.n_steps_)
+
+
+# What comes to the rate of a step, of an epoch of four, beside the net's own schedule.
+RATES = {
+    "none": (lambda: [], lambda step: 0.02),
+    "epoch": (
+        lambda: [LRScheduler("StepLR", step_size=1, gamma=0.1)],
+        lambda step: 0.02 * 0.1 ** (step // 4),
+    ),
+    "batch": (
+        lambda: [LRScheduler("ExponentialLR", gamma=0.7, step_every="batch")],
+        lambda step: 0.02 * 0.7**step,
+    ),
+    "halves": (lambda: [Halves()], lambda step: 0.02 / 2 ** (step // 4)),
+    "both": (
+        lambda: [LRScheduler("LambdaLR", lr_lambda=lambda epoch: 1 / (1 + epoch))],
+        lambda step: 0.02 / (1 + step // 4),
+    ),
+    "within": (lambda: [Warms()], lambda step: 0.02 * (1 + step)),
+}
+
+
+@pytest.mark.parametrize("caution", [1.0, 0.3])
+@pytest.mark.parametrize("name", RATES)
+def test_the_weights_of_a_run_are_those_of_the_rates_by_hand(curved, name, caution):
+    """A rate that is set, times the warm-up and the decay of the net."""
+    if name == "within" and caution < 1:
+        pytest.skip("sets the rate of one group of weights")
+    callbacks, rate = RATES[name]
+    X = torch.tensor(curved[:64]).float()
+    rows, loss, seed = Rows(X, X, [np.arange(64)]), LOSSES["squared_error"], 3
+    module = DenseAutoencoder(6, 2, 6, (8,), generator=make_generator(0))
+    by_hand = copy.deepcopy(module)
+    params = {"lr": 0.02, "max_epochs": 3, "batch_size": 16, "weight_decay": 0.1}
+    params |= {"seed": seed, "device": torch.device("cpu"), "caution": caution}
+    net = build_net(module, loss, callbacks=callbacks(), **params).fit(rows)
+    groups = [{"params": [], "share": 1.0}, {"params": [], "share": caution}]
+    for path, weight in by_hand.named_parameters():
+        is_direct = "linear" in path or "correction" in path
+        groups[is_direct]["params"].append(weight)
+    groups = [group for group in groups if group["params"]]
+    optimizer = AdamW(groups, lr=1.0, fused=True, weight_decay=0.1, betas=(0.9, 0.99))
+    generator = make_generator(seed)
+    for step, batch in enumerate(b for _ in range(3) for b in rows.batches(4, generator)):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step) * (step + 1) / 100 / (1 + step / 500) ** 0.5
+        optimizer.zero_grad()
+        loss.function(by_hand(batch.inputs), batch.targets).mean().backward()
+        optimizer.step()
+    for weight, expected in zip(
+        net.module_.parameters(), by_hand.parameters(), strict=True
+    ):
+        torch.testing.assert_close(weight, expected, rtol=1e-5, atol=1e-6)
+    assert net.history[-1, "train_loss"] < net.history[0, "train_loss"]
 
 
 def errors(mean, spread=0.0, n=100):

@@ -13,8 +13,10 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
-from skae import AutoencoderTransformer, _inference
-from skae.modules import DenseAutoencoder, Nested, stack
+from skae import AutoencoderTransformer
+from skae._model import model
+from skae.modules import DenseAutoencoder, Nested
+from skae.modules._stack import stack
 
 
 def ordered(n_components=3, **params):
@@ -116,7 +118,7 @@ def test_fewer_codes_in_batches(unit, monkeypatch):
     ae = ordered().fit(unit)
     Z = ae.transform(unit)[:, :2]
     whole = ae.inverse_transform(Z)
-    monkeypatch.setattr(_inference, "BATCH", 150)  # 25 rows of six columns
+    monkeypatch.setattr(model, "BATCH", 150)  # 25 rows of six columns
     close(ae.inverse_transform(Z), whole, 1e-12)
 
 

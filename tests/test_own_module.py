@@ -10,7 +10,7 @@ from torch import nn
 
 import skae
 from skae import AutoencoderTransformer
-from skae._own_module import make_own
+from skae.modules._own import make_own
 
 CALLED = r"module was called with \(n_features, n_components\) = \(6, 2\)"
 
@@ -90,7 +90,7 @@ WRONG = {
 def test_wrong_shapes(curved, monkeypatch, name, method):
     """They are found before anything else is computed."""
     module, text = WRONG[name]
-    monkeypatch.setattr("skae._prepare.location_and_scale", None)
+    monkeypatch.setattr("skae._tables.fit_data.location_and_scale", None)
     ae = autoencoder(module)
     before = vars(ae).copy()
     text = f"^module of AutoencoderTransformer must make a network whose {text}"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from skae._pca import location_and_scale, principal_axes, scaled
-from skae._streams import row_blocks
+from skae._tables.pca import principal_axes
+from skae._tables.rows import row_blocks
+from skae._tables.scaling import location_and_scale, scaled
 
 
 def table(n, p, rank=None, seed=0):

@@ -59,7 +59,7 @@ def through_skops(ae):
     """One trusted type, and it is the estimator's own."""
     skops = pytest.importorskip("skops.io")
     data = skops.dumps(ae)
-    trusted = ["skae._autoencoder.AutoencoderTransformer"]
+    trusted = ["skae._autoencoders.dense.AutoencoderTransformer"]
     assert skops.get_untrusted_types(data=data) == trusted
     return skops.loads(data, trusted=trusted)
 
@@ -70,7 +70,7 @@ def through_mlflow(ae):
         path = os.path.join(folder, "model")
         how = {
             "serialization_format": "skops",
-            "skops_trusted_types": ["skae._autoencoder.AutoencoderTransformer"],
+            "skops_trusted_types": ["skae._autoencoders.dense.AutoencoderTransformer"],
         }
         mlflow.save_model(ae, path, pip_requirements=["skae"], **how)
         return mlflow.load_model(path)

@@ -1,11 +1,13 @@
 """Displays: one family of checks for all of them, then what each one draws."""
 
+import functools
 import sys
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib import pyplot as plt
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -17,7 +19,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skae import AutoencoderTransformer, plotting
-from skae._drawing import two_figures
 from skae.metrics import reconstruction_error
 from skae.plotting import (
     CodesDisplay,
@@ -26,6 +27,7 @@ from skae.plotting import (
     LossCurveDisplay,
     ReconstructionDisplay,
 )
+from skae.plotting._drawing import two_figures
 
 # Parameters of from_estimator, and the shape of axes_; None is a Display with ax_.
 CASES = {
@@ -322,6 +324,33 @@ def test_nmf_and_sparse(digits):
     assert display.decoded.shape == (3, 3, 64)
     pipe = make_pipeline(MinMaxScaler(clip=True), nmf).fit(digits[0][:100])
     assert CodesDisplay.from_estimator(pipe, digits[0]).axes_.shape == (4, 4)
+
+
+def pinball_loss(X_hat, X, share=0.5):
+    return torch.maximum(share * (X - X_hat), (share - 1) * (X - X_hat))
+
+
+LOSSES_OF_USERS = [
+    ({"squared_error": [0, 1], "huber": [2, 3]}, "mixed loss"),
+    (pinball_loss, "pinball loss"),
+    (functools.partial(pinball_loss, share=0.9), "pinball loss"),
+    (lambda X_hat, X: torch.abs(X_hat - X), "loss"),
+    (torch.nn.L1Loss(reduction="none"), "L1Loss"),
+    ("binary_cross_entropy", "binary cross entropy"),
+]
+
+
+@pytest.mark.parametrize(("loss", "words"), LOSSES_OF_USERS)
+def test_losses_of_users(iris, loss, words):
+    """Every Display takes an autoencoder of any loss, and the axis has its name."""
+    X = (iris.data / 8).to_numpy()
+    ae = autoencoder(2, loss=loss, hidden_layer_sizes=(4,), max_epochs=1).fit(X)
+    displays = {
+        name: getattr(plotting, name).from_estimator(ae, X, **params)
+        for name, (params, _) in CASES.items()
+    }
+    label = displays["LossCurveDisplay"].ax_.get_ylabel()
+    assert label == f"{words} per feature"
 
 
 def test_loss_curves(digits):
@@ -703,9 +732,9 @@ def test_sparse_rows_are_drawn_as_dense_ones(digits, form, monkeypatch):
     dense = digits[0][:100]
     X = getattr(sparse, form)(dense)
     svd = TruncatedSVD(3, random_state=0).fit(X)
-    monkeypatch.setattr("skae._streams.BLOCK", 640)
-    monkeypatch.setattr("skae._streams.SMALL", 0)
-    monkeypatch.setattr("skae._streams.FEW_ROWS", 10)
+    monkeypatch.setattr("skae._tables.rows.BLOCK", 640)
+    monkeypatch.setattr("skae._tables.rows.SMALL", 0)
+    monkeypatch.setattr("skae._tables.rows.FEW_ROWS", 10)
     ours, theirs = (ErrorDisplay.from_estimator(svd, each) for each in (X, dense))
     np.testing.assert_allclose(ours.row_errors, theirs.row_errors)
     np.testing.assert_allclose(ours.feature_errors, theirs.feature_errors)

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
-import skae._progress as progress
+import skae._engine.callbacks as progress
 from skae import AutoencoderTransformer
 
 has_callbacks = pytest.mark.skipif(

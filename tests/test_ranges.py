@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from skae import AutoencoderTransformer
-from skae._ranges import first_outside, told_apart, within
+from skae._tables.ranges import first_outside, told_apart, within
 from skae.losses import LOSSES
 from skae.metrics import METRICS, reconstruction_error
 
@@ -112,8 +112,9 @@ def test_rounding_does_not_count(tables, loss):
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "poisson"])
 def test_targets_are_in_range(tables, loss):
     """The loss sees clipped values only: in training, in streams, in scores."""
-    from skae._prepare import Given, make_table
-    from skae._streams import Scaled
+    from skae._tables.fit_data import Given
+    from skae._tables.rows import Scaled
+    from skae._tables.table import make_table
 
     X, X_rounded, _ = tables
     fitted = LOSSES[loss].fitted(LOSSES[loss].measure(X))

@@ -8,7 +8,8 @@ from torch import nn
 from torch.autograd.functional import jacobian
 
 from skae import regularizers
-from skae.modules import ACTIVATIONS, DenseAutoencoder, stack
+from skae.modules import ACTIVATIONS, DenseAutoencoder
+from skae.modules._stack import stack
 from skae.regularizers import (
     Contractive,
     KLSparsity,

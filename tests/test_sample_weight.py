@@ -8,6 +8,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
+from skorch.callbacks import Callback
 
 from skae import AutoencoderTransformer
 from skae.noise import MaskingNoise
@@ -124,6 +125,60 @@ def test_the_start_of_wide_rows(curved):
     np.testing.assert_allclose(ae.mean_, mean, rtol=1e-10)
     error = np.square(values[2:]).sum() / X.size
     assert -ae.pca_score_ == pytest.approx(error, rel=1e-5)
+
+
+@pytest.mark.parametrize("n_rows", [400, 1000])
+def test_a_share_of_the_variance_is_one_of_weighted_rows(n_rows):
+    """The light rows are large: unweighted, they would be most of the variance."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_rows, 3)) * [1, 1, 0.05]
+    X[::2] = rng.normal(size=(n_rows // 2, 3)) * [4, 0.1, 0.05]
+    w = np.where(np.arange(n_rows) % 2, 9, 1)
+    params = {"hidden_layer_sizes": ()}
+    expected = autoencoder(0.85, **params).fit(np.repeat(X, w, axis=0))
+    ae = autoencoder(0.85, **params).fit(X, sample_weight=w)
+    assert ae.n_components_ == expected.n_components_ == 2
+    assert autoencoder(0.85, **params).fit(X).n_components_ == 1
+
+
+class Starts(Callback):
+    """Keeps the rows that training begins with."""
+
+    seen = []
+
+    def on_train_begin(self, net, X, y=None, **kwargs):
+        self.seen.append(X)
+
+
+@pytest.mark.parametrize("n_samples", [100, 1500])
+def test_the_training_loss_is_the_weighted_mean(curved, n_samples):
+    """Whatever share of the weight is held out."""
+    X, w, _ = weighted(curved, n_samples)
+    w = w + 0.5
+    w[-n_samples // 100 :] *= 200
+    params = {"lr": 1e-9, "max_epochs": 1, "batch_size": 45}  # batches of one size
+    ae = autoencoder(callbacks=[Starts()], **params).fit(X, sample_weight=w)
+    rows = Starts.seen.pop()
+    for index, weights in zip(rows.index, rows.weights.reshape(-1, len(X)), strict=True):
+        assert weights[index].mean() == pytest.approx(1, rel=1e-5)
+    if n_samples == 1500:
+        index = rows.index[0].numpy()
+        error = -ae.score(X[index], sample_weight=w[index])
+        assert abs(w[index].mean() / w.mean() - 1) > 0.02
+        assert ae.loss_curve_[0] == pytest.approx(error, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "loss", ["poisson", "cosine", {"huber": range(3), "poisson": range(3, 6)}]
+)
+def test_what_a_loss_knows_of_the_table_is_weighted(curved, loss):
+    X, w, repeated = weighted(curved, 1500)
+    low = X.min(axis=0)
+    params = {"loss": loss, "hidden_layer_sizes": (), "max_epochs": 1, "lr": 1e-9}
+    one = autoencoder(**params).fit(X - low, sample_weight=w)
+    other = autoencoder(**params).fit(repeated - low)
+    for name, value in one._loss_statistics.items():
+        np.testing.assert_allclose(value, other._loss_statistics[name], rtol=1e-10)
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "poisson"])

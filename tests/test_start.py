@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from skae._data import Table
-from skae._start import make_start
+from skae._tables.table import Table
+from skae._training.linear_start import make_start
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 

@@ -9,18 +9,20 @@ from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.utils import estimator_checks, get_tags
 
-import skae._data
-import skae._errors
-import skae._fitting
-import skae._inference
-import skae._pca
-import skae._start
-import skae._streams
+import skae._autoencoders.fitting
+import skae._engine.batches
+import skae._engine.objective
+import skae._model.model
+import skae._tables.pca
+import skae._tables.rows
+import skae._tables.table
+import skae._training.linear_start
 from skae import AutoencoderTransformer
-from skae._data import RUN, StreamedRows
-from skae._dependence import Dependence, equal_rows, split
-from skae._pca import principal_axes
-from skae._streams import Scaled, is_lazy, is_streamed, row_blocks, rows_of
+from skae._engine.batches import RUN, StreamedRows
+from skae._tables.dependence import Dependence, equal_rows
+from skae._tables.pca import principal_axes
+from skae._tables.rows import Scaled, is_lazy, is_streamed, row_blocks, rows_of
+from skae._training.members import split
 from skae.noise import MaskingNoise
 
 N_ROWS = 1500
@@ -50,20 +52,20 @@ class Stored:
 @pytest.fixture
 def small(monkeypatch):
     """Whatever has more than 1000 rows is large, and read in several blocks."""
-    monkeypatch.setattr(skae._streams, "SMALL", 100)
-    monkeypatch.setattr(skae._streams, "SMALL_MAP", 100)
-    monkeypatch.setattr(skae._streams, "BLOCK", 2000)
-    monkeypatch.setattr(skae._data, "WINDOW", 4000)
+    monkeypatch.setattr(skae._tables.rows, "SMALL", 100)
+    monkeypatch.setattr(skae._tables.rows, "SMALL_MAP", 100)
+    monkeypatch.setattr(skae._tables.rows, "BLOCK", 2000)
+    monkeypatch.setattr(skae._engine.batches, "WINDOW", 4000)
 
 
 @pytest.fixture
 def narrow(small, monkeypatch):
     """And what describes a table, or is asked of a model, is few rows at once."""
-    monkeypatch.setattr(skae._data, "SAMPLED", 2000)
-    monkeypatch.setattr(skae._data, "FEWEST_SAMPLED", 100)
-    monkeypatch.setattr(skae._fitting, "MEASURED", 2000)
-    monkeypatch.setattr(skae._inference, "BATCH", 2000)
-    monkeypatch.setattr(skae._start, "DECODER_ROWS", 200)
+    monkeypatch.setattr(skae._tables.table, "SAMPLED", 2000)
+    monkeypatch.setattr(skae._tables.table, "FEWEST_SAMPLED", 100)
+    monkeypatch.setattr(skae._autoencoders.fitting, "MEASURED", 2000)
+    monkeypatch.setattr(skae._model.model, "BATCH", 2000)
+    monkeypatch.setattr(skae._training.linear_start, "DECODER_ROWS", 200)
 
 
 @pytest.fixture
@@ -185,11 +187,11 @@ def test_large_sparse_tables_are_never_dense(narrow, monkeypatch, loss):
 
 def test_memory_of_a_large_sparse_table(monkeypatch):
     """NumPy's share of the peak; the table would take 96 MB, and once more in float32."""
-    monkeypatch.setattr(skae._streams, "BLOCK", 2**18)
-    monkeypatch.setattr(skae._data, "SAMPLED", 2**18)
-    monkeypatch.setattr(skae._data, "FEWEST_SAMPLED", 100)
-    monkeypatch.setattr(skae._errors, "HELD_OUT_BATCH", 256)
-    monkeypatch.setattr(skae._inference, "BATCH", 2**18)
+    monkeypatch.setattr(skae._tables.rows, "BLOCK", 2**18)
+    monkeypatch.setattr(skae._tables.table, "SAMPLED", 2**18)
+    monkeypatch.setattr(skae._tables.table, "FEWEST_SAMPLED", 100)
+    monkeypatch.setattr(skae._engine.objective, "HELD_OUT_BATCH", 256)
+    monkeypatch.setattr(skae._model.model, "BATCH", 2**18)
     X = sparse.random_array((30_000, 400), density=0.01, rng=np.random.default_rng(0))
     tracemalloc.start()
     ae = autoencoder(2, max_epochs=1, batch_size=512).fit(X.tocsr())
@@ -315,8 +317,8 @@ def test_weights_of_streamed_rows(small, table):
 @pytest.mark.parametrize("weights", [None, "some"])
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, Stored])
 def test_randomized_axes(monkeypatch, kind, weights):
-    monkeypatch.setattr(skae._pca, "MOST_FEATURES", 50)
-    monkeypatch.setattr(skae._streams, "BLOCK", 2**14)
+    monkeypatch.setattr(skae._tables.pca, "MOST_FEATURES", 50)
+    monkeypatch.setattr(skae._tables.rows, "BLOCK", 2**14)
     X = sparse_table(400, 120).toarray()
     w = None
     if weights:
@@ -337,7 +339,7 @@ def test_randomized_axes(monkeypatch, kind, weights):
 
 @pytest.mark.parametrize("standardize", [False, True])
 def test_wide_streamed_tables(small, monkeypatch, standardize):
-    monkeypatch.setattr(skae._pca, "MOST_FEATURES", 30)
+    monkeypatch.setattr(skae._tables.pca, "MOST_FEATURES", 30)
     X = sparse_table(N_ROWS, 60)
     params = {"hidden_layer_sizes": (), "standardize": standardize}
     wide, exact = (autoencoder(**params).fit(T) for T in (X, X.toarray()))
@@ -354,7 +356,7 @@ def test_a_share_of_a_wide_streamed_table(small, monkeypatch):
     X = sparse_table(N_ROWS, 60)
     params = {"max_epochs": 1, "hidden_layer_sizes": (4,)}
     expected = autoencoder(0.5, **params).fit(X.toarray()).n_components_
-    monkeypatch.setattr(skae._pca, "MOST_FEATURES", 30)
+    monkeypatch.setattr(skae._tables.pca, "MOST_FEATURES", 30)
     ae = autoencoder(0.5, **params).fit(X)
     assert 1 < expected == ae.n_components_
 
@@ -372,7 +374,7 @@ def streamed_rows(X, rows=None, weights=None):
 @pytest.mark.parametrize("n_batches", [1, 7, 48])
 @pytest.mark.parametrize("window", [10, 700, 2**24])
 def test_every_row_once_an_epoch(monkeypatch, kind, n_batches, window):
-    monkeypatch.setattr(skae._data, "WINDOW", window)
+    monkeypatch.setattr(skae._engine.batches, "WINDOW", window)
     X = 1.0 + np.arange(1100)[:, None] * np.ones(2)
     rows = np.setdiff1d(np.arange(1100), np.arange(128, 192))
     weights = np.arange(1100) / 7
@@ -412,7 +414,9 @@ def test_a_stack_reads_each_members_rows(small, kind):
     X = 1.0 + np.arange(1100)[:, None] * np.ones(2)
     index = [np.arange(0, 1100, 2), np.arange(1100), np.arange(0)]
     target = Scaled(kind(X))
-    rows = StreamedRows(target, target, index, torch.device("cpu"), np.arange(1100) / 7)
+    rows = StreamedRows(
+        target, target, index, torch.device("cpu"), np.tile(np.arange(1100) / 7, (3, 1))
+    )
     batches = list(rows.batches(9, torch.Generator().manual_seed(0)))
     order = torch.cat([batch.inputs[..., 0] for batch in batches], dim=-1).numpy() - 1
     assert order.shape == (3, 1100)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-import skae._threads
-import skae._training
+import skae._autoencoders.fitting
+import skae._engine.threads
+import skae._training.training
 from skae import AutoencoderTransformer
-from skae._compat import thread_limit
-from skae._threads import LONGEST, SHORTEST, TRIAL, Pace
+from skae._engine.threads import LONGEST, SHORTEST, TRIAL, Pace
+from skae._torch import thread_limit
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,7 @@ def clock(monkeypatch):
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(skae._threads, "time", clock)
+    monkeypatch.setattr(skae._engine.threads, "time", clock)
     return clock
 
 
@@ -94,7 +95,7 @@ def test_bits_do_not_depend_on_the_threads(monkeypatch, interrupted):
     X = np.random.default_rng(0).normal(size=(1500, 96)).astype(np.float32)
     X[:, 48:] = np.square(X[:, :48])
     params = {"hidden_layer_sizes": (256, 128), "max_epochs": 3}
-    monkeypatch.setattr(skae._fitting, "draw_seed", lambda random_state: 0)
+    monkeypatch.setattr(skae._autoencoders.fitting, "draw_seed", lambda random_state: 0)
     seen = set()
 
     def note(pace, seconds):
@@ -104,7 +105,7 @@ def test_bits_do_not_depend_on_the_threads(monkeypatch, interrupted):
             raise MemoryError
 
     ae = AutoencoderTransformer(8, batch_size=512, **params)
-    monkeypatch.setattr(skae._training, "WORTH_THREADS", 1e3)
+    monkeypatch.setattr(skae._training.training, "WORTH_THREADS", 1e3)
     expected = ae.fit(X).transform(X)
     monkeypatch.setattr(Pace, "_note", note)
     if interrupted:
@@ -127,8 +128,8 @@ def test_small_steps_have_one_thread(monkeypatch):
         seen.append(torch.get_num_threads())
         return whole(*args, **kwargs)
 
-    whole = skae._fitting.describe
-    monkeypatch.setattr(skae._fitting, "describe", describe)
+    whole = skae._autoencoders.fitting.describe
+    monkeypatch.setattr(skae._autoencoders.fitting, "describe", describe)
     AutoencoderTransformer(2, max_epochs=1, random_state=0).fit(X)
     assert seen == [1]
     assert torch.get_num_threads() == 2

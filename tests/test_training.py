@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from skae._data import Table
-from skae._training import STEPS, Recipe, Training
+from skae._tables.table import Table
+from skae._training.settings import STEPS, Recipe
+from skae._training.training import Training
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 

@@ -30,9 +30,9 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from skae import AutoencoderTransformer
-from skae._compat import has_fast_bfloat16
-from skae._data import Rows
-from skae._net import build_net
+from skae._engine.batches import Rows
+from skae._engine.skorch_net import build_net
+from skae._torch import has_fast_bfloat16
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 

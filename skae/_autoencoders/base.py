@@ -1,0 +1,491 @@
+"""The walk of X through fit, transform, inverse_transform and score."""
+
+import copy
+from numbers import Integral
+
+import numpy as np
+import torch
+from scipy import linalg
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array, check_scalar
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from skae._autoencoders.fitting import FittingSteps
+from skae._compat import _fit_context, in_container
+from skae._engine.callbacks import FIT_STATE, CallbackSupportMixin, FitTasks
+from skae._engine.skorch_net import Interrupted, StopTraining
+from skae._files.container import write_model
+from skae._tables.checks import FLOATS, check_rows, check_table
+from skae._tables.rows import row_blocks, rows_of
+from skae._torch import in_own_modes, make_generator, resolve_device
+from skae._training.messages import interrupted, warn_of_target
+
+__all__ = ["BaseAutoencoder"]
+
+
+class BaseAutoencoder(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittingSteps
+):
+    """What every autoencoder of the package does with X.
+
+    A subclass has a parameter table, an `__init__`, and two hooks:
+    `_check_widths(n_samples, n_features)` sets `n_components_` and
+    `hidden_layer_sizes_`; `_make_module(n_inputs, n_outputs, generator)` returns the
+    untrained network.
+    """
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, X_target=None):
+        """Fit the model to X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data. A large `np.memmap`, and anything else that has a shape, a
+            dtype and slices of rows, such as arrays of h5py and zarr, is read block by
+            block; rows of a large sparse matrix become dense a batch at a time. Tables
+            that are read in parts may have missing cells in every other method, but not
+            here: give them to `partial_fit` in chunks.
+        y : array-like of shape (n_samples,) or None, default=None
+            Handed to the splitter `cv`, which may be a `StratifiedKFold`; otherwise
+            ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows, in loss, mean, scale and PCA. A weight of zero leaves a
+            row out. In a table of up to 1000 rows, whole numbers repeat them.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Labels of rows that depend on each other, such as measurements of one person:
+            rows with the same label train together or are held out together. Equal rows
+            are held out together without being told. `cv` gets the labels too.
+        X_val : array-like of shape (n_held_out, n_features) or None, default=None
+            Held-out rows of your own: they choose the epoch, with every row of X
+            training. In a Pipeline the steps before must transform them too, see
+            `sklearn.pipeline.Pipeline(transform_input=["X_val"])`.
+        X_target : array-like of shape (n_samples, n_features) or None, default=None
+            What the rows of X are to become, such as clean versions of noisy rows. Mean,
+            scale and PCA are then those of `X_target`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X has fewer than two rows, is not finite, lies outside the range of the
+            loss, or is too small for `n_components`.
+        DivergenceError
+            If training ends in numbers that are not finite and there are no earlier
+            weights to go back to.
+        MemoryError
+            If memory, of the CPU or the device, is not enough.
+        KeyboardInterrupt
+            On Ctrl-C. The estimator is then as it was before the call; with
+            `warm_start=True`, once training has begun, it is fitted, with the best epoch
+            so far.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training ends in numbers that are not finite and earlier weights are kept,
+            or if it ends at a `max_epochs` of your own while it still brought something.
+        UserWarning
+            If y is a table of the shape of X: what the rows of X are to become is given
+            as `X_target`.
+        """
+        warn_of_target(self, X, y, "fit")
+        before = vars(self).copy()
+        try:
+            tasks = FitTasks(self, X, y, is_search=self._wants_share)
+            with in_own_modes(), tasks:
+                self._fit(X, y, sample_weight, groups, X_val, X_target, tasks.callbacks)
+        except BaseException as error:
+            # Only training turns Ctrl-C into an end that leaves a fitted estimator.
+            is_ctrl_c = isinstance(error, Interrupted)
+            is_kept = is_ctrl_c and self.warm_start and error.is_kept
+            if not is_kept:
+                before |= {k: v for k, v in vars(self).items() if k in FIT_STATE}
+                vars(self).clear()
+                vars(self).update(before)
+            if is_ctrl_c:  # the frames of the engine would hide the user's own
+                raise KeyboardInterrupt(interrupted(self, "fit", is_kept)) from None
+            raise
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Go on with a chunk of a stream: one pass over its rows.
+
+        The first chunk sets mean, scale and the PCA that the network starts from, so it
+        should be some hundred rows at least. Every later chunk is asked before it is
+        trained on whether the network is better than that PCA; where it is not, PCA of
+        the first chunk is the outcome so far. After `fit` the network goes on from
+        there. Per-epoch callbacks are not called.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            A chunk.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. `n_samples_seen_` counts the rows of all chunks,
+            `n_iter_` the chunks, and `validation_curve_` holds the error of each chunk but
+            the first before it was trained on.
+
+        Raises
+        ------
+        ValueError
+            As of `fit`; if `n_components` is a share of the variance, and if the first
+            chunk has fewer rows than there are components.
+        DivergenceError
+            If training ended in numbers that are not finite.
+        KeyboardInterrupt
+            On Ctrl-C, and where a callback raises one.
+
+        Warns
+        -----
+        UserWarning
+            If y is a table of the shape of X, see `fit`.
+        """
+        warn_of_target(self, X, y, "partial_fit")
+        before = vars(self).copy()
+        try:
+            with in_own_modes():
+                self._go_on(X, sample_weight)
+        except BaseException as error:
+            vars(self).clear()
+            vars(self).update(before)
+            if isinstance(error, Interrupted | StopTraining):
+                raise KeyboardInterrupt(interrupted(self, "partial_fit")) from None
+            raise
+        return self
+
+    def transform(self, X):
+        """Codes of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            New data.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components_)
+            In float32 for float32 X, in float64 for everything else, and computed in
+            that precision. Where training gained nothing these are PCA's scores.
+        """
+        check_is_fitted(self)
+        X = check_table(self, X, reset=False)
+        return self._inference.encode(X, self.n_components_)
+
+    def inverse_transform(self, X):
+        """Reconstruction from codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components_)
+            Codes; with `ordered=True` the first of them will do.
+
+        Returns
+        -------
+        X_hat : ndarray of shape (n_samples, n_features_in_)
+            In the units of the training data; probabilities for
+            `loss="binary_cross_entropy"`.
+        """
+        check_is_fitted(self)
+        Z = check_array(X, dtype=FLOATS, input_name="X")
+        is_cut = self._params_of_fit["ordered"] and Z.shape[1] < self.n_components_
+        if Z.shape[1] != self.n_components_ and not is_cut:
+            raise ValueError(
+                f"X has {Z.shape[1]} columns, but inverse_transform of "
+                f"{type(self).__name__} takes codes: it expects "
+                f"{self.n_components_} columns, one for each component."
+            )
+        return in_container(self, self._inference.decode(Z), self._feature_names_in(), X)
+
+    def denoise(self, X):
+        """Reconstruction of X: `inverse_transform(transform(X))` in one call.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_hat : ndarray of shape (n_samples, n_features)
+            In the units of X.
+        """
+        check_is_fitted(self)
+        index = X
+        X = check_table(self, X, reset=False)
+        Z = self._inference.encode(X, self.n_components_)
+        X_hat = self._inference.decode(Z)
+        return in_container(self, X_hat, self._feature_names_in(), index)
+
+    def impute(self, X):
+        """X with its missing cells filled by their reconstruction.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            NaN where a value is missing. The other cells stay as they are; what a sparse
+            matrix leaves out is zero. As in `fit`, it may be larger than memory, but the
+            result is one array.
+
+        Returns
+        -------
+        X_filled : ndarray of shape (n_samples, n_features)
+            In the units of X.
+
+        Raises
+        ------
+        ValueError
+            If X has missing cells and the estimator was not fitted with `allow_nan`.
+        """
+        check_is_fitted(self)
+        index = X
+        X = check_table(self, X, reset=False)
+        Z = self._inference.encode(X, self.n_components_)
+        filled = self._inference.decode(Z)
+        for block in row_blocks(*X.shape):
+            rows = rows_of(X, block)
+            np.copyto(filled[block], rows, where=~np.isnan(rows))
+        return in_container(self, filled, self._feature_names_in(), index)
+
+    @in_own_modes()
+    def truncate(self, n_components):
+        """A smaller estimator that keeps the first codes.
+
+        Parameters
+        ----------
+        n_components : int
+            How many, from 1 to `n_components_`.
+
+        Returns
+        -------
+        estimator : object
+            Fitted, and independent of this one. It encodes to `Z[:, :n_components]` and
+            decodes as `inverse_transform` does these. Attributes about the course of
+            training are those of this estimator.
+
+        Raises
+        ------
+        ValueError
+            If the codes are not `ordered`, or fewer than `n_components`.
+        """
+        check_is_fitted(self)
+        name = type(self).__name__
+        if not self._params_of_fit["ordered"]:
+            raise ValueError(
+                f"truncate of {name} takes codes of which the first serve without the "
+                "others. Set ordered=True and fit again."
+            )
+        check_scalar(
+            n_components,
+            f"n_components of {name}.truncate",
+            Integral,
+            min_val=1,
+            max_val=self.n_components_,
+        )
+        smaller = copy.deepcopy(self)
+        smaller._cut(int(n_components))
+        return smaller
+
+    def components_at(self, X):
+        """What a code does to the reconstruction, near each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        jacobian : ndarray of shape (n_samples, n_components_, n_features_in_)
+            Derivative of each feature of the reconstruction by each code, as it is
+            without `whiten`, at the code of each row. At the mean code its rows, brought
+            to unit length, are `components_`.
+        """
+        check_is_fitted(self)
+        X = check_table(self, X, reset=False, dtype=np.float64)
+        Z = self._inference.encode(X, self.n_components_) / self._inference.code_scale
+        return self._inference.jacobian(Z)
+
+    def get_covariance(self):
+        """Covariance of the data under the linear Gaussian model of the codes.
+
+        Returns
+        -------
+        cov : ndarray of shape (n_features, n_features)
+            The covariance of probabilistic PCA (Tipping and Bishop 1999):
+            components_.T @ S @ components_ + noise_variance_ * I, where S is diagonal
+            and holds explained_variance_ - noise_variance_, or zero where that is
+            negative.
+        """
+        check_is_fitted(self)
+        excess = np.maximum(self.explained_variance_ - self.noise_variance_, 0.0)
+        covariance = (self.components_.T * excess) @ self.components_
+        covariance.flat[:: len(covariance) + 1] += self.noise_variance_
+        return covariance
+
+    def get_precision(self):
+        """Inverse of `get_covariance()`.
+
+        Returns
+        -------
+        precision : ndarray of shape (n_features, n_features)
+            The pseudo-inverse where `noise_variance_` is zero and there are fewer
+            components than features.
+        """
+        return linalg.pinvh(self.get_covariance())
+
+    def score_samples(self, X):
+        """Minus the reconstruction error of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,)
+            Minus the mean over the features of the squared error in the units of X, or
+            of the chosen loss. Higher is better.
+        """
+        check_is_fitted(self)
+        X = check_table(self, X, reset=False)
+        check_rows(self._loss, X, self)
+        return self._inference.row_scores(X)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Mean of `score_samples`: minus the mean reconstruction error.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows in the mean.
+
+        Returns
+        -------
+        score : float
+            Higher is better; 0 is a perfect reconstruction. Unlike `PCA.score` it is no
+            log-likelihood.
+        """
+        scores = self.score_samples(X)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, scores, ensure_non_negative=True
+            )
+        return float(np.average(scores, weights=sample_weight))
+
+    def save(self, path):
+        """Write the fitted model to one file, which `skae.load` opens.
+
+        A safetensors file with a digest of all its bytes. No code is in it, so that to
+        open one is safe wherever it is from, as it is not with pickle and joblib.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file of that name is replaced, and stays as it is where writing fails.
+
+        Raises
+        ------
+        ImportError
+            If safetensors is not installed.
+        NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If the class is not one of skae's, or an attribute is no plain data.
+
+        Notes
+        -----
+        The file holds the parameters that the estimator was fitted with, and those that
+        it has now. All are kept but these: `callbacks`, `checkpoint` and a RandomState
+        instance become None, a splitter in `cv` becomes "auto", `load` chooses the
+        `device`, and of a custom `module` the weights alone are written, so that `load`
+        must be given `module` again. Metadata routing requests are left out.
+        """
+        check_is_fitted(self)
+        if not type(self).__module__.startswith("skae."):
+            raise TypeError(
+                f"save of {type(self).__name__}: a model file holds classes of skae, and "
+                "none of your own. Use joblib, or save an AutoencoderTransformer."
+            )
+        state = self.__getstate__()
+        state.pop("_metadata_request", None)
+        state.pop("_skl_callbacks", None)
+        params = {name: state.pop(name) for name in self.get_params(deep=False)}
+        del params["callbacks"], params["checkpoint"], params["device"]
+        if not isinstance(params["random_state"], Integral):
+            params["random_state"] = None
+        if not isinstance(params["cv"], Integral | str | None):
+            params["cv"] = "auto"
+        of_fit = state["_params_of_fit"].copy()
+        del of_fit["device"]
+        params["module"] = None
+        if of_fit.pop("module") is not None:
+            params["module"] = "custom"
+            tensors = state["net_"].state_dict()
+            state["net_"] = {name: tensor.numpy() for name, tensor in tensors.items()}
+        state["_params_of_fit"] = of_fit
+        write_model(path, type(self).__name__, params, state)
+
+    def _feature_names_in(self):
+        generic = [f"x{j}" for j in range(self.n_features_in_)]
+        return getattr(self, "feature_names_in_", np.array(generic, dtype=object))
+
+    # -- scikit-learn ------------------------------------------------------------------
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        # As get_params, tags are of the parameters, which the next fit goes by.
+        tags.input_tags.allow_nan = self.allow_nan
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")
+
+    @in_own_modes()
+    def __getstate__(self):
+        """Of the net only weights are kept, as arrays: no device, no optimizer.
+
+        A user's module is kept whole, on the CPU, for we cannot make it anew.
+        """
+        state = super().__getstate__().copy()
+        if "net_" in state:
+            module = copy.deepcopy(self.net_.module_).cpu()
+            arrays = {name: array.numpy() for name, array in module.state_dict().items()}
+            is_ours = self._params_of_fit["module"] is None
+            state["net_"] = arrays if is_ours else module
+            del state["_inference"], state["device_"], state["_loss"], state["_ongoing"]
+        return state
+
+    @in_own_modes()
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "net_" in state:
+            if "_params_of_fit" not in state:
+                self._note_parameters()  # of an earlier version, which kept them nowhere
+            params = self._params_of_fit
+            self.device_ = resolve_device(params["device"], strict=False)
+            self._ongoing = None
+            self._set_loss()
+            module = state["net_"]
+            if params["module"] is None:
+                # A copy: joblib may hand out read-only maps of a file.
+                arrays = {name: torch.tensor(array) for name, array in module.items()}
+                module = self._outline(make_generator(0))
+                module.load_state_dict(arrays)
+            self.net_ = self._net_of(module)
+            self._set_inference(self._make_inference())

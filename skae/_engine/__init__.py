@@ -1,0 +1,1 @@
+"""The engine: batches, objective, optimizer, and the skorch net that trains."""

@@ -1,0 +1,244 @@
+"""Rows that are taken a batch at a time."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch.utils.data import Dataset
+
+from skae._tables.rows import rows_of
+
+__all__ = ["Batch", "Batches", "Rows", "StreamedRows"]
+
+RUN = 64  # neighbouring rows of a file that stay together
+WINDOW = 2**24  # values of a file that are shuffled at a time
+
+
+class Batch(NamedTuple):
+    """Some rows, on the device; "..." is nothing or the members of a stack.
+
+    Attributes
+    ----------
+    inputs : Tensor of shape (..., n, p)
+    targets : Tensor of shape (..., n, q)
+        The very object `inputs` where a network reconstructs what it sees.
+    weights : Tensor of shape (..., n) or None
+    observed : Tensor of bool of shape (..., n, q) or None
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor | None = None
+    observed: torch.Tensor | None = None
+
+    def repeat(self, n):
+        """The targets, weights and marks of these rows, n times one after another."""
+        targets, observed = (
+            None if t is None else torch.cat([t] * n, dim=-2)
+            for t in (self.targets, self.observed)
+        )
+        weights = None if self.weights is None else torch.cat([self.weights] * n, dim=-1)
+        return Batch(self.inputs, targets, weights, observed)
+
+
+class Rows(Dataset):
+    """Rows that stay in whole tensors, of one network or of a stack of them.
+
+    Parameters
+    ----------
+    inputs : Tensor of shape (n, p), or (m, n, p) for a stack of m members
+    targets : Tensor of shape (n, q) or (m, n, q)
+        The very object `inputs` where a network reconstructs what it sees.
+    index : list of m arrays of int
+        The rows that each member uses.
+    lost : ndarray of shape (n_rows,) or float
+        Error of the rows, one member's after another, that the coordinates of
+        `inputs` cannot express.
+    weights : Tensor of shape (n,), or (m, n) for a stack, or None
+    observed : Tensor of bool of shape (n, q) or None
+    device : torch.device or None
+        Where batches are taken to, if not where `inputs` are.
+    """
+
+    def __init__(
+        self,
+        inputs,
+        targets,
+        index,
+        lost=0.0,
+        weights=None,
+        observed=None,
+        device=None,
+    ):
+        self.device = device or inputs.device
+        self.inputs = inputs
+        self.targets = targets
+        self.weights, self.observed = weights, observed
+        self.index = [torch.as_tensor(rows) for rows in index]
+        self.lost = lost
+        self.length = max(len(rows) for rows in index)
+        self.members = torch.arange(len(index), device=inputs.device)[:, None]
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, position):
+        return self.take(self.order()[..., position : position + 1])[:2]
+
+    def order(self, generator=None):
+        """Row numbers (n,) or (m, n); shuffled within each member by `generator`.
+
+        A member with fewer rows than the longest starts over.
+        """
+        orders = [self._order(rows, generator) for rows in self.index]
+        return orders[0] if self.inputs.ndim == 2 else torch.stack(orders)
+
+    def _order(self, rows, generator):
+        if not len(rows):  # a member that takes no part; its errors are dropped
+            return torch.zeros(self.length, dtype=torch.long)
+        turns = [rows] * -(-self.length // len(rows))
+        if generator is not None:
+            turns = [t[torch.randperm(len(t), generator=generator)] for t in turns]
+        return torch.cat(turns)[: self.length]
+
+    def batches(self, n_batches, generator=None):
+        """The rows cut into batches that differ by at most one row."""
+        for rows in self.order(generator).tensor_split(n_batches, dim=-1):
+            yield self.take(rows)
+
+    def take(self, order):
+        """The batch of the rows in `order`."""
+        order = order.to(self.inputs.device)
+        inputs = self._take(self.inputs, order)
+        targets = inputs
+        if self.targets is not self.inputs:
+            targets = self._take(self.targets, order)
+        weights = observed = None
+        if self.weights is not None:
+            weights = self._take(self.weights[..., None], order)[..., 0]
+        if self.observed is not None:
+            observed = self._take(self.observed, order)
+        return Batch(inputs, targets, weights, observed)
+
+    def _take(self, tensor, order):
+        """Rows (..., n, p) of a table; faster than `tensor[order]`."""
+        if tensor.ndim == 3 and tensor.stride(0) == 0:  # one table for all members
+            tensor = tensor[0]
+        elif tensor.ndim == 3:
+            order = order + tensor.shape[1] * self.members
+            tensor = tensor.flatten(0, 1)
+        rows = _at(tensor.index_select(0, order.flatten()), self.device)
+        return rows if order.ndim == 1 else rows.unflatten(0, order.shape)
+
+
+class StreamedRows(Dataset):
+    """Rows of a table that is not held in memory.
+
+    A file is read in windows: runs of neighbouring rows, drawn at random, that are
+    shuffled in memory. Rows of a sparse matrix are made dense a batch at a time.
+
+    Parameters
+    ----------
+    X, target : Scaled of shape (n, p)
+    index : list of m arrays of int, ascending
+        The rows that each member of a stack uses. A member reads its own windows.
+    device : torch.device
+    weights : ndarray of shape (n,), or (m, n) for a stack of m members, or None
+    """
+
+    lost = 0.0
+
+    def __init__(self, X, target, index, device, weights=None):
+        self.X, self.target = X, target
+        self.index, self.device, self.weights = index, device, weights
+        self.length = max(map(len, index))
+
+    def __len__(self):
+        return self.length
+
+    def batches(self, n_batches, generator=None):
+        """Batches that differ by at most one row, in an order drawn from `generator`."""
+        weights = [None] * len(self.index)
+        if self.weights is not None:
+            weights = np.atleast_2d(self.weights)
+        members = [
+            self._batches(*of_member, n_batches, generator)
+            for of_member in zip(self.index, weights, strict=True)
+        ]
+        one, *others = members
+        return map(_stacked, zip(*members, strict=True)) if others else one
+
+    def _batches(self, index, weights, n_batches, generator):
+        """Of one member."""
+        is_sparse = sparse.issparse(self.X.X)
+        order = self._order(index, 1 if is_sparse else RUN, generator)
+        batches = np.array_split(order, n_batches)
+        per_window = max(1, WINDOW // (self.X.shape[1] * len(batches[0])))
+        for i in range(0, n_batches, per_window):
+            part = batches[i : i + per_window]
+            rows = np.concatenate(part)
+            window = self.X.X[rows] if is_sparse else rows_of(self.X.X, rows)
+            places = np.arange(len(rows))
+            if generator is not None:
+                places = torch.randperm(len(rows), generator=generator).numpy()
+            for place in np.array_split(places, len(part)):
+                of_rows = None if weights is None else weights[rows[place]]
+                yield self._batch(rows_of(window, place), of_rows)
+
+    def _order(self, rows, run, generator):
+        """Row numbers (n,) of one member; one with fewer rows than the longest repeats."""
+        if not len(rows):  # a member that takes no part; its errors are dropped
+            return np.zeros(self.length, dtype=int)
+        if generator is not None:
+            runs = np.array_split(rows, -(-len(rows) // run))
+            order = torch.randperm(len(runs), generator=generator).numpy()
+            rows = np.concatenate([runs[i] for i in order])
+        return np.resize(rows, self.length)
+
+    def _batch(self, rows, weights):
+        inputs = _at(torch.from_numpy(self.X.of(rows)), self.device)
+        targets = inputs
+        if self.target is not self.X:
+            targets = _at(torch.from_numpy(self.target.of(rows)), self.device)
+        if weights is not None:
+            weights = _at(torch.from_numpy(weights).float(), self.device)
+        return Batch(inputs, targets, weights)
+
+
+def _stacked(batches):
+    """One batch (m, n, ...) of the batches of m members."""
+    inputs, targets, weights, _ = zip(*batches, strict=True)
+    is_same = targets[0] is inputs[0]
+    inputs = torch.stack(inputs)
+    targets = inputs if is_same else torch.stack(targets)
+    return Batch(inputs, targets, None if weights[0] is None else torch.stack(weights))
+
+
+def _at(tensor, device):
+    """The tensor on a device; a GPU takes it from pinned memory while it computes."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+class Batches:
+    """Iterator over rows, a whole batch at a time; skorch's `iterator_train`.
+
+    The rows are cut into batches that differ by at most one row, so no batch is left
+    with a single row, on which batch normalisation fails. A `Pace`, where there is one,
+    chooses the number of threads of each step.
+    """
+
+    def __init__(self, dataset, batch_size, generator=None, pace=None):
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.generator = generator
+        self.pace = pace
+
+    def __len__(self):
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self):
+        batches = self.dataset.batches(len(self), self.generator)
+        return batches if self.pace is None else self.pace.of(batches)

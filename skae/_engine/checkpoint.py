@@ -1,0 +1,375 @@
+"""A fit in a file: its state after an epoch, so that a killed fit can go on.
+
+The file is one of `skae._files.container`: numbers and words, opening it runs nothing. Its
+parameters are the fingerprint of the fit, and what it says is fitted is the state.
+"""
+
+import hashlib
+import os
+import time
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from skae._files.container import loaded_versions, read_model, remove_model, write_model
+from skae._tables.rows import row_blocks, rows_of
+from skae.exceptions import DivergenceError, ModelFileError
+from skae.modules import DenseAutoencoder
+
+__all__ = ["Checkpoint", "fingerprint"]
+
+KIND = "checkpoint"  # what stands in the file where models have a class
+EVERY = 30.0  # seconds between two writes, at least
+MOST_TIME = 0.05  # share of the time that writing may take
+SHOWN = 60  # characters of a value in a message
+SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
+OWN_FILES = (
+    "Fits that share one estimator's parameters, as those of a search do, need a file "
+    "each: make a folder and set checkpoint to it."
+)
+
+
+class Checkpoint:
+    """The file of one fit, and what is to be written to it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Of the file, or of a folder in which every fit has a file of its own, named after
+        its fingerprint.
+    owner : str
+        Name of the estimator's class.
+    fingerprint : dict of str and str
+        See `fingerprint`.
+    seed : int
+        Of the fit, unless the file has another: where nobody has set a seed there, a fit
+        that goes on takes the one it began with.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is not there.
+    ValueError
+        If the file is of another fit, or no checkpoint.
+    """
+
+    def __init__(self, path, owner, fingerprint, seed):
+        # An absolute path: whoever trains may change the working directory.
+        self.path = os.path.abspath(os.fspath(path))
+        self.owner, self.fingerprint, self.seed = owner, fingerprint, seed
+        self.state = None  # after the last epoch
+        self.due = -np.inf
+        is_folder = os.path.isdir(self.path) or os.fspath(path).endswith(SEPARATORS)
+        folder = self.path if is_folder else os.path.dirname(self.path)
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(
+                f"checkpoint={path!r} of {owner}: there is no folder {folder!r}. Make it "
+                "or choose another path."
+            )
+        if is_folder:
+            self.path = os.path.join(folder, _file_name(owner, fingerprint))
+        self.mark = _mark(self.path)  # of the file that is ours
+        if self.mark is not None:
+            self._read()
+
+    def _read(self):
+        where = f"checkpoint={self.path!r} of {self.owner}"
+        remedy = "Delete the file or choose another path."
+        try:
+            kind, found, state = read_model(self.path)
+        except FileNotFoundError as error:
+            raise self._shared() from error
+        except ModelFileError as error:
+            raise ModelFileError(f"{where}: {error} {remedy}") from error
+        if kind != KIND:
+            raise ModelFileError(f"{where} is a file with a model. {remedy}")
+        differs = [
+            f"{name} was {_shown(found, name)} and is {_shown(self.fingerprint, name)}"
+            for name in sorted({*found, *self.fingerprint})
+            if found.get(name) != self.fingerprint.get(name)
+        ]
+        if differs:
+            raise ValueError(
+                f"{where} is of another fit: {'; '.join(differs)}. Call fit as it was "
+                "called then to go on with it, or delete the file or choose another path "
+                f"to start anew. {OWN_FILES}"
+            )
+        self.seed, self.state = state.pop("seed"), state
+        self.due = time.monotonic() + EVERY
+
+    def resume(self, net):
+        """Bring a net that is about to train to where the file was written, if it was."""
+        if self.state is not None:
+            restore(net, self.state)
+
+    def resume_rates(self, net):
+        """Once more bring the rates there, after callbacks have begun and set theirs."""
+        if self.state is not None:
+            restore_rates(net, self.state)
+
+    def note(self, net):
+        """Take the state of a net between two epochs, and write it if it is time."""
+        self.state = snapshot(net)
+        if time.monotonic() >= self.due:
+            self.write()
+
+    def write(self):
+        """Replace the file by one with the state after the last epoch."""
+        if self.state is None:
+            return
+        begin = time.monotonic()
+        state = {"seed": self.seed, **self.state}
+        if _mark(self.path) not in (None, self.mark):
+            raise self._shared()
+        try:
+            write_model(self.path, KIND, self.fingerprint, state)
+        except FileNotFoundError as error:
+            raise self._shared() from error
+        self.mark = _mark(self.path)
+        end = time.monotonic()
+        self.due = end + max(EVERY, (end - begin) / MOST_TIME)
+
+    def _shared(self):
+        """The error where the file is not as this fit has left it."""
+        return ModelFileError(
+            f"checkpoint={self.path!r} of {self.owner}: another fit that runs at the same "
+            f"time writes to this file or has deleted it. {OWN_FILES}"
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        """Delete the file where the fit is over, or would end in NaN again."""
+        is_over = kind is None or issubclass(kind, DivergenceError)
+        if is_over and _mark(self.path) in (None, self.mark):
+            remove_model(self.path)
+
+
+def _file_name(owner, fingerprint):
+    """Of a fit in a folder of many."""
+    words = "\n".join(f"{name}: {fingerprint[name]}" for name in sorted(fingerprint))
+    return f"{owner}-{hashlib.sha256(words.encode()).hexdigest()[:24]}.checkpoint"
+
+
+def _mark(path):
+    """What changes whenever a file is replaced; None where there is no file."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _shown(items, name):
+    text = str(items.get(name, "not there"))
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
+
+
+# -- which fit it is -------------------------------------------------------------------
+
+
+def fingerprint(owner, parameters, tables, initial, device):
+    """What decides over the bits of a fit, in words.
+
+    Parameters
+    ----------
+    owner : str
+    parameters : dict
+        Of the estimator; those that change no bit are left out.
+    tables : dict of str and (array-like of rows, or None)
+    initial : nn.Module or None
+        The network that a warm start goes on from.
+    device : torch.device
+
+    Returns
+    -------
+    items : dict of str and str
+    """
+    items = {"class": owner, "device": str(device)}
+    items |= {name: described(value) for name, value in parameters.items()}
+    items |= {name: _digest(X) for name, X in tables.items()}
+    items |= {f"version of {name}": v for name, v in loaded_versions().items()}
+    items["number of threads"] = str(torch.get_num_threads())
+    items["instructions of the CPU"] = torch.backends.cpu.get_cpu_capability()
+    items["network of the warm start"] = "none"
+    if initial is not None:
+        sha256 = hashlib.sha256()
+        for tensor in _tensors(initial).values():
+            sha256.update(_array(tensor))
+        items["network of the warm start"] = sha256.hexdigest()
+    return items
+
+
+def described(value):
+    """A parameter's value in words that another process would find too."""
+    if hasattr(value, "get_params"):
+        value = {type(value).__qualname__: value.get_params(deep=False)}
+    if isinstance(value, dict):
+        pairs = sorted((str(key), described(item)) for key, item in value.items())
+        return "{" + ", ".join(f"{key}: {item}" for key, item in pairs) + "}"
+    if isinstance(value, list | tuple):
+        return f"({', '.join(map(described, value))})"
+    if isinstance(value, np.ndarray):
+        return _digest(np.atleast_2d(value))
+    if callable(value):
+        kind = value if hasattr(value, "__qualname__") else type(value)
+        return f"{kind.__module__}.{kind.__qualname__}"
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def _digest(X):
+    """SHA-256 of the values of a table, its dtype and its shape."""
+    if X is None:
+        return "none"
+    sha256 = hashlib.sha256()
+    if sparse.issparse(X):
+        parts = X.data, X.indices, X.indptr
+    else:
+        X = X[:, None] if len(X.shape) == 1 else X
+        parts = (rows_of(X, block) for block in row_blocks(*X.shape))
+    for part in parts:
+        sha256.update(np.ascontiguousarray(part))
+    return f"{sha256.hexdigest()[:32]} {X.dtype} {tuple(X.shape)}"
+
+
+# -- the state of a net between two epochs ---------------------------------------------
+
+
+def snapshot(net):
+    """What an epoch hands to the next, as plain values and arrays that stay as they are.
+
+    Parameters
+    ----------
+    net : AutoencoderNet
+
+    Returns
+    -------
+    state : dict
+    """
+    choice, optimizer = net.choice, net.optimizer_
+    state = {
+        "epochs": [_plain(epoch) for epoch in net.history],
+        "n_steps": net.n_steps_,
+        "n_averaged": net.n_averaged_,
+        "network": {name: _array(t) for name, t in _tensors(net.module_).items()},
+        "averages": [*map(_array, net.averages_)],
+        "optimizer": [
+            {name: _array(tensor) for name, tensor in optimizer.state[p].items()}
+            for p in _trained(optimizer)
+            if p in optimizer.state
+        ],
+        "lr": _as_plain(net.lr),
+        "rates": [_plain(group) for group in optimizer.param_groups],
+        "schedulers": [_plain(scheduler.state_dict()) for scheduler in _schedulers(net)],
+        "generators": [g.get_state().numpy() for g in _generators(net)],
+    }
+    if choice is not None:
+        state["choice"] = [choice.epoch, float(choice.mark), choice.mark_epoch]
+        gains, epoch, weights = choice.best
+        state["best"] = [gains, epoch, weights and [*map(_array, weights)]]
+    return state
+
+
+def restore(net, state):
+    """Bring a net that is about to train into the state that `snapshot` took."""
+    tensors = _tensors(net.module_)
+    _copy([*tensors.values()], [state["network"][name] for name in tensors])
+    _copy(net.averages_, state["averages"])
+    net.n_steps_, net.n_averaged_ = state["n_steps"], state["n_averaged"]
+    if state["optimizer"]:
+        of_weights = zip(_trained(net.optimizer_), state["optimizer"], strict=True)
+        for weight, arrays in of_weights:
+            net.optimizer_.state[weight] = {
+                name: torch.tensor(array, device=weight.device)
+                for name, array in arrays.items()
+            }
+    restore_rates(net, state)
+    for generator, array in zip(_generators(net), state["generators"], strict=True):
+        generator.set_state(torch.tensor(array))
+    for epoch in state["epochs"]:
+        net.history.new_epoch()
+        for name, value in epoch.items():
+            net.history.record(name, value)
+    choice = net.choice
+    if choice is not None:
+        choice.epoch, choice.mark, choice.mark_epoch = state["choice"]
+        gains, epoch, arrays = state["best"]
+        weights = None
+        if arrays is not None:
+            weights = [w.detach().clone() for w in net.weights_]
+            _copy(weights, arrays)
+        choice.best = gains, epoch, weights
+
+
+def restore_rates(net, state):
+    """Bring the rates of weights, and schedulers of callbacks, to what they were."""
+    net.lr = state["lr"]
+    for group, kept in zip(net.optimizer_.param_groups, state["rates"], strict=True):
+        group.update(kept)
+    # There are none before callbacks have begun, and other callbacks may have others.
+    for scheduler, kept in zip(_schedulers(net), state["schedulers"], strict=False):
+        vars(scheduler).update(kept)
+
+
+def _schedulers(net):
+    found = (getattr(callback, "lr_scheduler_", None) for _, callback in net.callbacks_)
+    return [scheduler for scheduler in found if hasattr(scheduler, "state_dict")]
+
+
+def _tensors(module):
+    """All tensors of a network by name; of a state_dict some buffers may be missing."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _trained(optimizer):
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
+
+
+def _generators(net):
+    """Whatever is drawn from in training: order of rows, noise, layers."""
+    layers = (getattr(layer, "generator", None) for layer in net.module_.modules())
+    found = [net.iterator_train__generator, net.noise_generator_, *layers]
+    if not isinstance(net.module_, DenseAutoencoder):
+        # torch's own layers draw from the global generators, set for the time of the fit.
+        found.append(torch.default_generator)
+        device = torch.device(net.device)
+        if device.type == "cuda":
+            index = device.index or torch.cuda.current_device()
+            found.append(torch.cuda.default_generators[index])
+    return [generator for generator in found if isinstance(generator, torch.Generator)]
+
+
+def _array(tensor):
+    """A copy of a tensor as an ndarray."""
+    return tensor.detach().cpu().numpy().copy()
+
+
+@torch.no_grad()
+def _copy(tensors, arrays):
+    for tensor, array in zip(tensors, arrays, strict=True):
+        if tuple(tensor.shape) != array.shape:
+            raise ModelFileError(
+                f"A checkpoint has an array of shape {array.shape} in the place of one of "
+                f"shape {tuple(tensor.shape)}. Delete the file."
+            )
+        tensor.copy_(torch.tensor(array))
+
+
+def _plain(items):
+    """Items of a dict that a file can hold: plain values, and lists and tuples of them."""
+    found = {name: _as_plain(value) for name, value in items.items()}
+    return {name: value for name, value in found.items() if _is_plain(value)}
+
+
+def _as_plain(value):
+    if type(value) in (list, tuple):
+        return type(value)(map(_as_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_plain(value):
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))
+    return type(value) in (bool, int, float, str)

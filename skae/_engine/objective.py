@@ -1,0 +1,98 @@
+"""The loss of a step, and the errors of held-out rows."""
+
+import numpy as np
+import torch
+from scipy.special import ndtr, stdtrit
+from torch import nn
+
+from skae._engine.batches import Batches
+from skae.modules._base import decode, encode
+
+__all__ = ["Criterion", "batch_errors", "certainty", "row_errors"]
+
+HELD_OUT_BATCH = 2048
+
+
+def batch_errors(loss, output, batch):
+    """Loss (..., n) of each row of a batch; of the cells that are observed."""
+    targets = batch.targets
+    if batch.observed is not None:
+        output, targets = loss.observed(output, targets, batch.observed)
+    return loss.function(output, targets)
+
+
+@torch.inference_mode()
+def row_errors(module, loss, rows, cuts=(None,), spoil=None):
+    """Loss of each row, in float64, members one after another where it is a stack.
+
+    Parameters
+    ----------
+    module : nn.Module
+    loss : Loss
+    rows : Rows or StreamedRows
+    cuts : sequence of n_cuts int or None
+        How many of the first codes are decoded; None is all of them.
+    spoil : Spoil or None
+        Adds the same noise to the same rows at every call.
+
+    Returns
+    -------
+    ndarray of shape (n_cuts, n_held_out)
+    """
+    module.eval()
+    errors = []
+    generator = spoil.generator() if spoil else None
+    for batch in Batches(rows, HELD_OUT_BATCH):
+        inputs = spoil(batch.inputs, generator) if spoil else batch.inputs
+        Z = encode(module, inputs)
+        outputs = (decode(module, Z[..., :cut]) for cut in cuts)
+        errors.append(torch.stack([batch_errors(loss, o, batch) for o in outputs]))
+    errors = torch.cat(errors, dim=-1).double().cpu().numpy()
+    errors = errors.reshape(len(cuts), -1, len(rows))
+    held_out = [errors[:, i, : len(index)] for i, index in enumerate(rows.index)]
+    return np.concatenate(held_out, axis=1) + rows.lost
+
+
+def certainty(level, n_units):
+    """Standard errors by which a mean of few observations must exceed zero.
+
+    The quantile of Student's t distribution at the one-sided level that `level` standard
+    deviations of a normal distribution have. It is for standard errors that divide by
+    n_units, not by n_units - 1.
+
+    Parameters
+    ----------
+    level : float
+    n_units : float
+        Number of independent observations.
+    """
+    if n_units <= 1:
+        return np.inf
+    quantile = stdtrit(n_units - 1, ndtr(level))
+    return quantile * np.sqrt(n_units / (n_units - 1))
+
+
+class Criterion(nn.Module):
+    """Mean over the rows of a loss, summed over the members of a stack."""
+
+    def __init__(self, loss):
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, output, batch):
+        errors = batch_errors(self.loss, output, batch)
+        if batch.weights is not None:
+            errors = errors * batch.weights
+        return errors.mean(-1).sum()
+
+    def gradient(self, output, batch):
+        """The loss, and its gradient by the output, both detached."""
+        if self.loss.slope is None or batch.observed is not None:
+            output = output.detach().requires_grad_()
+            with torch.enable_grad():
+                loss = self(output, batch)
+            return loss.detach(), *torch.autograd.grad(loss, output)
+        gradient = self.loss.slope(output, batch.targets).div_(output.shape[-2])
+        if batch.weights is not None:
+            gradient *= batch.weights.unsqueeze(-1)
+        return self(output, batch), gradient

@@ -1,0 +1,1 @@
+"""Model files: plain values and arrays in a file, and back."""

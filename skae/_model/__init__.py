@@ -1,0 +1,1 @@
+"""A trained network between arrays, and what its codes mean."""

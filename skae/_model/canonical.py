@@ -1,0 +1,141 @@
+"""Canonical codes: uncorrelated, in order, with PCA's signs."""
+
+import numpy as np
+import torch
+from scipy import linalg
+
+from skae._tables.rows import row_blocks
+
+__all__ = ["Codes", "canonical_map", "decoder_jacobian", "moments"]
+
+WIDE = 512  # features; the layers that rows pass through are as wide or wider
+SMALLEST = 1e-6  # floor, as a share of the largest, of what is divided by
+
+
+class Codes:
+    """Codes (n, k) of a table, computed for the rows that are asked for.
+
+    Those of all rows, in float64, can be a good part of a table of few columns.
+
+    Parameters
+    ----------
+    inference : Inference
+    inputs : ndarray of shape (n, p)
+        Centred and scaled.
+    n_components : int
+    """
+
+    def __init__(self, inference, inputs, n_components):
+        self.inference, self.inputs, self.n_components = inference, inputs, n_components
+
+    def __getitem__(self, rows):
+        return self.inference.scaled_codes(self.inputs[rows], self.n_components)
+
+
+def decoder_jacobian(reconstruct, Z):
+    """Derivative of a reconstruction by each code.
+
+    Parameters
+    ----------
+    reconstruct : callable (Z of shape (n, k)) -> Tensor of shape (n, p)
+    Z : Tensor of shape (n, k)
+
+    Returns
+    -------
+    Tensor of shape (n, k, p)
+    """
+    n, k = Z.shape
+    Z = Z.repeat_interleave(k, dim=0).requires_grad_()
+    X_hat = reconstruct(Z)
+    # A product with the Jacobian's transpose is linear in its other factor, so that its
+    # derivative by that factor is a product with the Jacobian: two passes backward over
+    # k copies of a row, where one for each of p outputs would be the direct way.
+    other = torch.zeros_like(X_hat, requires_grad=True)
+    # Of a scalar, for with `grad_outputs` torch imports sympy to compare two shapes.
+    (transposed,) = torch.autograd.grad((X_hat * other).sum(), Z, create_graph=True)
+    chosen = transposed * torch.eye(k, dtype=Z.dtype, device=Z.device).repeat(n, 1)
+    (jacobian,) = torch.autograd.grad(chosen.sum(), other)
+    return jacobian.reshape(n, k, -1)
+
+
+def canonical_map(Z, X, jacobian, ordered=False, weights=None):
+    """The affine map that makes codes canonical.
+
+    Codes are whitened, rotated onto the right singular vectors of the regression of X
+    on them, and each is multiplied by one number. They are then uncorrelated, in the
+    order of the variance of X that is a linear function of them, and the decoder's
+    Jacobian at the mean code has rows of length one, whose entry of largest magnitude
+    is positive. For a linear model this is PCA.
+
+    Where codes are `ordered` the map is lower triangular, so that the first codes stay
+    a function of the first codes: from each its regression on those before is taken.
+
+    Parameters
+    ----------
+    Z : ndarray or Codes of shape (n_samples, k)
+    X : ndarray of shape (n_samples, p)
+    jacobian : callable (z of shape (k,)) -> ndarray of shape (k, p)
+    ordered : bool
+    weights : ndarray of shape (n_samples,) or None
+        Of the rows.
+
+    Returns
+    -------
+    weight : ndarray of shape (k, k)
+    mean : ndarray of shape (k,)
+        The canonical codes are weight (z - mean).
+    """
+    mean, covariance, slopes = moments(Z, X, weights)
+    weight = _triangular(covariance) if ordered else _rotated(covariance, slopes)
+    rows = linalg.inv(weight).T @ jacobian(mean)
+    lengths = linalg.norm(rows, axis=1)
+    lengths = np.maximum(lengths, (SMALLEST * lengths.max()) or 1.0)
+    largest = np.abs(rows).argmax(axis=1)
+    signs = np.where(rows[np.arange(len(rows)), largest] < 0, -1.0, 1.0)
+    return (signs * lengths)[:, None] * weight, mean
+
+
+def moments(Z, X, weights):
+    """Mean (k,) of codes, and their covariances (k, k) and, with X, (p, k).
+
+    In one walk over blocks of rows: what is summed is of deviations from the mean of the
+    first block, of which little is taken off in the end.
+    """
+    shift, n_rows = None, 0.0
+    for block in row_blocks(len(X), max(X.shape[1], WIDE)):
+        codes, rows = Z[block].astype(np.float64), X[block]
+        w = np.ones(len(rows)) if weights is None else weights[block]
+        if shift is None:
+            shift = np.average(codes, axis=0, weights=w)
+            k, p = len(shift), X.shape[1]
+            total, of_X = np.zeros(k), np.zeros(p)
+            covariance, slopes = np.zeros((k, k)), np.zeros((p, k))
+        codes -= shift
+        weighted = codes * w[:, None]
+        n_rows += w.sum()
+        total += weighted.sum(axis=0)
+        of_X += rows.sum(axis=0, dtype=np.float64) if weights is None else w @ rows
+        covariance += codes.T @ weighted
+        slopes += rows.T @ weighted.astype(rows.dtype)
+    offset = total / n_rows
+    covariance = covariance / n_rows - np.outer(offset, offset)
+    return shift + offset, covariance, (slopes - np.outer(of_X, offset)) / n_rows
+
+
+def _rotated(covariance, slopes):
+    """The map (k, k) that makes codes uncorrelated, in the order of X's slopes."""
+    variances, axes = linalg.eigh(covariance)
+    floor = (SMALLEST**2 * variances.max()) or 1.0
+    whitener = axes.T / np.sqrt(np.maximum(variances, floor))[:, None]
+    slopes = slopes @ whitener.T
+    alive = variances > floor  # a code that never varies comes last, as it is
+    rotation = linalg.svd(np.linalg.qr(slopes[:, alive], mode="r"))[2]
+    return np.concatenate([rotation @ whitener[alive], whitener[~alive]])
+
+
+def _triangular(covariance):
+    """The lower triangular map (k, k) that makes codes uncorrelated."""
+    floor = (SMALLEST**2 * covariance.diagonal().max()) or 1.0
+    covariance = covariance + floor * np.eye(len(covariance))
+    root = linalg.cholesky(covariance, lower=True)
+    return linalg.solve_triangular(root, np.eye(len(root)), lower=True)

@@ -1,0 +1,242 @@
+"""A trained network between arrays: scaling, precision, batches."""
+
+import copy
+
+import numpy as np
+import torch
+from torch import nn
+
+from skae._model.canonical import Codes, canonical_map, decoder_jacobian
+from skae._tables.missing import with_marks
+from skae._tables.rows import rows_of
+from skae._torch import in_own_modes, is_out_of_memory
+from skae.modules._base import decode, encode, reconstruct
+
+__all__ = ["Inference"]
+
+BATCH = 2**21  # values of a row's width that a batch holds
+FAR = 10.0  # mean of a feature, in its scale, that costs float32 a digit
+EXTREME = {"float32": 1e12, "float64": 1e280}  # units that leave weights finite
+
+
+class Inference:
+    """What a fitted estimator computes with.
+
+    It is made in steps: the constructor, then `canonize` where codes are to be canonical,
+    `code_scale` where they are to be whitened, and `fold` for modules of ours. Each writes
+    to it. From there on, in the hands of a fitted estimator, nothing does, so that threads
+    may share it. Arrays of float64 pass through a copy of the network in float64: a row's
+    code is then the same, to twelve digits, whatever rows are beside it.
+
+    Parameters
+    ----------
+    module : nn.Module
+        In float32, on `device`.
+    loss : Loss
+    mean : ndarray of shape (p,)
+    scale : float or ndarray of shape (p,)
+    code_unit : float
+        The codes of the network are in this unit.
+    device : torch.device
+    filler : Filler or None
+        What fills missing cells.
+    has_marks : bool
+        Whether the network is told which cells are missing.
+
+    Attributes
+    ----------
+    code_scale : float or ndarray of shape (k,)
+        What the network's codes are multiplied by; `code_unit` unless they are whitened.
+    folded : dict of str to nn.Module
+        By dtype, networks that encode X as it is, see `fold`.
+    """
+
+    def __init__(
+        self, module, loss, mean, scale, code_unit, device, filler=None, has_marks=False
+    ):
+        self.filler, self.has_marks = filler, has_marks
+        self.loss, self.mean, self.scale = loss, mean, scale
+        self.code_unit = self.code_scale = code_unit
+        self.device = device
+        double = copy.deepcopy(module).double()
+        self.modules = {torch.float32: module, torch.float64: double}
+        self.folded = {}
+
+    def fold(self):
+        """Put centring and scaling into a copy of the encoder's first layer.
+
+        Where means are far from zero, in units of the scale, float32 would lose by it
+        what centring in float64 saves, and nothing is done. For modules of ours alone.
+        """
+        scale = np.broadcast_to(self.scale, self.mean.shape)
+        is_near = (np.abs(self.mean) <= FAR * scale).all()
+        if not is_near or self.has_marks:
+            return
+        for dtype, extreme in EXTREME.items():
+            if 1 / extreme <= scale.min() <= scale.max() <= extreme:
+                self.folded[dtype] = self._folded(scale).to(getattr(torch, dtype))
+
+    def _folded(self, scale):
+        """The encoder, of X as it is."""
+        module = self.modules[torch.float64]
+        encoder = copy.deepcopy(module.encoder)
+        weight, shift = (
+            torch.from_numpy(a).to(self.device) for a in (1 / scale, -self.mean / scale)
+        )
+        encoder.absorb_input(weight, shift)
+        return nn.Sequential(encoder, module.code)
+
+    def encode(self, X, n_components):
+        """Codes (n, k) of X (n, p), in its own dtype, or float64."""
+        dtype = _float_of(X.dtype)
+        folded = self.folded.get(dtype.name)
+
+        def step(rows):
+            has_gaps = self.filler is not None and np.isnan(rows).any()
+            if folded is not None and not has_gaps:
+                return self.run(nn.Module.__call__, rows, dtype, folded) * self.code_scale
+            rows = rows - self.mean
+            rows /= self.scale
+            return self.run(encode, self._inputs(rows), dtype) * self.code_scale
+
+        return self._in_batches(step, X, (n_components,), dtype)
+
+    def decode(self, Z):
+        """Reconstruction (n, p) of the codes Z (n, k), both arrays of one dtype.
+
+        Ordered codes may be fewer.
+        """
+        scale = np.ravel(self.code_scale)[: Z.shape[1]]
+
+        def step(rows):
+            return self._in_units(self.run(decode, rows / scale, Z.dtype))
+
+        return self._in_batches(step, Z, self.mean.shape, Z.dtype)
+
+    def row_scores(self, X):
+        """Minus the mean error of each row (n,) of X (n, p)."""
+        dtype = _float_of(X.dtype)
+        return self._in_batches(
+            lambda rows: self._row_scores(rows, dtype), X, (), np.float64
+        )
+
+    def _row_scores(self, X, dtype):
+        scaled = ((X - self.mean) / self.scale).astype(dtype)
+        output = self.run(reconstruct, self._inputs(scaled), dtype)
+        goal, unit = self.loss.within(X).astype(dtype), 1.0
+        if self.loss.of_scaled:
+            # One unit for all features is taken out, for squares of it may overflow.
+            unit = np.sqrt(np.mean(np.square(self.scale / np.max(self.scale))))
+            unit = np.float64(unit * np.max(self.scale))
+            output, goal = (
+                a * np.asarray(self.scale / unit, dtype) for a in (output, scaled)
+            )
+        output, goal = torch.from_numpy(output), torch.from_numpy(goal)
+        n_cells = X.shape[1]
+        if self.filler is not None:
+            output, goal = self.loss.observed(output, goal, ~goal.isnan())
+            n_cells = np.maximum((~np.isnan(X)).sum(axis=1), 1)
+        errors = self.loss.function(output, goal).double().numpy()
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            # The unit's square may overflow, but no error is none in any unit.
+            errors = np.where(errors == 0, 0.0, errors * unit**self.loss.degree)
+        return -errors / n_cells
+
+    def _inputs(self, rows):
+        """What the network sees of scaled rows (n, p)."""
+        if self.filler is None:
+            return rows
+        rows = torch.from_numpy(np.require(rows, requirements=["C", "W"]))
+        observed = ~rows.isnan()
+        filled = rows if observed.all() else self.filler(rows.double(), observed).to(rows)
+        return (with_marks(filled, observed) if self.has_marks else filled).numpy()
+
+    def scaled_codes(self, X, n_components):
+        """Codes (n, k), in the network's unit, of centred and scaled X (n, p)."""
+
+        def step(rows):
+            return self.run(encode, self._inputs(rows), X.dtype)
+
+        return self._in_batches(step, X, (n_components,), X.dtype)
+
+    def decode_scaled(self, Z):
+        """Reconstruction (n, p), in float64, of codes (n, k) in the network's unit."""
+        return self._in_units(self.run(decode, Z, np.float64))
+
+    @in_own_modes()
+    def jacobian(self, Z):
+        """Derivatives (n, k, p) of the reconstruction at codes (n, k) of the network."""
+        module, loss = self.modules[torch.float64], self.loss
+
+        def output(Z):
+            return loss.reconstruction(module.decode(Z))
+
+        jacobian = decoder_jacobian(output, torch.from_numpy(Z).to(self.device))
+        factor = self.scale / self.code_unit if self.loss.of_scaled else 1 / self.code_unit
+        return jacobian.cpu().numpy() * factor
+
+    def canonize(self, inputs, X, n_components, weights=None):
+        """Fold into the network the map that makes its codes of `inputs` canonical.
+
+        Parameters
+        ----------
+        inputs, X : ndarray of shape (n, p)
+            What is encoded, and what it is to become: centred and scaled.
+        n_components : int
+        weights : ndarray of shape (n,) or None
+            Of the rows; their mean is one.
+        """
+        module = self.modules[torch.float64]
+        Z = Codes(self, inputs, n_components)
+
+        def jacobian(z):
+            z = torch.from_numpy(z[None]).to(self.device)
+            return decoder_jacobian(module.decode, z)[0].cpu().numpy()
+
+        ordered = module.nested is not None
+        weight, mean = canonical_map(Z, X, jacobian, ordered, weights)
+        weight = torch.from_numpy(weight).to(self.device)
+        module.recode(weight, torch.from_numpy(mean).to(self.device))
+        # Both copies hold the same numbers, which are those that are saved.
+        self.modules[torch.float32].load_state_dict(module.state_dict())
+        module.load_state_dict(self.modules[torch.float32].state_dict())
+
+    def _in_units(self, output):
+        """The reconstruction that a decoder's output (n, q) stands for."""
+        if not self.loss.of_scaled:
+            return self.loss.reconstruction(torch.from_numpy(output)).numpy()
+        return output * self.scale + self.mean
+
+    @in_own_modes()
+    def _in_batches(self, step, table, shape, dtype):
+        """`step` of the rows of `table`, each of `shape`, batch by batch, in one array.
+
+        Batches are halved, down to one row, where memory is not enough for them.
+        """
+        n_samples, width = table.shape
+        out = np.empty((n_samples, *shape), dtype=dtype)
+        n_rows, i = max(1, BATCH // max(len(self.mean), width)), 0
+        while i < n_samples:
+            block = slice(i, min(i + n_rows, n_samples))
+            try:
+                out[block] = step(np.ascontiguousarray(rows_of(table, block)))
+            except Exception as error:
+                n_rows = (block.stop - i) // 2
+                if n_rows == 0 or not is_out_of_memory(error):
+                    raise
+            else:
+                i = block.stop
+        return out
+
+    def run(self, step, array, dtype, module=None):
+        """step(network, array) in `dtype`, on the device."""
+        array = np.require(array, dtype, ["C", "W"])  # torch warns of read-only memory
+        tensor = torch.from_numpy(array)
+        module = module or self.modules[tensor.dtype]
+        with torch.inference_mode():
+            return step(module, tensor.to(self.device)).cpu().numpy()
+
+
+def _float_of(dtype):
+    """The dtype of results for a table of this dtype."""
+    return np.dtype(np.float32 if dtype == np.float32 else np.float64)

@@ -1,0 +1,1 @@
+"""What users give, made ready for a network."""

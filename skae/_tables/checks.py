@@ -1,0 +1,167 @@
+"""Checks of the tables that users give."""
+
+import contextlib
+import re
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
+
+from skae._tables.rows import is_lazy, is_streamed, row_blocks, rows_of
+
+__all__ = ["check_rows", "check_table"]
+
+FLOATS = [np.float64, np.float32]
+SHOWN = 5  # columns that a message names
+
+
+def check_table(
+    estimator,
+    X,
+    *,
+    reset,
+    for_fit=False,
+    ensure_min_samples=1,
+    dtype=FLOATS,
+    input_name="X",
+):
+    """X as an ndarray, or as it is where it is too large to be read whole.
+
+    Sparse matrices are brought to CSR format, and to an array where they are small.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : table of any kind
+    reset : bool
+        Whether X decides the number and the names of the features.
+    for_fit : bool
+        Whether X is to be fitted to: missing cells are then taken where `allow_nan` is
+        set and X is not streamed, and later where the fit has learned to fill them.
+    ensure_min_samples, dtype
+        As in `sklearn.utils.check_array`.
+    input_name : str
+        For messages.
+
+    Raises
+    ------
+    TypeError, ValueError
+        With scikit-learn's words and, where it says no more than that there are NaN or
+        strings, what to do about them.
+    """
+    takes_nan = estimator.allow_nan if for_fit else estimator._filler is not None
+    is_large = _has_two_dimensions(X) and is_streamed(X)
+    is_taken = takes_nan and not (for_fit and is_large)
+    checks = {"reset": reset, "ensure_all_finite": "allow-nan" if is_taken else True}
+    with _explained(estimator, X, input_name, takes_nan):
+        if is_large and not sparse.issparse(X):
+            return _check_stream(estimator, X, **checks)
+        if is_lazy(X):
+            X = np.asarray(X[:])
+        checks |= {"dtype": dtype, "ensure_min_samples": ensure_min_samples}
+        X = validate_data(estimator, X, accept_sparse="csr", **checks)
+        return X if not sparse.issparse(X) or is_streamed(X) else X.toarray()
+
+
+def _has_two_dimensions(X):
+    is_held = isinstance(X, np.memmap) or sparse.issparse(X) or is_lazy(X)
+    return is_held and len(X.shape) == 2
+
+
+def _check_stream(estimator, X, reset, ensure_all_finite):
+    """scikit-learn's checks, block by block."""
+    _check_feature_names(estimator, X[:1], reset=reset)
+    _check_n_features(estimator, X, reset=reset)
+    if np.dtype(X.dtype).kind not in "fiub":
+        raise ValueError(
+            f"X of {type(estimator).__name__} must hold numbers, got dtype {X.dtype}."
+        )
+    for block in row_blocks(*X.shape):
+        finite = {"ensure_all_finite": ensure_all_finite, "input_name": "X"}
+        check_array(rows_of(X, block), dtype=None, estimator=estimator, **finite)
+    return X
+
+
+@contextlib.contextmanager
+def _explained(estimator, X, input_name, takes_nan):
+    """Within it scikit-learn's errors name the parameter and say what to do."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        message, advice = str(error), None
+        if "contains NaN" in message:
+            message = message.splitlines()[0]  # the other lines name other estimators
+            advice = _advice_on_nan(type(estimator).__name__, takes_nan)
+        elif isinstance(error, TypeError) or "could not convert" in message:
+            message = message.partition(" This means")[0]  # NumPy lists every dtype
+            advice = _advice_on_words(X, input_name)
+        if input_name != "X":
+            named = re.sub(r"\bX\b", input_name, message, count=1)
+            message = named if named != message else f"{input_name}: {message}"
+        elif not advice:
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind("\n".join(filter(None, [message, advice]))) from None
+
+
+def _advice_on_nan(owner, takes_nan):
+    if takes_nan:
+        return (
+            f"{owner} with allow_nan=True is fitted to missing values in tables that are "
+            "held in memory, and this one is so large that it is read in parts. Fit to "
+            "some of its rows, or call partial_fit with one chunk of rows after the "
+            "other; transform, score and impute then take all of it."
+        )
+    return (
+        f"{owner} takes missing values once it is fitted with allow_nan=True: each is "
+        "filled from the other values of its row. Set this, or fill them with an imputer "
+        "in a Pipeline."
+    )
+
+
+def _advice_on_words(X, input_name):
+    """Which columns hold no numbers, and what to do; None where all do."""
+    found = []
+    table = X if hasattr(X, "columns") else np.array(X, dtype=object)
+    if len(table.shape) != 2:
+        return None
+    for j, name in enumerate(getattr(table, "columns", range(table.shape[1]))):
+        column = np.asarray(_safe_indexing(table, j, axis=1))
+        try:
+            column.astype(np.float64)
+            is_number = column.dtype.kind not in "mM"
+        except (TypeError, ValueError):
+            is_number = False
+        if not is_number:
+            found.append(f"column {name!r} (such as {_first_word(column)})")
+    if not found:
+        return None
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return (
+        f"Every column of {input_name} must hold numbers, and these do not: "
+        f"{', '.join(found[:SHOWN])}{more}. Encode categories by a OneHotEncoder in a "
+        "ColumnTransformer, turn dates and the like into numbers with astype, or drop "
+        "these columns."
+    )
+
+
+def _first_word(column):
+    """The first value of a column that is no number, as text."""
+    for value in column:
+        try:
+            np.array([value], dtype=object).astype(np.float64)
+        except (TypeError, ValueError):
+            return repr(str(value))
+    return repr(str(column[0]))
+
+
+def check_rows(loss, X, estimator, numbers=None):
+    """Refuse values of X that the loss is not defined for, rounding aside.
+
+    `numbers` are those of the rows in what the user gave.
+    """
+    names = getattr(estimator, "feature_names_in_", None)
+    numbers = np.arange(X.shape[0]) if numbers is None else numbers
+    for block in row_blocks(*X.shape) if is_streamed(X) else [slice(None)]:
+        loss.check(rows_of(X, block), type(estimator).__name__, names, numbers[block])

@@ -1,0 +1,99 @@
+"""Location and scale of a table, in float64."""
+
+import numpy as np
+
+from skae._tables.rows import chunks, row_blocks, rows_of
+
+__all__ = ["location_and_scale", "nan_location_and_scale", "scaled", "shares"]
+
+
+def location_and_scale(X, standardize, weights=None):
+    """Mean of every feature, and what the centred features are divided by.
+
+    Parameters
+    ----------
+    X : table of shape (n_samples, n_features) that `rows_of` takes
+    weights : ndarray of shape (n_samples,) or None
+        Of the rows.
+    standardize : bool
+        One scale for each feature, or one for all: the root mean square of the
+        centred table, which leaves PCA's objective as it is.
+
+    Returns
+    -------
+    mean : ndarray of shape (n_features,)
+    scale : float or ndarray of shape (n_features,)
+        Standard deviations (ddof=0). 1 where a feature, or the whole table, varies by
+        no more than rounding.
+    """
+    n_samples, n_features = X.shape
+    blocks = row_blocks(n_samples, n_features)
+    total = np.zeros(n_features)
+    low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
+    weight = n_samples if weights is None else weights.sum()
+    for block in blocks:
+        rows = np.asarray(rows_of(X, block), dtype=np.float64)
+        total += rows.sum(axis=0) if weights is None else weights[block] @ rows
+        np.minimum(low, rows.min(axis=0), out=low)
+        np.maximum(high, rows.max(axis=0), out=high)
+    mean = np.where(low == high, low, total / weight)  # a constant is its own mean
+    # Squares of values near 1e300 overflow, those of deviations over the largest don't.
+    reach = np.maximum(high - mean, mean - low)
+    rounding = 10 * np.finfo(np.float64).eps * np.abs(mean)
+    constant = reach <= rounding
+    divisor = np.where(constant, np.inf, reach)
+    squares = np.zeros(n_features)
+    for block in blocks:
+        rows = np.asarray(rows_of(X, block), dtype=np.float64)
+        rows = rows - mean
+        rows /= divisor
+        np.square(rows, out=rows)
+        squares += rows.sum(axis=0) if weights is None else weights[block] @ rows
+    spread = np.where(constant, 0.0, reach * np.sqrt(squares / weight))
+    if standardize:
+        return mean, np.where(constant, 1.0, spread)
+    largest = spread.max()
+    if largest == 0.0:
+        return mean, 1.0
+    return mean, float(largest * np.sqrt(np.mean(np.square(spread / largest))))
+
+
+def scaled(X, mean, scale, dtype):
+    """(X - mean) / scale, computed in float64 block by block, as a new array."""
+    out = np.empty(X.shape, dtype=dtype)
+    for block in row_blocks(*X.shape):
+        rows = np.subtract(X[block], mean, dtype=np.float64)
+        rows /= scale
+        out[block] = rows
+    return out
+
+
+def shares(X, weights=None):
+    """Shares (n,) of the rows of a tensor X (n, ...) in its total weight."""
+    w = X.new_ones(len(X)) if weights is None else weights.to(X)
+    return w / w.sum()
+
+
+def nan_location_and_scale(X, weights=None):
+    """Means and standard deviations (p,) of an array X (n, p), NaN passed over.
+
+    A column without values has mean 0; the deviation is 0 where a column varies by no
+    more than rounding. The squares of values near 1e300 do not overflow.
+    """
+    w = np.ones(len(X)) if weights is None else weights
+    ends = [_of_values(X[:, c], w[:, None]) for c in chunks(*X.shape)]
+    mean, spread = (np.concatenate(parts) for parts in zip(*ends, strict=True))
+    return mean, spread
+
+
+def _of_values(X, w):
+    X = np.asarray(X, dtype=np.float64)
+    has_value = ~np.isnan(X)
+    w = has_value * w
+    total = np.where(has_value.any(axis=0), w.sum(axis=0), 1.0)
+    mean = (w * np.where(has_value, X, 0.0)).sum(axis=0) / total
+    deviations = np.where(has_value, X - mean, 0.0)
+    largest = np.abs(deviations).max(axis=0)
+    varies = largest > 10 * np.finfo(np.float64).eps * np.abs(mean)
+    relative = (w * np.square(deviations / np.where(varies, largest, 1.0))).sum(axis=0)
+    return mean, np.where(varies, largest * np.sqrt(relative / total), 0.0)

@@ -1,0 +1,184 @@
+"""The linear autoencoder that a network starts from, and its coordinates."""
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from skae._tables.pca import principal_axes
+from skae._torch import make_generator
+from skae.modules import DenseAutoencoder
+
+__all__ = ["Start", "make_start"]
+
+# An iterated linear decoder is fitted to so many evenly spaced rows, or where they are
+# wide to so many values.
+DECODER_ROWS, FEWEST_ROWS, DECODER_VALUES = 4096, 512, 2**25
+TINY = 1e-12  # a deviation of rounding errors; tables are scaled to deviations of one
+FLOOR = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
+NOTHING_LEFT = 1e-10  # share of the variance that PCA leaves when nothing can be gained
+
+
+@dataclasses.dataclass
+class Start:
+    """Coordinates x -> axes (x - mean), and PCA or its kin in them.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_features,)
+    axes : ndarray of shape (r, n_features) or None
+        Orthonormal rows, or rows of zeros; None is the identity.
+    deviations : ndarray of shape (k,)
+        Standard deviations of the k principal components: the code is whitened for
+        the time of training.
+    encoder : ndarray of shape (k, r)
+    decoder : ndarray of shape (q, k)
+    bias : ndarray of shape (q,) or longer
+        Of the decoder, and the constants that a loss learns; the encoder has none, for
+        the coordinates are centred.
+    rotates_output : bool
+        Whether the reconstruction is in these coordinates too.
+    variances : ndarray
+        Along all principal axes, descending; of a wide streamed table k of them.
+    total : float
+        Sum of the variances along all of them.
+    n_marks : int
+        Inputs of the network that follow the coordinates, for missing cells; PCA does
+        not look at them.
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray | None
+    deviations: np.ndarray
+    encoder: np.ndarray
+    decoder: np.ndarray
+    bias: np.ndarray
+    rotates_output: bool
+    variances: np.ndarray
+    total: float
+    n_marks: int = 0
+
+    @property
+    def unexplained(self):
+        """Share of the variance that is left to the other components."""
+        k = len(self.deviations)
+        if len(self.variances) > k:  # exact also where next to nothing is left
+            return self.variances[k:].sum() / (self.total or 1.0)
+        return max(self.total - self.variances.sum(), 0.0) / (self.total or 1.0)
+
+    def coordinates(self, X):
+        """X in the network's coordinates (n, r), and what they lose of a row, (n,) or 0."""
+        centred = X - self.mean if self.mean.any() else X
+        if self.axes is None:
+            return centred, 0.0
+        inputs = centred @ self.axes.T
+        lost = np.square(centred).sum(axis=1) - np.square(inputs).sum(axis=1)
+        return inputs, lost.clip(min=0)
+
+    @torch.no_grad()
+    def load(self, module):
+        """Write the linear autoencoder into the linear path of `module`."""
+        k = len(self.encoder)
+        module.encoder.linear.weight.zero_()
+        r = self.encoder.shape[1]
+        module.encoder.linear.weight[:, :r] = torch.from_numpy(self.encoder)
+        module.encoder.linear.bias.zero_()
+        # Inputs after the k-th tell which codes are missing: PCA does not ask.
+        module.decoder.linear.weight.zero_()
+        module.decoder.linear.weight[:, :k] = torch.from_numpy(self.decoder)
+        bias, p = torch.from_numpy(self.bias), len(self.decoder)
+        module.decoder.linear.bias.copy_(bias[:p])
+        if module.constants is not None:
+            module.constants.copy_(bias[p:])
+        return module
+
+    def linear_module(self, ordered=False):
+        """The linear autoencoder as a network without hidden layers."""
+        (k, r), q = self.encoder.shape, len(self.decoder)
+        n_constants = len(self.bias) - q
+        module = DenseAutoencoder(
+            *(r + self.n_marks, k, q),
+            ordered=ordered,
+            n_constants=n_constants,
+            generator=make_generator(0),
+        )
+        return self.load(module).eval()
+
+    def undo(self, module):
+        """Fold the coordinates and the whitening into the layers of `module`."""
+        mean = torch.from_numpy(self.mean)
+        if self.axes is None:
+            shift = torch.cat([-mean, torch.zeros(self.n_marks, dtype=mean.dtype)])
+            module.encoder.absorb_input(None, shift)
+        else:
+            axes = torch.from_numpy(self.axes)
+            module.encoder.absorb_input(axes, -axes @ mean)
+        if self.rotates_output:
+            module.decoder.absorb_output(None if self.axes is None else axes.T, mean)
+        deviations = torch.from_numpy(self.deviations)
+        module.recode(deviations.diag(), torch.zeros_like(deviations))
+        return module
+
+
+def make_start(table, rows, n_components, loss, rotate, n_axes=None):
+    """PCA of some rows of a table, as the start of a network.
+
+    Parameters
+    ----------
+    table : Table
+    rows : ndarray of int, or None
+        Rows to fit to; None takes all, and takes their mean to be zero.
+    n_components : int
+    loss : Loss
+    rotate : bool
+        Whether the network works in the coordinates of the principal axes. They hold
+        all that a network can learn of a table with fewer rows than columns, and are
+        fewer; a row's remainder outside them is neither seen nor reconstructed, as
+        in PCA.
+    n_axes : int or None
+        Rows of zeros bring the axes to this number.
+    """
+    X, weights = table.X, table.weights
+    mean = np.zeros(X.shape[1])
+    if rows is not None and table.is_streamed:
+        # A weight of zero leaves a row out; the mean remains that of all rows.
+        weights = np.bincount(rows, weights=None if weights is None else weights[rows])
+        weights = np.pad(weights.astype(float), (0, len(X) - len(weights)))
+    elif rows is not None:
+        X, weights = X[rows], None if weights is None else weights[rows]
+        if table.observed is None:  # what fills cells has its own idea of the mean
+            mean = np.average(X.astype(np.float64, copy=False), axis=0, weights=weights)
+            X = X - mean
+    spread, axes, total = principal_axes(X, n_components, weights)
+    # A fold may have fewer rows than the table has components.
+    short = max(0, n_components - len(spread))
+    spread, axes = np.pad(spread, (0, short)), np.pad(axes, ((0, short), (0, 0)))
+    largest = spread[0] if spread[0] > TINY else 1.0
+    deviations = np.maximum(spread[:n_components], FLOOR * largest)
+    if rotate:
+        # An axis along which nothing varies would be trained on rounding errors.
+        axes[n_components:][spread[n_components:] <= FLOOR * largest] = 0.0
+        axes = np.pad(axes, ((0, (n_axes or len(axes)) - len(axes)), (0, 0)))
+    basis = np.eye(n_components, len(axes)) if rotate else axes[:n_components]
+    start = Start(
+        mean=mean,
+        axes=axes if rotate else None,
+        deviations=deviations,
+        encoder=basis / deviations[:, None],
+        decoder=basis.T * deviations,
+        bias=np.zeros(basis.shape[1]),
+        rotates_output=loss.of_scaled,
+        variances=np.square(spread),
+        total=total,
+        n_marks=0 if table.observed is None else X.shape[1],
+    )
+    if not loss.of_scaled:
+        everyone = np.arange(len(table.X)) if rows is None else rows
+        n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // X.shape[1]))
+        some = everyone[:: -(-len(everyone) // n_rows)]
+        codes = (table.X[some].astype(np.float64) - mean) @ start.encoder.T
+        goal = torch.from_numpy(table.target[some].astype(np.float64))
+        w = None if table.weights is None else torch.from_numpy(table.weights[some])
+        decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal, w)
+        start.decoder, start.bias = decoder.numpy(), bias.numpy()
+    return start

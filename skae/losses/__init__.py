@@ -1,0 +1,31 @@
+"""Losses: one number per sample, summed over the features.
+
+Every function takes the decoder's output and the target, both of shape
+(..., n_samples, n_features), and returns (..., n_samples). A `Loss` says in addition
+how the output becomes a reconstruction, which data the loss is defined for, and which
+constant and which linear decoder are the best start.
+"""
+
+from skae.losses._base import Loss
+from skae.losses._named import (
+    LOSSES,
+    absolute_error,
+    binary_cross_entropy,
+    cosine,
+    huber,
+    negative_binomial,
+    poisson,
+    squared_error,
+)
+
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "absolute_error",
+    "binary_cross_entropy",
+    "cosine",
+    "huber",
+    "negative_binomial",
+    "poisson",
+    "squared_error",
+]

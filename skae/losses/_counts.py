@@ -1,0 +1,263 @@
+"""Counts: their rates, and where losses of counts start.
+
+Constants and linear decoders are as in `skae.losses._starts`.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from skae._tables.rows import chunks
+from skae._tables.scaling import shares
+from skae.losses._starts import whitened
+
+__all__ = [
+    "LOG_THETA",
+    "constant",
+    "first_rate",
+    "log_gammas",
+    "log_rate",
+    "overdispersed_constant",
+    "overdispersed_regression",
+    "rate",
+    "regression",
+    "typical",
+]
+
+# The rate of a count is softplus(output + OFFSET) in units of mean / UNIT: an output of
+# zero is the mean. The larger OFFSET, the nearer to a straight line that is cut at zero.
+OFFSET = 2.5
+UNIT = math.log1p(math.exp(OFFSET))
+LOG_THETA = -6.0, 12.0  # range of the logarithm of the inverse dispersion
+LOWEST = -80.0  # below it log(softplus(t)) is t; exp(LOWEST) is still a normal float32
+
+
+def rate(output, mean=1.0):
+    """Rates of counts: the mean where the output is 0, and never below zero.
+
+    Above the mean a rate grows as the output, not as its exponential, so that nothing
+    overflows and a reconstruction is never worse by orders of magnitude.
+
+    Parameters
+    ----------
+    output : Tensor of shape (..., n_samples, n_features)
+    mean : Tensor of shape (n_features,), or float
+        Of the counts, see `typical`.
+
+    Returns
+    -------
+    Tensor of shape (..., n_samples, n_features)
+    """
+    return _unit(mean, output) * F.softplus(output + OFFSET)
+
+
+def _unit(mean, like):
+    return torch.as_tensor(mean).to(like) / UNIT
+
+
+def log_rate(output, mean):
+    """Logarithm of `rate`, also where that underflows."""
+    output = output + OFFSET
+    raised = output.clamp(min=LOWEST)
+    return F.softplus(raised).log() + (output - raised) + _unit(mean, output).log()
+
+
+def first_rate(output, mean=1.0):
+    """Rates (..., n, p) that the output (..., n, 2 p) of a negative binomial stands for."""
+    return rate(output.tensor_split(2, dim=-1)[0], mean)
+
+
+def log_gammas(X, theta=None):
+    """Sum over the features of log(x!), and of log(Gamma(theta) / Gamma(theta + x)).
+
+    Both are zero for x = 0 and slow to compute, so that only the other cells are looked
+    at; in float64, for the second is a small difference of large numbers.
+
+    Parameters
+    ----------
+    X : Tensor of shape (..., n, p)
+    theta : Tensor of shape (..., 1, p) or None
+
+    Returns
+    -------
+    Tensor of shape (..., n)
+    """
+    n, p = X.shape[-2:]
+    flat = X.flatten()
+    cells = flat.nonzero()[:, 0]
+    counts = flat[cells].double()
+    terms = torch.lgamma(counts + 1)
+    if theta is not None:
+        theta = theta.flatten().double()[cells // (n * p) * p + cells % p]
+        terms = terms + torch.lgamma(theta) - torch.lgamma(theta + counts)
+    rows = terms.new_zeros(X.shape[:-1].numel()).index_add(0, cells // p, terms)
+    return rows.reshape(X.shape[:-1]).to(X.dtype)
+
+
+# -- constants -------------------------------------------------------------------------
+
+
+def typical(X, weights=None):
+    """Means (p,) of counts, an array X (n, p); NaN is passed over.
+
+    A feature that is always zero is taken to have half a count in all of the table.
+    """
+    w = np.ones(len(X)) if weights is None else weights
+    blocks = [X[:, c] for c in chunks(*X.shape)]
+    total = np.concatenate([w @ np.nan_to_num(b) for b in blocks])
+    n_values = np.concatenate([w @ ~np.isnan(b) for b in blocks])
+    return {"mean": np.where(total > 0, total, 0.5) / np.where(n_values > 0, n_values, 1.0)}
+
+
+def constant(X, weights=None, mean=1.0):
+    """Output that stands for the mean of X, where zero stands for `mean`."""
+    soft = _positive_mean(X, weights) / _unit(mean, X)
+    return soft + torch.log(-torch.expm1(-soft)) - OFFSET
+
+
+def _positive_mean(X, weights):
+    mean = shares(X, weights) @ X
+    return torch.where(mean == 0, 0.5 / len(X), mean)
+
+
+def overdispersed_constant(X, weights=None, mean=1.0):
+    """`constant`, and behind it the logarithms of the likeliest theta."""
+    average = _positive_mean(X, weights)[:, None]
+    w = len(X) * shares(X, weights)
+    parts = [_log_dispersion(X[:, c].T, average[c], w) for c in chunks(*X.shape)]
+    return torch.cat([constant(X, weights, mean), *parts])
+
+
+# -- linear decoders -------------------------------------------------------------------
+
+
+def regression(Z, X, weights=None, mean=1.0, n_iter=12):
+    """Poisson regression with the link of `rate`, see `_regression`."""
+    return _regression(Z, X, weights, mean, None, (n_iter,))
+
+
+def overdispersed_regression(Z, X, weights=None, mean=1.0, rounds=(4, 4, 4)):
+    """Negative binomial regression, with log(theta) behind the bias: (2 p,).
+
+    Begins with the best constant's theta, which takes for noise what the codes can
+    explain, and after every round finds the likeliest theta anew.
+    """
+    log_theta = overdispersed_constant(X, weights, mean)[X.shape[1] :]
+    return _regression(Z, X, weights, mean, log_theta, rounds)
+
+
+def _regression(Z, X, weights, mean, log_theta, rounds):
+    """Weight (p, k) and bias (p,), or (2 p,) with log_theta (p,).
+
+    Maximum a posteriori under a standard normal prior of the slopes, which holds them
+    where a feature is zero in nearly every row. Every feature for itself descends from
+    the best constant by steps of the length of Barzilai and Borwein (1988), "Two-point
+    step size gradient methods", of which none is taken that makes it worse. In float32,
+    the precision of the network that starts here.
+    """
+    U, back = whitened(Z, weights)
+    design = torch.cat([U.new_ones(len(U), 1), U], dim=1).float()
+    w = len(X) * shares(X, weights)
+    first = constant(X, weights, mean) + OFFSET
+    unit = _unit(mean, X).expand(X.shape[1])
+    found, refined = [], []
+    for c in chunks(*X.shape):
+        counts, of_chunk = X[:, c].T.contiguous(), unit[c, None]
+        B = design.new_zeros(len(counts), design.shape[1])
+        B[:, 0] = first[c]
+        scaled, prior = (counts / of_chunk).float(), 1 / (len(X) * of_chunk).float()
+        theta = None if log_theta is None else log_theta[c, None]
+        for n_iter in rounds:
+            relative = None if theta is None else (theta.exp() / of_chunk).float()
+            B = _descend(B, design, scaled, w.float(), relative, prior, n_iter)
+            if theta is not None:
+                rates = F.softplus((B @ design.T).to(X)) * of_chunk
+                theta = _log_dispersion(counts, rates, w, n_iter=8)[:, None]
+        found.append(B)
+        refined.append(theta)
+    found = torch.cat(found).to(X)
+    weight, bias = back(found[:, 1:], found[:, 0] - OFFSET)
+    if log_theta is None:
+        return weight, bias
+    return weight, torch.cat([bias, torch.cat(refined)[:, 0]])
+
+
+def _descend(B, design, X, weights, theta, prior, n_iter):
+    """Better coefficients than B (c, k + 1) for counts X (c, n), see `_errors`."""
+    w = weights / len(weights)
+    rows = design, design * w[:, None], w
+    value, slope = _errors(B, *rows, X, theta, prior)
+    # Fisher's information about the constant makes the first step Newton's.
+    rate = F.softplus(B[:, :1])
+    step = rate / torch.square(torch.sigmoid(B[:, :1]))
+    if theta is not None:
+        step = step * (1 + rate / theta)
+    for _ in range(n_iter):
+        trial = B - step * slope
+        trial_value, trial_slope = _errors(trial, *rows, X, theta, prior)
+        is_better = (trial_value < value)[:, None]
+        moved, turned = trial - B, trial_slope - slope
+        bend = (moved * turned).sum(1, keepdim=True)
+        longer = torch.square(moved).sum(1, keepdim=True) / bend
+        longer = torch.where(bend > 0, longer, step)
+        step = torch.where(is_better, longer, step / 4)
+        B = torch.where(is_better, trial, B)
+        slope = torch.where(is_better, trial_slope, slope)
+        value = torch.where(is_better[:, 0], trial_value, value)
+    return B
+
+
+def _errors(B, design, weighted, w, X, theta, prior):
+    """Mean loss (c,), up to a constant, and its gradient (c, k + 1) by B.
+
+    Counts X (c, n), their rates and theta (c, 1) are in units of mean / UNIT, in which
+    the rate is the softplus and all are of order one; B[:, 0] has OFFSET added. The
+    rows of `weighted` are those of the design times their shares w (n,).
+    """
+    output = (B @ design.T).clamp_(min=LOWEST)
+    rate = F.softplus(output)
+    residual = rate - X
+    if theta is None:
+        cells = rate - X * rate.log()
+    else:
+        cells = (theta + X) * torch.log1p(rate / theta) - X * rate.log()
+        residual *= theta / (theta + rate)
+    residual *= output.sigmoid_() / rate
+    slopes = B[:, 1:] * prior
+    value = cells @ w + (B[:, 1:] * slopes).sum(1) / 2
+    gradient = residual @ weighted
+    gradient[:, 1:] += slopes
+    return value, gradient
+
+
+def _log_dispersion(X, mean, weights, n_iter=10):
+    """Logarithm (c,) of the likeliest theta of counts X (c, n) of means (c, n or 1).
+
+    Bisection of the likelihood's derivative; what a count of zero adds to it is summed
+    over all cells, in float32 as these are many, the rest over the others.
+    """
+
+    def total(values):
+        return torch.zeros_like(X[:, 0]).index_add(0, feature, values)
+
+    feature, row = X.nonzero(as_tuple=True)
+    found, rate = X[feature, row], mean.expand_as(X)[feature, row]
+    of_cell = weights[row]
+    n_positive = total(of_cell)
+    mean, repeats = mean.float(), weights.float()
+    if mean.shape[1] == 1:
+        repeats = repeats.sum(0, keepdim=True)
+    low, high = (torch.full_like(n_positive, end) for end in LOG_THETA)
+    for _ in range(n_iter):
+        middle = (low + high) / 2
+        theta = middle.exp()
+        share = mean / theta[:, None].float()
+        of_zeros = (torch.log1p(share) - share / (1 + share)) @ repeats
+        of_cells = theta[feature]
+        terms = found / (of_cells + rate) - torch.digamma(found + of_cells)
+        rest = total(of_cell * terms)
+        is_above = of_zeros + rest + n_positive * torch.digamma(theta) > 0
+        low, high = torch.where(is_above, low, middle), torch.where(is_above, middle, high)
+    return torch.where(n_positive > 0, (low + high) / 2, 0.0)

@@ -1,0 +1,384 @@
+"""Tables of mixed types: a loss for some columns each, all columns counting alike."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterable
+from itertools import chain
+
+import numpy as np
+import torch
+
+from skae._tables.scaling import nan_location_and_scale, shares
+from skae.losses import _starts
+from skae.losses._base import Loss
+from skae.losses._named import LOSSES
+
+__all__ = ["mixed_loss"]
+
+OF_COLUMNS = (
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "binary_cross_entropy",
+    "poisson",
+)
+PADDING = -1e30  # logit of a class that a group does not have
+UNLIKELY = -100.0  # logit of a missing class
+SHOWN = 8  # columns that a message names
+N_ITER = 50  # of a softmax regression
+ROUNDING = 1e-5  # of the sum of a group, which may have been rounded to float32
+
+
+def mixed_loss(loss, n_features, feature_names, whose):
+    """The loss of a table whose columns have losses of their own.
+
+    Every column, or group of one-hot columns, counts alike: its error is divided by
+    that of its best constant, as in the factor analysis of mixed data (Pagès 2004,
+    "Analyse factorielle de données mixtes"). Outputs of squared, absolute and Huber's
+    errors are in standard deviations from the column's mean.
+
+    Parameters
+    ----------
+    loss : dict of str to list
+        Of the names in `OF_COLUMNS` to columns, by index or name; of "cross_entropy" to
+        groups of one-hot columns, each group a softmax.
+    n_features : int
+    feature_names : sequence of str or None
+    whose : str
+        Name of the estimator, for messages.
+
+    Returns
+    -------
+    Loss
+        To be used once it is `fitted`.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, a column is not named once, or a group has but one.
+    """
+    terms = _terms(loss, n_features, feature_names, whose)
+    low, high = np.full(n_features, -np.inf), np.full(n_features, np.inf)
+    names = [""] * n_features
+    for name, columns in terms.items():
+        bounds = (0.0, 1.0) if name == "cross_entropy" else LOSSES[name].bounds
+        for j in _indices(name, columns):
+            low[j], high[j], names[j] = *bounds, name
+    groups = terms.get("cross_entropy", [])
+    return Loss(
+        _unfitted,
+        decoder_start=_unfitted,
+        bounds=(low, high),
+        name=names,
+        checks=(functools.partial(_check_groups, groups),),
+        statistics=functools.partial(_statistics, terms),
+        fit=functools.partial(_fit, terms),
+    )
+
+
+def _unfitted(*args):
+    raise RuntimeError("A mixed loss is used before `Loss.fitted`.")
+
+
+def _statistics(terms, X, weights=None):
+    """Means and scales (p,) of columns, and errors (p,) of the best constants.
+
+    The error of a group stands in all its columns. A scale is 1 where nothing varies, an
+    error 0 where there are no values, or but one and the loss is one of scaled units.
+    """
+    mean, scale = nan_location_and_scale(X, weights)
+    varies = scale > 0
+    scale[~varies] = 1.0
+    baseline = np.zeros(X.shape[1])
+    everyone = np.ones(len(X)) if weights is None else weights
+    for name, columns in terms.items():
+        if name == "cross_entropy":
+            for group in columns:
+                table = torch.tensor(X[:, group], dtype=torch.float64)
+                shares = _log_shares_of(table, torch.tensor(everyone))
+                baseline[group] = -(shares.exp() * shares).sum()
+            continue
+        for j in columns:
+            has_value = ~np.isnan(X[:, j])
+            values, w = X[has_value][:, [j]].astype(np.float64), everyone[has_value]
+            # Those of counts are never zero.
+            mean[j] = LOSSES[name].measure(values, w).get("mean", mean[j]).item()
+            if varies[j] or (len(values) and not LOSSES[name].of_scaled):
+                ends = [torch.tensor([end]) for end in (mean[j], scale[j], 1.0)]
+                term, values = _Columns(name, [0], *ends), torch.from_numpy(values)
+                constant = term.constant(values, torch.tensor(w)).expand_as(values)
+                baseline[j] = np.average(term.errors(constant, values).numpy(), weights=w)
+    return {"mean": mean, "scale": scale, "baseline": baseline}
+
+
+def _fit(terms, loss, **statistics):
+    parts = [
+        _Groups(columns, statistics["baseline"])
+        if name == "cross_entropy"
+        else _Columns(name, columns, **statistics)
+        for name, columns in terms.items()
+    ]
+    mix = _Mix(parts)
+    return dataclasses.replace(
+        loss,
+        function=mix.function,
+        inverse_link=mix.inverse_link,
+        decoder_start=mix.decoder_start,
+        constant=mix.constant,
+        missing=mix.missing(),
+        statistics=None,
+    )
+
+
+def _inverse(baseline):
+    """1 / baseline; 1 where there is nothing to reconstruct."""
+    return torch.where(baseline > 0, 1 / baseline, 1.0)
+
+
+# -- what a dict means -----------------------------------------------------------------
+
+
+def _terms(loss, n_features, feature_names, whose):
+    """Dict of term to list of indices; of "cross_entropy" to list of lists of them."""
+    unknown = sorted(set(loss) - {*OF_COLUMNS, "cross_entropy"}, key=str)
+    if unknown or not loss:
+        raise ValueError(
+            f"The keys of the dict loss of {whose} must be among "
+            f"{[*OF_COLUMNS, 'cross_entropy']}, got {unknown}."
+        )
+    indices = {} if feature_names is None else {n: j for j, n in enumerate(feature_names)}
+    strangers, terms = [], {}
+
+    def index(column):
+        j = indices.get(column, column) if isinstance(column, str) else column
+        is_index = isinstance(j, (int, np.integer)) and not isinstance(j, bool)
+        if not is_index or not 0 <= j < n_features:
+            strangers.append(column)
+            return 0
+        return int(j)
+
+    for key, columns in loss.items():
+        if isinstance(columns, str) or not isinstance(columns, Iterable):
+            raise ValueError(
+                f"loss[{key!r}] of {whose} must be a list of columns, got {columns!r}."
+            )
+        if key != "cross_entropy":
+            terms[key] = [index(column) for column in columns]
+        elif any(isinstance(group, (str, int, np.integer)) for group in columns):
+            raise ValueError(
+                f"loss['cross_entropy'] of {whose} must be a list of groups of one-hot "
+                f"columns, such as [['red', 'green', 'blue']], got {columns!r}."
+            )
+        else:
+            terms[key] = [[index(column) for column in group] for group in columns]
+            _check_sizes(columns, whose)
+    _check_cover(terms, strangers, n_features, feature_names, whose)
+    return {key: columns for key, columns in terms.items() if columns}
+
+
+def _indices(key, columns):
+    return list(chain(*columns)) if key == "cross_entropy" else columns
+
+
+def _check_cover(terms, strangers, n_features, feature_names, whose):
+    names = range(n_features) if feature_names is None else feature_names
+    named = list(chain(*itertools.starmap(_indices, terms.items())))
+    counts = np.bincount(np.array(named, dtype=int), minlength=n_features)
+    problems = {
+        "named twice": [names[j] for j in np.flatnonzero(counts > 1)],
+        "not named": [names[j] for j in np.flatnonzero(counts == 0)],
+    }
+    if strangers:  # what they were meant to be is not known either
+        problems = {"unknown": strangers}
+    found = [f"{what}: {_some(which)}" for what, which in problems.items() if which]
+    if not found:
+        return
+    advice = ""
+    if strangers and feature_names is not None:
+        advice = f" The columns of X are {_some(names)}."
+    elif strangers:
+        advice = (
+            f" X has no column names: give it as a DataFrame with string names, or name "
+            f"the columns by their indices, 0 to {n_features - 1}."
+        )
+    raise ValueError(
+        f"The dict loss of {whose} must name each of the {n_features} columns once; "
+        f"{'; '.join(found)}.{advice}"
+    )
+
+
+def _some(names):
+    """The first names of a list, and how many more there are."""
+    first = str([*map(str, names[:SHOWN])])
+    return first if len(names) <= SHOWN else f"{first} and {len(names) - SHOWN} more"
+
+
+def _check_sizes(groups, whose):
+    """Refuse groups whose softmax is 1 in every row, whatever the row is."""
+    for group in groups:
+        if len(group) < 2:
+            raise ValueError(
+                f"loss['cross_entropy'] of {whose} takes groups of two or more one-hot "
+                "columns, for the probabilities of a group have the sum 1, got the group "
+                f"{[*group]}. Name a single column under 'binary_cross_entropy', or "
+                "encode all its classes with OneHotEncoder(drop=None)."
+            )
+
+
+def _check_groups(groups, X, whose, feature_names, numbers):
+    for group in groups:
+        totals = X[:, group].sum(axis=1)
+        wrong = np.flatnonzero(np.abs(totals - 1) > ROUNDING)  # which NaN is not
+        if len(wrong):
+            i = min(wrong, key=numbers.__getitem__)
+            names = group if feature_names is None else np.take(feature_names, group)
+            raise ValueError(
+                f"loss['cross_entropy'] of {whose} takes groups of one-hot columns, "
+                f"whose rows have the sum 1, but row {numbers[i]} of the columns "
+                f"{[*map(str, names)]} of X has the sum {totals[i]:.8g}. Encode all "
+                "classes, with OneHotEncoder(drop=None); a class that is not known is a "
+                "row of NaN in the group, with allow_nan=True."
+            )
+
+
+# -- terms -----------------------------------------------------------------------------
+
+
+class _Columns:
+    """One loss for some columns, each measured against its best constant.
+
+    loss(output, (x - mean) / scale) / baseline; mean and scale are those of the column
+    where the loss is one of scaled units, else 0 and 1.
+
+    Parameters
+    ----------
+    name : str
+    columns : list of c int
+    mean, scale, baseline : Tensor of shape (n_features,)
+    """
+
+    def __init__(self, name, columns, mean, scale, baseline):
+        loss = LOSSES[name]
+        mean, scale = mean[columns], scale[columns]
+        self.columns = columns
+        self.loss = loss.fitted({"mean": mean})
+        # With the features where a loss has its samples it gives one number for a cell.
+        self.cells = loss.fitted({"mean": mean[:, None]})
+        self.mean = mean if loss.of_scaled else torch.zeros_like(mean)
+        self.scale = scale if loss.of_scaled else torch.ones_like(scale)
+        self.weight = _inverse(baseline[columns])
+
+    def _scaled(self, X):
+        return (X[..., self.columns] - self.mean.to(X)) / self.scale.to(X)
+
+    def errors(self, output, X):
+        cells = output[..., self.columns, None], self._scaled(X)[..., None]
+        return self.cells.function(*cells) @ self.weight.to(output)
+
+    def reconstruct(self, output):
+        part = self.loss.reconstruction(output[..., self.columns])
+        return part * self.scale.to(part) + self.mean.to(part)
+
+    def start(self, Z, X, weights):
+        start = self.loss.decoder_start or _starts.least_squares
+        return start(Z, self._scaled(X), weights)
+
+    def constant(self, X, weights):
+        return self.loss.constant(self._scaled(X), weights)
+
+    def missing(self):
+        """Output and X (c,) of cells that add nothing."""
+        output, X = self.loss.missing
+        return torch.full_like(self.mean, output), self.mean + X * self.scale
+
+
+class _Groups:
+    """Cross-entropy of groups of one-hot columns, each over that of its shares.
+
+    Parameters
+    ----------
+    groups : list of g lists of int
+    baseline : Tensor of shape (n_features,)
+    """
+
+    def __init__(self, groups, baseline):
+        width = max(map(len, groups))
+        padded = [[*group, *[group[0]] * (width - len(group))] for group in groups]
+        lengths = torch.tensor([len(group) for group in groups])
+        self.groups = groups
+        self.table = torch.tensor(padded)  # (g, width)
+        self.is_padding = torch.arange(width) >= lengths[:, None]
+        self.columns = list(chain(*groups))
+        self.weight = _inverse(baseline[self.table[:, 0]])
+
+    def _log_shares(self, output):
+        logits = output[..., self.table.to(output.device)]
+        is_padding = self.is_padding.to(output.device)
+        return logits.masked_fill(is_padding, PADDING).log_softmax(-1)
+
+    def errors(self, output, X):
+        X = X[..., self.table.to(X.device)]
+        X = X.masked_fill(self.is_padding.to(X.device), 0.0)
+        return -(X * self._log_shares(output)).sum(-1) @ self.weight.to(output)
+
+    def reconstruct(self, output):
+        return self._log_shares(output).exp()[..., ~self.is_padding.to(output.device)]
+
+    def start(self, Z, X, weights):
+        """Softmax regressions, by the bound of Böhning (1992), "Multinomial logistic
+        regression algorithm": a Hessian never exceeds half the Gram matrix."""
+        softmax = functools.partial(torch.softmax, dim=-1)
+        tables = [X[:, group] for group in self.groups]
+        starts = [
+            _starts.bounded_ascent(
+                *(Z, T, weights, softmax, _log_shares_of(T, weights), 0.5, N_ITER)
+            )
+            for T in tables
+        ]
+        weights, biases = zip(*starts, strict=True)
+        return torch.cat(weights), torch.cat(biases)
+
+    def constant(self, X, weights):
+        return torch.cat([_log_shares_of(X[:, group], weights) for group in self.groups])
+
+    def missing(self):
+        none = torch.zeros(len(self.columns), dtype=torch.float64)
+        return none + UNLIKELY, none
+
+
+def _log_shares_of(table, weights):
+    """Logarithms (m,) of the shares of the classes of a table (n, m)."""
+    counts = len(table) * shares(table, weights) @ table.nan_to_num()
+    floor = torch.where(counts == 0, 0.5, counts)  # half a row of a class without any
+    return torch.log(floor / floor.sum())
+
+
+class _Mix:
+    """The terms of a table of mixed types, each for its own columns."""
+
+    def __init__(self, terms):
+        self.terms = terms
+        columns = [j for term in terms for j in term.columns]
+        self.columns = torch.tensor(columns)
+        self.order = torch.argsort(self.columns)
+
+    def function(self, output, X):
+        return sum(term.errors(output, X) for term in self.terms)
+
+    def inverse_link(self, output):
+        parts = [term.reconstruct(output) for term in self.terms]
+        return torch.cat(parts, dim=-1)[..., self.order.to(output.device)]
+
+    def decoder_start(self, Z, X, weights=None):
+        starts = [term.start(Z, X, weights) for term in self.terms]
+        slopes, biases = zip(*starts, strict=True)
+        return torch.cat(slopes)[self.order], torch.cat(biases)[self.order]
+
+    def constant(self, X, weights=None):
+        parts = [term.constant(X, weights) for term in self.terms]
+        return torch.cat(parts)[self.order]
+
+    def missing(self):
+        ends = zip(*(term.missing() for term in self.terms), strict=True)
+        return tuple(torch.cat(parts)[self.order] for parts in ends)

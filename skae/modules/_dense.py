@@ -1,0 +1,218 @@
+"""Fully connected autoencoders: a linear map plus a correction."""
+
+import itertools
+
+import torch
+from torch import nn
+
+from skae.modules._layers import ACTIVATIONS, NORMALIZATIONS, Dropout, Linear, Nested
+from skae.modules._tied import Tied
+
+__all__ = ["DenseAutoencoder", "Mapping"]
+
+
+class Mapping(nn.Module):
+    """A linear map plus a perceptron that corrects it.
+
+    f(x) = A x + a + V h(x), where h is the stack of hidden layers. V starts at zero, so
+    that before training f is the linear map alone; this is the start of a residual
+    branch in Zhang, Dauphin and Ma (2019), "Fixup Initialization".
+
+    Parameters
+    ----------
+    n_in, n_out : int
+    hidden_layer_sizes : tuple of int
+        Without hidden layers f is the linear map.
+    activation : key of ACTIVATIONS
+    dropout : float in [0, 1)
+        Rate after every hidden layer.
+    linear_path : bool
+        False leaves out A x + a: a plain perceptron with a bias in its last layer.
+    generator : torch.Generator or None
+    normalization : key of NORMALIZATIONS or None
+        Of every hidden layer, before its activation.
+    """
+
+    def __init__(
+        self,
+        n_in,
+        n_out,
+        hidden_layer_sizes,
+        activation,
+        dropout,
+        linear_path,
+        generator,
+        normalization=None,
+    ):
+        super().__init__()
+        sizes = (n_in, *hidden_layer_sizes)
+        layers = []
+        for size_in, size_out in itertools.pairwise(sizes):
+            layers.append(Linear(size_in, size_out, generator=generator))
+            if normalization is not None:
+                layers.append(NORMALIZATIONS[normalization](size_out))
+            layers.append(ACTIVATIONS[activation]())
+            if dropout:
+                layers.append(Dropout(dropout))
+        self.hidden = nn.Sequential(*layers)
+        self.linear = self.correction = None
+        if linear_path or not layers:
+            self.linear = Linear(n_in, n_out, generator=generator)
+        if layers:
+            self.correction = Linear(
+                sizes[-1],
+                n_out,
+                bias=not linear_path,
+                zero=linear_path,
+                generator=generator,
+            )
+
+    def forward(self, X):
+        return self.join(X, self.hidden(X))
+
+    def join(self, X, H):
+        """Output for X whose last hidden layer is H: the sum of the two paths."""
+        if self.correction is None:
+            return self.linear(X)
+        out = self.correction(H)
+        return out if self.linear is None else self.linear(X).add_(out)
+
+    @torch.no_grad()
+    def absorb_input(self, weight, shift=None):
+        """Let f(x) become f(weight x + shift).
+
+        `weight` has shape (n_in, n_new), or (n_in,) for a diagonal matrix, `shift`
+        (n_in,); None is the identity, zero.
+        """
+        for layer in (self.linear, self.hidden[0] if len(self.hidden) else None):
+            if layer is not None:
+                if shift is not None:
+                    layer.bias += layer.weight @ shift
+                if weight is not None:
+                    product = torch.mul if weight.ndim == 1 else torch.matmul
+                    layer.weight = nn.Parameter(product(layer.weight, weight))
+
+    @torch.no_grad()
+    def absorb_output(self, weight, shift=None):
+        """Let f(x) become weight f(x) + shift.
+
+        `weight` has shape (n_new, n_out), `shift` (n_new,); None is the identity, zero.
+        """
+        for layer in (self.linear, self.correction):
+            if layer is not None and weight is not None:
+                layer.weight = nn.Parameter(weight @ layer.weight)
+                if layer.bias is not None:
+                    layer.bias = nn.Parameter(weight @ layer.bias)
+        if shift is not None:
+            (self.correction if self.linear is None else self.linear).bias += shift
+
+
+class DenseAutoencoder(nn.Module):
+    """Fully connected autoencoder.
+
+    Parameters
+    ----------
+    n_inputs, n_components, n_outputs : int
+        Widths of data, code and reconstruction.
+    hidden_layer_sizes : tuple of int
+        Hidden layers of the encoder; the decoder mirrors them.
+    activation : key of ACTIVATIONS
+    code_activation : key of ACTIVATIONS
+        Applied to the code.
+    dropout : float in [0, 1)
+    normalization : key of NORMALIZATIONS or None
+    linear_path : bool
+        See `Mapping`.
+    n_constants : int
+        Numbers that are learned and follow every row's output.
+    ordered : bool
+        Whether any number of first codes can be decoded, see `Nested`.
+    generator : torch.Generator or None
+        Source of the initial weights; None is torch's global generator.
+    """
+
+    def __init__(
+        self,
+        n_inputs,
+        n_components,
+        n_outputs,
+        hidden_layer_sizes=(),
+        *,
+        activation="gelu",
+        code_activation="identity",
+        dropout=0.0,
+        normalization=None,
+        linear_path=True,
+        n_constants=0,
+        ordered=False,
+        generator=None,
+    ):
+        super().__init__()
+        shared = activation, dropout, linear_path, generator, normalization
+        mirrored = hidden_layer_sizes[::-1]
+        self.encoder = Mapping(n_inputs, n_components, hidden_layer_sizes, *shared)
+        self.code = ACTIVATIONS[code_activation]()
+        self.nested = Nested(n_components) if ordered else None
+        n_seen = 2 * n_components if ordered else n_components
+        self.decoder = Mapping(n_seen, n_outputs, mirrored, *shared)
+        self.constants = nn.Parameter(torch.zeros(n_constants)) if n_constants else None
+
+    def encode(self, X):
+        """Codes (..., n, k) of X (..., n, p)."""
+        return self.code(self.encoder(X))
+
+    def decode(self, Z):
+        """Output (..., n, p) of the codes Z (..., n, k), before the inverse link.
+
+        Of ordered codes the last may be missing.
+        """
+        output = self.decoder(Z if self.nested is None else self.nested(Z))
+        if self.constants is None:
+            return output
+        constants = self.constants.unsqueeze(-2).to(output.dtype)
+        return torch.cat([output, constants.expand(*output.shape[:-1], -1)], dim=-1)
+
+    def forward(self, X):
+        return self.decode(self.encode(X))
+
+    def tie(self):
+        """Let the decoder have the encoder's weights, transposed, until `untie`."""
+        self.decoder = Tied(self.encoder, self.decoder)
+        return self
+
+    def untie(self):
+        """Give the decoder weights of its own, equal to those it shared."""
+        if isinstance(self.decoder, Tied):
+            empty = Mapping(1, 1, (), "identity", 0.0, True, torch.Generator())
+            empty.linear = None
+            self.decoder = self.decoder.untie(empty)
+        return self
+
+    @torch.no_grad()
+    def recode(self, weight, mean):
+        """Let the codes z become weight (z - mean), and the reconstruction stay.
+
+        `weight` has shape (k, k) and is lower triangular where codes are ordered, `mean`
+        has shape (k,).
+        """
+        inverse = torch.linalg.inv(weight)
+        self.encoder.absorb_output(weight, -weight @ mean)
+        if self.nested is None:
+            self.decoder.absorb_input(inverse, mean)
+        else:
+            self.nested.shift += self.nested.weight @ mean
+            self.nested.weight = self.nested.weight @ inverse
+
+    @torch.no_grad()
+    def truncate(self, n_components):
+        """Keep the first codes only; the decoder takes the others for missing."""
+        k, first = len(self.nested.shift), torch.arange(n_components)
+        eye = torch.eye(
+            2 * k, dtype=self.nested.weight.dtype, device=self.nested.weight.device
+        )
+        self.decoder.absorb_input(
+            eye[:, torch.cat([first, k + first])], eye[k + n_components :].sum(0)
+        )
+        self.encoder.absorb_output(eye[:n_components, :k])
+        self.nested.weight = self.nested.weight[:n_components, :n_components].clone()
+        self.nested.shift = self.nested.shift[:n_components].clone()

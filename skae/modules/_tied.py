@@ -1,0 +1,51 @@
+"""Decoders with the weights of an encoder."""
+
+from torch import nn
+
+from skae.modules._layers import Linear
+
+__all__ = ["Tied"]
+
+
+class Tied(nn.Module):
+    """A decoder whose weights are those of an encoder, transposed, and biases its own.
+
+    Parameters
+    ----------
+    encoder : Mapping
+        A plain perceptron.
+    decoder : Mapping
+        Of the mirrored widths; its activations, normalizations and dropout are taken.
+    """
+
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.__dict__["encoder"] = encoder  # no submodule, for it has a parent already
+        self.hidden, self.correction = decoder.hidden, decoder.correction
+        for layer in self._layers():
+            layer.weight = None
+
+    def _layers(self):
+        layers = [layer for layer in self.hidden if isinstance(layer, Linear)]
+        return [*layers, self.correction]
+
+    def _weights(self):
+        """The encoder's weights (..., n_out, n_in), from the code to the data."""
+        layers = [layer for layer in self.encoder.hidden if isinstance(layer, Linear)]
+        return [layer.weight for layer in (self.encoder.correction, *layers[::-1])]
+
+    def forward(self, Z):
+        weights = iter(self._weights())
+        for layer in (*self.hidden, self.correction):
+            if isinstance(layer, Linear):
+                Z = Z @ next(weights) + layer.bias.unsqueeze(-2)
+            else:
+                Z = layer(Z)
+        return Z
+
+    def untie(self, decoder):
+        """Write into `decoder`, as it was before, weights of its own."""
+        decoder.hidden, decoder.correction = self.hidden, self.correction
+        for layer, weight in zip(self._layers(), self._weights(), strict=True):
+            layer.weight = nn.Parameter(weight.detach().mT.clone())
+        return decoder

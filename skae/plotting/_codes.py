@@ -1,0 +1,354 @@
+"""CodesDisplay: scatter plots of codes."""
+
+import numpy as np
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from skae._compat import check_matplotlib_support
+from skae.metrics import check_reconstructs, value_range
+from skae.plotting._arrows import name_tips
+from skae.plotting._drawing import (
+    COLORS,
+    PAPER,
+    as_dense,
+    bare_frame,
+    before_final,
+    feature_names_of,
+    final_step,
+    first_rows,
+    image_shape_of,
+    make_axes,
+    mosaic_of,
+    name_of,
+    set_title,
+    show_image,
+)
+from skae.plotting._groups import Groups
+
+__all__ = ["CodesDisplay"]
+
+
+class CodesDisplay:
+    """Scatter plot of two codes, or pair plot of more, coloured by y.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_samples, n_codes)
+        The codes to draw: a histogram of one, a scatter plot of two, a pair plot of more.
+    y : array-like of shape (n_samples,), default=None
+        Classes, or numbers of a scale. Whole numbers of 20 kinds or fewer are classes.
+    names : list of str, default=None
+        Of the codes.
+    grid : tuple of ndarray of shape (n_side,), default=None
+        Values of the two codes at which `decoded` was decoded.
+    decoded : ndarray of shape (n_side, n_side, n_features), default=None
+        What the grid decodes to, the first axis being the second code; drawn beside.
+    loadings : ndarray of shape (n_features, 2), default=None
+        Arrows of a biplot: change of each feature with each of the two codes.
+    feature_names : array-like of str of shape (n_features,), default=None
+        Of the arrows.
+    n_loadings : int, default=10
+        Arrows drawn, the longest.
+    shape : "auto", tuple of int or None, default="auto"
+        Of decoded images, as in `ReconstructionDisplay`; None draws curves, each minus
+        the mean of all.
+    limits : tuple of float, default=None
+        Values that are black and white in decoded images; None is their range.
+
+    Attributes
+    ----------
+    axes_ : ndarray of Axes
+        Of shape (1, 1) for one or two codes, (1, 2) with `decoded`, (n_codes, n_codes)
+        for more.
+    figure_ : matplotlib Figure
+
+    See Also
+    --------
+    ReconstructionDisplay : Rows of X and what their codes keep of them.
+
+    Notes
+    -----
+    Arrows are brought to the size of the plot together: their angles and the ratios of
+    their lengths are to be read. For PCA, the projection of a point onto an arrow is in
+    proportion to the feature in the reconstruction (Gabriel 1971, "The biplot graphic
+    display of matrices"). For a nonlinear model that holds near the mean code.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from skae.plotting import CodesDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> display = CodesDisplay.from_estimator(PCA(2).fit(X), X, y, loadings=4)
+    >>> display.axes_.shape
+    (1, 1)
+    """
+
+    def __init__(
+        self,
+        Z,
+        *,
+        y=None,
+        names=None,
+        grid=None,
+        decoded=None,
+        loadings=None,
+        feature_names=None,
+        n_loadings=10,
+        shape="auto",
+        limits=None,
+    ):
+        self.Z = Z
+        self.y = y
+        self.names = names
+        self.grid = grid
+        self.decoded = decoded
+        self.loadings = loadings
+        self.feature_names = feature_names
+        self.n_loadings = n_loadings
+        self.shape = shape
+        self.limits = limits
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y=None,
+        *,
+        codes=None,
+        decoded=0,
+        loadings=0,
+        shape="auto",
+        scatter_kwargs=None,
+        cmap="gray",
+        ax=None,
+    ):
+        """Draw the codes of X.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted, with `transform`; with `inverse_transform` too for `decoded`.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The data, with missing cells where the estimator takes them.
+        y : array-like of shape (n_samples,), default=None
+            See the class.
+        codes : sequence of int, default=None
+            Which codes, counted from 0. None is the first four.
+        decoded : int, default=0
+            Side of the grid of points that are decoded, from the 1st to the 99th
+            percentile of the two codes, the others being at their mean.
+        loadings : int, default=0
+            Number of arrows, the longest of all features; from `components_`.
+        shape : "auto", tuple of int or None, default="auto"
+            See the class.
+        scatter_kwargs : dict, default=None
+            For `Axes.scatter`, such as `{"s": 4}`.
+        cmap : str or Colormap, default="gray"
+            Of decoded images.
+        ax : Axes or array of Axes, default=None
+            See `plot`.
+
+        Returns
+        -------
+        display : CodesDisplay
+            Drawn.
+
+        Raises
+        ------
+        ValueError
+            If `codes` are not among those of the estimator, or `decoded` or `loadings`
+            is asked for with another number of codes than two.
+        TypeError
+            If `decoded` or `loadings` needs what the estimator has not.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        if decoded:
+            check_reconstructs(estimator)
+        Z = as_dense(estimator.transform(X))
+        codes = list(range(min(4, Z.shape[1])) if codes is None else codes)
+        if not codes or not all(0 <= code < Z.shape[1] for code in codes):
+            raise ValueError(
+                f"codes of {cls.__name__} must be among 0..{Z.shape[1] - 1}, the codes of "
+                f"{name_of(estimator)}, got {codes}."
+            )
+        extras = {}
+        if decoded:
+            _need_two(codes, "decoded", cls.__name__)
+            extras["grid"], extras["decoded"] = _decode_grid(estimator, Z, codes, decoded)
+            extras["limits"] = value_range(X)
+        if loadings:
+            _need_two(codes, "loadings", cls.__name__)
+            extras["loadings"] = _loadings(estimator, codes, cls.__name__)
+            row = before_final(estimator, first_rows(X, 1))
+            features = feature_names_of(row, estimator)
+            extras |= {"feature_names": features, "n_loadings": loadings}
+        names = [f"code {code + 1}" for code in codes]
+        display = cls(Z[:, codes], y=y, names=names, shape=shape, **extras)
+        return display.plot(ax, scatter_kwargs=scatter_kwargs, cmap=cmap)
+
+    def plot(self, ax=None, *, scatter_kwargs=None, cmap="gray"):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : Axes or array of Axes, default=None
+            One Axes, whose place is divided where it takes several, or as many as
+            `axes_` has. None makes a figure.
+        scatter_kwargs : dict, default=None
+            For `matplotlib.axes.Axes.scatter`.
+        cmap : str or Colormap, default="gray"
+            Of decoded images.
+
+        Returns
+        -------
+        display : CodesDisplay
+            This one.
+
+        Raises
+        ------
+        ValueError
+            If y and Z differ in length.
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        check_consistent_length(self.Z, self.y)
+        n_codes, beside = self.Z.shape[1], self.decoded is not None
+        side = n_codes if n_codes > 2 else 1
+        width = {1: PAPER if beside else 4.2, 3: 5.5}.get(side, PAPER)
+        size = width, 3.2 if side == 1 else width
+        self.axes_ = make_axes(ax, (side, side + beside), size, type(self).__name__)
+        self.figure_ = self.axes_[0, 0].figure
+        many = len(self.Z) > 300
+        style = {"s": np.clip(9000 / len(self.Z), 4, 22), "rasterized": len(self.Z) > 2000}
+        style |= {"linewidths": 0 if many else 0.3, "edgecolors": "white"}
+        groups = Groups(self.y, style | (scatter_kwargs or {}))
+        if n_codes == 1:
+            self._histogram(self.axes_[0, 0], 0, groups)
+        elif n_codes == 2:
+            self._scatter(self.axes_[0, 0], 0, 1, groups)
+        else:
+            self._pairs(groups)
+        if beside:
+            self._draw_decoded(self.axes_[0, 1], cmap)
+        groups.explain(self.axes_)
+        if self.loadings is not None:
+            self._draw_loadings(self.axes_[0, 0])
+        return self
+
+    def _name(self, code):
+        return f"code {code + 1}" if self.names is None else self.names[code]
+
+    def _scatter(self, ax, i, j, groups):
+        groups.scatter(ax, self.Z[:, i], self.Z[:, j])
+        ax.set(xlabel=self._name(i), ylabel=self._name(j))
+        bare_frame(ax)
+
+    def _histogram(self, ax, code, groups):
+        groups.histogram(ax, self.Z[:, code])
+        ax.set(xlabel=self._name(code), ylabel="rows")
+        bare_frame(ax)
+
+    def _pairs(self, groups):
+        last = len(self.axes_) - 1
+        for (i, j), ax in np.ndenumerate(self.axes_):
+            if j > i:
+                ax.set_axis_off()
+                continue
+            if i == j:
+                self._histogram(ax, j, groups)
+                ax.set_yticks([])
+                ax.set_ylabel("rows" if i == 0 else "")
+            else:
+                self._scatter(ax, j, i, groups)
+                ax.sharex(self.axes_[j, j])
+                ax.set_ylabel(self._name(i) if j == 0 else "")
+            ax.tick_params(labelsize="x-small", labelbottom=i == last)
+            ax.tick_params(labelleft=j == 0 and i > 0)
+            ax.set_xlabel(self._name(j) if i == last else "")
+
+    def _draw_decoded(self, ax, cmap):
+        shape = image_shape_of(self.shape, None, self.decoded.shape[2], type(self).__name__)
+        steps = [np.ptp(values) / max(len(values) - 1, 1) or 1.0 for values in self.grid]
+        ends = [
+            (values[0] - step / 2, values[-1] + step / 2)
+            for values, step in zip(self.grid, steps, strict=True)
+        ]
+        if shape is None:
+            self._draw_glyphs(ax, steps)
+        else:
+            mosaic = mosaic_of(self.decoded.reshape(*self.decoded.shape[:2], *shape))
+            limits = (np.nanmin(mosaic), np.nanmax(mosaic))
+            limits = limits if self.limits is None else self.limits
+            show_image(ax, mosaic, limits, cmap, extent=(*ends[0], *ends[1]))
+            ax.set_aspect("auto")
+            ax.spines[:].set_visible(False)
+        for each in self.axes_[0]:
+            each.set_box_aspect(1.0 if shape is None else shape[0] / shape[1])
+        plane = self.axes_[0, 0]
+        ax.set(xticks=plane.get_xticks(), yticks=plane.get_yticks())
+        ax.set(xlim=ends[0], ylim=ends[1], xlabel=self._name(0), ylabel=self._name(1))
+        set_title(ax, "decoded from the dashed frame")
+        (left, right), (low, high) = ends
+        corners = [left, right, right, left, left], [low, low, high, high, low]
+        plane.plot(*corners, color="0.35", ls="--", lw=0.8)
+
+    def _draw_glyphs(self, ax, steps):
+        """Small curves at the points of the grid, on one scale."""
+        curves = self.decoded - self.decoded.mean(axis=(0, 1))
+        curves = 0.45 * curves / (np.abs(curves).max() or 1.0)
+        across = np.linspace(-0.42, 0.42, curves.shape[2]) * steps[0]
+        for (i, j), _ in np.ndenumerate(curves[:, :, 0]):
+            x, y = self.grid[0][j], self.grid[1][i]
+            ax.plot(x + across, np.full_like(across, y), color="0.8", lw=0.6)
+            ax.plot(x + across, y + curves[i, j] * steps[1], color=COLORS[0], lw=0.9)
+        bare_frame(ax)
+
+    def _draw_loadings(self, ax):
+        ax.set_aspect("equal", adjustable="datalim")
+        lengths = np.hypot(*self.loadings.T)
+        longest = np.argsort(-lengths, kind="stable")[: self.n_loadings]
+        reach = 0.8 * np.abs(self.Z - self.Z.mean(axis=0)).max(axis=0).max()
+        tips = self.loadings[longest] * reach / (lengths.max() or 1.0)
+        origin = self.Z.mean(axis=0)
+        for tip in tips:
+            arrow = {"arrowstyle": "-|>", "color": "black", "lw": 0.9}
+            arrow |= {"shrinkA": 0, "shrinkB": 0}
+            ax.annotate("", origin + tip, origin, arrowprops=arrow, zorder=4)
+        names = self.feature_names
+        names = [f"x{j}" if names is None else str(names[j]) for j in longest]
+        ax.update_datalim(origin + 1.1 * tips)
+        ax.autoscale_view()
+        name_tips(ax, origin, tips, names)
+
+
+def _need_two(codes, option, caller):
+    if len(codes) != 2:
+        raise ValueError(
+            f"{option} of {caller} takes two codes, but {len(codes)} are drawn. Choose "
+            "them, for example with codes=(0, 1)."
+        )
+
+
+def _decode_grid(estimator, Z, codes, n_side):
+    """The grid, and what its points decode to: (n_side, n_side, n_features)."""
+    grid = [np.linspace(*np.percentile(Z[:, code], [1, 99]), n_side) for code in codes]
+    points = np.tile(Z.mean(axis=0), (n_side * n_side, 1))
+    horizontal, vertical = np.meshgrid(*grid)
+    points[:, codes[0]], points[:, codes[1]] = horizontal.ravel(), vertical.ravel()
+    decoded = as_dense(estimator.inverse_transform(points))
+    return tuple(grid), decoded.reshape(n_side, n_side, -1)
+
+
+def _loadings(estimator, codes, caller):
+    """Change of the features with each of the two codes: (n_features, 2)."""
+    final = final_step(estimator)
+    if not hasattr(final, "components_"):
+        raise TypeError(
+            f"loadings of {caller} are drawn from components_, which "
+            f"{type(final).__name__} has not."
+        )
+    loadings = np.asarray(final.components_)[codes].T
+    if getattr(final, "whiten", False) is True:  # codes were divided by their deviation
+        loadings = loadings * np.sqrt(final.explained_variance_[codes])
+    return loadings

@@ -1,0 +1,302 @@
+"""ErrorDisplay: errors by feature and by row."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skae._compat import check_matplotlib_support
+from skae.metrics import as_table, errors_by_feature_and_row, reconstructed
+from skae.plotting._drawing import (
+    COLORS,
+    PAPER,
+    axis_label,
+    bare_frame,
+    bin_edges,
+    counted,
+    feature_names_of,
+    image_shape_of,
+    legend_above,
+    make_axes,
+    set_title,
+    spread_apart,
+    two_figures,
+)
+
+__all__ = ["ErrorDisplay"]
+
+
+class ErrorDisplay:
+    """Where the errors are: by feature on the left, by row on the right.
+
+    Features of images are drawn as an image, features along an axis as a curve, and
+    others as bars, the largest first.
+
+    Parameters
+    ----------
+    feature_errors : ndarray of shape (n_features,)
+        Mean error of each feature, NaN where it has no values.
+    row_errors : ndarray of shape (n_samples,)
+        Mean error of each row, NaN where it has no values: such rows are left out.
+    feature_names : array-like of str of shape (n_features,), default=None
+        None is x0, x1, ...
+    row_names : array-like of shape (n_samples,), default=None
+        None is 0, 1, ...
+    metric : str, default="squared_error"
+        Name of the error, for the axes.
+    shape : "auto", tuple of int or None, default="auto"
+        See `ReconstructionDisplay`; None is no image.
+    x : array-like of shape (n_features,), default=None
+        Where the features are on an axis: wavelengths, times.
+
+    Attributes
+    ----------
+    worst_ : ndarray of shape (n_worst,)
+        Positions of the rows with the largest errors, the largest first.
+    axes_ : ndarray of Axes of shape (1, 2)
+    figure_ : matplotlib Figure
+
+    See Also
+    --------
+    skae.metrics.reconstruction_error : The same as numbers.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from skae.plotting import ErrorDisplay
+    >>> X, _ = load_iris(return_X_y=True, as_frame=True)
+    >>> display = ErrorDisplay.from_estimator(PCA(2).fit(X), X, n_worst=3)
+    >>> display.worst_.shape
+    (3,)
+    """
+
+    def __init__(
+        self,
+        feature_errors,
+        row_errors,
+        *,
+        feature_names=None,
+        row_names=None,
+        metric="squared_error",
+        shape="auto",
+        x=None,
+    ):
+        self.feature_errors = feature_errors
+        self.row_errors = row_errors
+        self.feature_names = feature_names
+        self.row_names = row_names
+        self.metric = metric
+        self.shape = shape
+        self.x = x
+
+    @classmethod
+    def from_estimator(cls, estimator, X, **params):
+        """Draw the errors of an estimator's reconstruction of X.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted, with `transform` and `inverse_transform`.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The data, with missing cells where the estimator takes them: means are taken
+            over the others. The index of a pandas frame names the rows.
+        **params : dict
+            See `from_reconstruction`.
+
+        Returns
+        -------
+        display : ErrorDisplay
+            Drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator lacks one of the two methods.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        return cls._draw(reconstructed(estimator, X), X, **params)
+
+    @classmethod
+    def from_reconstruction(
+        cls,
+        X,
+        X_hat,
+        *,
+        metric="squared_error",
+        shape="auto",
+        x=None,
+        n_worst=5,
+        n_bars=15,
+        ax=None,
+    ):
+        """Draw the errors of a reconstruction that is at hand.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The data. The index of a pandas frame names the rows.
+        X_hat : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Their reconstruction.
+        metric : {"squared_error", "absolute_error", "root_mean_squared_error", \
+                "binary_cross_entropy"}, default="squared_error"
+            See `skae.metrics.reconstruction_error`.
+        shape : "auto", tuple of int or None, default="auto"
+            See the class.
+        x : array-like of shape (n_features,), default=None
+            See the class.
+        n_worst : int, default=5
+            See `plot`.
+        n_bars : int, default=15
+            See `plot`.
+        ax : Axes or array of Axes, default=None
+            See `plot`.
+
+        Returns
+        -------
+        display : ErrorDisplay
+            Drawn.
+
+        Raises
+        ------
+        ValueError
+            If the shapes of X and X_hat differ, or for the metric "r2", a score.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_reconstruction")
+        params = {"metric": metric, "shape": shape, "x": x, "n_worst": n_worst}
+        return cls._draw([(as_table(X), X_hat)], X, n_bars=n_bars, ax=ax, **params)
+
+    @classmethod
+    def _draw(
+        cls,
+        pairs,
+        X,
+        *,
+        metric="squared_error",
+        shape="auto",
+        x=None,
+        n_worst=5,
+        n_bars=15,
+        ax=None,
+    ):
+        """Draw the errors of pairs of rows and their reconstructions, parts of X."""
+        if metric == "r2":
+            raise ValueError(
+                f"metric of {cls.__name__} must be an error, but 'r2' is a score. Use "
+                "metric='squared_error'."
+            )
+        display = cls(
+            *errors_by_feature_and_row(pairs, metric),
+            feature_names=feature_names_of(X),
+            row_names=getattr(X, "index", None),
+            metric=metric,
+            shape=shape,
+            x=x,
+        )
+        return display.plot(ax, n_worst=n_worst, n_bars=n_bars)
+
+    def plot(self, ax=None, *, n_worst=5, n_bars=15):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : Axes or array of Axes, default=None
+            One Axes, whose place is divided, or two. None makes a figure.
+        n_worst : int, default=5
+            Number of rows that are named.
+        n_bars : int, default=15
+            Most features that have a bar.
+
+        Returns
+        -------
+        display : ErrorDisplay
+            This one.
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        caller, n_features = type(self).__name__, len(self.feature_errors)
+        shape = image_shape_of(self.shape, self.x, n_features, caller)
+        n_bars = min(n_bars, n_features)
+        bars = shape is None and self.x is None
+        size = PAPER, max(2.8, 0.6 + 0.17 * n_bars if bars else 0)
+        self.axes_ = make_axes(ax, (1, 2), size, caller)
+        self.figure_ = self.axes_[0, 0].figure
+        left, right = self.axes_[0]
+        if shape is not None:
+            self._draw_image(left, shape)
+        elif bars:
+            self._draw_bars(left, n_bars)
+        else:
+            left.plot(self.x, self.feature_errors, color=COLORS[0], lw=1.3)
+            left.set(ylabel=f"mean {self._unit}", xlabel=axis_label(self.x), ylim=(0, None))
+            bare_frame(left)
+        self._draw_rows(right, n_worst)
+        return self
+
+    @property
+    def _unit(self):
+        return self.metric.removeprefix("root_mean_").replace("_", " ")
+
+    def _draw_image(self, ax, shape):
+        image = self.feature_errors.reshape(shape)
+        image = image.mean(axis=2) if image.ndim == 3 else image
+        drawn = ax.imshow(image, cmap="cividis", vmin=0)
+        ax.set(xticks=[], yticks=[])
+        ax.figure.colorbar(drawn, ax=ax, label=f"mean {self._unit} of the pixel")
+
+    def _draw_bars(self, ax, n_bars):
+        names = self.feature_names
+        if names is None:
+            names = [f"x{j}" for j in range(len(self.feature_errors))]
+        order = np.argsort(-self.feature_errors, kind="stable")[:n_bars]
+        ax.barh(np.arange(n_bars), self.feature_errors[order], color=COLORS[0], height=0.7)
+        ax.set_yticks(np.arange(n_bars), [str(names[j]) for j in order], fontsize="small")
+        ax.set(ylim=(n_bars - 0.4, -0.6), xlabel=f"mean {self._unit} of the feature")
+        ax.tick_params(axis="y", length=0)
+        if n_bars < len(names):
+            set_title(ax, f"the {n_bars} largest of {len(names)} features")
+        bare_frame(ax)
+
+    def _draw_rows(self, ax, n_worst):
+        errors, order = self.row_errors, np.argsort(-self.row_errors, kind="stable")
+        known = errors[~np.isnan(errors)]  # NaN is last in the order
+        self.worst_ = order[: min(max(n_worst, 0), len(known))]
+        ax.hist(known, bins=bin_edges(known), color="0.75", ec="white", lw=0.3)
+        label = f"mean {two_figures(known.mean())}"
+        ax.axvline(known.mean(), color="black", ls="--", lw=1, label=label)
+        ax.set(ylabel="rows", xlim=(0, None))
+        ax.set_xlabel(f"mean {self._unit} of the row", loc="left")  # off the axis' exponent
+        ax.locator_params(axis="x", nbins=5)
+        bare_frame(ax)
+        if self.worst_.size:
+            names = np.arange(len(errors)) if self.row_names is None else self.row_names
+            names = [str(names[i]) for i in self.worst_]
+            _name_places(ax, errors[self.worst_], names, counted(len(names), "worst row"))
+        legend_above(ax, most_columns=1)
+
+
+def _name_places(ax, places, names, label):
+    """Mark places on the horizontal axis and write their names over them, upright."""
+    low, high = ax.get_xlim()
+    spread = spread_apart(places, gap=0.05 * (high - low))
+    spread -= max(0.0, spread.max() - high)
+    for place, text_place, name in zip(places, spread, names, strict=True):
+        ax.annotate(
+            name,
+            (place, 0.02),
+            (text_place, 0.3),
+            xycoords=ax.get_xaxis_transform(),
+            textcoords=ax.get_xaxis_transform(),
+            rotation=90,
+            ha="center",
+            va="bottom",
+            fontsize="x-small",
+            arrowprops={
+                "arrowstyle": "-",
+                "lw": 0.6,
+                "color": "0.3",
+                "shrinkA": 0,
+                "shrinkB": 0,
+            },
+        )
+    marks = {"marker": "v", "ls": "none", "ms": 4, "color": COLORS[1], "label": label}
+    heights = [0.02] * len(places)
+    ax.plot(places, heights, transform=ax.get_xaxis_transform(), clip_on=False, **marks)
