@@ -43,21 +43,6 @@ def make_module(n_inputs, n_outputs, generator):
 
 
 @pytest.mark.parametrize(
-    ("n", "changes", "members", "watched"),
-    [
-        (200, {}, 6, True),
-        (200, {"early_stopping": False}, 1, False),
-        (200, {"is_ours": False, "from_pca": False}, 1, True),
-        (19, {}, 1, False),
-    ],
-)
-def test_members(curved, n, changes, members, watched):
-    fit = training(curved[:n], **changes)
-    assert len(fit.members) == members
-    assert fit.is_watched == watched
-
-
-@pytest.mark.parametrize(
     ("rows", "columns", "changes", "settled"),
     [
         (200, 6, {}, False),

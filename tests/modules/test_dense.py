@@ -1,12 +1,9 @@
-"""Networks: shapes, starts, folding of linear maps, stacks."""
-
-import copy
+"""Networks: shapes, starts, folding of linear maps."""
 
 import pytest
 import torch
 
-from skae.modules import ACTIVATIONS, DenseAutoencoder, Dropout, Linear, Mapping
-from skae.modules._stack import stack, unstack
+from skae.modules import ACTIVATIONS, DenseAutoencoder, Linear, Mapping
 
 
 def generator(seed=0):
@@ -88,40 +85,6 @@ def test_absorb(hidden, linear_path, parts):
     torch.testing.assert_close(f(X), expected)
 
 
-@pytest.mark.parametrize("linear_path", [True, False])
-def test_stack_runs_every_member(linear_path):
-    members = [
-        perturbed(DenseAutoencoder(5, 2, 5, (4,), linear_path=linear_path), seed)
-        for seed in range(3)
-    ]
-    before = [[p.clone() for p in m.parameters()] for m in members]
-    stacked, X = stack(members), randn(3, 8, 5)
-    out, codes = stacked(X), stacked.encode(X)
-    assert codes.shape == (3, 8, 2)
-    for i, member in enumerate(members):
-        torch.testing.assert_close(out[i], member(X[i]))
-        torch.testing.assert_close(unstack(stacked, i)(X[i]), member(X[i]))
-        assert all(map(torch.equal, before[i], member.parameters()))
-
-
-def test_stacked_gradients_are_each_members_own():
-    members = [perturbed(DenseAutoencoder(5, 2, 5, (4,)), seed) for seed in range(2)]
-    stacked, X = stack(members), randn(2, 8, 5)
-    stacked(X).square().sum().backward()
-    for i, member in enumerate(members):
-        member(X[i]).square().sum().backward()
-        for ours, theirs in zip(stacked.parameters(), member.parameters(), strict=True):
-            torch.testing.assert_close(ours.grad[i], theirs.grad)
-
-
-def test_unstacked_member_is_independent():
-    stacked = stack([Linear(2, 2, generator=generator(s)) for s in range(2)])
-    member = unstack(stacked, 0)
-    kept = stacked.weight.detach().clone()
-    member.weight.data.zero_()
-    assert torch.equal(stacked.weight, kept)
-
-
 def test_weights_are_drawn_privately():
     state = torch.get_rng_state()
     ones = [DenseAutoencoder(5, 2, 5, (4,), generator=generator(s)) for s in (0, 0, 1)]
@@ -129,57 +92,3 @@ def test_weights_are_drawn_privately():
     same, equal, other = (m.encoder.hidden[0].weight for m in ones)
     assert torch.equal(same, equal)
     assert not torch.equal(same, other)
-
-
-@pytest.mark.parametrize("p", [0.0, 0.25, 0.5])
-def test_dropout(p):
-    layer, X = Dropout(p), torch.ones(200, 100)
-    layer.generator = generator()
-    state = torch.get_rng_state()
-    out = layer(X)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert (out == 0).float().mean() == pytest.approx(p, abs=0.01)
-    assert out.mean() == pytest.approx(1.0, abs=0.02)
-    assert out.max() == pytest.approx(1 / (1 - p))
-    layer.eval()
-    assert torch.equal(layer(X), X)
-
-
-# -- tied weights ----------------------------------------------------------------------
-
-
-def plain(**params):
-    generator = torch.Generator().manual_seed(0)
-    settings = {"linear_path": False, "generator": generator} | params
-    return DenseAutoencoder(6, 2, 6, (5, 4), **settings)
-
-
-@pytest.mark.parametrize("normalization", [None, "layer", "batch"])
-@pytest.mark.parametrize("members", [1, 3])
-def test_untied_is_as_tied(normalization, members):
-    module = plain(normalization=normalization, dropout=0.1).tie()
-    if members > 1:
-        module = stack([module] * members)
-    module.eval()
-    Z = torch.randn(members, 7, 2) if members > 1 else torch.randn(7, 2)
-    expected = module.decode(Z)
-    names = set(plain(normalization=normalization, dropout=0.1).state_dict())
-    untied = module.untie()
-    torch.testing.assert_close(untied.decode(Z), expected)
-    assert set(untied.state_dict()) == names
-
-
-def test_tied_weights_are_trained_once():
-    module = plain().tie()
-    n_weights = sum(p.numel() for p in module.parameters() if p.ndim == 2)
-    assert n_weights == 6 * 5 + 5 * 4 + 4 * 2
-    X = torch.randn(7, 6)
-    module(X).square().sum().backward()
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter -= 0.01 * parameter.grad
-    untied = copy.deepcopy(module).untie()
-    weights = [layer.weight for layer in untied.modules() if isinstance(layer, Linear)]
-    for of_encoder, of_decoder in zip(weights[:3], weights[:2:-1], strict=True):
-        assert torch.equal(of_encoder, of_decoder.T)
-    torch.testing.assert_close(untied(X), module(X))
