@@ -54,29 +54,6 @@ def members_of(X, **changes):
 
 
 @pytest.mark.parametrize(
-    ("n", "changes", "members", "watched"),
-    [
-        (200, {}, 6, True),
-        (200, {"early_stopping": False}, 1, False),
-        (200, {"is_ours": False, "from_pca": False}, 1, True),
-        (19, {}, 1, False),
-    ],
-)
-def test_members(curved, n, changes, members, watched):
-    fit = members_of(curved[:n], **changes)
-    assert len(fit) == members
-    assert fit.has_held_out_rows == watched
-    # The member that is kept has PCA of all rows, and the others that of their own.
-    for rows, start in zip([*fit.trained[:-1], np.arange(n)], fit.starts, strict=True):
-        X = fit.table.X[rows]
-        variances = np.linalg.svd(X - X.mean(axis=0), compute_uv=False) ** 2 / len(X)
-        np.testing.assert_allclose(start.variances, variances, rtol=1e-10, atol=1e-12)
-    if watched:
-        expected = np.arange(n) if members > 1 else fit.held_out[0]
-        np.testing.assert_array_equal(np.sort(fit.judged), expected)
-
-
-@pytest.mark.parametrize(
     ("rows", "columns", "changes", "settled"),
     [
         (200, 6, {}, False),
