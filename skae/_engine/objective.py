@@ -2,13 +2,12 @@
 
 import numpy as np
 import torch
-from scipy.special import ndtr, stdtrit
 from torch import nn
 
 from skae._engine.batches import Batches
 from skae.modules._base import decode, encode, fresh_generators
 
-__all__ = ["Criterion", "batch_errors", "certainty", "row_errors"]
+__all__ = ["Criterion", "batch_errors", "row_errors"]
 
 HELD_OUT_BATCH = 2048
 SEED = 0  # of what a network draws in evaluation mode
@@ -61,25 +60,6 @@ def _row_errors(network, loss, rows, cuts, spoil):
         outputs = (decode(network, Z[..., :cut]) for cut in cuts)
         errors.append(torch.stack([batch_errors(loss, o, batch) for o in outputs]))
     return torch.cat(errors, dim=-1)
-
-
-def certainty(level, n_units):
-    """Standard errors by which a mean of few observations must exceed zero.
-
-    The quantile of Student's t distribution at the one-sided level that `level` standard
-    deviations of a normal distribution have. It is for standard errors that divide by
-    n_units, not by n_units - 1.
-
-    Parameters
-    ----------
-    level : float
-    n_units : float
-        Number of independent observations.
-    """
-    if n_units <= 1:
-        return np.inf
-    quantile = stdtrit(n_units - 1, ndtr(level))
-    return quantile * np.sqrt(n_units / (n_units - 1))
 
 
 class Criterion(nn.Module):
