@@ -1,15 +1,12 @@
 """AutoencoderTransformer: dense autoencoders that start at PCA."""
 
-import os
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
-import torch
 
 from skae._autoencoders.base import BaseAutoencoder
-from skae._compat import Hidden, Interval, RealNotInt, StrOptions
+from skae._compat import Interval, StrOptions
 from skae._torch import resolve_device
-from skae.losses import LOSSES
 from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
 from skae.modules._own import make_own
 
@@ -296,44 +293,11 @@ class AutoencoderTransformer(BaseAutoencoder):
     True
     """
 
-    _parameter_constraints: dict = {
-        "n_components": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="neither"),
-            Hidden(StrOptions({"mle"})),
-            None,
-        ],
+    _parameter_constraints: dict = BaseAutoencoder._parameter_constraints | {
         "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
         "activation": [StrOptions(set(ACTIVATIONS))],
-        "init": [StrOptions({"pca", "random"})],
-        "loss": [StrOptions(set(LOSSES)), callable, dict],
-        "code_activation": [StrOptions(set(ACTIVATIONS))],
-        "ordered": ["boolean"],
-        "whiten": ["boolean"],
-        "standardize": ["boolean"],
-        "allow_nan": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "tied_weights": ["boolean"],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
-        "noise": [Interval(Real, 0, None, closed="left"), callable, None],
-        "regularizer": [callable, list, tuple, None],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "cv": ["cv_object", StrOptions({"auto"})],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
-        "module": [callable, None],
-        "callbacks": [list, None],
-        "checkpoint": [str, os.PathLike, None],
-        "device": [str, torch.device],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -405,11 +369,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _check_widths(self, n_samples, n_features):
+    def _decide_widths(self, n_samples, n_features):
         most = min(n_samples, n_features)
-        self.n_components_ = self._as_int(most)
+        n_components = self._as_int(most)
         if self.init == "pca" and self.module is None:
-            self._check_pca(most)
+            self._check_pca(n_components, most)
         is_plain = self.init == "random" and self.module is None
         if self.tied_weights and (not is_plain or self.ordered or self.warm_start):
             raise ValueError(
@@ -424,14 +388,15 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "ordered=False or module=None."
             )
         if isinstance(self.hidden_layer_sizes, str):
-            self.hidden_layer_sizes_ = self._auto_widths(n_samples, n_features)
+            hidden_layer_sizes = self._auto_widths(n_samples, n_features, n_components)
         else:
-            self.hidden_layer_sizes_ = self._given_widths()
-        if self.tied_weights and not self.hidden_layer_sizes_:
+            hidden_layer_sizes = self._given_widths()
+        if self.tied_weights and not hidden_layer_sizes:
             raise ValueError(
                 f"tied_weights=True of {type(self).__name__} needs hidden layers, got "
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r}."
             )
+        return n_components, hidden_layer_sizes
 
     def _given_widths(self):
         """`hidden_layer_sizes` as a tuple of int."""
@@ -463,8 +428,8 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
         return 1
 
-    def _check_pca(self, most):
-        if self.n_components_ > most:
+    def _check_pca(self, n_components, most):
+        if n_components > most:
             raise ValueError(
                 f"n_components={self.n_components!r} of {type(self).__name__} must be "
                 f"between 1 and min(n_samples, n_features)={most} with init='pca', for "
@@ -477,10 +442,10 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "code_activation='identity'."
             )
 
-    def _auto_widths(self, n_samples, n_features):
+    def _auto_widths(self, n_samples, n_features, n_components):
         width = 2 ** int(np.log2(min(4 * np.sqrt(n_samples), 16 * n_features)) + 0.5)
         width = min(max(width, 64), 512) * (2 if self.ordered else 1)
-        least = self.n_components_ if self.init == "random" else 1
+        least = n_components if self.init == "random" else 1
         return max(width, least), max(width // 2, least)
 
     def _make_module(self, n_inputs, n_outputs, generator):

@@ -26,13 +26,14 @@ from skae.losses._resolve import resolve_loss
 
 __all__ = [
     "filler_of",
+    "net_around",
     "outline",
     "restore",
     "set_codes",
-    "set_curves",
+    "set_device",
     "set_inference",
     "set_loss",
-    "set_network",
+    "set_result",
     "set_statistics",
     "set_stream",
     "set_widths",
@@ -52,8 +53,13 @@ def set_widths(estimator, n_components, hidden_layer_sizes):
     estimator.hidden_layer_sizes_ = hidden_layer_sizes
 
 
+def set_device(estimator):
+    estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
+
+
 def set_statistics(estimator, mean, scale):
-    estimator.mean_, estimator.scale_ = mean, scale
+    estimator.mean_ = mean
+    estimator.scale_ = scale
 
 
 def unfitted_loss(estimator):
@@ -86,8 +92,10 @@ def filler_of(estimator):
 # -- after training --------------------------------------------------------------------
 
 
-def set_curves(estimator, result):
-    """How training went, in the units of `score`."""
+def set_result(estimator, net, result):
+    """The net, and how training went in the units of `score`."""
+    estimator.net_ = net
+    estimator.n_components_ = result.n_components
     estimator.n_samples_ = result.n_samples
     estimator.n_iter_ = result.n_iter
     estimator.best_epoch_ = result.best_epoch
@@ -141,7 +149,7 @@ def _set_description(estimator, description):
     estimator._squares = description["_squares"]
 
 
-def set_network(estimator, module):
+def net_around(estimator, module):
     """An initialized net around a trained module; there is nothing to call back of."""
     net = build_net(
         module,
@@ -153,7 +161,7 @@ def set_network(estimator, module):
         lr=estimator._params_of_fit["lr"],
     )
     net.initialize().module_.eval()
-    estimator.net_ = net
+    return net
 
 
 def _inference_of(estimator):
@@ -187,7 +195,9 @@ def set_inference(estimator, inference):
 def truncate(estimator, n_components):
     """Keep the first codes of a fitted estimator."""
     k = n_components
-    estimator.n_components = estimator.n_components_ = estimator._n_features_out = k
+    estimator.n_components = k
+    estimator.n_components_ = k
+    estimator._n_features_out = k
     estimator._params_of_fit["n_components"] = k
     estimator.net_.module_.truncate(k)
     inference = _inference_of(estimator)
@@ -221,7 +231,7 @@ def restore(estimator, network):
         weights = {name: torch.tensor(array) for name, array in network.items()}
         network = outline(estimator, make_generator(0))
         network.load_state_dict(weights)
-    set_network(estimator, network)
+    estimator.net_ = net_around(estimator, network)
     set_inference(estimator, _inference_of(estimator))
 
 

@@ -13,12 +13,14 @@ from skae._autoencoders.arguments import (
 )
 from skae._autoencoders.fitted_attributes import (
     filler_of,
+    net_around,
     set_codes,
-    set_curves,
+    set_device,
     set_loss,
-    set_network,
+    set_result,
     set_statistics,
     set_stream,
+    set_widths,
     unfitted_loss,
     widths_of,
 )
@@ -37,7 +39,6 @@ from skae._tables.table import make_table
 from skae._torch import (
     memory_explained,
     random_states_kept,
-    resolve_device,
     seeded_scope,
 )
 from skae._training.component_search import fewest_components
@@ -80,9 +81,7 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         if checkpoint is not None:
             scopes.enter_context(checkpoint)
         result = _train(estimator, given, seed, initial, callbacks, checkpoint, sizes)
-        estimator.n_components_ = result.n_components
-        estimator.net_ = result.net
-        set_curves(estimator, result)
+        set_result(estimator, result.net, result)
         set_codes(estimator, result)
         if result.interrupt is not None:
             result.interrupt.is_kept = True
@@ -98,7 +97,7 @@ def partial_fit(estimator, X, sample_weight):
         )
     if is_first or estimator._ongoing is None:
         estimator._params_of_fit = params_of_fit(estimator)
-        estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
+        set_device(estimator)
     given = given_to_partial_fit(estimator, X, sample_weight, is_first=is_first)
     if is_first:
         if wants_share(estimator):
@@ -134,8 +133,7 @@ def partial_fit(estimator, X, sample_weight):
             0 if is_first else estimator.n_samples_,
         )
     result = stream.take(table)
-    set_network(estimator, result.module)
-    set_curves(estimator, result)
+    set_result(estimator, net_around(estimator, result.module), result)
     set_stream(estimator, stream)
     set_codes(estimator, result)
 
@@ -152,8 +150,8 @@ def _begin(estimator, given):
     """Forget a stream, and decide widths, device and loss."""
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
-    estimator._check_widths(*given.X.shape)
-    estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
+    set_widths(estimator, *estimator._decide_widths(*given.X.shape))
+    set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
     if estimator.module is not None:  # its mistakes show before anything is computed
         with random_states_kept():
@@ -263,7 +261,8 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
     }
 
     def train_with(n_components):
-        estimator.n_components_ = n_components  # which the network is made with
+        # The network is made with it.
+        set_widths(estimator, n_components, estimator.hidden_layer_sizes_)
         settings = _settings(estimator, **of_table)
         sizes["batch_size"], _ = settings.sizes(len(table.X))
         return train(

@@ -30,6 +30,7 @@ class StreamResult:
 
     module: nn.Module
     start: Start
+    n_components: int
     n_samples: int
     n_iter: int
     best_epoch: int
@@ -118,6 +119,7 @@ class Ongoing:
         return StreamResult(
             module=self._outcome(is_better),
             start=self.starts[-1],
+            n_components=self.settings.n_components,
             n_samples=self.n_samples,
             n_iter=self.n_iter,
             best_epoch=self.n_iter if is_better else 0,
