@@ -404,7 +404,8 @@ class FittingSteps(BaseEstimator):
 
     def _spoiling(self, given):
         noise = resolve_noise(self.noise, type(self).__name__)
-        return noise and (noise, noise_units(given.goal, self.mean_, self.scale_))
+        landmarks = given.goal, self.mean_, self.scale_, self._params_of_fit["standardize"]
+        return noise and (noise, noise_units(*landmarks))
 
     def _unit(self):
         """What the engine's errors are multiplied by to be in the units of `score`."""
@@ -491,7 +492,7 @@ class FittingSteps(BaseEstimator):
         self._set_inference(inference)
 
     def _make_inference(self):
-        """The network in the units of X; with `standardize` codes have no unit."""
+        """The network, told in the units of X or with `standardize` in scaled ones."""
         unit = 1.0 if self._params_of_fit["standardize"] else self.scale_
         of_net = self.net_.module_, self._loss
         of_data = self.mean_, self.scale_, unit, self.device_
