@@ -251,22 +251,21 @@ class ErrorDisplay:
             self._draw_bars(left, n_bars)
         else:
             left.plot(self.x, self.feature_errors, color=COLORS[0], lw=1.3)
-            left.set(ylabel=f"mean {self._unit}", xlabel=axis_label(self.x), ylim=(0, None))
+            left.set(ylabel=self._label(), xlabel=axis_label(self.x), ylim=(0, None))
             bare_frame(left)
         self._draw_rows(right, n_worst)
         return self
 
-    @property
-    def _unit(self):
+    def _label(self, what=""):
         unit = self.metric.removeprefix("root_mean_").replace("_", " ")
-        return f"standardized {unit}" if self.standardized else unit
+        return f"mean {unit}{what}" + "\n(standardized)" * self.standardized
 
     def _draw_image(self, ax, shape):
         image = self.feature_errors.reshape(shape)
         image = image.mean(axis=2) if image.ndim == 3 else image
         drawn = ax.imshow(image, cmap="cividis", vmin=0)
         ax.set(xticks=[], yticks=[])
-        ax.figure.colorbar(drawn, ax=ax, label=f"mean {self._unit} of the pixel")
+        ax.figure.colorbar(drawn, ax=ax, label=self._label(" of the pixel"))
 
     def _draw_bars(self, ax, n_bars):
         names = self.feature_names
@@ -275,7 +274,7 @@ class ErrorDisplay:
         order = np.argsort(-self.feature_errors, kind="stable")[:n_bars]
         ax.barh(np.arange(n_bars), self.feature_errors[order], color=COLORS[0], height=0.7)
         ax.set_yticks(np.arange(n_bars), [str(names[j]) for j in order], fontsize="small")
-        ax.set(ylim=(n_bars - 0.4, -0.6), xlabel=f"mean {self._unit} of the feature")
+        ax.set(ylim=(n_bars - 0.4, -0.6), xlabel=self._label(" of the feature"))
         ax.tick_params(axis="y", length=0)
         if n_bars < len(names):
             set_title(ax, f"the {n_bars} largest of {len(names)} features")
@@ -289,7 +288,7 @@ class ErrorDisplay:
         label = f"mean {two_figures(known.mean())}"
         ax.axvline(known.mean(), color="black", ls="--", lw=1, label=label)
         ax.set(ylabel="rows", xlim=(0, None))
-        ax.set_xlabel(f"mean {self._unit} of the row", loc="left")  # off the axis' exponent
+        ax.set_xlabel(self._label(" of the row"), loc="left")  # off the axis' exponent
         ax.locator_params(axis="x", nbins=5)
         bare_frame(ax)
         if self.worst_.size:
