@@ -32,7 +32,7 @@ from skae._files.container import write_model
 from skae._tables.checks import FLOATS, check_rows, check_table
 from skae._tables.rows import row_blocks, rows_of
 from skae._torch import in_own_modes
-from skae._training.messages import interrupted, warn_of_target
+from skae._training.messages import interrupted, warn_of_target, warn_of_units
 from skae.losses import LOSSES
 from skae.modules import ACTIVATIONS
 
@@ -276,7 +276,7 @@ class BaseAutoencoder(
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features_in_)
-            In the units of the training data; probabilities for
+            In the units of the training data, also with `standardize`; probabilities for
             `loss="binary_cross_entropy"`.
         """
         check_is_fitted(self)
@@ -388,9 +388,10 @@ class BaseAutoencoder(
         Returns
         -------
         jacobian : ndarray of shape (n_samples, n_components_, n_features_in_)
-            Derivative of each feature of the reconstruction by each code, as it is
-            without `whiten`, at the code of each row. At the mean code its rows, brought
-            to unit length, are `components_`.
+            Derivative of each feature of the reconstruction, with `standardize` of each
+            standardized feature, by each code as it is without `whiten`, at the code of
+            each row. At the mean code its rows, brought to unit length, are
+            `components_`.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False, dtype=np.float64)
@@ -399,6 +400,8 @@ class BaseAutoencoder(
 
     def get_covariance(self):
         """Covariance of the data under the linear Gaussian model of the codes.
+
+        With `standardize` it is that of standardized features.
 
         Returns
         -------
@@ -435,8 +438,9 @@ class BaseAutoencoder(
         Returns
         -------
         score : ndarray of shape (n_samples,)
-            Minus the mean over the features of the squared error in the units of X, or
-            of the chosen loss. Higher is better.
+            Minus the mean over the features of the squared error, or of the chosen loss:
+            in the units of X, or with `standardize` in standardized ones. Losses that are
+            of X in its own units, see there, stay so. Higher is better.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False)
@@ -558,4 +562,6 @@ class BaseAutoencoder(
         if "net_" in state:
             if "_params_of_fit" not in state:  # of an earlier version
                 self._params_of_fit = params_of_fit(self)
+            if self._params_of_fit["standardize"] and "_score_unit" not in state:
+                warn_of_units(type(self).__name__)
             restore(self, state["net_"])

@@ -79,9 +79,17 @@ class AutoencoderTransformer(BaseAutoencoder):
     whiten : bool, default=False
         Divide every code by its standard deviation; `inverse_transform` undoes it.
     standardize : bool, default=False
-        Divide every feature by its standard deviation, and undo it on the way out. As
-        PCA, the estimator otherwise centres the features and leaves their scales alone;
-        features of unlike units should be scaled, here or in a Pipeline.
+        Divide every feature by its standard deviation, and undo it on the way out: the
+        same as a Pipeline with `StandardScaler`. Codes, `score`, `score_samples`,
+        `components_`, `components_at`, `explained_variance_` and its kin,
+        `get_covariance`, curves, displays, the share that `n_components` may be, and
+        `noise` are then in standardized units. Rows that go in or come out are in the
+        units of X: `X_target`, `X_val`, `inverse_transform`, `denoise`, `impute`. With
+        "binary_cross_entropy", "poisson", "negative_binomial", "cosine" or a callable
+        the loss, and with it `score` and the curves, is of X in its own units in any
+        case; everything else is as said. As PCA, the estimator otherwise centres the
+        features and leaves their scales alone; features of unlike units should be
+        scaled, here or in a Pipeline.
     allow_nan : bool, default=False
         Whether X may have missing cells. They are filled by probabilistic PCA, and where
         X has some in `fit` the network is told which they are and learns to correct what
@@ -100,7 +108,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     noise : float, recipe of skae.noise or None, default=None
         What spoils the rows that the encoder sees in training, anew in every step, while
         the target stays clean: a denoising autoencoder. A float is the standard deviation
-        of `GaussianNoise`, in the units of X. Held-out rows are spoilt once, and PCA, to
+        of `GaussianNoise`, in the units of X or with `standardize` of each feature, in
+        its standard deviations. Held-out rows are spoilt once, and PCA, to
         which the network is compared, sees them so too.
     regularizer : recipe of skae.regularizers, list of them or None, default=None
         What is added to the loss.
@@ -198,13 +207,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     mean_ : ndarray of shape (n_features,)
         Means of the features.
     scale_ : float or ndarray of shape (n_features,)
-        What centred features are divided by: one number for all, or with `standardize`
-        one for each.
+        What centred features are divided by, in the units of X: one number for all, or
+        with `standardize` the standard deviation of each, 1 where it is constant.
     components_ : ndarray of shape (n_components_, n_features)
-        Jacobian of the decoder at the mean code, its rows brought to unit length. PCA's
-        where training gained nothing.
+        Jacobian of the decoder at the mean code, its rows brought to unit length, with
+        `standardize` of standardized features. PCA's where training gained nothing.
     explained_variance_ : ndarray of shape (n_components_,)
-        Fall of the summed squared error, over n_samples - 1, when code j joins codes
+        Fall of the summed squared error, over n_samples - 1 and in the units of X or
+        with `standardize` in standardized ones, when code j joins codes
         0..j-1, the others being at their mean; made non-increasing by isotonic
         regression, which keeps the sum. Of evenly spaced rows where there are more than
         2**15 / n_components_, but at least 1024 and at most 4096.
@@ -220,8 +230,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     best_epoch_ : int
         Epoch whose weights are kept; 0 is PCA.
     loss_curve_ : list of float
-        Mean loss of the batches of each epoch, per feature and in the units of `score`
-        (with `standardize`, of standardized features).
+        Mean loss of the batches of each epoch, per feature and in the units of `score`.
     validation_curve_ : list of float
         The same for held-out rows, from epoch 0, the untrained network, on.
     pca_score_ : float

@@ -10,6 +10,7 @@ Each public one is found by a search for its name and " =". The private ones are
     _fitted_widths    of the network
     _mean_code, _code_deviations, _falls, _squares
                       statistics of codes that `truncate` needs
+    _score_unit       in which components and variances are told
     _inference        the network between arrays
     _ongoing          the stream of `partial_fit`, or None
 """
@@ -147,6 +148,7 @@ def _set_description(estimator, description):
     estimator._code_deviations = description["_code_deviations"]
     estimator._falls = description["_falls"]
     estimator._squares = description["_squares"]
+    estimator._score_unit = description["_score_unit"]
 
 
 def net_around(estimator, module):
@@ -165,7 +167,7 @@ def net_around(estimator, module):
 
 
 def _inference_of(estimator):
-    """The network in the units of X; with `standardize` codes have no unit."""
+    """The network, told in the units of X or with `standardize` in scaled ones."""
     return Inference(
         estimator.net_.module_,
         estimator._loss,

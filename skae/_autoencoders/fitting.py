@@ -303,7 +303,9 @@ def _noise_and_units(estimator, given):
     noise = resolve_noise(estimator.noise, type(estimator).__name__)
     if not noise:
         return None
-    return noise, noise_units(given.goal, estimator.mean_, estimator.scale_)
+    is_standardized = estimator._params_of_fit["standardize"]
+    statistics = estimator.mean_, estimator.scale_
+    return noise, noise_units(given.goal, *statistics, is_standardized)
 
 
 def _unit(estimator):
