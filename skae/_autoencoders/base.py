@@ -45,8 +45,8 @@ class BaseAutoencoder(
     """What every autoencoder of the package does with X.
 
     A subclass has a docstring, an `__init__` that takes the parameters below and its own,
-    a table of constraints for its own, and the two hooks `_decide_widths` and
-    `_make_module`.
+    a table of constraints for its own, and the three hooks `_decide_widths`,
+    `_network_kind` and `_make_module`.
     """
 
     # Everything that the base reads of a subclass's parameters.
@@ -95,6 +95,11 @@ class BaseAutoencoder(
             1 where `n_components` is a share of the variance.
         hidden_layer_sizes : tuple of int
         """
+        raise NotImplementedError
+
+    @property
+    def _network_kind(self):
+        """The subclass of `Network` that the fit was made with, or is to be."""
         raise NotImplementedError
 
     def _make_module(self, n_inputs, n_outputs, generator):
@@ -551,8 +556,7 @@ class BaseAutoencoder(
         if "net_" in state:
             module = copy.deepcopy(self.net_.module_).cpu()
             arrays = {name: array.numpy() for name, array in module.state_dict().items()}
-            is_ours = self._params_of_fit["module"] is None
-            state["net_"] = arrays if is_ours else module
+            state["net_"] = module if self._network_kind.has_own_code else arrays
             del state["_inference"], state["device_"], state["_loss"], state["_ongoing"]
         return state
 

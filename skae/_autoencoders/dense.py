@@ -8,7 +8,7 @@ from skae._autoencoders.base import BaseAutoencoder
 from skae._compat import Interval, StrOptions
 from skae._torch import resolve_device
 from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
-from skae.modules._own import make_own
+from skae.modules._own import OwnNetwork, make_own
 
 __all__ = ["AutoencoderTransformer"]
 
@@ -161,8 +161,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         `decode`: an architecture of your own. It sees
         centred and scaled data. Before anything is computed two rows pass through it, in
         evaluation mode, so that wrong shapes are found at once and lazy layers know
-        their widths. `init` and the parameters of the layers are then without
-        effect, and so is the promise about PCA.
+        their widths. What it draws from the global generators of torch, NumPy and Python
+        comes from `random_state`, and a module that also draws in evaluation mode draws
+        the same numbers at every call. `init` and the parameters of the layers are then
+        without effect, and so is the promise about PCA.
     callbacks : list of skorch callbacks or None, default=None
         Called in training: skorch's trackers `TensorBoard(SummaryWriter())`,
         `MlflowLogger()`, `WandbLogger(wandb.init())`, its `Checkpoint`, `LRScheduler` and
@@ -457,13 +459,19 @@ class AutoencoderTransformer(BaseAutoencoder):
         least = n_components if self.init == "random" else 1
         return max(width, least), max(width // 2, least)
 
+    @property
+    def _network_kind(self):
+        has_module = self._params_of_fit["module"] is not None
+        return OwnNetwork if has_module else DenseAutoencoder
+
     def _make_module(self, n_inputs, n_outputs, generator):
         params = self._params_of_fit
         if params["module"] is not None:
             n_outputs *= 1 + self._loss.n_constants
             widths = n_inputs, self.n_components_, n_outputs
             device = resolve_device(self.device, strict=False)
-            return make_own(params["module"], *widths, device, type(self).__name__)
+            seed = 0 if generator is None else generator.initial_seed()
+            return make_own(params["module"], *widths, device, type(self).__name__, seed)
         return DenseAutoencoder(
             n_inputs,
             self.n_components_,

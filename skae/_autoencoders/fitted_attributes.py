@@ -24,6 +24,7 @@ from skae._model.model import Inference
 from skae._tables.missing import Filler
 from skae._torch import make_generator, resolve_device, thread_limit
 from skae.losses._resolve import resolve_loss
+from skae.modules._own import adapted
 
 __all__ = [
     "filler_of",
@@ -119,9 +120,8 @@ def set_codes(estimator, result):
         estimator._n_features_out = estimator.n_components_
         inference = _inference_of(estimator)
         params = estimator._params_of_fit
-        is_linear_code = (
-            params["module"] is None and params["code_activation"] == "identity"
-        )
+        absorbs = estimator._network_kind.absorbs
+        is_linear_code = absorbs and params["code_activation"] == "identity"
         if is_linear_code and not (result.is_pca or result.is_as_it_was):
             inference.canonize(inputs, X, estimator.n_components_, weights)
         description = describe(
@@ -151,10 +151,10 @@ def _set_description(estimator, description):
     estimator._score_unit = description["_score_unit"]
 
 
-def net_around(estimator, module):
-    """An initialized net around a trained module; there is nothing to call back of."""
+def net_around(estimator, network):
+    """An initialized net around a trained network; there is nothing to call back of."""
     net = build_net(
-        module,
+        network,
         estimator._loss,
         seed=0,
         device=estimator.device_,
@@ -169,7 +169,7 @@ def net_around(estimator, module):
 def _inference_of(estimator):
     """The network, told in the units of X or with `standardize` in scaled ones."""
     return Inference(
-        estimator.net_.module_,
+        estimator.net_.network,
         estimator._loss,
         estimator.mean_,
         estimator.scale_,
@@ -186,7 +186,7 @@ def set_inference(estimator, inference):
         deviations = estimator._code_deviations
         varies = deviations > SMALLEST * deviations.max()
         inference.code_scale = 1 / np.where(varies, deviations, 1.0)
-    if estimator._params_of_fit["module"] is None:
+    if estimator._network_kind.absorbs:
         inference.fold()
     estimator._inference = inference
 
@@ -201,7 +201,7 @@ def truncate(estimator, n_components):
     estimator.n_components_ = k
     estimator._n_features_out = k
     estimator._params_of_fit["n_components"] = k
-    estimator.net_.module_.truncate(k)
+    estimator.net_.network.truncate(k)
     inference = _inference_of(estimator)
     statistics = estimator._mean_code, estimator._code_deviations, estimator._falls
     shape = estimator.n_samples_, estimator.n_features_in_
@@ -222,17 +222,19 @@ def restore(estimator, network):
     estimator : estimator
         It has the attributes that a pickle or a file keeps.
     network : nn.Module, or dict of str and ndarray
-        The user's own module, or the weights of one of ours.
+        The user's own module, or the weights of another network.
     """
     params = estimator._params_of_fit
     estimator.device_ = resolve_device(params["device"], strict=False)
     estimator._ongoing = None
     set_loss(estimator, unfitted_loss(estimator), estimator._loss_statistics)
-    if params["module"] is None:
+    if isinstance(network, dict):
         # A copy: joblib may hand out read-only maps of a file.
         weights = {name: torch.tensor(array) for name, array in network.items()}
         network = outline(estimator, make_generator(0))
         network.load_state_dict(weights)
+    else:
+        network = adapted(network, estimator.n_features_in_)
     estimator.net_ = net_around(estimator, network)
     set_inference(estimator, _inference_of(estimator))
 

@@ -4,7 +4,6 @@ import copy
 
 import numpy as np
 import torch
-from torch import nn
 
 from skae._model.canonical import Codes, canonical_map, decoder_jacobian
 from skae._tables.missing import with_marks
@@ -17,20 +16,21 @@ __all__ = ["Inference"]
 BATCH = 2**21  # values of a row's width that a batch holds
 FAR = 10.0  # mean of a feature, in its scale, that costs float32 a digit
 EXTREME = {"float32": 1e12, "float64": 1e280}  # units that leave weights finite
+SEED = 0  # of what a network draws outside of training
 
 
 class Inference:
     """What a fitted estimator computes with.
 
     It is made in steps: the constructor, then `canonize` where codes are to be canonical,
-    `code_scale` where they are to be whitened, and `fold` for modules of ours. Each writes
-    to it. From there on, in the hands of a fitted estimator, nothing does, so that threads
-    may share it. Arrays of float64 pass through a copy of the network in float64: a row's
-    code is then the same, to twelve digits, whatever rows are beside it.
+    `code_scale` where they are to be whitened, and `fold` for networks that absorb.
+    Each writes to it. From there on, in the hands of a fitted estimator, nothing does, so
+    that threads may share it. Arrays of float64 pass through a copy of the network in
+    float64: a row's code is then the same, to twelve digits, whatever rows are beside it.
 
     Parameters
     ----------
-    module : nn.Module
+    network : Network
         In float32, on `device`.
     loss : Loss
     mean : ndarray of shape (p,)
@@ -53,21 +53,21 @@ class Inference:
     """
 
     def __init__(
-        self, module, loss, mean, scale, unit, device, filler=None, has_marks=False
+        self, network, loss, mean, scale, unit, device, filler=None, has_marks=False
     ):
         self.filler, self.has_marks = filler, has_marks
         self.loss, self.mean, self.scale = loss, mean, scale
         self.unit = self.code_scale = unit
         self.device = device
-        double = copy.deepcopy(module).double()
-        self.modules = {torch.float32: module, torch.float64: double}
+        double = copy.deepcopy(network).double()
+        self.modules = {torch.float32: network, torch.float64: double}
         self.folded = {}
 
     def fold(self):
         """Put centring and scaling into a copy of the encoder's first layer.
 
         Where means are far from zero, in units of the scale, float32 would lose by it
-        what centring in float64 saves, and nothing is done. For modules of ours alone.
+        what centring in float64 saves, and nothing is done. For networks that absorb.
         """
         scale = np.broadcast_to(self.scale, self.mean.shape)
         is_near = (np.abs(self.mean) <= FAR * scale).all()
@@ -79,13 +79,10 @@ class Inference:
 
     def _folded(self, scale):
         """The encoder, of X as it is."""
-        module = self.modules[torch.float64]
-        encoder = copy.deepcopy(module.encoder)
         weight, shift = (
             torch.from_numpy(a).to(self.device) for a in (1 / scale, -self.mean / scale)
         )
-        encoder.absorb_input(weight, shift)
-        return nn.Sequential(encoder, module.code)
+        return self.modules[torch.float64].folded_encoder(weight, shift)
 
     def encode(self, X, n_components):
         """Codes (n, k) of X (n, p), in its own dtype, or float64."""
@@ -95,7 +92,10 @@ class Inference:
         def step(rows):
             has_gaps = self.filler is not None and np.isnan(rows).any()
             if folded is not None and not has_gaps:
-                return self.run(nn.Module.__call__, rows, dtype, folded) * self.code_scale
+                return (
+                    self.run(torch.nn.Module.__call__, rows, dtype, folded)
+                    * self.code_scale
+                )
             rows = rows - self.mean
             rows /= self.scale
             return self.run(encode, self._inputs(rows), dtype) * self.code_scale
@@ -160,7 +160,8 @@ class Inference:
 
     def decode_scaled(self, Z):
         """Reconstruction (n, p), in float64, of codes (n, k) in the network's unit."""
-        return self._in_units(self.run(decode, Z, np.float64))
+        with self._private_states():
+            return self._in_units(self.run(decode, Z, np.float64))
 
     @in_own_modes()
     def jacobian(self, Z):
@@ -173,7 +174,8 @@ class Inference:
         def output(Z):
             return loss.reconstruction(module.decode(Z))
 
-        jacobian = decoder_jacobian(output, torch.from_numpy(Z).to(self.device))
+        with self._private_states():
+            jacobian = decoder_jacobian(output, torch.from_numpy(Z).to(self.device))
         factor = 1.0 if self.loss.of_scaled else 1 / self.scale
         return jacobian.cpu().numpy() * factor
 
@@ -195,13 +197,16 @@ class Inference:
             z = torch.from_numpy(z[None]).to(self.device)
             return decoder_jacobian(module.decode, z)[0].cpu().numpy()
 
-        ordered = module.nested is not None
-        weight, mean = canonical_map(Z, X, jacobian, ordered, weights)
+        weight, mean = canonical_map(Z, X, jacobian, module.is_ordered, weights)
         weight = torch.from_numpy(weight).to(self.device)
         module.recode(weight, torch.from_numpy(mean).to(self.device))
         # Both copies hold the same numbers, which are those that are saved.
         self.modules[torch.float32].load_state_dict(module.state_dict())
         module.load_state_dict(self.modules[torch.float32].state_dict())
+
+    def _private_states(self):
+        """A context in which a network that draws random numbers draws the same again."""
+        return self.modules[torch.float32].private_states(SEED, self.device)
 
     def _in_units(self, output):
         """The reconstruction that a decoder's output (n, q) stands for."""
@@ -215,6 +220,10 @@ class Inference:
 
         Batches are halved, down to one row, where memory is not enough for them.
         """
+        with self._private_states():
+            return self._batch_by_batch(step, table, shape, dtype)
+
+    def _batch_by_batch(self, step, table, shape, dtype):
         n_samples, width = table.shape
         out = np.empty((n_samples, *shape), dtype=dtype)
         n_rows, i = max(1, BATCH // max(len(self.mean), width)), 0

@@ -148,7 +148,7 @@ class Ongoing:
         net = self.net
         with net.averaged():
             of_rows = self.loss, rows.train, training.cuts, training.corruption
-            errors = row_errors(net.module_, *of_rows)
+            errors = row_errors(net.network, *of_rows)
         choice = Choice(
             reference,
             margin=MARGIN if self.may_keep_start else 0.0,
