@@ -187,6 +187,11 @@ def test_certainty_of_very_few_and_very_many():
     assert certainty(2.25, 10**7) == pytest.approx(2.25, abs=1e-5)
 
 
+def test_one_row_is_no_evidence():
+    choice = Choice(np.ones((1, 1)), 2.0, True, 100, 0.0)
+    assert watched(choice, [np.full((1, 1), 0.1)]).best_epoch == 0
+
+
 @pytest.mark.parametrize(("n", "kept"), [(10, 0), (1000, 1)])
 def test_few_rows_must_be_more_certain(n, kept):
     gain = 2.5 / np.sqrt(n)  # 2.5 standard errors

@@ -118,8 +118,11 @@ class Choice:
             return True
         of_rows = gains.mean(axis=0)
         gain = self.mean(of_rows)
-        least = certainty(self.margin, self.n_units) * self._standard_error(of_rows - gain)
-        return gain > times * least and self.mean(gains).min() >= 0
+        level = times * certainty(self.margin, self.n_units)
+        if np.isinf(level):  # one row is no evidence, whose standard error is zero
+            return False
+        least = level * self._standard_error(of_rows - gain)
+        return gain > least and self.mean(gains).min() >= 0
 
     def _is_ahead(self, gains):
         """Whether gains (n_cuts, n_held_out) are larger than those of the epoch kept."""

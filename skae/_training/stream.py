@@ -11,11 +11,14 @@ from skae._engine.objective import row_errors
 from skae._engine.skorch_net import averaged_tensors
 from skae._torch import thread_limit
 from skae._training.messages import no_weights
-from skae._training.training import MARGIN, Training
+from skae._training.training import Training
 from skae.exceptions import DivergenceError
 
 __all__ = ["Ongoing"]
 
+# Standard errors by which a chunk must be better than PCA's: there is no epoch before that
+# it would have to be ahead of.
+MARGIN = 2.5
 MOST_LAST = 4096  # rows, of the last chunks, that codes are described by
 
 
