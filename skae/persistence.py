@@ -4,6 +4,8 @@ import numpy as np
 import torch
 
 from skae._autoencoders.dense import AutoencoderTransformer
+from skae._autoencoders.fitted_attributes import outline, set_loss, unfitted_loss
+from skae._autoencoders.parameters import params_of_fit
 from skae._compat import validate_parameter_constraints
 from skae._files.container import read_model
 from skae._files.values import Recipe
@@ -143,8 +145,7 @@ def _params_of_fit(model, fitted):
         raise ModelFileError("has no parameters of its fit, but something else.")
     if made_with:
         model = _unfitted(type(model), made_with, model.module, model.device)
-    model._note_parameters()
-    return {"_params_of_fit": vars(model).pop("_params_of_fit")}
+    return {"_params_of_fit": params_of_fit(model)}
 
 
 def _made(value):
@@ -178,14 +179,14 @@ def _check_sizes(model, weights):
 
 def _trained_module(model, weights):
     """The network, its weights loaded; of skae's own only the outline, without memory."""
-    model._set_loss()
+    set_loss(model, unfitted_loss(model), model._loss_statistics)
     if model._params_of_fit["module"] is None:
         with torch.device("meta"):
-            module = model._outline(None)
+            module = outline(model)
         _check_weights(module, weights)
         return module
     with seeded_scope(0):
-        module = model._outline(None)
+        module = outline(model)
     _check_weights(module, weights)
     module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return module

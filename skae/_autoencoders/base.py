@@ -4,27 +4,32 @@ import copy
 from numbers import Integral
 
 import numpy as np
-import torch
 from scipy import linalg
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skae._autoencoders.fitting import FittingSteps
+from skae._autoencoders import fitting
+from skae._autoencoders.fitted_attributes import restore, truncate
+from skae._autoencoders.parameters import params_of_fit
 from skae._compat import _fit_context, in_container
 from skae._engine.callbacks import FIT_STATE, CallbackSupportMixin, FitTasks
 from skae._engine.skorch_net import Interrupted, StopTraining
 from skae._files.container import write_model
 from skae._tables.checks import FLOATS, check_rows, check_table
 from skae._tables.rows import row_blocks, rows_of
-from skae._torch import in_own_modes, make_generator, resolve_device
+from skae._torch import in_own_modes
 from skae._training.messages import interrupted, warn_of_target
 
 __all__ = ["BaseAutoencoder"]
 
 
 class BaseAutoencoder(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittingSteps
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """What every autoencoder of the package does with X.
 
@@ -96,9 +101,11 @@ class BaseAutoencoder(
         warn_of_target(self, X, y, "fit")
         before = vars(self).copy()
         try:
-            tasks = FitTasks(self, X, y, is_search=self._wants_share)
+            tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
             with in_own_modes(), tasks:
-                self._fit(X, y, sample_weight, groups, X_val, X_target, tasks.callbacks)
+                fitting.fit(
+                    self, X, y, sample_weight, groups, X_val, X_target, tasks.callbacks
+                )
         except BaseException as error:
             # Only training turns Ctrl-C into an end that leaves a fitted estimator.
             is_ctrl_c = isinstance(error, Interrupted)
@@ -157,7 +164,7 @@ class BaseAutoencoder(
         before = vars(self).copy()
         try:
             with in_own_modes():
-                self._go_on(X, sample_weight)
+                fitting.partial_fit(self, X, sample_weight)
         except BaseException as error:
             vars(self).clear()
             vars(self).update(before)
@@ -294,7 +301,7 @@ class BaseAutoencoder(
             max_val=self.n_components_,
         )
         smaller = copy.deepcopy(self)
-        smaller._cut(int(n_components))
+        truncate(smaller, int(n_components))
         return smaller
 
     def components_at(self, X):
@@ -475,17 +482,6 @@ class BaseAutoencoder(
     def __setstate__(self, state):
         super().__setstate__(state)
         if "net_" in state:
-            if "_params_of_fit" not in state:
-                self._note_parameters()  # of an earlier version, which kept them nowhere
-            params = self._params_of_fit
-            self.device_ = resolve_device(params["device"], strict=False)
-            self._ongoing = None
-            self._set_loss()
-            module = state["net_"]
-            if params["module"] is None:
-                # A copy: joblib may hand out read-only maps of a file.
-                arrays = {name: torch.tensor(array) for name, array in module.items()}
-                module = self._outline(make_generator(0))
-                module.load_state_dict(arrays)
-            self.net_ = self._net_of(module)
-            self._set_inference(self._make_inference())
+            if "_params_of_fit" not in state:  # of an earlier version
+                self._params_of_fit = params_of_fit(self)
+            restore(self, state["net_"])

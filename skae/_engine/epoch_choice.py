@@ -1,14 +1,32 @@
 """Which epoch's weights are kept, by the errors of held-out rows."""
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
-from skae._engine.objective import certainty
-
-__all__ = ["Choice"]
+__all__ = ["Choice", "certainty"]
 
 SMALLEST_SHARE = 1e-3  # of the error at the first cut, that an error is compared with
 BEYOND_DOUBT = 1.75  # times the margin, see `Choice`
 UNSEEN = 10.0  # standard deviations that one more row may lose, see `Choice`
+
+
+def certainty(level, n_units):
+    """Standard errors by which a mean of few observations must exceed zero.
+
+    The quantile of Student's t distribution at the one-sided level that `level` standard
+    deviations of a normal distribution have. It is for standard errors that divide by
+    n_units, not by n_units - 1.
+
+    Parameters
+    ----------
+    level : float
+    n_units : float
+        Number of independent observations.
+    """
+    if n_units <= 1:
+        return np.inf
+    quantile = stdtrit(n_units - 1, ndtr(level))
+    return quantile * np.sqrt(n_units / (n_units - 1))
 
 
 class Choice:
@@ -116,13 +134,12 @@ class Choice:
         """Whether gains (n_cuts, n_held_out) over the start exceed `times` the margin."""
         if not self.margin:
             return True
+        if self.n_units <= 1:
+            return False
         of_rows = gains.mean(axis=0)
         gain = self.mean(of_rows)
-        level = times * certainty(self.margin, self.n_units)
-        if np.isinf(level):  # one row is no evidence, whose standard error is zero
-            return False
-        least = level * self._standard_error(of_rows - gain)
-        return gain > least and self.mean(gains).min() >= 0
+        least = certainty(self.margin, self.n_units) * self._standard_error(of_rows - gain)
+        return gain > times * least and self.mean(gains).min() >= 0
 
     def _is_ahead(self, gains):
         """Whether gains (n_cuts, n_held_out) are larger than those of the epoch kept."""

@@ -2,13 +2,12 @@
 
 import numpy as np
 import torch
-from scipy.special import ndtr, stdtrit
 from torch import nn
 
 from skae._engine.batches import Batches
 from skae.modules._base import decode, encode
 
-__all__ = ["Criterion", "batch_errors", "certainty", "row_errors"]
+__all__ = ["Criterion", "batch_errors", "row_errors"]
 
 HELD_OUT_BATCH = 2048
 
@@ -51,25 +50,6 @@ def row_errors(module, loss, rows, cuts=(None,), spoil=None):
     errors = errors.reshape(len(cuts), -1, len(rows))
     held_out = [errors[:, i, : len(index)] for i, index in enumerate(rows.index)]
     return np.concatenate(held_out, axis=1) + rows.lost
-
-
-def certainty(level, n_units):
-    """Standard errors by which a mean of few observations must exceed zero.
-
-    The quantile of Student's t distribution at the one-sided level that `level` standard
-    deviations of a normal distribution have. It is for standard errors that divide by
-    n_units, not by n_units - 1.
-
-    Parameters
-    ----------
-    level : float
-    n_units : float
-        Number of independent observations.
-    """
-    if n_units <= 1:
-        return np.inf
-    quantile = stdtrit(n_units - 1, ndtr(level))
-    return quantile * np.sqrt(n_units / (n_units - 1))
 
 
 class Criterion(nn.Module):

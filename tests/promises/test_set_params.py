@@ -15,7 +15,7 @@ from skorch.callbacks import Callback
 
 from skae import AutoencoderTransformer, load, noise, regularizers
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 
 class Plain(torch.nn.Module):

@@ -13,11 +13,13 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skae
+import skae._autoencoders.fitting
 from skae import AutoencoderTransformer
+from skae._autoencoders.fitted_attributes import filler_of
 from skae._engine.corruption import LARGEST_RATE, SMALLEST_RATE, Hide
 from skae._tables import missing
 from skae._tables.missing import Filler, fit_filler, with_marks
-from skae._training.training import Training
+from skae._training.training import train
 
 METHODS = ["transform", "score", "score_samples", "impute", "denoise"]
 
@@ -61,7 +63,7 @@ def rmse(filled, X, gapped):
 def linear_fill(ae, X):
     """X with its gaps filled by the model that training starts from."""
     scaled = torch.from_numpy((X - ae.mean_) / ae.scale_)
-    filled = ae._make_filler()(scaled, ~scaled.isnan())
+    filled = filler_of(ae)(scaled, ~scaled.isnan())
     return filled.numpy() * ae.scale_ + ae.mean_
 
 
@@ -191,10 +193,15 @@ def test_weights_of_the_rows_of_a_complete_table(curved):
 
 def test_a_share_of_the_variance_is_one_of_the_cells_that_are_there(curved, monkeypatch):
     """Of held-out cells: those that are missing have no error, and no variance."""
-    X, run, seen = with_gaps(curved, 0.4), Training.run, []
-    monkeypatch.setattr(Training, "run", lambda *args: seen.append(args[0]) or run(*args))
+    X, seen = with_gaps(curved, 0.4), []
+
+    def noted(*args, **params):
+        seen.append(train(*args, **params))
+        return seen[-1]
+
+    monkeypatch.setattr(skae._autoencoders.fitting, "train", noted)
     ae = autoencoder(0.9, hidden_layer_sizes=()).fit(X)
-    assert [fit.recipe.n_components for fit in seen] == [1, 2, 3]
+    assert [result.n_components for result in seen] == [1, 2, 3]
     variance = np.square(X - ae.mean_)[~np.isnan(X)].mean()
     error = ae.validation_curve_[ae.best_epoch_]
     assert seen[-1].r2 == pytest.approx(1 - error / variance, rel=1e-5)

@@ -17,7 +17,6 @@ from torch import nn
 
 from skae import AutoencoderTransformer
 from skae._model.canonical import canonical_map, decoder_jacobian
-from skae._model.explained_variance import MOST_DESCRIBED, explained_falls, explained_shares
 from skae._model.model import Inference
 from skae.modules import DenseAutoencoder
 
@@ -308,18 +307,6 @@ def test_shares_sum_to_r2(trained, curved):
     )
 
 
-def test_shares_of_many_rows(curved):
-    """4096 rows and fewer are all used; of more, evenly spaced ones."""
-    for n in (MOST_DESCRIBED, MOST_DESCRIBED + 1, 3 * MOST_DESCRIBED):
-        X = np.tile(curved, (-(-n // 200), 1))[:n] + 0.1 * noise(n, 6)
-        ae = autoencoder(2, max_epochs=1).fit(X)
-        assert ae.best_epoch_ > 0
-        abs_tol = 1e-5 if n <= MOST_DESCRIBED else 0.01
-        total = ae.explained_variance_ratio_.sum()
-        assert total == pytest.approx(r2(ae, X), abs=abs_tol)
-        check_shares(ae)
-
-
 def test_the_other_attributes_follow_from_the_shares(trained, curved):
     variance = curved.var(axis=0, ddof=1).sum()
     ratio = trained.explained_variance_ratio_
@@ -479,43 +466,6 @@ def test_canonical_map_of_dead_codes(k, p, dead):
     deviations = codes.std(axis=0)
     assert (deviations > 1e-5 * deviations.max()).sum() == k - dead
     check_uncorrelated(codes)
-
-
-def shares_of(reconstruct, Z, X):
-    return explained_shares(explained_falls(reconstruct, Z, X))
-
-
-def test_explained_shares_of_a_linear_model_are_pcas():
-    X = noise(100, 6) * [6, 5, 4, 3, 2, 1]
-    X -= X.mean(axis=0)
-    pca = pca_of(X, 4)
-    Z = pca.transform(X)
-    shares = shares_of(lambda Z: Z @ pca.components_, Z, X)
-    np.testing.assert_allclose(shares, pca.explained_variance_ratio_)
-    # Codes that are not in order are averaged, and keep the sum.
-    swapped = [1, 0, 2, 3]
-    shares = shares_of(lambda Z: Z @ pca.components_[swapped], Z[:, swapped].copy(), X)
-    first = pca.explained_variance_ratio_[:2].mean()
-    np.testing.assert_allclose(shares[:2], first)
-    np.testing.assert_allclose(shares[2:], pca.explained_variance_ratio_[2:])
-
-
-def test_explained_shares_of_bad_codes():
-    X = noise(50, 3)
-    X -= X.mean(axis=0)
-    Z = noise(50, 2, seed=1)
-    # A code that harms is charged to those before it.
-    shares = shares_of(lambda Z: np.where(Z[:, 1:] == 0, X * (Z[:, :1] != 0), 0), Z, X)
-    assert shares.sum() == pytest.approx(0, abs=1e-12)
-    helpful = {(False, False): 0, (True, False): 0.2, (True, True): 0.5}
-
-    def reconstruct(Z):
-        return X * helpful[tuple(map(bool, Z.any(axis=0)))]
-
-    shares = shares_of(reconstruct, Z, X)
-    np.testing.assert_allclose(shares, [0.375, 0.375])  # 0.36 and 0.39
-    assert not shares_of(lambda Z: X + 100.0 * Z.any(), Z, X).any()
-    assert not shares_of(lambda Z: 0 * X, Z, 0 * X).any()
 
 
 # -- dead codes ------------------------------------------------------------------------

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from skae._tables.table import Table
-from skae._training.settings import STEPS, Recipe
-from skae._training.training import Training
+from skae._training.members import make_members
+from skae._training.settings import STEPS, Settings
+from skae._training.training import Training, make_networks, train
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 
-RECIPE = Recipe(
+SETTINGS = Settings(
     n_components=2,
     from_pca=True,
     is_linear=False,
@@ -29,32 +30,27 @@ RECIPE = Recipe(
     callbacks=None,
     verbose=0,
 )
+LOSS, CPU = LOSSES["squared_error"], torch.device("cpu")
 
 
-def training(X, **changes):
+def table_of(X):
     X = (X - X.mean(axis=0)) / X.std()
-    recipe = dataclasses.replace(RECIPE, **changes)
-    loss = LOSSES["squared_error"]
-    return Training(Table(X, X), loss, recipe, 0, torch.device("cpu"))
+    return Table(X, X)
 
 
-def make_module(n_inputs, n_outputs, generator):
-    return DenseAutoencoder(n_inputs, 2, n_outputs, (8,), generator=generator)
+def make_module(n_inputs, n_outputs, generator, width=2):
+    return DenseAutoencoder(n_inputs, width, n_outputs, (8,), generator=generator)
 
 
-@pytest.mark.parametrize(
-    ("n", "changes", "members", "watched"),
-    [
-        (200, {}, 6, True),
-        (200, {"early_stopping": False}, 1, False),
-        (200, {"is_ours": False, "from_pca": False}, 1, True),
-        (19, {}, 1, False),
-    ],
-)
-def test_members(curved, n, changes, members, watched):
-    fit = training(curved[:n], **changes)
-    assert len(fit.members) == members
-    assert fit.is_watched == watched
+def trained(X, initial=None, **changes):
+    settings = dataclasses.replace(SETTINGS, **changes)
+    return train(
+        table_of(X), LOSS, settings, make_module, seed=0, device=CPU, initial=initial
+    )
+
+
+def members_of(X, **changes):
+    return make_members(table_of(X), LOSS, dataclasses.replace(SETTINGS, **changes), 0)
 
 
 @pytest.mark.parametrize(
@@ -69,25 +65,31 @@ def test_members(curved, n, changes, members, watched):
     ],
 )
 def test_is_settled(curved, rows, columns, changes, settled):
-    assert training(curved[:rows, :columns], **changes).is_settled == settled
+    settings = dataclasses.replace(SETTINGS, **changes)
+    members = members_of(curved[:rows, :columns], **changes)
+    width = settings.n_components
+    networks = make_networks(
+        members, settings, lambda *sizes: make_module(*sizes, width=width), None, 0
+    )
+    fit = Training(members, LOSS, settings, networks, 0, CPU)
+    assert fit.is_settled == settled
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_curves(curved, early_stopping):
-    fit = training(curved, early_stopping=early_stopping)
-    net = fit.run(make_module)
-    assert fit.n_iter == len(fit.train_errors) == len(net.history) == 4
+    fit = trained(curved, early_stopping=early_stopping)
+    assert fit.n_iter == len(fit.train_errors) == len(fit.net.history) == 4
     assert len(fit.held_out_errors) == (5 if early_stopping else 0)
-    assert not net.module_.training
+    assert not fit.net.module_.training
     if early_stopping:
         assert fit.held_out_errors[0] == pytest.approx(fit.pca_error)
         assert fit.best_epoch == np.argmin(fit.held_out_errors)
 
 
 def test_the_network_is_in_the_units_of_x(curved):
-    fit = training(curved, early_stopping=False)
-    module = fit.run(make_module).module_
-    X = torch.from_numpy(fit.table.X).float()
+    fit = trained(curved, early_stopping=False)
+    module = fit.net.module_
+    X = torch.from_numpy(fit.members.table.X).float()
     with torch.inference_mode():
         error = float(LOSSES["squared_error"].function(module(X), X).mean())
     assert error < fit.pca_error
@@ -95,20 +97,18 @@ def test_the_network_is_in_the_units_of_x(curved):
 
 
 def test_a_trained_network_goes_on(curved):
-    first = training(curved, early_stopping=False)
-    module = first.run(make_module).module_
+    first = trained(curved, early_stopping=False)
+    module = first.net.module_
     kept = [p.clone() for p in module.parameters()]
-    second = training(curved, early_stopping=False)
-    second.run(make_module, initial=module)
+    second = trained(curved, module, early_stopping=False)
     assert second.train_errors[0] < first.train_errors[0]
     assert all(map(torch.equal, kept, module.parameters()))
 
 
 @pytest.mark.parametrize("n", [20, 100, 2000, 10_000, 100_000])
 def test_auto_sizes(n):
-    X = np.random.default_rng(0).normal(size=(n, 3))
-    fit = training(X, batch_size="auto", max_epochs="auto", n_components=1)
-    batch_size, max_epochs = fit._sizes()
+    settings = dataclasses.replace(SETTINGS, batch_size="auto", max_epochs="auto")
+    batch_size, max_epochs = settings.sizes(n)
     assert 16 <= batch_size <= 1024
     assert 0.7 < batch_size / max(16, np.sqrt(n)) < 1.5
     steps = max_epochs * n / batch_size

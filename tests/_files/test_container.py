@@ -28,7 +28,7 @@ from skae.persistence import load
 
 pytest.importorskip("safetensors")
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 SETTINGS = {
     "default": {},
     "whiten": {"whiten": True},

@@ -1,5 +1,6 @@
 """Tables that are sparse, or too large to be read whole."""
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -594,3 +595,11 @@ def test_impute_of_a_sparse_matrix(table):
     np.testing.assert_allclose(few, ae.impute(gapped[:50]), rtol=1e-12)
     assert isinstance(few, np.ndarray)
     assert not np.isnan(few).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (100, 3), (3, 2**23), (2**23, 1)], ids=str)
+def test_row_blocks_cover_every_row_once(shape):
+    blocks = row_blocks(*shape)
+    assert blocks[0].start == 0
+    assert blocks[-1].stop == shape[0]
+    assert all(a.stop == b.start for a, b in itertools.pairwise(blocks))

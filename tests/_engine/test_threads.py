@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+import skae._autoencoders.fitted_attributes
 import skae._autoencoders.fitting
 import skae._engine.threads
-import skae._training.training
+import skae._training.settings
 from skae import AutoencoderTransformer
 from skae._engine.threads import LONGEST, SHORTEST, TRIAL, Pace
 from skae._torch import thread_limit
@@ -105,7 +106,7 @@ def test_bits_do_not_depend_on_the_threads(monkeypatch, interrupted):
             raise MemoryError
 
     ae = AutoencoderTransformer(8, batch_size=512, **params)
-    monkeypatch.setattr(skae._training.training, "WORTH_THREADS", 1e3)
+    monkeypatch.setattr(skae._training.settings, "WORTH_THREADS", 1e3)
     expected = ae.fit(X).transform(X)
     monkeypatch.setattr(Pace, "_note", note)
     if interrupted:
@@ -128,8 +129,8 @@ def test_small_steps_have_one_thread(monkeypatch):
         seen.append(torch.get_num_threads())
         return whole(*args, **kwargs)
 
-    whole = skae._autoencoders.fitting.describe
-    monkeypatch.setattr(skae._autoencoders.fitting, "describe", describe)
+    whole = skae._autoencoders.fitted_attributes.describe
+    monkeypatch.setattr(skae._autoencoders.fitted_attributes, "describe", describe)
     AutoencoderTransformer(2, max_epochs=1, random_state=0).fit(X)
     assert seen == [1]
     assert torch.get_num_threads() == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
 MODULES = ["skae", "skae.metrics", "skae.plotting"]
 SECONDS = 180  # an example should take less than 60 where nothing else runs

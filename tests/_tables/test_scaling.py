@@ -1,13 +1,8 @@
-"""Location, scale and principal axes, over the whole range of float64."""
-
-import itertools
+"""Location and scale, over the whole range of float64."""
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
 
-from skae._tables.pca import principal_axes
-from skae._tables.rows import row_blocks
 from skae._tables.scaling import location_and_scale, scaled
 
 
@@ -16,36 +11,6 @@ def table(n, p, rank=None, seed=0):
     rank = rank or min(n, p)
     X = rng.normal(size=(n, rank)) * np.arange(rank, 0, -1) @ rng.normal(size=(rank, p))
     return X - X.mean(axis=0)
-
-
-@pytest.mark.parametrize("shape", [(50, 7), (7, 7), (8, 40), (2, 5), (30, 1)], ids=str)
-def test_principal_axes_are_those_of_pca(shape):
-    X = table(*shape)
-    pca = PCA(svd_solver="full").fit(X)
-    deviations, axes, _ = principal_axes(X)
-    expected = pca.singular_values_ / np.sqrt(len(X))
-    atol = 1e-7 * expected[0]
-    np.testing.assert_allclose(deviations, expected, rtol=1e-7, atol=atol)
-    real = expected > 1e-6 * expected[0]
-    np.testing.assert_allclose(axes[real], pca.components_[real], atol=1e-7)
-
-
-@pytest.mark.parametrize("shape", [(50, 7), (8, 40)], ids=str)
-@pytest.mark.parametrize("rank", [1, 3])
-def test_orthonormal_when_rank_deficient(shape, rank):
-    X = table(*shape, rank=rank)
-    deviations, axes, _ = principal_axes(X)
-    assert axes.shape == (min(shape), shape[1])
-    np.testing.assert_allclose(axes @ axes.T, np.eye(len(axes)), atol=1e-10)
-    assert (deviations[rank:] < 1e-6 * deviations[0]).all()
-    np.testing.assert_allclose(X @ axes[:rank].T @ axes[:rank], X, atol=1e-8)
-
-
-@pytest.mark.parametrize("shape", [(6, 3), (3, 6)], ids=str)
-def test_principal_axes_of_nothing(shape):
-    deviations, axes, _ = principal_axes(np.zeros(shape))
-    assert not deviations.any()
-    np.testing.assert_allclose(axes @ axes.T, np.eye(len(axes)), atol=1e-10)
 
 
 @pytest.mark.parametrize("factor", [1e300, 1e30, 1.0, 1e-30, 1e-150, 1e-300])
@@ -74,14 +39,6 @@ def test_float32_statistics_are_float64s():
     mean, scale = location_and_scale(X, standardize=True)
     np.testing.assert_allclose(mean, X.astype(float).mean(axis=0), rtol=1e-14)
     np.testing.assert_allclose(scale, X.astype(float).std(axis=0), rtol=1e-9)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (100, 3), (3, 2**23), (2**23, 1)], ids=str)
-def test_row_blocks_cover_every_row_once(shape):
-    blocks = row_blocks(*shape)
-    assert blocks[0].start == 0
-    assert blocks[-1].stop == shape[0]
-    assert all(a.stop == b.start for a, b in itertools.pairwise(blocks))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

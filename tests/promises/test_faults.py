@@ -188,8 +188,8 @@ def test_no_warning_where_more_epochs_would_not_help(curved, params):
 
 
 def test_no_warning_where_the_number_of_epochs_is_ours(curved, monkeypatch):
-    monkeypatch.setattr("skae._training.training.STEPS", 1)
-    monkeypatch.setattr("skae._training.training.FEWEST_EPOCHS", 3)
+    monkeypatch.setattr("skae._training.settings.STEPS", 1)
+    monkeypatch.setattr("skae._training.settings.FEWEST_EPOCHS", 3)
     ae = estimator(max_epochs="auto").fit(curved)
     assert ae.n_iter_ == 3
     assert (
@@ -334,9 +334,9 @@ def test_ctrl_c_while_held_out_rows_are_asked(curved, monkeypatch):
 @pytest.mark.parametrize(
     "place",
     [
-        "skae._training.training.Training._set_starts",
+        "skae._training.members.make_start",
         "skae._training.training.Training._kept",
-        "skae._autoencoders.fitting.describe",
+        "skae._autoencoders.fitted_attributes.describe",
     ],
 )
 def test_a_warm_start_and_ctrl_c_outside_training(curved, monkeypatch, place):

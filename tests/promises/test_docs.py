@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 MODULES = ["skae", "skae.metrics", "skae.plotting"]
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GUIDES = ["README.md", ".github/CONTRIBUTING.md", "examples/benchmarks/README.md"]
 
 # What numpydoc asks for and the house does otherwise.
