@@ -117,9 +117,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         Of AdamW, as a multiple of the learning rate.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain over PCA
-        must exceed 2.5 of its standard errors; of the epochs where it does that with the
-        largest gain is kept, and if there is none the model is PCA of all rows. Which
-        rows are held out is told by `cv`. Tables below 20 different rows end as PCA.
+        must exceed two standard errors, a little more where rows are few, by Student's t.
+        Of the epochs where it does that with the largest gain is kept; while a gain is
+        not beyond doubt, an epoch must be clearly ahead of an earlier one to take its
+        place. If there is no such epoch the model is PCA of all rows. Which rows are held
+        out is told by `cv`. Tables below 20 different rows end as PCA.
         False trains `max_epochs` epochs on every row and keeps the last.
     cv : "auto", int, splitter of scikit-learn, iterable or None, default="auto"
         Which rows are held out. With "auto", up to 1000 different rows, or groups, are

@@ -16,11 +16,14 @@ from skae._training.linear_start import Start
 from skae._training.member_rows import member_rows
 from skae._training.members import Members, make_members
 from skae._training.messages import no_weights
-from skae._training.training import MARGIN, Training, make_networks
+from skae._training.training import Training, make_networks
 from skae.exceptions import DivergenceError
 
 __all__ = ["Ongoing"]
 
+# Standard errors by which a chunk must be better than PCA's: there is no epoch before that
+# it would have to be ahead of.
+MARGIN = 2.5
 MOST_LAST = 4096  # rows, of the last chunks, that codes are described by
 
 
