@@ -193,7 +193,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is a device, else the CPU.
     warm_start : bool, default=False
-        Go on with the network of the last `fit` instead of a new one.
+        Go on with the network of the last `fit` instead of a new one, at the learning
+        rate that its training had come to, and with the same rows held out where the
+        table is the same. Small tables are cross-fitted, which leaves no row that the
+        network has not seen: a further fit to the same rows will keep it as it is.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, order of rows, splits and dropout. The same seed gives the same
         bits on one machine's CPU; no global generator is drawn from, but for None. With
@@ -233,6 +236,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         Epochs trained; 0 where the outcome was PCA from the start.
     best_epoch_ : int
         Epoch whose weights are kept; 0 is PCA.
+    outcome_ : {"trained", "pca", "unchanged"}
+        What is kept: the network of an epoch, PCA (for losses of their own units the
+        linear model that starts from it), or, by a warm start, the network as it was
+        before, where no epoch was certainly better.
     loss_curve_ : list of float
         Mean loss of the batches of each epoch, per feature and in the units of `score`.
     validation_curve_ : list of float

@@ -10,6 +10,8 @@ Each public one is found by a search for its name and " =". The private ones are
     _fitted_widths    of the network
     _mean_code, _code_deviations, _falls, _squares
                       statistics of codes that `truncate` needs
+    _seed             of the fit
+    _n_steps          that the network was trained for, after which the rate has fallen
     _score_unit       in which components and variances are told
     _inference        the network between arrays
     _ongoing          the stream of `partial_fit`, or None
@@ -101,9 +103,11 @@ def set_result(estimator, net, result):
     estimator.n_samples_ = result.n_samples
     estimator.n_iter_ = result.n_iter
     estimator.best_epoch_ = result.best_epoch
+    estimator.outcome_ = result.outcome
     estimator.loss_curve_ = [*result.train_errors]
     estimator.validation_curve_ = [*result.held_out_errors]
     estimator.pca_score_ = -result.pca_error
+    estimator._n_steps = result.n_steps
 
 
 def set_stream(estimator, stream):
@@ -122,7 +126,7 @@ def set_codes(estimator, result):
         params = estimator._params_of_fit
         absorbs = estimator._network_kind.absorbs
         is_linear_code = absorbs and params["code_activation"] == "identity"
-        if is_linear_code and not (result.is_pca or result.is_as_it_was):
+        if is_linear_code and not (result.is_pca or result.outcome == "unchanged"):
             inference.canonize(inputs, X, estimator.n_components_, weights)
         description = describe(
             inference,

@@ -67,6 +67,8 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     _begin(estimator, given)
     initial = _initial(estimator, given.X)
     seed = draw_seed(estimator.random_state)
+    if initial is not None:  # so that the same rows are held out as before
+        seed = getattr(estimator, "_seed", seed)
     checkpoint = _open_checkpoint(estimator, given, seed, initial)
     seed = seed if checkpoint is None else checkpoint.seed
     _learn_statistics(estimator, given, seed, is_new=initial is None)
@@ -75,6 +77,7 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         if checkpoint is not None:
             scopes.enter_context(checkpoint)
         result = _train(estimator, given, seed, initial, callbacks, checkpoint, sizes)
+        estimator._seed = seed
         set_result(estimator, result.net, result)
         set_codes(estimator, result)
         if result.interrupt is not None:
@@ -251,6 +254,7 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
         "hide": Hide(filler, 1 - share) if estimator._has_marks else None,
         "unit": _unit(estimator) / share,
         "callbacks": [*(estimator.callbacks or []), *callbacks],
+        "first_step": 0 if initial is None else getattr(estimator, "_n_steps", 0),
     }
 
     def train_with(n_components):

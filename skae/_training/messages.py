@@ -7,6 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
     "interrupted",
+    "kept_line",
     "no_weights",
     "warn_of_few_epochs",
     "warn_of_target",
@@ -60,6 +61,23 @@ def _shape(table):
         return np.shape(table)
     except ValueError:  # rows of several lengths
         return ()
+
+
+def kept_line(result, is_watched):
+    """What is said at the end of a fit: which network is kept.
+
+    Parameters
+    ----------
+    result : Result
+    is_watched : bool
+        Whether held-out rows have chosen the epoch.
+    """
+    if result.n_iter == 0 and result.outcome == "pca":
+        return "no training: the outcome is PCA"
+    if result.outcome == "trained":
+        return f"kept: epoch {result.best_epoch}" if is_watched else "kept: the last epoch"
+    start = "PCA" if result.outcome == "pca" else "the network as it was before"
+    return f"kept: {start}, for no epoch was certainly better"
 
 
 def no_weights(owner, lr):

@@ -40,8 +40,9 @@ class StreamResult:
     train_errors: list
     held_out_errors: list
     pca_error: float
+    outcome: str
     is_pca: bool
-    is_as_it_was: bool
+    n_steps: int
     n_threads: int | None
     rows: tuple
 
@@ -118,7 +119,9 @@ class Ongoing:
             self._pass(rows)
         self.n_iter += 1
         in_coordinates = self.networks.in_coordinates
-        is_kept = not is_better
+        is_kept, outcome = not is_better, "trained"
+        if is_kept:
+            outcome = "pca" if in_coordinates else "unchanged"
         return StreamResult(
             module=self._outcome(is_better),
             start=self.starts[-1],
@@ -130,7 +133,8 @@ class Ongoing:
             held_out_errors=self.held_out_errors,
             pca_error=self.settings.unit * training.mean(reference),
             is_pca=is_kept and in_coordinates and self.loss.of_scaled,
-            is_as_it_was=is_kept and not in_coordinates,
+            outcome=outcome,
+            n_steps=self.net.n_steps_,
             n_threads=self.threads.limit,
             rows=self._last_rows(table),
         )

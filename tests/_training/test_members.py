@@ -14,7 +14,7 @@ SETTINGS = Settings(
     n_components=2,
     from_pca=True,
     is_linear=False,
-    is_ours=True,
+    is_stackable=True,
     early_stopping=True,
     validation_fraction=0.1,
     n_iter_no_change=20,
@@ -40,7 +40,7 @@ def members_of(X, **changes):
     [
         (200, {}, 6, True),
         (200, {"early_stopping": False}, 1, False),
-        (200, {"is_ours": False, "from_pca": False}, 1, True),
+        (200, {"is_stackable": False, "from_pca": False}, 1, True),
         (19, {}, 1, False),
     ],
 )
