@@ -18,7 +18,15 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.utils import _safe_indexing
 
 from skae._compat import Interval, StrOptions, draw_seed, validate_parameter_constraints
-from skae.metrics import METRICS, Tally, check_reconstructs, parts_of
+from skae.metrics import (
+    METRICS,
+    Tally,
+    check_reconstructs,
+    deviations,
+    parts_of,
+    standardizes,
+    steps_of,
+)
 
 __all__ = ["compare"]
 
@@ -47,12 +55,22 @@ CONSTRAINTS = {
     "estimators": [list, tuple, dict],
     "cv": [Interval(Integral, 2, None, closed="left"), "cv_object"],
     "metric": [StrOptions(set(METRICS))],
+    "standardize": ["boolean", None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
 
 
-def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, verbose=0):
+def compare(
+    X,
+    estimators,
+    *,
+    cv=5,
+    metric="squared_error",
+    standardize=None,
+    random_state=None,
+    verbose=0,
+):
     """Reconstruction by several estimators, measured on the same held-out rows.
 
     Parameters
@@ -69,6 +87,13 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
     metric : {"squared_error", "absolute_error", "root_mean_squared_error", "r2", \
             "binary_cross_entropy"}, default="squared_error"
         See `skae.metrics.reconstruction_error`.
+    standardize : bool or None, default=None
+        Whether `error` and `r2` are in standardized units, in which every feature is
+        divided by its standard deviation in the training rows of the fold, or in those
+        of X. They are in the same units for all estimators, which are fitted to X as it
+        is in any case. None is True where all estimators standardize, by
+        `standardize=True` or by a `StandardScaler` in their Pipeline, and False, with a
+        warning, where some do.
     random_state : int, RandomState instance or None, default=None
         Seeds the shuffling, and every estimator whose own `random_state` is None.
     verbose : int, default=0
@@ -104,6 +129,9 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
     -----
     FitFailedWarning
         If an estimator fails on a fold; it says which one, and why.
+    UserWarning
+        If some estimators standardize and others do not, and `standardize` does not say
+        which units to compare them in.
 
     Examples
     --------
@@ -123,6 +151,7 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
             "estimators": estimators,
             "cv": cv,
             "metric": metric,
+            "standardize": standardize,
             "random_state": random_state,
             "verbose": verbose,
         },
@@ -132,6 +161,8 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
     named = _named(estimators)
     for estimator in named.values():
         check_reconstructs(estimator)
+    if standardize is None:
+        standardize = _common_units(named, metric)
     if isinstance(random_state, np.random.RandomState):
         random_state = draw_seed(random_state)
     if isinstance(cv, Integral):
@@ -145,7 +176,7 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
                 model = _seeded(clone(estimator), random_state)
                 parts = _safe_indexing(X, train), _safe_indexing(X, test)
                 try:
-                    found = _rate(model, *parts, metric)
+                    found = _rate(model, *parts, metric, standardize)
                 except Exception as error:
                     traceback.clear_frames(error.__traceback__)  # they hold tables
                     failures.append((name, fold, error))
@@ -154,6 +185,26 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
                 advance()
     _report(failures, len(splits), len(rows))
     return pandas.DataFrame(rows).astype({"n_parameters": "Int64"})
+
+
+def _common_units(named, metric):
+    """Whether all estimators standardize; a warning where only some of them do."""
+    those = [
+        name
+        for name, estimator in named.items()
+        if any(map(standardizes, steps_of(clone(estimator))))
+    ]
+    if those and len(those) < len(named):
+        shown = "error and r2 are" if METRICS[metric].has_units else "r2 is"
+        warnings.warn(
+            f"Of the estimators of compare {', '.join(those)} standardize and others do "
+            f"not. In the table {shown} in the units of X, where features of large scale "
+            "count most. Set standardize=True to compare in standardized units, or "
+            "standardize=False.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return len(those) == len(named)
 
 
 def _report(failures, n_folds, n_fits):
@@ -239,9 +290,10 @@ def _progress(total, verbose):
         yield bar.update
 
 
-def _rate(estimator, X_train, X_test, metric):
+def _rate(estimator, X_train, X_test, metric, standardize):
     """Fit the estimator; what the table says of it beside its name and the fold."""
-    error, r2 = Tally(metric), Tally("r2")
+    scale = deviations(X_train) if standardize else None
+    error, r2 = Tally(metric, scale), Tally("r2", scale)
     start = time.perf_counter()
     estimator.fit(X_train)
     fit_seconds, transform_seconds = time.perf_counter() - start, 0.0

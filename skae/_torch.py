@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import threading
 import traceback
 
 import numpy as np
@@ -11,15 +12,15 @@ from sklearn.utils import check_random_state
 from torch.overrides import TorchFunctionMode
 
 __all__ = [
+    "NoStates",
+    "PrivateStates",
     "free_memory",
     "has_fast_bfloat16",
     "in_own_modes",
     "is_out_of_memory",
     "make_generator",
     "memory_explained",
-    "random_states_kept",
     "resolve_device",
-    "seeded_scope",
     "thread_limit",
 ]
 
@@ -30,7 +31,12 @@ OUT_OF_MEMORY = "DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLO
 if hasattr(os, "register_at_fork"):
     # A forked child has torch's idea of its threads and not the threads: whatever would
     # use more than one waits forever.
-    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+    os.register_at_fork(after_in_child=lambda: _begin_as_child())
+
+
+def _begin_as_child():
+    torch.set_num_threads(1)
+    PrivateStates.lock = threading.RLock()  # a thread that is not here may hold the old one
 
 
 def resolve_device(device, strict=True, owner="the estimator"):
@@ -97,18 +103,6 @@ def has_fast_bfloat16(device):
     # Not in every version of torch: where they are missing float32 is used.
     names = "_is_amx_tile_supported", "_is_avx512_bf16_supported"
     return any(getattr(torch.cpu, name, bool)() for name in names)
-
-
-@contextlib.contextmanager
-def seeded_scope(seed):
-    """Seed torch's global generators and restore them on the way out.
-
-    Only a user's own module needs it: it draws its weights and its dropout from the
-    global generator, which is shared by all threads of the process.
-    """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
 
 
 # Functions that make tensors of torch's default dtype, or on its default device, unless
@@ -190,17 +184,90 @@ def in_own_modes():
         yield
 
 
-@contextlib.contextmanager
-def random_states_kept():
-    """Within it the global generators may be drawn from; they are restored after it."""
-    of_numpy = check_random_state(None)  # NumPy's global one
-    before = random.getstate(), of_numpy.get_state()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(before[0])
-        of_numpy.set_state(before[1])
+class NoStates:
+    """Takes the place of `PrivateStates` where no global generator is drawn from."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def get_state(self):
+        return []
+
+    def set_state(self, state):
+        return None
+
+
+class PrivateStates(NoStates):
+    """Within it the global generators of the process are in states of their own.
+
+    A user's network may draw from the global generators of Python, NumPy and torch. Within
+    this context they go on from the states that `seed` gives them, or that the context
+    before has ended with; after it they are as they were. One thread at a time is within
+    such a context, because the generators are those of the whole process.
+
+    Parameters
+    ----------
+    seed : int
+    device : torch.device
+        A GPU has a generator of its own, beside that of the CPU.
+    """
+
+    lock = threading.RLock()
+
+    def __init__(self, seed, device="cpu"):
+        self.numpy = check_random_state(None)  # NumPy's global one
+        self.torch = [torch.default_generator]
+        device = torch.device(device)
+        if device.type == "cuda":
+            torch.cuda.init()  # before that there are no generators
+            index = torch.cuda.current_device() if device.index is None else device.index
+            self.torch.append(torch.cuda.default_generators[index])
+        self.states = [random.Random(seed).getstate()]
+        self.states.append(np.random.RandomState(seed).get_state())
+        self.states += [make_generator(seed, g.device).get_state() for g in self.torch]
+        self.began = self.states
+
+    def __enter__(self):
+        self.lock.acquire()
+        self._swap()
+        return self
+
+    def __exit__(self, *error):
+        self._swap()
+        self.lock.release()
+
+    def _swap(self):
+        others = [random.getstate(), self.numpy.get_state()]
+        others += [generator.get_state() for generator in self.torch]
+        of_python, of_numpy, *of_torch = self.states
+        random.setstate(of_python)
+        self.numpy.set_state(of_numpy)
+        for generator, state in zip(self.torch, of_torch, strict=True):
+            generator.set_state(state)
+        self.states = others
+
+    @property
+    def have_moved(self):
+        """Whether anything has been drawn within the context, once it is left."""
+        of_python, of_numpy, *of_torch = self.states
+        first_python, first_numpy, *first_torch = self.began
+        are_same = [of_python == first_python, *map(torch.equal, of_torch, first_torch)]
+        return not all([*are_same, *map(np.array_equal, of_numpy, first_numpy)])
+
+    def get_state(self):
+        """The private states, as lists of plain values and arrays."""
+        (version, key, gauss), of_numpy, *of_torch = self.states
+        of_python = [version, np.array(key), gauss]
+        return [of_python, [*of_numpy], *(state.numpy().copy() for state in of_torch)]
+
+    def set_state(self, state):
+        """Go on from what `get_state` has returned."""
+        (version, key, gauss), of_numpy, *of_torch = state
+        of_python = version, tuple(key.tolist()), gauss
+        self.states = [of_python, tuple(of_numpy), *map(torch.tensor, of_torch)]
 
 
 @contextlib.contextmanager

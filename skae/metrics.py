@@ -14,6 +14,7 @@ from scipy import sparse
 from scipy.special import xlogy
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _check_sample_weight
 
@@ -73,12 +74,15 @@ class Metric:
         What X may hold, rounding aside.
     is_error : bool
         Whether less is better.
+    has_units : bool
+        Whether it depends on the units of X; probabilities have none.
     """
 
     cells: Callable
     finish: Callable = _mean
     bounds: tuple = (-np.inf, np.inf)
     is_error: bool = True
+    has_units: bool = True
 
 
 METRICS = {
@@ -86,7 +90,7 @@ METRICS = {
     "absolute_error": Metric(_distances),
     "root_mean_squared_error": Metric(_squares, finish=_root),
     "r2": Metric(_squares, finish=_r2, is_error=False),
-    "binary_cross_entropy": Metric(_cross_entropies, bounds=(0.0, 1.0)),
+    "binary_cross_entropy": Metric(_cross_entropies, bounds=(0.0, 1.0), has_units=False),
 }
 
 
@@ -100,10 +104,14 @@ class Tally:
     ----------
     metric : str
         Of `METRICS`.
+    scale : ndarray that goes with (p,), or None
+        The units that errors are told in, where the metric depends on units; None is
+        those of X.
     """
 
-    def __init__(self, metric):
+    def __init__(self, metric, scale=None):
         self.name, self.metric = metric, METRICS[metric]
+        self.scale = scale if self.metric.has_units else None
         self.n_rows = 0
         self.errors = self.weights = 0.0  # summed over the cells of each feature: (p,)
         self.means = self.squares = 0.0  # of X: means, and squared distances from them
@@ -133,6 +141,8 @@ class Tally:
         observed = ~np.isnan(X)
         if np.isnan(X_hat).any() and np.isnan(X_hat[observed]).any():
             check_array(X_hat, input_name="X_hat")  # raises, in scikit-learn's words
+        if self.scale is not None:
+            X, X_hat = X / self.scale, X_hat / self.scale
         weights = w @ observed
         self.errors += w @ np.where(observed, self.metric.cells(X, X_hat), 0.0)
         lowest = np.fmin.reduce(X)  # of values less the lowest, constants have mean zero
@@ -184,7 +194,23 @@ class Tally:
         return self.metric.finish(error, variance)
 
 
-def errors_by_feature_and_row(pairs, metric):
+def deviations(X):
+    """Standard deviations (p,) of the features of X, 1 where they do not vary.
+
+    Parameters
+    ----------
+    X : array-like, frame, sparse matrix, or file, of shape (n_samples, n_features)
+        NaN in missing cells.
+    """
+    tally = Tally("squared_error")
+    for _, rows in parts_of(X):
+        tally.add(rows, rows)
+    spread = np.sqrt(tally.squares / np.where(tally.weights == 0, 1.0, tally.weights))
+    varies = spread > 10 * np.finfo(np.float64).eps * np.abs(tally.means)
+    return np.where(varies, spread, 1.0)
+
+
+def errors_by_feature_and_row(pairs, metric, scale=None):
     """The metric of each feature and of each row.
 
     Parameters
@@ -192,6 +218,8 @@ def errors_by_feature_and_row(pairs, metric):
     pairs : iterable of (rows, X_hat), both of shape (n, n_features)
         As of `reconstructed`.
     metric : str
+    scale : ndarray of shape (n_features,) or None
+        See `Tally`.
 
     Returns
     -------
@@ -199,12 +227,13 @@ def errors_by_feature_and_row(pairs, metric):
     row_errors : ndarray of shape (n_samples,)
         NaN where there are no values.
     """
-    by_feature, of_rows = Tally(metric), []
+    by_feature, of_rows = Tally(metric, scale), []
+    across = None if scale is None else scale[:, None]
     for rows, X_hat in pairs:
         X_hat = as_table(X_hat, "X_hat")
         by_feature.add(rows, X_hat)
         for block in row_blocks(*rows.shape):
-            own = Tally(metric)
+            own = Tally(metric, across)
             own.add(rows_of(rows, block).T, rows_of(X_hat, block).T)
             of_rows.append(own.by_feature())
     by_feature.overall()  # raises where there are no values at all
@@ -260,6 +289,37 @@ def reconstructed(estimator, X):
         yield rows, estimator.inverse_transform(estimator.transform(part))
 
 
+def steps_of(estimator):
+    """The estimator as a list, or the steps of a Pipeline, also of those within it."""
+    if not isinstance(estimator, Pipeline):
+        return [estimator]
+    steps = [step for _, step in estimator.steps]
+    steps = [step for step in steps if step is not None and step != "passthrough"]
+    return [each for step in steps for each in steps_of(step)]
+
+
+def standardizes(estimator):
+    """Whether it divides each feature by its standard deviation before it looks at X.
+
+    A fitted autoencoder goes by the parameters of its fit.
+    """
+    if isinstance(estimator, StandardScaler):
+        return estimator.with_std
+    params = getattr(estimator, "_params_of_fit", {})
+    now = getattr(estimator, "standardize", False)
+    return params.get("standardize", now) is True
+
+
+def own_scale(estimator):
+    """What a fitted estimator that standardizes divides the features (p,) of X by.
+
+    None where it does not. Of a Pipeline the first step is asked: what later ones divide
+    need not be the features of X.
+    """
+    first = next(iter(steps_of(estimator)), None)
+    return getattr(first, "scale_", None) if standardizes(first) else None
+
+
 def value_range(X):
     """Smallest and largest value of a table, as floats; NaN is passed over."""
     table, low, high = as_table(X), np.nan, np.nan
@@ -280,11 +340,18 @@ def value_range(X):
         "metric": [StrOptions(set(METRICS))],
         "multioutput": [StrOptions({"uniform_average", "raw_values"})],
         "sample_weight": ["array-like", None],
+        "scale": ["array-like", None],
     },
     prefer_skip_nested_validation=True,
 )
 def reconstruction_error(
-    X, X_hat, *, metric="squared_error", multioutput="uniform_average", sample_weight=None
+    X,
+    X_hat,
+    *,
+    metric="squared_error",
+    multioutput="uniform_average",
+    sample_weight=None,
+    scale=None,
 ):
     """Error of a reconstruction, in the units of X.
 
@@ -308,6 +375,11 @@ def reconstruction_error(
     multioutput : {"uniform_average", "raw_values"}, default="uniform_average"
         "raw_values" gives one number per feature, NaN for a feature without values.
     sample_weight : array-like of shape (n_samples,), default=None
+    scale : array-like of shape (n_features,), default=None
+        What each feature, and so its error, is divided by: with the `scale_` of a
+        `StandardScaler`, or of an autoencoder with `standardize=True`, the error is in
+        standardized units. "binary_cross_entropy", which is of probabilities, takes none.
+        None leaves X as it is, in whatever units an estimator works.
 
     Returns
     -------
@@ -318,8 +390,8 @@ def reconstruction_error(
     ------
     ValueError
         If the shapes of X and X_hat differ, if X has infinite values or none at all, if
-        X_hat is not finite where X has a value, or if X is outside [0, 1] for
-        "binary_cross_entropy".
+        X_hat is not finite where X has a value, if X is outside [0, 1] for
+        "binary_cross_entropy", or if `scale` is not one positive number for each feature.
 
     Examples
     --------
@@ -331,14 +403,36 @@ def reconstruction_error(
     array([0. , 2.5])
     >>> reconstruction_error(X, X_hat, metric="r2")
     -0.25
+    >>> reconstruction_error(X, X_hat, scale=[1.0, 2.0])
+    0.3125
     """
     X = as_table(X)
+    scale = checked_scale(scale, X.shape[1], metric, "reconstruction_error")
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, X)
-    tally = Tally(metric)
+    tally = Tally(metric, scale)
     tally.add(X, X_hat, sample_weight)
     overall = tally.overall()
     return overall if multioutput == "uniform_average" else tally.by_feature()
+
+
+def checked_scale(scale, n_features, metric, owner):
+    """The parameter `scale` of `owner` as an array (n_features,), or None."""
+    if scale is None:
+        return None
+    if not METRICS[metric].has_units:
+        raise ValueError(
+            f"scale of {owner} goes with metrics that have units, and metric={metric!r} is "
+            "of probabilities. Set scale=None."
+        )
+    scale = np.asarray(scale, dtype=np.float64)
+    is_positive = np.isfinite(scale).all() and (scale > 0).all()
+    if scale.shape != (n_features,) or not is_positive:
+        raise ValueError(
+            f"scale of {owner} must be one positive number for each of the {n_features} "
+            f"features of X, such as scale_ of a StandardScaler, got {scale!r}."
+        )
+    return scale
 
 
 def check_reconstructs(estimator):
@@ -361,34 +455,45 @@ def check_reconstructs(estimator):
 class _ReconstructionScorer:
     """What `make_reconstruction_scorer` returns."""
 
-    def __init__(self, metric):
-        self.metric = metric
+    def __init__(self, metric, scale):
+        self.metric, self.scale = metric, scale
 
     def __repr__(self):
-        return f"make_reconstruction_scorer({self.metric!r})"
+        scale = "" if self.scale is None else f", scale={self.scale!r}"
+        return f"make_reconstruction_scorer({self.metric!r}{scale})"
 
     def __call__(self, estimator, X, y=None):
         """Score of a fitted estimator for X (n_samples, n_features); y is ignored."""
-        tally = Tally(self.metric)
+        scale = checked_scale(
+            self.scale, np.shape(X)[1], self.metric, "make_reconstruction_scorer"
+        )
+        tally = Tally(self.metric, scale)
         for rows, X_hat in reconstructed(estimator, X):
             tally.add(rows, X_hat)
         return -tally.overall() if tally.metric.is_error else tally.overall()
 
 
-@validate_params({"metric": [StrOptions(set(METRICS))]}, prefer_skip_nested_validation=True)
-def make_reconstruction_scorer(metric="squared_error"):
+@validate_params(
+    {"metric": [StrOptions(set(METRICS))], "scale": ["array-like", None]},
+    prefer_skip_nested_validation=True,
+)
+def make_reconstruction_scorer(metric="squared_error", *, scale=None):
     """Scorer by which PCA, autoencoders, and Pipelines of them can be compared.
 
     `PCA.score` is a log-likelihood, and others have no `score` at all. This scorer works
     for every estimator with `transform` and `inverse_transform`. It takes what the
     estimator takes: of incomplete rows the cells that are there are scored, and rows of
-    a large sparse matrix become dense some at a time.
+    a large sparse matrix become dense some at a time. It compares rows that go in and come
+    out, and so in the units of X also where an estimator standardizes: see `scale`.
 
     Parameters
     ----------
     metric : {"squared_error", "absolute_error", "root_mean_squared_error", "r2", \
             "binary_cross_entropy"}, default="squared_error"
         See `reconstruction_error`.
+    scale : array-like of shape (n_features,), default=None
+        See `reconstruction_error`; such as `StandardScaler().fit(X).scale_`. It is one
+        for all estimators, so that they can be compared.
 
     Returns
     -------
@@ -416,4 +521,4 @@ def make_reconstruction_scorer(metric="squared_error"):
     0.92
     0.51
     """
-    return _ReconstructionScorer(metric)
+    return _ReconstructionScorer(metric, scale)

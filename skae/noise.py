@@ -32,11 +32,11 @@ class Units:
     Attributes
     ----------
     zero : float or Tensor
-        What 0 in the units of X is.
+        What 0 is, in the units of X or with `standardize` in standardized ones.
     low, high : float or Tensor
         What the smallest and the largest value of each feature are.
     one : float or Tensor
-        The length of one unit of X.
+        The length of one of these units.
     """
 
     zero: float | torch.Tensor = 0.0
@@ -77,7 +77,7 @@ class GaussianNoise(_Noise):
     ----------
     scale : float >= 0, default=0.1
         Standard deviation, in the units of X; with `standardize=True` of the estimator
-        that is the same amount for every feature, whatever its own deviation.
+        in standard deviations of each feature, as behind a `StandardScaler`.
 
     References
     ----------
@@ -105,7 +105,10 @@ class _CellNoise(_Noise):
 
 
 class MaskingNoise(_CellNoise):
-    """Set cells to 0 in the units of X.
+    """Set cells to 0, in the units of X.
+
+    With `standardize=True` of the estimator 0 is that of standardized units, the mean of
+    the feature, as behind a `StandardScaler`.
 
     Parameters
     ----------

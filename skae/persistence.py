@@ -9,7 +9,7 @@ from skae._autoencoders.parameters import params_of_fit
 from skae._compat import validate_parameter_constraints
 from skae._files.container import read_model
 from skae._files.values import Recipe
-from skae._torch import in_own_modes, resolve_device, seeded_scope
+from skae._torch import in_own_modes, resolve_device
 from skae.exceptions import ModelFileError
 from skae.noise import GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNoise
 from skae.regularizers import Contractive, KLSparsity, L1Code, OrthogonalDecoder
@@ -180,13 +180,12 @@ def _check_sizes(model, weights):
 def _trained_module(model, weights):
     """The network, its weights loaded; of skae's own only the outline, without memory."""
     set_loss(model, unfitted_loss(model), model._loss_statistics)
-    if model._params_of_fit["module"] is None:
+    if not model._network_kind.has_own_code:
         with torch.device("meta"):
             module = outline(model)
         _check_weights(module, weights)
         return module
-    with seeded_scope(0):
-        module = outline(model)
+    module = outline(model).unwrapped
     _check_weights(module, weights)
     module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return module

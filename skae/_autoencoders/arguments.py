@@ -65,7 +65,7 @@ def _folds(estimator, X, y, groups):
     """The splits of a splitter or an iterable; None where skae makes its own."""
     cv, name = estimator.cv, type(estimator).__name__
     if cv is None or isinstance(cv, str | Integral):
-        if estimator.module is not None and not isinstance(cv, str):
+        if not (estimator._network_kind.is_stackable or isinstance(cv, str)):
             raise ValueError(
                 f"cv={cv!r} of {name} trains several networks, "
                 "and a module of your own is trained once. Set cv='auto', or to a "
@@ -73,7 +73,7 @@ def _folds(estimator, X, y, groups):
             )
         return None
     folds = splits_of(cv, X.shape[0], y, groups, name)
-    if estimator.module is not None and len(folds) > 1:
+    if len(folds) > 1 and not estimator._network_kind.is_stackable:
         raise ValueError(
             f"cv of {name} makes {len(folds)} splits, and a module of "
             "your own is trained once. Pass a splitter with one split, such as "

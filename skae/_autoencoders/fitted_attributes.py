@@ -10,6 +10,7 @@ Each public one is found by a search for its name and " =". The private ones are
     _fitted_widths    of the network
     _mean_code, _code_deviations, _falls, _squares
                       statistics of codes that `truncate` needs
+    _score_unit       in which components and variances are told
     _inference        the network between arrays
     _ongoing          the stream of `partial_fit`, or None
 """
@@ -23,16 +24,18 @@ from skae._model.model import Inference
 from skae._tables.missing import Filler
 from skae._torch import make_generator, resolve_device, thread_limit
 from skae.losses._resolve import resolve_loss
+from skae.modules._own import adapted
 
 __all__ = [
     "filler_of",
+    "net_around",
     "outline",
     "restore",
     "set_codes",
-    "set_curves",
+    "set_device",
     "set_inference",
     "set_loss",
-    "set_network",
+    "set_result",
     "set_statistics",
     "set_stream",
     "set_widths",
@@ -52,8 +55,13 @@ def set_widths(estimator, n_components, hidden_layer_sizes):
     estimator.hidden_layer_sizes_ = hidden_layer_sizes
 
 
+def set_device(estimator):
+    estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
+
+
 def set_statistics(estimator, mean, scale):
-    estimator.mean_, estimator.scale_ = mean, scale
+    estimator.mean_ = mean
+    estimator.scale_ = scale
 
 
 def unfitted_loss(estimator):
@@ -86,8 +94,10 @@ def filler_of(estimator):
 # -- after training --------------------------------------------------------------------
 
 
-def set_curves(estimator, result):
-    """How training went, in the units of `score`."""
+def set_result(estimator, net, result):
+    """The net, and how training went in the units of `score`."""
+    estimator.net_ = net
+    estimator.n_components_ = result.n_components
     estimator.n_samples_ = result.n_samples
     estimator.n_iter_ = result.n_iter
     estimator.best_epoch_ = result.best_epoch
@@ -110,9 +120,8 @@ def set_codes(estimator, result):
         estimator._n_features_out = estimator.n_components_
         inference = _inference_of(estimator)
         params = estimator._params_of_fit
-        is_linear_code = (
-            params["module"] is None and params["code_activation"] == "identity"
-        )
+        absorbs = estimator._network_kind.absorbs
+        is_linear_code = absorbs and params["code_activation"] == "identity"
         if is_linear_code and not (result.is_pca or result.is_as_it_was):
             inference.canonize(inputs, X, estimator.n_components_, weights)
         description = describe(
@@ -139,12 +148,13 @@ def _set_description(estimator, description):
     estimator._code_deviations = description["_code_deviations"]
     estimator._falls = description["_falls"]
     estimator._squares = description["_squares"]
+    estimator._score_unit = description["_score_unit"]
 
 
-def set_network(estimator, module):
-    """An initialized net around a trained module; there is nothing to call back of."""
+def net_around(estimator, network):
+    """An initialized net around a trained network; there is nothing to call back of."""
     net = build_net(
-        module,
+        network,
         estimator._loss,
         seed=0,
         device=estimator.device_,
@@ -153,13 +163,13 @@ def set_network(estimator, module):
         lr=estimator._params_of_fit["lr"],
     )
     net.initialize().module_.eval()
-    estimator.net_ = net
+    return net
 
 
 def _inference_of(estimator):
-    """The network in the units of X; with `standardize` codes have no unit."""
+    """The network, told in the units of X or with `standardize` in scaled ones."""
     return Inference(
-        estimator.net_.module_,
+        estimator.net_.network,
         estimator._loss,
         estimator.mean_,
         estimator.scale_,
@@ -176,7 +186,7 @@ def set_inference(estimator, inference):
         deviations = estimator._code_deviations
         varies = deviations > SMALLEST * deviations.max()
         inference.code_scale = 1 / np.where(varies, deviations, 1.0)
-    if estimator._params_of_fit["module"] is None:
+    if estimator._network_kind.absorbs:
         inference.fold()
     estimator._inference = inference
 
@@ -187,9 +197,11 @@ def set_inference(estimator, inference):
 def truncate(estimator, n_components):
     """Keep the first codes of a fitted estimator."""
     k = n_components
-    estimator.n_components = estimator.n_components_ = estimator._n_features_out = k
+    estimator.n_components = k
+    estimator.n_components_ = k
+    estimator._n_features_out = k
     estimator._params_of_fit["n_components"] = k
-    estimator.net_.module_.truncate(k)
+    estimator.net_.network.truncate(k)
     inference = _inference_of(estimator)
     statistics = estimator._mean_code, estimator._code_deviations, estimator._falls
     shape = estimator.n_samples_, estimator.n_features_in_
@@ -210,18 +222,20 @@ def restore(estimator, network):
     estimator : estimator
         It has the attributes that a pickle or a file keeps.
     network : nn.Module, or dict of str and ndarray
-        The user's own module, or the weights of one of ours.
+        The user's own module, or the weights of another network.
     """
     params = estimator._params_of_fit
     estimator.device_ = resolve_device(params["device"], strict=False)
     estimator._ongoing = None
     set_loss(estimator, unfitted_loss(estimator), estimator._loss_statistics)
-    if params["module"] is None:
+    if isinstance(network, dict):
         # A copy: joblib may hand out read-only maps of a file.
         weights = {name: torch.tensor(array) for name, array in network.items()}
         network = outline(estimator, make_generator(0))
         network.load_state_dict(weights)
-    set_network(estimator, network)
+    else:
+        network = adapted(network, estimator.n_features_in_)
+    estimator.net_ = net_around(estimator, network)
     set_inference(estimator, _inference_of(estimator))
 
 

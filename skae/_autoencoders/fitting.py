@@ -13,12 +13,14 @@ from skae._autoencoders.arguments import (
 )
 from skae._autoencoders.fitted_attributes import (
     filler_of,
+    net_around,
     set_codes,
-    set_curves,
+    set_device,
     set_loss,
-    set_network,
+    set_result,
     set_statistics,
     set_stream,
+    set_widths,
     unfitted_loss,
     widths_of,
 )
@@ -34,12 +36,7 @@ from skae._engine.skorch_net import check_callbacks
 from skae._tables.checks import check_rows
 from skae._tables.rows import rows_of
 from skae._tables.table import make_table
-from skae._torch import (
-    memory_explained,
-    random_states_kept,
-    resolve_device,
-    seeded_scope,
-)
+from skae._torch import memory_explained
 from skae._training.component_search import fewest_components
 from skae._training.settings import Settings
 from skae._training.stream import Ongoing
@@ -75,14 +72,10 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     _learn_statistics(estimator, given, seed, is_new=initial is None)
     with contextlib.ExitStack() as scopes:
         sizes = scopes.enter_context(memory_explained(estimator, given.X.shape))
-        if estimator.module is not None:
-            scopes.enter_context(seeded_scope(seed))
         if checkpoint is not None:
             scopes.enter_context(checkpoint)
         result = _train(estimator, given, seed, initial, callbacks, checkpoint, sizes)
-        estimator.n_components_ = result.n_components
-        estimator.net_ = result.net
-        set_curves(estimator, result)
+        set_result(estimator, result.net, result)
         set_codes(estimator, result)
         if result.interrupt is not None:
             result.interrupt.is_kept = True
@@ -98,7 +91,7 @@ def partial_fit(estimator, X, sample_weight):
         )
     if is_first or estimator._ongoing is None:
         estimator._params_of_fit = params_of_fit(estimator)
-        estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
+        set_device(estimator)
     given = given_to_partial_fit(estimator, X, sample_weight, is_first=is_first)
     if is_first:
         if wants_share(estimator):
@@ -130,12 +123,11 @@ def partial_fit(estimator, X, sample_weight):
             draw_seed(estimator.random_state),
             estimator.device_,
             estimator._make_module,
-            None if is_first else copy.deepcopy(estimator.net_.module_),
+            None if is_first else copy.deepcopy(estimator.net_.network),
             0 if is_first else estimator.n_samples_,
         )
     result = stream.take(table)
-    set_network(estimator, result.module)
-    set_curves(estimator, result)
+    set_result(estimator, net_around(estimator, result.module), result)
     set_stream(estimator, stream)
     set_codes(estimator, result)
 
@@ -152,13 +144,12 @@ def _begin(estimator, given):
     """Forget a stream, and decide widths, device and loss."""
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
-    estimator._check_widths(*given.X.shape)
-    estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
+    set_widths(estimator, *estimator._decide_widths(*given.X.shape))
+    set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
-    if estimator.module is not None:  # its mistakes show before anything is computed
-        with random_states_kept():
-            n_features = estimator.n_features_in_
-            estimator._make_module(n_features, n_features, None)
+    if estimator._network_kind.has_own_code:  # its mistakes show before all else
+        n_features = estimator.n_features_in_
+        estimator._make_module(n_features, n_features, None)
 
 
 def _initial(estimator, X):
@@ -173,7 +164,7 @@ def _initial(estimator, X):
             f"{estimator._fitted_widths}, but this fit asks for {widths}. Set "
             "warm_start=False to start anew."
         )
-    return copy.deepcopy(estimator.net_.module_)
+    return copy.deepcopy(estimator.net_.network)
 
 
 def _open_checkpoint(estimator, given, seed, initial):
@@ -213,8 +204,8 @@ def _learn_statistics(estimator, given, seed, is_new=True):
 def _check_gaps(estimator, given):
     """Refuse missing cells where they cannot be learned to be filled."""
     name = type(estimator).__name__
-    has_other = estimator.module is not None or given.X_target is not None
-    if estimator._has_marks and has_other:
+    takes_marks = estimator._network_kind.takes_marks and given.X_target is None
+    if estimator._has_marks and not takes_marks:
         raise ValueError(
             f"X of {name}.fit has missing cells, of which neither a "
             "module of your own nor X_target know. Fill them first, or leave these out."
@@ -263,7 +254,8 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
     }
 
     def train_with(n_components):
-        estimator.n_components_ = n_components  # which the network is made with
+        # The network is made with it.
+        set_widths(estimator, n_components, estimator.hidden_layer_sizes_)
         settings = _settings(estimator, **of_table)
         sizes["batch_size"], _ = settings.sizes(len(table.X))
         return train(
@@ -286,12 +278,12 @@ def _settings(estimator, **of_table):
     fields = set(Settings.__dataclass_fields__) & set(parameter_names(estimator))
     params = {name: getattr(estimator, name) for name in fields}
     params["n_components"] = estimator.n_components_
-    is_ours, name = estimator.module is None, type(estimator).__name__
+    kind, name = estimator._network_kind, type(estimator).__name__
     has_seed = estimator.random_state is not None or estimator.checkpoint is not None
     penalties = resolve_regularizers(estimator.regularizer, estimator.code_activation, name)
     return Settings(
-        is_ours=is_ours,
-        from_pca=is_ours and estimator.init == "pca",
+        is_stackable=kind.is_stackable,
+        from_pca=kind.has_linear_path and estimator.init == "pca",
         is_linear=not estimator.hidden_layer_sizes_,
         is_seeded=has_seed,
         penalties=tuple(penalties),
@@ -304,7 +296,9 @@ def _noise_and_units(estimator, given):
     noise = resolve_noise(estimator.noise, type(estimator).__name__)
     if not noise:
         return None
-    return noise, noise_units(given.goal, estimator.mean_, estimator.scale_)
+    is_standardized = estimator._params_of_fit["standardize"]
+    statistics = estimator.mean_, estimator.scale_
+    return noise, noise_units(given.goal, *statistics, is_standardized)
 
 
 def _unit(estimator):

@@ -75,22 +75,11 @@ class Start:
         lost = np.square(centred).sum(axis=1) - np.square(inputs).sum(axis=1)
         return inputs, lost.clip(min=0)
 
-    @torch.no_grad()
-    def load(self, module):
-        """Write the linear autoencoder into the linear path of `module`."""
-        k = len(self.encoder)
-        module.encoder.linear.weight.zero_()
-        r = self.encoder.shape[1]
-        module.encoder.linear.weight[:, :r] = torch.from_numpy(self.encoder)
-        module.encoder.linear.bias.zero_()
-        # Inputs after the k-th tell which codes are missing: PCA does not ask.
-        module.decoder.linear.weight.zero_()
-        module.decoder.linear.weight[:, :k] = torch.from_numpy(self.decoder)
-        bias, p = torch.from_numpy(self.bias), len(self.decoder)
-        module.decoder.linear.bias.copy_(bias[:p])
-        if module.constants is not None:
-            module.constants.copy_(bias[p:])
-        return module
+    def load(self, network):
+        """Write the linear autoencoder into the linear path of `network`."""
+        arrays = self.encoder, self.decoder, self.bias
+        network.set_linear(*map(torch.from_numpy, arrays))
+        return network
 
     def linear_module(self, ordered=False):
         """The linear autoencoder as a network without hidden layers."""
@@ -104,20 +93,20 @@ class Start:
         )
         return self.load(module).eval()
 
-    def undo(self, module):
-        """Fold the coordinates and the whitening into the layers of `module`."""
+    def undo(self, network):
+        """Fold the coordinates and the whitening into the layers of `network`."""
         mean = torch.from_numpy(self.mean)
         if self.axes is None:
             shift = torch.cat([-mean, torch.zeros(self.n_marks, dtype=mean.dtype)])
-            module.encoder.absorb_input(None, shift)
+            network.absorb_input(None, shift)
         else:
             axes = torch.from_numpy(self.axes)
-            module.encoder.absorb_input(axes, -axes @ mean)
+            network.absorb_input(axes, -axes @ mean)
         if self.rotates_output:
-            module.decoder.absorb_output(None if self.axes is None else axes.T, mean)
+            network.absorb_output(None if self.axes is None else axes.T, mean)
         deviations = torch.from_numpy(self.deviations)
-        module.recode(deviations.diag(), torch.zeros_like(deviations))
-        return module
+        network.recode(deviations.diag(), torch.zeros_like(deviations))
+        return network
 
 
 def make_start(table, rows, n_components, loss, rotate, n_axes=None):

@@ -134,7 +134,7 @@ def _pairs_of_rows(table, dependence, settings, seed):
         cv=settings.cv,
         validation_fraction=settings.validation_fraction,
         seed=seed,
-        can_cross_fit=settings.is_ours,
+        can_cross_fit=settings.is_stackable,
         run=RUN if table.is_streamed else 1,
     )
 

@@ -25,7 +25,7 @@ class Settings:
     """How to train: what the engine reads of an estimator's parameters.
 
     `from_pca`: the network has linear paths, which start at PCA. `is_linear`: it has no
-    other. `is_ours`: its layers are those of `skae.modules`, which can be stacked.
+    other. `is_stackable`: several can be trained as one.
     `is_seeded`: the same call is to end with the same bits every time. `unit`: what an
     error summed over the features is multiplied by to be in the units of `score`.
     `noise_and_units`: the noise and its `Units`. `hide`: what hides cells where some are
@@ -36,7 +36,7 @@ class Settings:
     n_components: int
     from_pca: bool
     is_linear: bool
-    is_ours: bool
+    is_stackable: bool
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int

@@ -33,6 +33,7 @@ class StreamResult:
 
     module: nn.Module
     start: Start
+    n_components: int
     n_samples: int
     n_iter: int
     best_epoch: int
@@ -121,6 +122,7 @@ class Ongoing:
         return StreamResult(
             module=self._outcome(is_better),
             start=self.starts[-1],
+            n_components=self.settings.n_components,
             n_samples=self.n_samples,
             n_iter=self.n_iter,
             best_epoch=self.n_iter if is_better else 0,
@@ -149,7 +151,7 @@ class Ongoing:
         net = self.net
         with net.averaged():
             of_rows = self.loss, rows.train, training.cuts, training.corruption
-            errors = row_errors(net.module_, *of_rows)
+            errors = row_errors(net.network, *of_rows)
         choice = Choice(
             reference,
             margin=MARGIN if self.may_keep_start else 0.0,

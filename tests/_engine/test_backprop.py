@@ -13,6 +13,7 @@ from skae._engine.batches import Batch
 from skae._engine.objective import Criterion
 from skae.losses import LOSSES
 from skae.modules import ACTIVATIONS, DenseAutoencoder
+from skae.modules._own import OwnNetwork, make_own
 from skae.modules._stack import stack
 
 N, P, K = 12, 7, 3
@@ -113,7 +114,10 @@ def test_what_is_left_to_autograd():
     others += [{"n_constants": 2}]
     assert not any(is_plain(network(**params)) for params in others)
     assert not is_plain(network(linear_path=False).tie())
-    assert not is_plain(nn.Linear(2, 2))
+    own = make_own(lambda *widths: network(dropout=0.1), P, K, P, torch.device("cpu"), "")
+    assert not is_plain(own)
+    assert is_plain(OwnNetwork(network()))
+    assert not is_plain(OwnNetwork(nn.Linear(2, 2)))
     odd = [network() for _ in range(7)]
     next(odd[0].parameters()).requires_grad_(False)
     next(odd[1].parameters()).register_hook(print)

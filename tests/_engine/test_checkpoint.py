@@ -45,6 +45,20 @@ class Torchs(nn.Module):
         self.decode = nn.Linear(n_components, n_features)
 
 
+class Samples(nn.Module):
+    """Draws from every global generator, in evaluation mode too."""
+
+    def __init__(self, n_features, n_components):
+        super().__init__()
+        self.first = nn.Linear(n_features, n_components)
+        self.decode = nn.Linear(n_components, n_features)
+
+    def encode(self, X):
+        Z = self.first(X)
+        factor = 1 + 0.1 * np.random.normal() + 0.1 * random.gauss()  # noqa: NPY002
+        return factor * Z + 0.1 * torch.randn_like(Z)
+
+
 SETTINGS = {
     "cross-fitted": {},
     "every row": {"early_stopping": False},
@@ -53,6 +67,7 @@ SETTINGS = {
     "batch norm": {"normalization": "batch", "regularizer": L1Code(1e-3)},
     "loss": {"loss": "absolute_error", "standardize": True},
     "module": {"module": Torchs},
+    "module that samples": {"module": Samples},
 }
 
 

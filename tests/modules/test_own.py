@@ -274,17 +274,20 @@ def test_the_run_leaves_no_trace(lazy):
 
     before = world()
     with torch.random.fork_rng():
+        torch.manual_seed(3)
         start = copy.deepcopy(Noted(6, 2).state_dict())
     assert world() == before
-    network = make_own(module, 6, 2, 6, torch.device("cpu"), "Owner")
-    torch.set_rng_state(torch.tensor(before[2], dtype=torch.uint8))
+    adapter = make_own(module, 6, 2, 6, torch.device("cpu"), "Owner", seed=3)
     assert world() == before
+    network = adapter.unwrapped
     assert network is made[0]
+    assert adapter.draws
     assert network.training
     assert network.norm.training
     assert int(network.norm.num_batches_tracked) == 0
     assert torch.equal(network.norm.running_mean, start["norm.running_mean"])
     assert torch.equal(network.norm.running_var, start["norm.running_var"])
+    assert torch.equal(network.first.weight, start["first.weight"])
     if not lazy:
         assert (network.seen, float(network.calls)) == ([], 0.0)
         assert all(map(torch.equal, network.state_dict().values(), start.values()))
