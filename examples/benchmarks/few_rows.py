@@ -70,14 +70,14 @@ def few_components(kind, n_features, n_rows):
     return min(n_components(kind, n_features), n_rows // ROWS_PER_COMPONENT)
 
 
-def measure(name, task, sizes, n_seeds):
+def measure(name, task, sizes, seeds):
     """The fits to one set."""
     data = task.load()
     shape = data[0].shape if isinstance(data, tuple) else data.shape
     fits = []
     for n_rows in sizes:
         k = few_components(task.kind, shape[1], n_rows)
-        for seed in range(n_seeds):
+        for seed in seeds:
             X_train, X_test = few_of(data, task.kind, n_rows, seed)
             pca = PCA(k, svd_solver="full").fit(X_train)
             ours = AutoencoderTransformer(k, random_state=seed).fit(X_train)
@@ -125,6 +125,7 @@ def parse_arguments(tasks):
     parser.add_argument("--sets", help="names, separated by commas; default: fifteen")
     parser.add_argument("--rows", default=",".join(map(str, N_ROWS)), help="of a fit")
     parser.add_argument("--seeds", type=int, default=5, help="fits of each size")
+    parser.add_argument("--first-seed", type=int, default=0, help="of rows and networks")
     parser.add_argument("--json", type=Path, help="file to write the results to")
     arguments = parser.parse_args()
     there = [name for name in SETS if name in tasks]
@@ -140,9 +141,10 @@ def main():
     arguments = parse_arguments(tasks)
     # Whether more epochs would help is not the question.
     warnings.simplefilter("ignore", ConvergenceWarning)
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     fits = []
     for name in arguments.sets:
-        fits += measure(name, tasks[name], arguments.rows, arguments.seeds)
+        fits += measure(name, tasks[name], arguments.rows, seeds)
         own = summary([fit for fit in fits if fit.name == name])
         print(name, *(f"{key} {value:.4g}" for key, value in own.items()), flush=True)
         if arguments.json:
