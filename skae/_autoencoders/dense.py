@@ -163,7 +163,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         `decode`: an architecture of your own. It sees
         centred and scaled data. Before anything is computed two rows pass through it, in
         evaluation mode, so that wrong shapes are found at once and lazy layers know
-        their widths. What it draws from the global generators of torch, NumPy and Python
+        their widths. It may have a method `encode_with_loss` too, which takes the place of
+        `encode` in training and for held-out rows: it returns the codes, and a number
+        for each row that is added to the loss, such as a divergence from a prior.
+        What it draws from the global generators of torch, NumPy and Python
         comes from `random_state`, and a module that also draws in evaluation mode draws
         the same numbers at every call. `init` and the parameters of the layers are then
         without effect, and so is the promise about PCA.

@@ -20,6 +20,7 @@ Each public one is found by a search for its name and " =". The private ones are
 import numpy as np
 import torch
 
+from skae._engine.objective import Objective
 from skae._engine.skorch_net import build_net
 from skae._model.explained_variance import attributes, describe
 from skae._model.model import Inference
@@ -159,7 +160,7 @@ def net_around(estimator, network):
     """An initialized net around a trained network; there is nothing to call back of."""
     net = build_net(
         network,
-        estimator._loss,
+        Objective(estimator._loss),
         seed=0,
         device=estimator.device_,
         callbacks=None,

@@ -66,15 +66,15 @@ class Backprop:
     ----------
     network : Network
         One that `is_plain`, or a stack of them.
-    criterion : Criterion
+    objective : Objective
     bfloat16 : bool
         Whether to compute with a copy of the weights that is rounded to bfloat16. Loss,
         weights and their gradients are of float32 all the same, as with
         `torch.autocast`, which rounds the weights over and over.
     """
 
-    def __init__(self, network, criterion, bfloat16=False):
-        self.criterion, self.bfloat16 = criterion, bfloat16
+    def __init__(self, network, objective, bfloat16=False):
+        self.objective, self.bfloat16 = objective, bfloat16
         worker = copy.deepcopy(network).bfloat16() if bfloat16 else network
         self.weights, self.its_weights = (
             list(which.parameters()) for which in (network, worker)
@@ -119,7 +119,7 @@ class Backprop:
         Z = self.activation.forward(code)
         output, of_decoder = self.decoder.forward(Z)
         output = output.float()
-        loss, gradient = self.criterion.gradient(output, batch)
+        loss, gradient = self.objective.gradient(output, batch)
         gradient = self.decoder.backward(of_decoder, gradient.to(Z))
         gradient = self.activation.backward(code, Z, gradient)
         self.encoder.backward(of_encoder, gradient, is_first=True)

@@ -56,8 +56,6 @@ class Choice:
     patience : int
         Epochs without a smaller mean error, smaller by `tol` as a share of the mean of
         `reference`, after which training stops.
-    cuts : sequence of n_cuts int or None
-        See `row_errors`.
     weights : ndarray of shape (n_held_out,) or None
         Of the rows.
     groups : ndarray of int of shape (n_held_out,) or None
@@ -75,12 +73,11 @@ class Choice:
         allow_start,
         patience,
         tol,
-        cuts=(None,),
         weights=None,
         groups=None,
         n_seen=None,
     ):
-        self.cuts, self.weights = cuts, weights
+        self.weights = weights
         n_held_out = reference.shape[1]
         self.shares = np.full(n_held_out, 1.0) if weights is None else weights
         self.shares = self.shares / (self.shares.sum() or 1.0)

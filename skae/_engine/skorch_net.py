@@ -11,10 +11,9 @@ from skorch.helper import predefined_split
 
 from skae._engine.backprop import Backprop, is_plain
 from skae._engine.batches import Batches
-from skae._engine.objective import Criterion, row_errors
 from skae._engine.optimizer import BETAS, AdamW
 from skae._torch import make_generator
-from skae.modules._base import decode, encode, set_generators
+from skae.modules._base import set_generators
 
 __all__ = [
     "AutoencoderNet",
@@ -62,16 +61,11 @@ class AutoencoderNet(NeuralNet):
     network : Network
         What is trained; `module_` is what users see of it.
     choice : Choice or None
-    n_cuts : int
-        How often a row is decoded in a step, each time with another number of ordered
-        codes.
-    spoil : Spoil or None
-    penalties : sequence of callables (module, inputs, codes) -> scalar Tensor
+    objective : Objective
+        Its `unit` brings errors into the units of the history and of callbacks, which are
+        told of the mean over the members of a stack.
     bfloat16 : bool
     checkpoint : Checkpoint or None
-    unit : float
-        What the errors of rows, summed over the features, are multiplied by in the history
-        and for callbacks, which are told of the mean over the members of a stack.
     seed : int
         Of the generators of layers, and of what a user's network draws from the global
         ones.
@@ -95,27 +89,21 @@ class AutoencoderNet(NeuralNet):
     def __init__(
         self,
         network,
+        objective,
         *,
         choice=None,
-        n_cuts=1,
-        spoil=None,
-        penalties=(),
         bfloat16=False,
         checkpoint=None,
-        unit=1.0,
         seed=0,
         first_step=0,
         **kwargs,
     ):
-        super().__init__(network.unwrapped, **kwargs)
-        vars(self)["network"] = network  # a second module to skorch, were it told
+        super().__init__(network.unwrapped, objective, **kwargs)
+        # More modules to skorch, were it told.
+        vars(self).update(network=network, objective=objective)
         self.choice = choice
-        self.n_cuts = n_cuts
-        self.spoil = spoil
-        self.penalties = penalties
         self.bfloat16 = bfloat16
         self.checkpoint = checkpoint
-        self.unit = unit
         self.seed = seed
         self.first_step = first_step
 
@@ -140,7 +128,7 @@ class AutoencoderNet(NeuralNet):
         self.weights_ = averaged_tensors(self.module_)
         set_generators(self.network, self.seed, self.device)
         self.states_ = self.network.private_states(self.seed, self.device, training=True)
-        self.noise_generator_ = None if self.spoil is None else self.spoil.generator()
+        self.noise_generator_ = self.objective.generator()
         self.averages_ = [p.detach().clone() for p in self.weights_]
         self.has_batch_callbacks_ = any(map(_wants_batches, dict(self.callbacks_).values()))
         self.is_finite_, self.finite_averages_, self.n_resumed_ = True, None, 0
@@ -186,10 +174,12 @@ class AutoencoderNet(NeuralNet):
     def train_step(self, batch, **fit_params):
         self._set_rate()
         if self.backprop_ is not None:
-            loss, output = self.backprop_(self._inputs(batch), batch)
+            inputs = self.objective.inputs(batch, self.noise_generator_)
+            loss, output = self.backprop_(inputs, batch)
         else:
             self.optimizer_.zero_grad()
-            loss, output = self._loss(batch)
+            chance = self.noise_generator_
+            loss, output = self.objective.step(self.network, batch, chance, self.bfloat16)
             loss.backward()
         if self.has_batch_callbacks_:
             named = list(self.get_all_learnable_params())
@@ -198,25 +188,6 @@ class AutoencoderNet(NeuralNet):
         self.optimizer_.step()
         vars(self)["n_steps_"] += 1  # skorch's own way takes as long as a small product
         return {"loss": loss.detach(), "y_pred": output.detach()}
-
-    def _inputs(self, batch):
-        """What the encoder sees."""
-        if self.spoil is None:
-            return batch.inputs
-        return self.spoil(batch.inputs, self.noise_generator_)
-
-    def _loss(self, batch):
-        inputs = self._inputs(batch)
-        with torch.autocast(inputs.device.type, torch.bfloat16, self.bfloat16):
-            Z = encode(self.network, inputs)
-            seen = Z if self.n_cuts == 1 else torch.cat([Z] * self.n_cuts, dim=-2)
-            output = decode(self.network, seen)
-        if self.n_cuts > 1:
-            batch = batch.repeat(self.n_cuts)
-        loss = self.criterion_(output.float() if self.bfloat16 else output, batch)
-        for penalty in self.penalties:
-            loss = loss + penalty(self.module_, inputs, Z)
-        return loss, output
 
     def _set_rate(self):
         """The schedule. Rates themselves are left to callbacks, which set and read them."""
@@ -250,9 +221,9 @@ class AutoencoderNet(NeuralNet):
             return
         self._set_training(True)
         self.backprop_ = None
-        if is_plain(self.network) and not self.penalties:
-            self.backprop_ = Backprop(self.network, self.criterion_, self.bfloat16)
-        unit = self.unit / len(iterator.dataset.index)  # of a sum over members
+        if is_plain(self.network) and not self.objective.penalties:
+            self.backprop_ = Backprop(self.network, self.objective, self.bfloat16)
+        unit = self.objective.unit / len(iterator.dataset.index)  # of a sum over members
         with self.states_:
             total = self._steps(iterator, unit, step_fn, **fit_params)
         # Read at once: on a GPU each reading waits for all that is under way.
@@ -303,7 +274,8 @@ class AutoencoderNet(NeuralNet):
 
     def forget(self):
         """Let go of the data and of copies of the weights once training is over."""
-        self.train_split = self.choice = self.spoil = self.checkpoint = None
+        self.train_split = self.choice = self.checkpoint = None
+        self.objective.forget()
         self.weights_ = self.averages_ = self.finite_averages_ = self.backprop_ = None
         for weight in self.module_.parameters():
             weight.grad = None
@@ -315,12 +287,12 @@ class AutoencoderNet(NeuralNet):
         vars(self)["network"], self.module_ = network, network.unwrapped
 
     def _validate(self, rows):
-        of_rows = self.criterion_.loss, rows, self.choice.cuts, self.spoil
         with self.averaged():
-            errors = row_errors(self.network, *of_rows)
+            errors = self.objective.row_errors(self.network, rows)
         error = float(self.choice.mean(errors[-1]))
-        self._record_batch("valid", self.unit * error, errors.shape[-1])
-        self.history.record("valid_loss", self.unit * error)
+        in_units = self.objective.unit * error
+        self._record_batch("valid", in_units, errors.shape[-1])
+        self.history.record("valid_loss", in_units)
         self.choice.see(errors, self.averages_)
         is_best = self.choice.best_epoch == self.choice.epoch
         self.history.record("valid_loss_best", is_best)
@@ -336,7 +308,7 @@ def averaged_tensors(module):
 
 def build_net(
     network,
-    loss,
+    objective,
     *,
     seed,
     device,
@@ -352,7 +324,7 @@ def build_net(
     Parameters
     ----------
     network : Network
-    loss : Loss
+    objective : Objective
     seed : int
         Of the order of the rows and of dropout.
     device : torch.device
@@ -366,13 +338,12 @@ def build_net(
     choice : Choice or None
         Goes with `held_out`.
     **params
-        `lr`, `max_epochs`, `batch_size`, `n_cuts`, `spoil`, `penalties`,
-        `bfloat16`, `checkpoint` and `unit` of the net.
+        `lr`, `max_epochs`, `batch_size`, `bfloat16` and `checkpoint` of the net.
     """
     return AutoencoderNet(
         network,
+        objective,
         seed=seed,
-        criterion=Criterion(loss),
         optimizer=AdamW,
         optimizer__fused=True,
         optimizer__weight_decay=weight_decay,

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from skae._engine.epoch_choice import Choice
-from skae._engine.objective import row_errors
 from skae._engine.skorch_net import averaged_tensors
 from skae._tables.dependence import Dependence
 from skae._torch import thread_limit
@@ -154,15 +153,13 @@ class Ongoing:
         """Whether these rows, not trained on yet, are better off with the network."""
         net = self.net
         with net.averaged():
-            of_rows = self.loss, rows.train, training.cuts, training.corruption
-            errors = row_errors(net.network, *of_rows)
+            errors = training.objective.row_errors(net.network, rows.train)
         choice = Choice(
             reference,
             margin=MARGIN if self.may_keep_start else 0.0,
             allow_start=self.may_keep_start,
             patience=1,
             tol=0.0,
-            cuts=training.cuts,
             weights=training.members.judged_weights,
         )
         choice.see(errors, net.averages_)

@@ -8,7 +8,7 @@ from torch import nn
 
 from skae._engine.callbacks import reports, tell
 from skae._engine.epoch_choice import Choice
-from skae._engine.objective import row_errors
+from skae._engine.objective import Objective
 from skae._engine.skorch_net import Interrupted, build_net
 from skae._torch import make_generator, thread_limit
 from skae._training.linear_start import NOTHING_LEFT
@@ -128,9 +128,15 @@ class Training:
         self.networks, self.seed, self.device = networks, seed, device
         self.checkpoint = checkpoint
         self.start = members.starts[-1]
-        self.cuts = cuts_of(settings.n_components) if settings.ordered else (None,)
         means = [s.mean for s in members.starts] if networks.in_coordinates else None
-        self.corruption = settings.corruption(seed, device, means)
+        self.objective = Objective(
+            loss,
+            penalties=settings.penalties,
+            n_cuts=N_CUTS if settings.ordered else 1,
+            cuts=cuts_of(settings.n_components) if settings.ordered else (None,),
+            corruption=settings.corruption(seed, device, means),
+            unit=settings.unit,
+        )
 
     def run(self):
         """Train, and return the Result."""
@@ -195,7 +201,7 @@ class Training:
             ]
         judged = rows.held_out if self.members.has_held_out_rows else rows.train
         module = _joined(linear).to(self.device)
-        return row_errors(module, self.loss, judged, self.cuts, self.corruption)
+        return self.objective.row_errors(module, judged)
 
     def _choice(self, rows, reference):
         """What chooses the epoch, and the mean error of the network before training.
@@ -208,8 +214,7 @@ class Training:
         before = reference
         if not networks.in_coordinates:
             module = networks.joined.to(self.device)
-            of_rows = self.loss, rows.held_out, self.cuts, self.corruption
-            before = row_errors(module, *of_rows)
+            before = self.objective.row_errors(module, rows.held_out)
         units = members.dependence.units
         choice = Choice(
             reference if networks.is_new else before,
@@ -217,7 +222,6 @@ class Training:
             allow_start=settings.from_pca or not networks.is_new,
             patience=settings.n_iter_no_change,
             tol=settings.tol,
-            cuts=self.cuts,
             weights=members.judged_weights,
             groups=units[members.judged],
             n_seen=int(units.max()) + 1,
@@ -230,7 +234,7 @@ class Training:
         pca_error = settings.unit * linear_error
         return build_net(
             module,
-            self.loss,
+            self.objective,
             seed=self.seed,
             device=self.device,
             callbacks=[
@@ -241,15 +245,11 @@ class Training:
             held_out=rows.held_out if choice else None,
             choice=choice,
             caution=self._caution(linear_error),
-            n_cuts=N_CUTS if settings.ordered else 1,
-            spoil=self.corruption,
-            penalties=settings.penalties,
             bfloat16=settings.uses_bfloat16(
                 module, batch_size, self.start.unexplained, self.device
             ),
             iterator_train__pace=pace,
             checkpoint=self.checkpoint,
-            unit=settings.unit,
             first_step=settings.first_step,
             lr=settings.lr,
             max_epochs=max_epochs,
@@ -266,7 +266,7 @@ class Training:
         if not self.settings.from_pca:
             return 1.0
         left = self.start.unexplained
-        if self.loss.of_scaled and self.corruption is not None:
+        if self.loss.of_scaled and self.objective.corruption is not None:
             left = linear_error / (self.start.total or 1.0)  # PCA leaves the noise as well
         return float(min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT))))
 

@@ -21,8 +21,9 @@ __all__ = [
 class Network(nn.Module):
     """An autoencoder, and what the rest of the package asks of it.
 
-    A subclass has `encode` and `decode`, and declares what else it can do. What is written
-    here holds for every network with these two methods.
+    A subclass has `encode`, which turns X (..., n, p) into codes (..., n, k), and `decode`,
+    which turns codes into an output (..., n, q): methods or layers. It declares what else
+    it can do. What is written here holds for every network with these two.
 
     Letters in shapes: see `skae.modules`.
 
@@ -62,13 +63,25 @@ class Network(nn.Module):
     def unwrapped(self):
         return self
 
-    def encode(self, X):
-        """Codes (..., n, k) of X (..., n, p)."""
-        raise NotImplementedError
+    def encode_with_loss(self, X):
+        """Codes of X, and what the network adds to the loss of each row.
 
-    def decode(self, Z):
-        """Output (..., n, q) of the codes Z (..., n, k)."""
-        raise NotImplementedError
+        This is what training and held-out rows see in the place of `encode`: a network
+        that is more than its codes say, such as one with a distribution of codes, draws
+        them here and returns the divergence of the distribution from its prior.
+
+        Parameters
+        ----------
+        X : Tensor of shape (..., n, p)
+
+        Returns
+        -------
+        Z : Tensor of shape (..., n, k)
+        added : Tensor of shape (..., n) or None
+            In the units of the loss, which is summed over the features. None adds
+            nothing.
+        """
+        return self.encode(X), None
 
     def forward(self, X):
         return self.decode(self.encode(X))

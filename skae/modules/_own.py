@@ -45,6 +45,11 @@ class OwnNetwork(Network):
     def encode(self, X):
         return self.module.encode(X)
 
+    def encode_with_loss(self, X):
+        if hasattr(self.module, "encode_with_loss"):
+            return self.module.encode_with_loss(X)
+        return super().encode_with_loss(X)
+
     def decode(self, Z):
         return self.module.decode(Z)
 
@@ -167,7 +172,22 @@ def _run(network, widths, owner, **kind):
     if n_outputs != n_features:
         called += f" The loss takes {n_outputs // n_features} outputs for each feature."
     codes = _passed(network, "encode", rows, n_components, owner, called)
+    if hasattr(network, "encode_with_loss"):
+        _check_added(network, rows, codes.shape, owner, called)
     return _passed(network, "decode", codes, n_outputs, owner, called)
+
+
+def _check_added(network, rows, shape, owner, called):
+    """Refuse an `encode_with_loss` that does not return codes and a number per row."""
+    out = network.encode_with_loss(rows)
+    parts = out if isinstance(out, tuple) else (out,)
+    shapes = [tuple(getattr(part, "shape", ())) for part in parts if part is not None]
+    if shapes not in ([tuple(shape), (len(rows),)], [tuple(shape)]) or len(parts) != 2:
+        raise ValueError(
+            f"module of {owner} must make a network whose encode_with_loss returns codes "
+            f"of shape {tuple(shape)} and a loss of each row, of shape ({len(rows)},), or "
+            f"None, but it returned {len(parts)} values of the shapes {shapes}.{called}"
+        )
 
 
 def _rows(n_features, **kind):

@@ -10,7 +10,7 @@ from torch import nn
 from skae import AutoencoderTransformer
 from skae._engine.backprop import Backprop, is_plain
 from skae._engine.batches import Batch
-from skae._engine.objective import Criterion
+from skae._engine.objective import Objective
 from skae.losses import LOSSES
 from skae.modules import ACTIVATIONS, DenseAutoencoder
 from skae.modules._own import OwnNetwork, make_own
@@ -38,12 +38,12 @@ def agree(module, loss="squared_error", inputs=None, **of_batch):
     """Whether loss, output and gradients are autograd's."""
     X = draw(N, P) if inputs is None else inputs
     batch = Batch(X, X if inputs is None else draw(*X.shape[:-1], P), **of_batch)
-    criterion = Criterion(LOSSES[loss])
+    objective = Objective(LOSSES[loss])
     other = copy.deepcopy(module)
     output = other(X)
-    expected = criterion(output, batch)
+    expected = objective(output, batch)
     expected.backward()
-    backprop = Backprop(module, criterion)
+    backprop = Backprop(module, objective)
     for _ in range(2):  # the second time gradients are written over
         found, reconstruction = backprop(X, batch)
         torch.testing.assert_close(found, expected.detach())
@@ -92,12 +92,12 @@ def test_bfloat16():
     """As autocast's, which rounds at other places now and then."""
     module = network(hidden_layer_sizes=(16,))
     other, X = copy.deepcopy(module), draw(N, P)
-    criterion = Criterion(LOSSES["squared_error"])
+    objective = Objective(LOSSES["squared_error"])
     with torch.autocast("cpu", torch.bfloat16):
         output = other(X)
-    loss = criterion(output.float(), Batch(X, X))
+    loss = objective(output.float(), Batch(X, X))
     loss.backward()
-    found, reconstruction = Backprop(module, criterion, bfloat16=True)(X, Batch(X, X))
+    found, reconstruction = Backprop(module, objective, bfloat16=True)(X, Batch(X, X))
     assert found.dtype == reconstruction.dtype == torch.float32
     torch.testing.assert_close(found, loss.detach(), rtol=0.02, atol=0)
     for weight, its_twin in zip(module.parameters(), other.parameters(), strict=True):
@@ -133,7 +133,7 @@ def test_what_is_left_to_autograd():
 def test_gradients_that_are_taken_away():
     """As `optimizer.zero_grad()` does in a callback."""
     module, X = network(), draw(N, P)
-    backprop = Backprop(module, Criterion(LOSSES["squared_error"]))
+    backprop = Backprop(module, Objective(LOSSES["squared_error"]))
     backprop(X, Batch(X, X))
     expected = [weight.grad.clone() for weight in module.parameters()]
     for weight in module.parameters():

@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 import skae
 from skae import AutoencoderTransformer
 from skae._engine.checkpoint import described
-from skae._engine.objective import Criterion
+from skae._engine.objective import Objective
 from skae._engine.skorch_net import AutoencoderNet
 from skae._files.container import pack
 from skae.exceptions import DivergenceError, ModelFileError
@@ -235,12 +235,12 @@ def test_divergence_after_a_resumption(curved, path, monkeypatch):
     params = {"early_stopping": False}
     whole = quiet_fit(estimator(max_epochs=3, **params), curved)
     die(path, curved, **params)
-    original = Criterion.forward
+    original = Objective.forward
 
-    def forward(criterion, output, batch):
-        return original(criterion, output, batch) * float("nan")
+    def forward(objective, output, batch):
+        return original(objective, output, batch) * float("nan")
 
-    monkeypatch.setattr(Criterion, "forward", forward)
+    monkeypatch.setattr(Objective, "forward", forward)
     with pytest.warns(ConvergenceWarning, match="in epoch 4 .* epoch 3 are kept"):
         ae = estimator(checkpoint=path, **params).fit(curved)
     assert np.array_equal(ae.transform(curved), whole.transform(curved))

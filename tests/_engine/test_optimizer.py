@@ -10,6 +10,7 @@ import torch
 from skorch.callbacks import Callback, LRScheduler
 
 from skae._engine.batches import Rows
+from skae._engine.objective import Objective
 from skae._engine.optimizer import AdamW
 from skae._engine.skorch_net import build_net
 from skae._torch import make_generator
@@ -108,7 +109,7 @@ def test_the_weights_of_a_run_are_those_of_the_rates_by_hand(curved, name, cauti
     by_hand = copy.deepcopy(module)
     params = {"lr": 0.02, "max_epochs": 3, "batch_size": 16, "weight_decay": 0.1}
     params |= {"seed": seed, "device": torch.device("cpu"), "caution": caution}
-    net = build_net(module, loss, callbacks=callbacks(), **params).fit(rows)
+    net = build_net(module, Objective(loss), callbacks=callbacks(), **params).fit(rows)
     groups = [{"params": [], "share": 1.0}, {"params": [], "share": caution}]
     for path, weight in by_hand.named_parameters():
         is_direct = "linear" in path or "correction" in path

@@ -19,7 +19,7 @@ from torch import nn
 
 from skae import AutoencoderTransformer
 from skae._engine.epoch_choice import Choice
-from skae._engine.objective import Criterion
+from skae._engine.objective import Objective
 from skae._engine.skorch_net import AutoencoderNet
 from skae._model.model import Inference
 from skae._torch import is_out_of_memory
@@ -47,13 +47,13 @@ def at_step(monkeypatch, number, action):
 
     The gradient is NaN then.
     """
-    original, steps = Criterion.gradient, itertools.count(1)
+    original, steps = Objective.gradient, itertools.count(1)
 
-    def gradient(criterion, output, batch):
-        loss, slope = original(criterion, output, batch)
+    def gradient(objective, output, batch):
+        loss, slope = original(objective, output, batch)
         return (action(loss), slope * np.nan) if next(steps) >= number else (loss, slope)
 
-    monkeypatch.setattr(Criterion, "gradient", gradient)
+    monkeypatch.setattr(Objective, "gradient", gradient)
 
 
 def same(a, b, X):

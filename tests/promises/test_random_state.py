@@ -13,7 +13,7 @@ from torch import nn
 
 from skae import AutoencoderTransformer
 from skae._engine.batches import Rows
-from skae._engine.objective import row_errors
+from skae._engine.objective import Objective
 from skae._torch import NoStates, PrivateStates
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder, Dropout
@@ -319,13 +319,13 @@ def test_what_is_sampled_is_noise(curved, monkeypatch, module):
 @samplers
 def test_held_out_rows_get_the_same_noise_in_every_epoch(module):
     X = torch.linspace(-1, 1, 180).reshape(30, 6)
-    rows, loss = Rows(X, X, [np.arange(30)]), LOSSES["squared_error"]
+    rows, objective = Rows(X, X, [np.arange(30)]), Objective(LOSSES["squared_error"])
     network = make_own(module, 6, 2, 6, torch.device("cpu"), "Owner")
     set_generators(network, 5, "cpu")
     generators = [layer.generator for layer in layers_that_draw(network)]
     before = [generator.get_state() for generator in generators]
-    errors = row_errors(network, loss, rows)
-    assert np.array_equal(errors, row_errors(network, loss, rows))
+    errors = objective.row_errors(network, rows)
+    assert np.array_equal(errors, objective.row_errors(network, rows))
     assert [layer.generator for layer in layers_that_draw(network)] == generators
     after = [generator.get_state() for generator in generators]
     assert all(map(torch.equal, before, after))
