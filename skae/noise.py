@@ -176,14 +176,14 @@ class SwapNoise(_CellNoise):
         return X.gather(-2, rows % n)
 
 
-def resolve_noise(noise, whose="the estimator"):
+def resolve_noise(noise, owner="the estimator"):
     """The recipe that the parameter `noise` stands for.
 
     Parameters
     ----------
     noise : None, float or recipe
         A float is the `scale` of `GaussianNoise`.
-    whose : str
+    owner : str
         Name of the estimator, for messages.
 
     Returns
@@ -203,7 +203,7 @@ def resolve_noise(noise, whose="the estimator"):
     recipe = GaussianNoise(noise) if is_number else noise
     if not isinstance(recipe, _Noise):
         raise TypeError(
-            f"noise of {whose} must be None, a float or an instance of a recipe of "
+            f"noise of {owner} must be None, a float or an instance of a recipe of "
             f"skae.noise, such as MaskingNoise(0.5), got {noise!r}."
         )
     recipe.check()

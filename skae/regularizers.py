@@ -187,7 +187,7 @@ class OrthogonalDecoder(_Regularizer):
         return layer.weight
 
 
-def resolve_regularizers(regularizer, code_activation="identity", whose="the estimator"):
+def resolve_regularizers(regularizer, code_activation="identity", owner="the estimator"):
     """The recipes that the parameter `regularizer` stands for, checked.
 
     Parameters
@@ -195,7 +195,7 @@ def resolve_regularizers(regularizer, code_activation="identity", whose="the est
     regularizer : None, recipe, or list or tuple of recipes
     code_activation : str
         Of the network.
-    whose : str
+    owner : str
         Name of the estimator, for messages.
 
     Returns
@@ -216,7 +216,7 @@ def resolve_regularizers(regularizer, code_activation="identity", whose="the est
     for recipe in recipes:
         if not isinstance(recipe, _Regularizer):
             raise TypeError(
-                f"regularizer of {whose} must be None, an instance of a recipe of "
+                f"regularizer of {owner} must be None, an instance of a recipe of "
                 "skae.regularizers, such as Contractive(0.1), or a list of them, got "
                 f"{recipe!r}."
             )
