@@ -1,4 +1,4 @@
-"""The fewest components that keep a share of the variance."""
+"""Finds the fewest components that keep a share of the variance."""
 
 import numpy as np
 
@@ -6,24 +6,25 @@ __all__ = ["fewest_components"]
 
 
 def fewest_components(prepare, run, share):
-    """The smallest network that keeps a share of the variance of held-out rows.
+    """Find the smallest network that keeps a share of the variance of held-out rows.
 
-    Bisection between no component and as many as PCA needs on the training rows,
-    which is the outcome when fewer do not do.
+    The number of components is found by bisection between zero and the number that PCA
+    needs on the training rows, which is the result if no smaller number is enough.
 
     Parameters
     ----------
     prepare : callable (n_components) -> Training
     run : callable (Training) -> (Training, net)
     share : float
-        In (0, 1).
+        The share of the variance, in (0, 1).
 
     Returns
     -------
-    training, net
+    training : Training
+    net : AutoencoderNet
     """
     k, start = 1, prepare(1).starts[-1]
-    # Of wide streamed tables there are no more axes than were asked for.
+    # For a wide streamed table only k axes are computed: k doubles until they are enough.
     while len(start.variances) == k and start.variances.sum() < share * start.total:
         k *= 2
         start = prepare(k).starts[-1]
