@@ -18,7 +18,15 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.utils import _safe_indexing
 
 from skae._compat import Interval, StrOptions, draw_seed, validate_parameter_constraints
-from skae.metrics import METRICS, Tally, check_reconstructs, parts_of
+from skae.metrics import (
+    METRICS,
+    Tally,
+    check_reconstructs,
+    deviations,
+    parts_of,
+    standardizes,
+    steps_of,
+)
 
 __all__ = ["compare"]
 
@@ -47,12 +55,22 @@ CONSTRAINTS = {
     "estimators": [list, tuple, dict],
     "cv": [Interval(Integral, 2, None, closed="left"), "cv_object"],
     "metric": [StrOptions(set(METRICS))],
+    "standardize": ["boolean", None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
 
 
-def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, verbose=0):
+def compare(
+    X,
+    estimators,
+    *,
+    cv=5,
+    metric="squared_error",
+    standardize=None,
+    random_state=None,
+    verbose=0,
+):
     """Compare reconstructions by several estimators on the same held-out rows.
 
     Parameters
@@ -69,6 +87,13 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
     metric : {"squared_error", "absolute_error", "root_mean_squared_error", "r2", \
             "binary_cross_entropy"}, default="squared_error"
         See `skae.metrics.reconstruction_error`.
+    standardize : bool or None, default=None
+        True measures `error` and `r2` in standardized units: every feature is divided by
+        its standard deviation in the training rows of the fold. False measures them in
+        the units of X. The units are the same for all estimators, and all of them are
+        fitted to X as it is. None stands for True if all estimators standardize, by
+        `standardize=True` or by a `StandardScaler` in their Pipeline. Otherwise it stands
+        for False, with a warning if some of them standardize.
     random_state : int, RandomState instance or None, default=None
         Seed of the shuffling, and of every estimator that has `random_state=None`.
     verbose : int, default=0
@@ -105,6 +130,9 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
     -----
     FitFailedWarning
         If an estimator fails on a fold. The warning says which one, and why.
+    UserWarning
+        If some estimators standardize and others do not, and `standardize` does not say
+        in which units to compare them.
 
     Examples
     --------
@@ -124,6 +152,7 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
             "estimators": estimators,
             "cv": cv,
             "metric": metric,
+            "standardize": standardize,
             "random_state": random_state,
             "verbose": verbose,
         },
@@ -133,6 +162,8 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
     named = _named(estimators)
     for estimator in named.values():
         check_reconstructs(estimator)
+    if standardize is None:
+        standardize = _common_units(named, metric)
     if isinstance(random_state, np.random.RandomState):
         random_state = draw_seed(random_state)
     if isinstance(cv, Integral):
@@ -146,7 +177,7 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
                 model = _seeded(clone(estimator), random_state)
                 parts = _safe_indexing(X, train), _safe_indexing(X, test)
                 try:
-                    found = _rate(model, *parts, metric)
+                    found = _rate(model, *parts, metric, standardize)
                 except Exception as error:
                     traceback.clear_frames(error.__traceback__)  # frees tables of the fit
                     failures.append((name, fold, error))
@@ -155,6 +186,26 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
                 advance()
     _report(failures, len(splits), len(rows))
     return pandas.DataFrame(rows).astype({"n_parameters": "Int64"})
+
+
+def _common_units(named, metric):
+    """Whether all estimators standardize. Warn if only some of them do."""
+    standardizing = [
+        name
+        for name, estimator in named.items()
+        if any(map(standardizes, steps_of(clone(estimator))))
+    ]
+    if standardizing and len(standardizing) < len(named):
+        shown = "error and r2 are" if METRICS[metric].has_units else "r2 is"
+        warnings.warn(
+            f"Some estimators of compare standardize ({', '.join(standardizing)}) and "
+            f"others do not. In the table {shown} in the units of X, where features of "
+            "large scale count most. Set standardize=True to compare in standardized "
+            "units, or standardize=False to compare in the units of X.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return len(standardizing) == len(named)
 
 
 def _report(failures, n_folds, n_fits):
@@ -240,9 +291,10 @@ def _progress(total, verbose):
         yield bar.update
 
 
-def _rate(estimator, X_train, X_test, metric):
+def _rate(estimator, X_train, X_test, metric, standardize):
     """Fit the estimator and return its entries in the table, without name and fold."""
-    error, r2 = Tally(metric), Tally("r2")
+    scale = deviations(X_train) if standardize else None
+    error, r2 = Tally(metric, scale), Tally("r2", scale)
     start = time.perf_counter()
     estimator.fit(X_train)
     fit_seconds, transform_seconds = time.perf_counter() - start, 0.0

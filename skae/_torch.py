@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import threading
 import traceback
 
 import numpy as np
@@ -11,15 +12,15 @@ from sklearn.utils import check_random_state
 from torch.overrides import TorchFunctionMode
 
 __all__ = [
+    "NoStates",
+    "PrivateStates",
     "free_memory",
     "has_fast_bfloat16",
     "in_own_modes",
     "is_out_of_memory",
     "make_generator",
     "memory_explained",
-    "random_states_kept",
     "resolve_device",
-    "seeded_scope",
     "thread_limit",
 ]
 
@@ -30,7 +31,13 @@ OUT_OF_MEMORY = "DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLO
 if hasattr(os, "register_at_fork"):
     # In a forked child torch believes that it still has its threads, which do not exist. An
     # operation that uses more than one would wait for them forever.
-    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+    os.register_at_fork(after_in_child=lambda: _begin_as_child())
+
+
+def _begin_as_child():
+    """Set what a forked child process cannot inherit."""
+    torch.set_num_threads(1)
+    PrivateStates.lock = threading.RLock()  # a thread of the parent may hold the old one
 
 
 def resolve_device(device, strict=True, owner="the estimator"):
@@ -108,18 +115,6 @@ def has_fast_bfloat16(device):
     # Versions of torch that lack these functions use float32.
     names = "_is_amx_tile_supported", "_is_avx512_bf16_supported"
     return any(getattr(torch.cpu, name, bool)() for name in names)
-
-
-@contextlib.contextmanager
-def seeded_scope(seed):
-    """Seed torch's global generators in this context, and restore them afterwards.
-
-    Only a user's module needs this, because it draws its weights and its dropout from the
-    global generator, which all threads of the process share.
-    """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
 
 
 # Functions that make tensors with torch's default dtype, or on its default device, unless
@@ -202,17 +197,94 @@ def in_own_modes():
         yield
 
 
-@contextlib.contextmanager
-def random_states_kept():
-    """Restore the states of all global random generators after this context."""
-    numpy_state = check_random_state(None)  # the global RandomState
-    before = random.getstate(), numpy_state.get_state()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(before[0])
-        numpy_state.set_state(before[1])
+class NoStates:
+    """Takes the place of `PrivateStates` if a network uses no global random generator."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def get_state(self):
+        """Return an empty list."""
+        return []
+
+    def set_state(self, state):
+        """Do nothing."""
+        return None
+
+
+class PrivateStates(NoStates):
+    """A context in which the global random generators have states of their own.
+
+    A user's network may draw from the global generators of Python, NumPy and torch. In
+    this context they have the states that `seed` gives them or, when the context is
+    entered again, those that they had at its last exit. After the context they are as they
+    were before it. The generators belong to the whole process, and therefore only one
+    thread at a time can be in such a context.
+
+    Parameters
+    ----------
+    seed : int
+    device : torch.device
+        The generator of a CUDA device is included, beside that of the CPU.
+    """
+
+    lock = threading.RLock()
+
+    def __init__(self, seed, device="cpu"):
+        self.numpy = check_random_state(None)  # the global RandomState
+        self.torch = [torch.default_generator]
+        device = torch.device(device)
+        if device.type == "cuda":
+            torch.cuda.init()  # makes the generators
+            index = torch.cuda.current_device() if device.index is None else device.index
+            self.torch.append(torch.cuda.default_generators[index])
+        self.states = [random.Random(seed).getstate()]
+        self.states.append(np.random.RandomState(seed).get_state())
+        self.states += [make_generator(seed, g.device).get_state() for g in self.torch]
+        self.began = self.states
+
+    def __enter__(self):
+        self.lock.acquire()
+        self._swap()
+        return self
+
+    def __exit__(self, *error):
+        self._swap()
+        self.lock.release()
+
+    def _swap(self):
+        """Exchange the states of the global generators with those that are stored."""
+        others = [random.getstate(), self.numpy.get_state()]
+        others += [generator.get_state() for generator in self.torch]
+        of_python, of_numpy, *of_torch = self.states
+        random.setstate(of_python)
+        self.numpy.set_state(of_numpy)
+        for generator, state in zip(self.torch, of_torch, strict=True):
+            generator.set_state(state)
+        self.states = others
+
+    @property
+    def have_moved(self):
+        """Whether random numbers were drawn in the context, which must have ended."""
+        of_python, of_numpy, *of_torch = self.states
+        first_python, first_numpy, *first_torch = self.began
+        are_same = [of_python == first_python, *map(torch.equal, of_torch, first_torch)]
+        return not all([*are_same, *map(np.array_equal, of_numpy, first_numpy)])
+
+    def get_state(self):
+        """Return the private states as lists of plain values and arrays."""
+        (version, key, gauss), of_numpy, *of_torch = self.states
+        of_python = [version, np.array(key), gauss]
+        return [of_python, [*of_numpy], *(state.numpy().copy() for state in of_torch)]
+
+    def set_state(self, state):
+        """Set private states that `get_state` returned."""
+        (version, key, gauss), of_numpy, *of_torch = state
+        of_python = version, tuple(key.tolist()), gauss
+        self.states = [of_python, tuple(of_numpy), *map(torch.tensor, of_torch)]
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from scipy import sparse
 from scipy.special import xlogy
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _check_sample_weight
 
@@ -77,12 +78,15 @@ class Metric:
         Smallest and largest value that X may hold, rounding aside.
     is_error : bool
         Whether less is better.
+    has_units : bool
+        Whether the metric depends on the units of X. Probabilities have no units.
     """
 
     cells: Callable
     finish: Callable = _mean
     bounds: tuple = (-np.inf, np.inf)
     is_error: bool = True
+    has_units: bool = True
 
 
 METRICS = {
@@ -90,7 +94,7 @@ METRICS = {
     "absolute_error": Metric(_distances),
     "root_mean_squared_error": Metric(_squares, finish=_root),
     "r2": Metric(_squares, finish=_r2, is_error=False),
-    "binary_cross_entropy": Metric(_cross_entropies, bounds=(0.0, 1.0)),
+    "binary_cross_entropy": Metric(_cross_entropies, bounds=(0.0, 1.0), has_units=False),
 }
 
 
@@ -104,10 +108,14 @@ class Tally:
     ----------
     metric : str
         A key of `METRICS`.
+    scale : ndarray that broadcasts with (p,), or None
+        If the metric has units, X and X_hat are divided by this. None leaves them in the
+        units of X.
     """
 
-    def __init__(self, metric):
+    def __init__(self, metric, scale=None):
         self.name, self.metric = metric, METRICS[metric]
+        self.scale = scale if self.metric.has_units else None
         self.n_rows = 0
         self.errors = self.weights = 0.0  # summed over the cells of each feature: (p,)
         self.means = self.squares = 0.0  # means of X, and squared distances from them: (p,)
@@ -137,6 +145,8 @@ class Tally:
         observed = ~np.isnan(X)
         if np.isnan(X_hat).any() and np.isnan(X_hat[observed]).any():
             check_array(X_hat, input_name="X_hat")  # raises, in scikit-learn's words
+        if self.scale is not None:
+            X, X_hat = X / self.scale, X_hat / self.scale
         weights = w @ observed
         self.errors += w @ np.where(observed, self.metric.cells(X, X_hat), 0.0)
         lowest = np.fmin.reduce(X)  # is subtracted, so that a constant has mean 0 exactly
@@ -188,7 +198,23 @@ class Tally:
         return self.metric.finish(error, variance)
 
 
-def errors_by_feature_and_row(pairs, metric):
+def deviations(X):
+    """Return the standard deviations (p,) of the features of X, 1 if they are constant.
+
+    Parameters
+    ----------
+    X : array-like, frame, sparse matrix, or file, of shape (n_samples, n_features)
+        NaN marks missing cells.
+    """
+    tally = Tally("squared_error")
+    for _, rows in parts_of(X):
+        tally.add(rows, rows)
+    spread = np.sqrt(tally.squares / np.where(tally.weights == 0, 1.0, tally.weights))
+    varies = spread > 10 * np.finfo(np.float64).eps * np.abs(tally.means)
+    return np.where(varies, spread, 1.0)
+
+
+def errors_by_feature_and_row(pairs, metric, scale=None):
     """Compute the metric of each feature and of each row.
 
     Parameters
@@ -196,6 +222,8 @@ def errors_by_feature_and_row(pairs, metric):
     pairs : iterable of (rows, X_hat), both of shape (n, n_features)
         The pairs that `reconstructed` yields.
     metric : str
+    scale : ndarray of shape (n_features,) or None
+        See `Tally`.
 
     Returns
     -------
@@ -203,12 +231,14 @@ def errors_by_feature_and_row(pairs, metric):
     row_errors : ndarray of shape (n_samples,)
         Both are NaN where there are no values.
     """
-    by_feature, row_errors = Tally(metric), []
+    by_feature, row_errors = Tally(metric, scale), []
+    column_of_scales = None if scale is None else scale[:, None]
     for rows, X_hat in pairs:
         X_hat = as_table(X_hat, "X_hat")
         by_feature.add(rows, X_hat)
         for block in row_blocks(*rows.shape):
-            by_row = Tally(metric)  # with the rows of the block in the place of features
+            # The rows of the block take the place of the features.
+            by_row = Tally(metric, column_of_scales)
             by_row.add(rows_of(rows, block).T, rows_of(X_hat, block).T)
             row_errors.append(by_row.by_feature())
     by_feature.overall()  # raises if there are no values at all
@@ -266,6 +296,37 @@ def reconstructed(estimator, X):
         yield rows, estimator.inverse_transform(estimator.transform(part))
 
 
+def steps_of(estimator):
+    """Return the steps of a Pipeline and of Pipelines in it, or a list of the estimator."""
+    if not isinstance(estimator, Pipeline):
+        return [estimator]
+    steps = [step for _, step in estimator.steps]
+    steps = [step for step in steps if step is not None and step != "passthrough"]
+    return [each for step in steps for each in steps_of(step)]
+
+
+def standardizes(estimator):
+    """Whether an estimator divides each feature by its standard deviation.
+
+    For a fitted autoencoder this is decided by the parameters of its fit.
+    """
+    if isinstance(estimator, StandardScaler):
+        return estimator.with_std
+    params = getattr(estimator, "_params_of_fit", {})
+    now = getattr(estimator, "standardize", False)
+    return params.get("standardize", now) is True
+
+
+def own_scale(estimator):
+    """Return what a fitted estimator that standardizes divides the features by, (p,).
+
+    The result is None if it does not standardize. Only the first step of a Pipeline is
+    considered, because later steps may not see the features of X.
+    """
+    first = next(iter(steps_of(estimator)), None)
+    return getattr(first, "scale_", None) if standardizes(first) else None
+
+
 def value_range(X):
     """Return the smallest and the largest value of a table as floats, ignoring NaN."""
     table, low, high = as_table(X), np.nan, np.nan
@@ -286,11 +347,18 @@ def value_range(X):
         "metric": [StrOptions(set(METRICS))],
         "multioutput": [StrOptions({"uniform_average", "raw_values"})],
         "sample_weight": ["array-like", None],
+        "scale": ["array-like", None],
     },
     prefer_skip_nested_validation=True,
 )
 def reconstruction_error(
-    X, X_hat, *, metric="squared_error", multioutput="uniform_average", sample_weight=None
+    X,
+    X_hat,
+    *,
+    metric="squared_error",
+    multioutput="uniform_average",
+    sample_weight=None,
+    scale=None,
 ):
     """Return the error of a reconstruction in the units of X.
 
@@ -315,6 +383,11 @@ def reconstruction_error(
         "raw_values" returns one number per feature. It is NaN for a feature without
         values.
     sample_weight : array-like of shape (n_samples,), default=None
+    scale : array-like of shape (n_features,), default=None
+        Each feature of X and X_hat is divided by its number. With the `scale_` of a
+        `StandardScaler`, or of an autoencoder with `standardize=True`, the error is in
+        standardized units. None leaves X in its own units, whatever units an estimator
+        uses. "binary_cross_entropy" needs None, because probabilities have no units.
 
     Returns
     -------
@@ -325,8 +398,8 @@ def reconstruction_error(
     ------
     ValueError
         If the shapes of X and X_hat differ, if X has infinite values or no values at all,
-        if X_hat is not finite where X has a value, or if X is outside [0, 1] for
-        "binary_cross_entropy".
+        if X_hat is not finite where X has a value, if X is outside [0, 1] for
+        "binary_cross_entropy", or if `scale` is not one positive number for each feature.
 
     Examples
     --------
@@ -338,14 +411,36 @@ def reconstruction_error(
     array([0. , 2.5])
     >>> reconstruction_error(X, X_hat, metric="r2")
     -0.25
+    >>> reconstruction_error(X, X_hat, scale=[1.0, 2.0])
+    0.3125
     """
     X = as_table(X)
+    scale = checked_scale(scale, X.shape[1], metric, "reconstruction_error")
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, X)
-    tally = Tally(metric)
+    tally = Tally(metric, scale)
     tally.add(X, X_hat, sample_weight)
     overall = tally.overall()
     return overall if multioutput == "uniform_average" else tally.by_feature()
+
+
+def checked_scale(scale, n_features, metric, owner):
+    """Return the parameter `scale` of a function as an array (n_features,), or None."""
+    if scale is None:
+        return None
+    if not METRICS[metric].has_units:
+        raise ValueError(
+            f"scale of {owner} needs a metric that has units, but metric={metric!r} is "
+            "computed from probabilities. Set scale=None."
+        )
+    scale = np.asarray(scale, dtype=np.float64)
+    is_positive = np.isfinite(scale).all() and (scale > 0).all()
+    if scale.shape != (n_features,) or not is_positive:
+        raise ValueError(
+            f"scale of {owner} must be one positive number for each of the {n_features} "
+            f"features of X, such as scale_ of a StandardScaler, got {scale!r}."
+        )
+    return scale
 
 
 def check_reconstructs(estimator):
@@ -368,34 +463,45 @@ def check_reconstructs(estimator):
 class _ReconstructionScorer:
     """The scorer that `make_reconstruction_scorer` returns."""
 
-    def __init__(self, metric):
-        self.metric = metric
+    def __init__(self, metric, scale):
+        self.metric, self.scale = metric, scale
 
     def __repr__(self):
-        return f"make_reconstruction_scorer({self.metric!r})"
+        scale = "" if self.scale is None else f", scale={self.scale!r}"
+        return f"make_reconstruction_scorer({self.metric!r}{scale})"
 
     def __call__(self, estimator, X, y=None):
         """Score a fitted estimator on X (n_samples, n_features). y is ignored."""
-        tally = Tally(self.metric)
+        scale = checked_scale(
+            self.scale, np.shape(X)[1], self.metric, "make_reconstruction_scorer"
+        )
+        tally = Tally(self.metric, scale)
         for rows, X_hat in reconstructed(estimator, X):
             tally.add(rows, X_hat)
         return -tally.overall() if tally.metric.is_error else tally.overall()
 
 
-@validate_params({"metric": [StrOptions(set(METRICS))]}, prefer_skip_nested_validation=True)
-def make_reconstruction_scorer(metric="squared_error"):
+@validate_params(
+    {"metric": [StrOptions(set(METRICS))], "scale": ["array-like", None]},
+    prefer_skip_nested_validation=True,
+)
+def make_reconstruction_scorer(metric="squared_error", *, scale=None):
     """Make a scorer that can compare PCA, autoencoders, and Pipelines of them.
 
     `PCA.score` is a log-likelihood, and some transformers have no `score` at all. This
     scorer works for every estimator with `transform` and `inverse_transform`, and takes
     whatever X the estimator takes. Missing cells are not scored, and a large sparse
-    matrix is made dense some rows at a time.
+    matrix is made dense some rows at a time. Errors are in the units of X, even if an
+    estimator standardizes, unless `scale` is set.
 
     Parameters
     ----------
     metric : {"squared_error", "absolute_error", "root_mean_squared_error", "r2", \
             "binary_cross_entropy"}, default="squared_error"
         See `reconstruction_error`.
+    scale : array-like of shape (n_features,), default=None
+        See `reconstruction_error`. An example is `StandardScaler().fit(X).scale_`. The
+        scale is the same for all estimators, so that they can be compared.
 
     Returns
     -------
@@ -423,4 +529,4 @@ def make_reconstruction_scorer(metric="squared_error"):
     0.92
     0.51
     """
-    return _ReconstructionScorer(metric)
+    return _ReconstructionScorer(metric, scale)

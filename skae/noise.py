@@ -32,11 +32,11 @@ class Units:
     Attributes
     ----------
     zero : float or Tensor
-        The value 0 of X.
+        The value 0 in the units of X or, with `standardize`, in standardized units.
     low, high : float or Tensor
         The smallest and the largest value of each feature.
     one : float or Tensor
-        The length of one unit of X.
+        The length of one of these units.
     """
 
     zero: float | torch.Tensor = 0.0
@@ -76,9 +76,9 @@ class GaussianNoise(_Noise):
     Parameters
     ----------
     scale : float >= 0, default=0.1
-        Standard deviation of the noise in the units of X. It is the same for every
-        feature, whatever the feature's own standard deviation, also where the estimator
-        has `standardize=True`.
+        Standard deviation of the noise, in the units of X. If the estimator has
+        `standardize=True` it is in standard deviations of each feature, as after a
+        `StandardScaler`.
 
     References
     ----------
@@ -110,7 +110,10 @@ class _CellNoise(_Noise):
 
 
 class MaskingNoise(_CellNoise):
-    """Set cells to 0 in the units of X.
+    """Set cells to 0, in the units of X.
+
+    With `standardize=True` of the estimator 0 is that of standardized units, the mean of
+    the feature, as behind a `StandardScaler`.
 
     Parameters
     ----------

@@ -4,10 +4,12 @@ import numpy as np
 import torch
 
 from skae._autoencoders.dense import AutoencoderTransformer
+from skae._autoencoders.fitted_attributes import outline, set_loss, unfitted_loss
+from skae._autoencoders.parameters import params_of_fit
 from skae._compat import validate_parameter_constraints
 from skae._files.container import read_model
 from skae._files.values import SavedObject
-from skae._torch import in_own_modes, resolve_device, seeded_scope
+from skae._torch import in_own_modes, resolve_device
 from skae.exceptions import ModelFileError
 from skae.noise import GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNoise
 from skae.regularizers import Contractive, KLSparsity, L1Code, OrthogonalDecoder
@@ -147,8 +149,7 @@ def _params_of_fit(model, fitted):
         raise ModelFileError("has parameters of its fit that are not a dict.")
     if made_with:
         model = _unfitted(type(model), made_with, model.module, model.device)
-    model._note_parameters()
-    return {"_params_of_fit": vars(model).pop("_params_of_fit")}
+    return {"_params_of_fit": params_of_fit(model)}
 
 
 def _made(value):
@@ -186,14 +187,13 @@ def _trained_module(model, weights):
     A user's module has these weights. A network of skae's own is only an outline on the
     device "meta", which takes no memory.
     """
-    model._set_loss()
-    if model._params_of_fit["module"] is None:
+    set_loss(model, unfitted_loss(model), model._loss_statistics)
+    if not model._network_kind.has_own_code:
         with torch.device("meta"):
-            module = model._outline(None)
+            module = outline(model)
         _check_weights(module, weights)
         return module
-    with seeded_scope(0):
-        module = model._outline(None)
+    module = outline(model).unwrapped
     _check_weights(module, weights)
     module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return module

@@ -100,9 +100,11 @@ def summary(fits):
 
 def table(fits):
     """A line for every number of rows and every set, and one for all fits."""
-    sizes, names = (dict.fromkeys(values) for values in _keys(fits))
-    groups = {f"{n} rows": [f for f in fits if f.n_rows == n] for n in sizes}
-    groups |= {name: [f for f in fits if f.name == name] for name in names}
+    groups = {}
+    for fit in fits:
+        groups.setdefault(f"{fit.n_rows} rows", []).append(fit)
+    for fit in fits:
+        groups.setdefault(fit.name, []).append(fit)
     groups["all"] = fits
     lines = [
         "| | fits | worst ratio | worse by > 1 % | better by > 1 % | geometric mean |",
@@ -115,10 +117,6 @@ def table(fits):
             f"{100 * s['better']:.1f} % | {s['geometric_mean']:.4f} |"
         )
     return "\n".join(lines)
-
-
-def _keys(fits):
-    return [f.n_rows for f in fits], [f.name for f in fits]
 
 
 def parse_arguments(tasks):
@@ -140,7 +138,7 @@ def main():
     """Measure set after set; print and write."""
     tasks = available()
     arguments = parse_arguments(tasks)
-    # Few epochs are no fault of few rows.
+    # Whether more epochs would help is not the question.
     warnings.simplefilter("ignore", ConvergenceWarning)
     fits = []
     for name in arguments.sets:

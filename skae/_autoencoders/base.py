@@ -1,38 +1,122 @@
 """The walk of X through fit, transform, inverse_transform and score."""
 
 import copy
-from numbers import Integral
+import os
+from numbers import Integral, Real
 
 import numpy as np
 import torch
 from scipy import linalg
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skae._autoencoders.fitting import FittingSteps
-from skae._compat import _fit_context, in_container
+from skae._autoencoders import fitting
+from skae._autoencoders.fitted_attributes import restore, truncate
+from skae._autoencoders.parameters import params_of_fit
+from skae._compat import (
+    Hidden,
+    Interval,
+    RealNotInt,
+    StrOptions,
+    _fit_context,
+    in_container,
+)
 from skae._engine.callbacks import FIT_STATE, CallbackSupportMixin, FitTasks
 from skae._engine.skorch_net import Interrupted, StopTraining
 from skae._files.container import write_model
 from skae._tables.checks import FLOATS, check_rows, check_table
 from skae._tables.rows import row_blocks, rows_of
-from skae._torch import in_own_modes, make_generator, resolve_device
-from skae._training.messages import interrupted, warn_of_target
+from skae._torch import in_own_modes
+from skae._training.messages import interrupted, warn_of_target, warn_of_units
+from skae.losses import LOSSES
+from skae.modules import ACTIVATIONS
 
 __all__ = ["BaseAutoencoder"]
 
 
 class BaseAutoencoder(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittingSteps
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """What every autoencoder of the package does with X.
 
-    A subclass has a parameter table, an `__init__`, and two hooks:
-    `_check_widths(n_samples, n_features)` sets `n_components_` and
-    `hidden_layer_sizes_`; `_make_module(n_inputs, n_outputs, generator)` returns the
-    untrained network.
+    A subclass has a docstring, an `__init__` that takes the parameters below and its own,
+    a table of constraints for its own, and the three hooks `_decide_widths`,
+    `_network_kind` and `_make_module`.
     """
+
+    # Everything that the base reads of a subclass's parameters.
+    _parameter_constraints: dict = {
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            Hidden(StrOptions({"mle"})),
+            None,
+        ],
+        "init": [StrOptions({"pca", "random"})],
+        "loss": [StrOptions(set(LOSSES)), callable, dict],
+        "code_activation": [StrOptions(set(ACTIVATIONS))],
+        "ordered": ["boolean"],
+        "whiten": ["boolean"],
+        "standardize": ["boolean"],
+        "allow_nan": ["boolean"],
+        "tied_weights": ["boolean"],
+        "noise": [Interval(Real, 0, None, closed="left"), callable, None],
+        "regularizer": [callable, list, tuple, None],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "cv": ["cv_object", StrOptions({"auto"})],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "module": [callable, None],
+        "callbacks": [list, None],
+        "checkpoint": [str, os.PathLike, None],
+        "device": [str, torch.device],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def _decide_widths(self, n_samples, n_features):
+        """Check the parameters of the layers, and decide their widths.
+
+        Returns
+        -------
+        n_components : int
+            1 where `n_components` is a share of the variance.
+        hidden_layer_sizes : tuple of int
+        """
+        raise NotImplementedError
+
+    @property
+    def _network_kind(self):
+        """The subclass of `Network` that the fit was made with, or is to be."""
+        raise NotImplementedError
+
+    def _make_module(self, n_inputs, n_outputs, generator):
+        """An untrained network, whose code has `n_components_` numbers.
+
+        It is made by `_params_of_fit` and by the fitted attributes that are there before
+        training, so that the network of a copy can be made anew.
+
+        Parameters
+        ----------
+        n_inputs, n_outputs : int
+            They differ from the number of features where the network works in principal
+            axes or is told which cells are missing.
+        generator : torch.Generator or None
+            Draws the weights. None leaves them as they are allocated.
+        """
+        raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, X_target=None):
@@ -96,9 +180,11 @@ class BaseAutoencoder(
         warn_of_target(self, X, y, "fit")
         before = vars(self).copy()
         try:
-            tasks = FitTasks(self, X, y, is_search=self._wants_share)
+            tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
             with in_own_modes(), tasks:
-                self._fit(X, y, sample_weight, groups, X_val, X_target, tasks.callbacks)
+                fitting.fit(
+                    self, X, y, sample_weight, groups, X_val, X_target, tasks.callbacks
+                )
         except BaseException as error:
             # Only training turns Ctrl-C into an end that leaves a fitted estimator.
             is_ctrl_c = isinstance(error, Interrupted)
@@ -157,7 +243,7 @@ class BaseAutoencoder(
         before = vars(self).copy()
         try:
             with in_own_modes():
-                self._go_on(X, sample_weight)
+                fitting.partial_fit(self, X, sample_weight)
         except BaseException as error:
             vars(self).clear()
             vars(self).update(before)
@@ -195,7 +281,7 @@ class BaseAutoencoder(
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features_in_)
-            In the units of the training data; probabilities for
+            In the units of the training data, also with `standardize`; probabilities for
             `loss="binary_cross_entropy"`.
         """
         check_is_fitted(self)
@@ -294,7 +380,7 @@ class BaseAutoencoder(
             max_val=self.n_components_,
         )
         smaller = copy.deepcopy(self)
-        smaller._cut(int(n_components))
+        truncate(smaller, int(n_components))
         return smaller
 
     def components_at(self, X):
@@ -307,9 +393,10 @@ class BaseAutoencoder(
         Returns
         -------
         jacobian : ndarray of shape (n_samples, n_components_, n_features_in_)
-            Derivative of each feature of the reconstruction by each code, as it is
-            without `whiten`, at the code of each row. At the mean code its rows, brought
-            to unit length, are `components_`.
+            Derivative of each feature of the reconstruction, with `standardize` of each
+            standardized feature, by each code as it is without `whiten`, at the code of
+            each row. At the mean code its rows, brought to unit length, are
+            `components_`.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False, dtype=np.float64)
@@ -318,6 +405,8 @@ class BaseAutoencoder(
 
     def get_covariance(self):
         """Covariance of the data under the linear Gaussian model of the codes.
+
+        With `standardize` it is that of standardized features.
 
         Returns
         -------
@@ -354,8 +443,9 @@ class BaseAutoencoder(
         Returns
         -------
         score : ndarray of shape (n_samples,)
-            Minus the mean over the features of the squared error in the units of X, or
-            of the chosen loss. Higher is better.
+            Minus the mean over the features of the squared error, or of the chosen loss:
+            in the units of X, or with `standardize` in standardized ones. Losses that are
+            of X in its own units, see there, stay so. Higher is better.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False)
@@ -466,8 +556,7 @@ class BaseAutoencoder(
         if "net_" in state:
             module = copy.deepcopy(self.net_.module_).cpu()
             arrays = {name: array.numpy() for name, array in module.state_dict().items()}
-            is_ours = self._params_of_fit["module"] is None
-            state["net_"] = arrays if is_ours else module
+            state["net_"] = module if self._network_kind.has_own_code else arrays
             del state["_inference"], state["device_"], state["_loss"], state["_ongoing"]
         return state
 
@@ -475,17 +564,8 @@ class BaseAutoencoder(
     def __setstate__(self, state):
         super().__setstate__(state)
         if "net_" in state:
-            if "_params_of_fit" not in state:
-                self._note_parameters()  # of an earlier version, which kept them nowhere
-            params = self._params_of_fit
-            self.device_ = resolve_device(params["device"], strict=False)
-            self._ongoing = None
-            self._set_loss()
-            module = state["net_"]
-            if params["module"] is None:
-                # A copy: joblib may hand out read-only maps of a file.
-                arrays = {name: torch.tensor(array) for name, array in module.items()}
-                module = self._outline(make_generator(0))
-                module.load_state_dict(arrays)
-            self.net_ = self._net_of(module)
-            self._set_inference(self._make_inference())
+            if "_params_of_fit" not in state:  # of an earlier version
+                self._params_of_fit = params_of_fit(self)
+            if self._params_of_fit["standardize"] and "_score_unit" not in state:
+                warn_of_units(type(self).__name__)
+            restore(self, state["net_"])

@@ -9,7 +9,7 @@ import copy
 import torch
 from torch import nn
 
-from skae.modules import DenseAutoencoder, Linear, Mapping
+from skae.modules import Linear, Mapping
 
 __all__ = ["Backprop", "is_plain"]
 
@@ -27,26 +27,29 @@ BACKWARD = {
     nn.Sigmoid: lambda gradient, X, Y: aten.sigmoid_backward(gradient, Y),
 }
 
-KNOWN = {DenseAutoencoder, Mapping, nn.Sequential, Linear, *BACKWARD}
+KNOWN = {Mapping, nn.Sequential, Linear, *BACKWARD}
 HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
 
 
-def is_plain(module):
-    """Whether `Backprop` knows every part of a module.
+def is_plain(network):
+    """Whether `Backprop` knows every part of a network.
 
     Autograd is used for dropout, normalizations, ordered codes, tied weights and
     constants, and also for subclasses, for weights that are frozen, shared or computed,
     and for anything that has hooks.
     """
-    if type(module) is not DenseAutoencoder or module.constants is not None:
+    if network.paths is None:
         return False
-    parts, affine = list(module.modules()), []
+    whole, *parts = network.unwrapped.modules()
+    if not all(type(part) in KNOWN for part in parts):
+        return False
+    if any(getattr(part, hooks) for part in (whole, *parts) for hooks in HOOKS):
+        return False
+    affine = []
     for part in parts:
-        if type(part) not in KNOWN or any(getattr(part, hooks) for hooks in HOOKS):
-            return False
         if type(part) is Linear:
             affine += [part.weight] if part.bias is None else [part.weight, part.bias]
-    weights = list(module.parameters())
+    weights = list(network.parameters())
     return (
         {*map(id, weights)} == {*map(id, affine)}
         and len(weights) == len(affine)
@@ -58,12 +61,12 @@ def is_plain(module):
 
 
 class Backprop:
-    """Computes the loss of a batch and its gradient for the weights of a module.
+    """Computes the loss of a batch and its gradient for the weights of a network.
 
     Parameters
     ----------
-    module : DenseAutoencoder
-        A module for which `is_plain` is true, or a stack of such modules.
+    network : Network
+        A network for which `is_plain` is true, or a stack of such networks.
     criterion : Criterion
     bfloat16 : bool
         Whether to compute with a copy of the weights that is rounded to bfloat16. The
@@ -71,11 +74,11 @@ class Backprop:
         `torch.autocast`, which rounds the weights anew for every product.
     """
 
-    def __init__(self, module, criterion, bfloat16=False):
+    def __init__(self, network, criterion, bfloat16=False):
         self.criterion, self.bfloat16 = criterion, bfloat16
-        worker = copy.deepcopy(module).bfloat16() if bfloat16 else module
+        worker = copy.deepcopy(network).bfloat16() if bfloat16 else network
         self.weights, self.its_weights = (
-            list(network.parameters()) for network in (module, worker)
+            list(which.parameters()) for which in (network, worker)
         )
         for weight in (*self.weights, *self.its_weights):
             weight.grad = torch.empty_like(weight)
@@ -83,12 +86,13 @@ class Backprop:
             [weight.grad for weight in weights]
             for weights in (self.weights, self.its_weights)
         )
-        self.encoder, self.decoder = _Path(worker.encoder), _Path(worker.decoder)
-        self.activation = _Activation(worker.code)
+        encoder, code, decoder = worker.paths
+        self.encoder, self.decoder = _Path(encoder), _Path(decoder)
+        self.activation = _Activation(code)
 
     @torch.no_grad()
     def __call__(self, inputs, batch):
-        """Compute the loss, and write the `grad` of the module's parameters.
+        """Compute the loss, and write the `grad` of the network's parameters.
 
         Parameters
         ----------

@@ -16,7 +16,7 @@ from scipy import sparse
 from skae._files.container import loaded_versions, read_model, remove_model, write_model
 from skae._tables.rows import row_blocks, rows_of
 from skae.exceptions import DivergenceError, ModelFileError
-from skae.modules import DenseAutoencoder
+from skae.modules._base import layers_that_draw
 
 __all__ = ["Checkpoint", "fingerprint"]
 
@@ -269,6 +269,7 @@ def snapshot(net):
         "rates": [_plain(group) for group in optimizer.param_groups],
         "schedulers": [_plain(scheduler.state_dict()) for scheduler in _schedulers(net)],
         "generators": [g.get_state().numpy() for g in _generators(net)],
+        "global generators": net.states_.get_state(),
     }
     if choice is not None:
         state["choice"] = [choice.epoch, float(choice.mark), choice.mark_epoch]
@@ -293,6 +294,7 @@ def restore(net, state):
     restore_rates(net, state)
     for generator, array in zip(_generators(net), state["generators"], strict=True):
         generator.set_state(torch.tensor(array))
+    net.states_.set_state(state["global generators"])
     for epoch in state["epochs"]:
         net.history.new_epoch()
         for name, value in epoch.items():
@@ -336,15 +338,8 @@ def _trained(optimizer):
 
 def _generators(net):
     """Return the generators that training uses, for the order of rows, noise and layers."""
-    layers = (getattr(layer, "generator", None) for layer in net.module_.modules())
+    layers = (layer.generator for layer in layers_that_draw(net.module_))
     found = [net.iterator_train__generator, net.noise_generator_, *layers]
-    if not isinstance(net.module_, DenseAutoencoder):
-        # torch's own layers draw from the global generators, which are seeded for the fit.
-        found.append(torch.default_generator)
-        device = torch.device(net.device)
-        if device.type == "cuda":
-            index = device.index or torch.cuda.current_device()
-            found.append(torch.cuda.default_generators[index])
     return [generator for generator in found if isinstance(generator, torch.Generator)]
 
 

@@ -1,29 +1,47 @@
 """Which epoch's weights are kept, by the errors of held-out rows."""
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
-from skae._engine.objective import certainty
-
-__all__ = ["Choice"]
+__all__ = ["Choice", "certainty"]
 
 SMALLEST_SHARE = 1e-3  # of the error at the first cut, that an error is compared with
+BEYOND_DOUBT = 1.75  # times the margin, see `Choice`
 UNSEEN = 10.0  # standard deviations that one more row may lose, see `Choice`
+
+
+def certainty(level, n_units):
+    """Standard errors by which a mean of few observations must exceed zero.
+
+    The quantile of Student's t distribution at the one-sided level that `level` standard
+    deviations of a normal distribution have. It is for standard errors that divide by
+    n_units, not by n_units - 1.
+
+    Parameters
+    ----------
+    level : float
+    n_units : float
+        Number of independent observations.
+    """
+    if n_units <= 1:
+        return np.inf
+    quantile = stdtrit(n_units - 1, ndtr(level))
+    return quantile * np.sqrt(n_units / (n_units - 1))
 
 
 class Choice:
     """Which epoch's weights are kept, from the errors of held-out rows.
 
     The gain of an epoch is the mean over the held-out rows of (error of the start -
-    error now). An epoch is kept where its gain is certain, and clearly larger than that
-    of the epoch kept so far; the start is kept where there is no such epoch.
+    error now). An epoch is kept where its gain is certain and larger than that of the epoch
+    kept so far; the start is kept where there is no such epoch.
 
-    A gain is certain where it exceeds `margin` standard errors, see `certainty`. The
-    largest of many gains is larger than it would be for new rows, and of an epoch that
-    came later the network is further from its start, which may harm rows that lie beyond
-    all that it has seen. About one new row in n + 1 does. Therefore an epoch must be ahead
-    of the one that is kept even if one row more than `n_seen` lost `UNSEEN` standard
-    deviations of the difference between the two. That asks much of few rows, and next to
-    nothing of many.
+    A gain is certain where it exceeds `margin` standard errors, see `certainty`. But the
+    largest of many gains is larger than it would be for new rows, and the later the epoch
+    the further is the network from its start, which may harm rows that lie beyond all that
+    it has seen. About one new row in n + 1 does. Therefore a gain that is not beyond doubt
+    must be ahead of the one that is kept even if one row more than `n_seen` lost `UNSEEN`
+    standard deviations of the difference between the two.
 
     Where codes are ordered the gains at several numbers of codes are averaged, each as a
     share of the start's error there, and none of them may be negative.
@@ -106,28 +124,32 @@ class Choice:
         errors = errors / self.unit
         gains = self.reference - errors
         of_rows = gains.mean(axis=0)
-        if self._is_certain(gains) and self._is_ahead(of_rows):
+        if self._is_certain(gains) and self._is_ahead(gains):
             self.best = of_rows, self.epoch, [w.clone() for w in weights]
         error = self.mean(errors.mean(axis=0))
         if error < self.mark - self.least:
             self.mark, self.mark_epoch = error, self.epoch
 
-    def _is_certain(self, gains):
-        """Whether gains (n_cuts, n_held_out) over the start are more than luck."""
+    def _is_certain(self, gains, times=1.0):
+        """Whether gains (n_cuts, n_held_out) over the start exceed `times` the margin."""
         if not self.margin:
             return True
+        if self.n_units <= 1:
+            return False
         of_rows = gains.mean(axis=0)
         gain = self.mean(of_rows)
         least = certainty(self.margin, self.n_units) * self._standard_error(of_rows - gain)
-        return gain > least and self.mean(gains).min() >= 0
+        return gain > times * least and self.mean(gains).min() >= 0
 
-    def _is_ahead(self, of_rows):
-        """Whether the gains (n_held_out,) are clearly larger than those that are kept."""
-        kept = self.best[0]
+    def _is_ahead(self, gains):
+        """Whether gains (n_cuts, n_held_out) are larger than those of the epoch kept."""
+        of_rows, kept = gains.mean(axis=0), self.best[0]
         if kept is None:
             return not self.allow_start or self.mean(of_rows) > 0
         ahead = of_rows - kept
         lead = self.mean(ahead)
+        if self._is_certain(gains, BEYOND_DOUBT):
+            return lead > 0
         deviation = self._standard_error(ahead - lead) * np.sqrt(self.n_units)
         return lead > UNSEEN * deviation / self.n_seen
 

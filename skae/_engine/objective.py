@@ -2,15 +2,15 @@
 
 import numpy as np
 import torch
-from scipy.special import ndtr, stdtrit
 from torch import nn
 
 from skae._engine.batches import Batches
-from skae.modules._base import decode, encode
+from skae.modules._base import decode, encode, fresh_generators
 
-__all__ = ["Criterion", "batch_errors", "certainty", "row_errors"]
+__all__ = ["Criterion", "batch_errors", "row_errors"]
 
 HELD_OUT_BATCH = 2048
+SEED = 0  # of what a network draws in evaluation mode
 
 
 def batch_errors(loss, output, batch):
@@ -22,12 +22,13 @@ def batch_errors(loss, output, batch):
 
 
 @torch.inference_mode()
-def row_errors(module, loss, rows, cuts=(None,), spoil=None):
+def row_errors(network, loss, rows, cuts=(None,), spoil=None):
     """Loss of each row, in float64, members one after another where it is a stack.
 
     Parameters
     ----------
-    module : nn.Module
+    network : Network
+        What it draws at random is the same at every call.
     loss : Loss
     rows : Rows or StreamedRows
     cuts : sequence of n_cuts int or None
@@ -39,37 +40,26 @@ def row_errors(module, loss, rows, cuts=(None,), spoil=None):
     -------
     ndarray of shape (n_cuts, n_held_out)
     """
-    module.eval()
-    errors = []
-    generator = spoil.generator() if spoil else None
-    for batch in Batches(rows, HELD_OUT_BATCH):
-        inputs = spoil(batch.inputs, generator) if spoil else batch.inputs
-        Z = encode(module, inputs)
-        outputs = (decode(module, Z[..., :cut]) for cut in cuts)
-        errors.append(torch.stack([batch_errors(loss, o, batch) for o in outputs]))
-    errors = torch.cat(errors, dim=-1).double().cpu().numpy()
+    network.eval()
+    chance = SEED, rows.device
+    with network.private_states(*chance), fresh_generators(network, *chance):
+        errors = _row_errors(network, loss, rows, cuts, spoil)
+    errors = errors.double().cpu().numpy()
     errors = errors.reshape(len(cuts), -1, len(rows))
     held_out = [errors[:, i, : len(index)] for i, index in enumerate(rows.index)]
     return np.concatenate(held_out, axis=1) + rows.lost
 
 
-def certainty(level, n_units):
-    """Standard errors by which a mean of few observations must exceed zero.
-
-    The quantile of Student's t distribution at the one-sided level that `level` standard
-    deviations of a normal distribution have. It is for standard errors that divide by
-    n_units, not by n_units - 1.
-
-    Parameters
-    ----------
-    level : float
-    n_units : float
-        Number of independent observations.
-    """
-    if n_units <= 1:
-        return np.inf
-    quantile = stdtrit(n_units - 1, ndtr(level))
-    return quantile * np.sqrt(n_units / (n_units - 1))
+def _row_errors(network, loss, rows, cuts, spoil):
+    """Errors (n_cuts, ..., n) on the device, "..." being nothing or the members."""
+    errors = []
+    generator = spoil.generator() if spoil else None
+    for batch in Batches(rows, HELD_OUT_BATCH):
+        inputs = spoil(batch.inputs, generator) if spoil else batch.inputs
+        Z = encode(network, inputs)
+        outputs = (decode(network, Z[..., :cut]) for cut in cuts)
+        errors.append(torch.stack([batch_errors(loss, o, batch) for o in outputs]))
+    return torch.cat(errors, dim=-1)
 
 
 class Criterion(nn.Module):

@@ -14,8 +14,7 @@ from skae._engine.batches import Batches
 from skae._engine.objective import Criterion, row_errors
 from skae._engine.optimizer import BETAS, AdamW
 from skae._torch import make_generator
-from skae.modules import Dropout, Nested
-from skae.modules._base import decode, encode
+from skae.modules._base import decode, encode, set_generators
 
 __all__ = [
     "AutoencoderNet",
@@ -60,6 +59,8 @@ class AutoencoderNet(NeuralNet):
 
     Parameters
     ----------
+    network : Network
+        What is trained; `module_` is what users see of it.
     choice : Choice or None
     n_cuts : int
         How often a row is decoded in a step, each time with another number of ordered
@@ -71,6 +72,9 @@ class AutoencoderNet(NeuralNet):
     unit : float
         What the errors of rows, summed over the features, are multiplied by in the history
         and for callbacks, which are told of the mean over the members of a stack.
+    seed : int
+        Of the generators of layers, and of what a user's network draws from the global
+        ones.
 
     Attributes
     ----------
@@ -87,7 +91,8 @@ class AutoencoderNet(NeuralNet):
 
     def __init__(
         self,
-        *args,
+        network,
+        *,
         choice=None,
         n_cuts=1,
         spoil=None,
@@ -95,9 +100,11 @@ class AutoencoderNet(NeuralNet):
         bfloat16=False,
         checkpoint=None,
         unit=1.0,
+        seed=0,
         **kwargs,
     ):
-        super().__init__(*args, **kwargs)
+        super().__init__(network.unwrapped, **kwargs)
+        vars(self)["network"] = network  # a second module to skorch, were it told
         self.choice = choice
         self.n_cuts = n_cuts
         self.spoil = spoil
@@ -105,6 +112,7 @@ class AutoencoderNet(NeuralNet):
         self.bfloat16 = bfloat16
         self.checkpoint = checkpoint
         self.unit = unit
+        self.seed = seed
 
     @property
     def lr(self):
@@ -125,6 +133,8 @@ class AutoencoderNet(NeuralNet):
         super().on_train_begin(net, X, y, **kwargs)
         self.n_steps_ = self.n_averaged_ = 0
         self.weights_ = averaged_tensors(self.module_)
+        set_generators(self.network, self.seed, self.device)
+        self.states_ = self.network.private_states(self.seed, self.device, training=True)
         self.noise_generator_ = None if self.spoil is None else self.spoil.generator()
         self.averages_ = [p.detach().clone() for p in self.weights_]
         self.has_batch_callbacks_ = any(map(_wants_batches, dict(self.callbacks_).values()))
@@ -193,9 +203,9 @@ class AutoencoderNet(NeuralNet):
     def _loss(self, batch):
         inputs = self._inputs(batch)
         with torch.autocast(inputs.device.type, torch.bfloat16, self.bfloat16):
-            Z = encode(self.module_, inputs)
+            Z = encode(self.network, inputs)
             seen = Z if self.n_cuts == 1 else torch.cat([Z] * self.n_cuts, dim=-2)
-            output = decode(self.module_, seen)
+            output = decode(self.network, seen)
         if self.n_cuts > 1:
             batch = batch.repeat(self.n_cuts)
         loss = self.criterion_(output.float() if self.bfloat16 else output, batch)
@@ -235,22 +245,11 @@ class AutoencoderNet(NeuralNet):
             return
         self._set_training(True)
         self.backprop_ = None
-        if is_plain(self.module_) and not self.penalties:
-            self.backprop_ = Backprop(self.module_, self.criterion_, self.bfloat16)
-        every = max(1, len(iterator) // 10)
+        if is_plain(self.network) and not self.penalties:
+            self.backprop_ = Backprop(self.network, self.criterion_, self.bfloat16)
         unit = self.unit / len(iterator.dataset.index)  # of a sum over members
-        total = 0.0
-        for number, batch in enumerate(iterator):
-            if self.has_batch_callbacks_:
-                self.notify("on_batch_begin", batch=batch[:2], training=True)
-            step = step_fn(batch, **fit_params)
-            total = total + step["loss"]
-            if number % every == 0:
-                self._average()
-            if self.has_batch_callbacks_:
-                step["loss"] = step["loss"].double() * unit
-                self._record_batch("train", step["loss"].item(), batch.inputs.shape[-2])
-                self.notify("on_batch_end", batch=batch[:2], training=True, **step)
+        with self.states_:
+            total = self._steps(iterator, unit, step_fn, **fit_params)
         # Read at once: on a GPU each reading waits for all that is under way.
         norm = torch.stack(torch._foreach_norm(self.averages_)).sum()
         total, norm = torch.stack([total.double(), norm.double()]).tolist()
@@ -263,6 +262,23 @@ class AutoencoderNet(NeuralNet):
         self.is_finite_ = math.isfinite(total) and math.isfinite(norm)
         if self.is_finite_:
             self._keep_averages()
+
+    def _steps(self, iterator, unit, step_fn, **fit_params):
+        """Train on each batch, and return the sum of the losses."""
+        every = max(1, len(iterator) // 10)
+        total = 0.0
+        for number, batch in enumerate(iterator):
+            if self.has_batch_callbacks_:
+                self.notify("on_batch_begin", batch=batch[:2], training=True)
+            step = step_fn(batch, **fit_params)
+            total = total + step["loss"]
+            if number % every == 0:
+                self._average()
+            if self.has_batch_callbacks_:
+                step["loss"] = step["loss"].double() * unit
+                self._record_batch("train", step["loss"].item(), batch.inputs.shape[-2])
+                self.notify("on_batch_end", batch=batch[:2], training=True, **step)
+        return total
 
     def _record_batch(self, prefix, loss, n_rows):
         self.history.record_batch(f"{prefix}_loss", loss)
@@ -287,14 +303,16 @@ class AutoencoderNet(NeuralNet):
         for weight in self.module_.parameters():
             weight.grad = None
         self.initialize_optimizer()  # the old one holds weights, and two moments of each
-        for layer in self.module_.modules():
-            if isinstance(layer, Dropout | Nested):
-                layer.generator = None
+        set_generators(self.network, None, self.device)
+
+    def keep(self, network):
+        """Let another network take the place of the one that was trained."""
+        vars(self)["network"], self.module_ = network, network.unwrapped
 
     def _validate(self, rows):
         of_rows = self.criterion_.loss, rows, self.choice.cuts, self.spoil
         with self.averaged():
-            errors = row_errors(self.module_, *of_rows)
+            errors = row_errors(self.network, *of_rows)
         error = float(self.choice.mean(errors[-1]))
         self._record_batch("valid", self.unit * error, errors.shape[-1])
         self.history.record("valid_loss", self.unit * error)
@@ -312,7 +330,7 @@ def averaged_tensors(module):
 
 
 def build_net(
-    module,
+    network,
     loss,
     *,
     seed,
@@ -324,11 +342,11 @@ def build_net(
     caution=1.0,
     **params,
 ):
-    """The net that trains `module`.
+    """The net that trains `network`.
 
     Parameters
     ----------
-    module : nn.Module
+    network : Network
     loss : Loss
     seed : int
         Of the order of the rows and of dropout.
@@ -346,11 +364,9 @@ def build_net(
         `lr`, `max_epochs`, `batch_size`, `n_cuts`, `spoil`, `penalties`,
         `bfloat16`, `checkpoint` and `unit` of the net.
     """
-    for layer in module.modules():
-        if isinstance(layer, Dropout | Nested):
-            layer.generator = make_generator(seed, device)
     return AutoencoderNet(
-        module,
+        network,
+        seed=seed,
         criterion=Criterion(loss),
         optimizer=AdamW,
         optimizer__fused=True,

@@ -4,7 +4,6 @@ import copy
 
 import numpy as np
 import torch
-from torch import nn
 
 from skae._model.canonical import Codes, canonical_map, decoder_jacobian
 from skae._tables.missing import with_marks
@@ -17,26 +16,28 @@ __all__ = ["Inference"]
 BATCH = 2**21  # values of a row's width that a batch holds
 FAR = 10.0  # mean of a feature, in its scale, that costs float32 a digit
 EXTREME = {"float32": 1e12, "float64": 1e280}  # units that leave weights finite
+SEED = 0  # of what a network draws outside of training
 
 
 class Inference:
     """What a fitted estimator computes with.
 
     It is made in steps: the constructor, then `canonize` where codes are to be canonical,
-    `code_scale` where they are to be whitened, and `fold` for modules of ours. Each writes
-    to it. From there on, in the hands of a fitted estimator, nothing does, so that threads
-    may share it. Arrays of float64 pass through a copy of the network in float64: a row's
-    code is then the same, to twelve digits, whatever rows are beside it.
+    `code_scale` where they are to be whitened, and `fold` for networks that absorb.
+    Each writes to it. From there on, in the hands of a fitted estimator, nothing does, so
+    that threads may share it. Arrays of float64 pass through a copy of the network in
+    float64: a row's code is then the same, to twelve digits, whatever rows are beside it.
 
     Parameters
     ----------
-    module : nn.Module
+    network : Network
         In float32, on `device`.
     loss : Loss
     mean : ndarray of shape (p,)
     scale : float or ndarray of shape (p,)
-    code_unit : float
-        The codes of the network are in this unit.
+    unit : float
+        The length of one scaled unit in the units that an estimator tells codes, scores,
+        components and variances in: `scale` in those of X, 1 in standardized ones.
     device : torch.device
     filler : Filler or None
         What fills missing cells.
@@ -46,27 +47,27 @@ class Inference:
     Attributes
     ----------
     code_scale : float or ndarray of shape (k,)
-        What the network's codes are multiplied by; `code_unit` unless they are whitened.
+        What the network's codes are multiplied by; `unit` unless they are whitened.
     folded : dict of str to nn.Module
         By dtype, networks that encode X as it is, see `fold`.
     """
 
     def __init__(
-        self, module, loss, mean, scale, code_unit, device, filler=None, has_marks=False
+        self, network, loss, mean, scale, unit, device, filler=None, has_marks=False
     ):
         self.filler, self.has_marks = filler, has_marks
         self.loss, self.mean, self.scale = loss, mean, scale
-        self.code_unit = self.code_scale = code_unit
+        self.unit = self.code_scale = unit
         self.device = device
-        double = copy.deepcopy(module).double()
-        self.modules = {torch.float32: module, torch.float64: double}
+        double = copy.deepcopy(network).double()
+        self.modules = {torch.float32: network, torch.float64: double}
         self.folded = {}
 
     def fold(self):
         """Put centring and scaling into a copy of the encoder's first layer.
 
         Where means are far from zero, in units of the scale, float32 would lose by it
-        what centring in float64 saves, and nothing is done. For modules of ours alone.
+        what centring in float64 saves, and nothing is done. For networks that absorb.
         """
         scale = np.broadcast_to(self.scale, self.mean.shape)
         is_near = (np.abs(self.mean) <= FAR * scale).all()
@@ -78,13 +79,10 @@ class Inference:
 
     def _folded(self, scale):
         """The encoder, of X as it is."""
-        module = self.modules[torch.float64]
-        encoder = copy.deepcopy(module.encoder)
         weight, shift = (
             torch.from_numpy(a).to(self.device) for a in (1 / scale, -self.mean / scale)
         )
-        encoder.absorb_input(weight, shift)
-        return nn.Sequential(encoder, module.code)
+        return self.modules[torch.float64].folded_encoder(weight, shift)
 
     def encode(self, X, n_components):
         """Codes (n, k) of X (n, p), in its own dtype, or float64."""
@@ -94,7 +92,10 @@ class Inference:
         def step(rows):
             has_gaps = self.filler is not None and np.isnan(rows).any()
             if folded is not None and not has_gaps:
-                return self.run(nn.Module.__call__, rows, dtype, folded) * self.code_scale
+                return (
+                    self.run(torch.nn.Module.__call__, rows, dtype, folded)
+                    * self.code_scale
+                )
             rows = rows - self.mean
             rows /= self.scale
             return self.run(encode, self._inputs(rows), dtype) * self.code_scale
@@ -114,7 +115,10 @@ class Inference:
         return self._in_batches(step, Z, self.mean.shape, Z.dtype)
 
     def row_scores(self, X):
-        """Minus the mean error of each row (n,) of X (n, p)."""
+        """Minus the mean error of each row (n,) of X (n, p).
+
+        Losses of scaled units are brought to `unit`, all others are of X as it is.
+        """
         dtype = _float_of(X.dtype)
         return self._in_batches(
             lambda rows: self._row_scores(rows, dtype), X, (), np.float64
@@ -123,14 +127,9 @@ class Inference:
     def _row_scores(self, X, dtype):
         scaled = ((X - self.mean) / self.scale).astype(dtype)
         output = self.run(reconstruct, self._inputs(scaled), dtype)
-        goal, unit = self.loss.within(X).astype(dtype), 1.0
+        goal, unit = self.loss.within(X).astype(dtype), np.float64(1.0)
         if self.loss.of_scaled:
-            # One unit for all features is taken out, for squares of it may overflow.
-            unit = np.sqrt(np.mean(np.square(self.scale / np.max(self.scale))))
-            unit = np.float64(unit * np.max(self.scale))
-            output, goal = (
-                a * np.asarray(self.scale / unit, dtype) for a in (output, scaled)
-            )
+            goal, unit = scaled, np.float64(self.unit)
         output, goal = torch.from_numpy(output), torch.from_numpy(goal)
         n_cells = X.shape[1]
         if self.filler is not None:
@@ -161,18 +160,23 @@ class Inference:
 
     def decode_scaled(self, Z):
         """Reconstruction (n, p), in float64, of codes (n, k) in the network's unit."""
-        return self._in_units(self.run(decode, Z, np.float64))
+        with self._private_states():
+            return self._in_units(self.run(decode, Z, np.float64))
 
     @in_own_modes()
     def jacobian(self, Z):
-        """Derivatives (n, k, p) of the reconstruction at codes (n, k) of the network."""
+        """Derivatives (n, k, p) of the reconstruction at codes (n, k) of the network.
+
+        Reconstruction and codes are in the same units, those of X or standardized ones.
+        """
         module, loss = self.modules[torch.float64], self.loss
 
         def output(Z):
             return loss.reconstruction(module.decode(Z))
 
-        jacobian = decoder_jacobian(output, torch.from_numpy(Z).to(self.device))
-        factor = self.scale / self.code_unit if self.loss.of_scaled else 1 / self.code_unit
+        with self._private_states():
+            jacobian = decoder_jacobian(output, torch.from_numpy(Z).to(self.device))
+        factor = 1.0 if self.loss.of_scaled else 1 / self.scale
         return jacobian.cpu().numpy() * factor
 
     def canonize(self, inputs, X, n_components, weights=None):
@@ -193,13 +197,16 @@ class Inference:
             z = torch.from_numpy(z[None]).to(self.device)
             return decoder_jacobian(module.decode, z)[0].cpu().numpy()
 
-        ordered = module.nested is not None
-        weight, mean = canonical_map(Z, X, jacobian, ordered, weights)
+        weight, mean = canonical_map(Z, X, jacobian, module.is_ordered, weights)
         weight = torch.from_numpy(weight).to(self.device)
         module.recode(weight, torch.from_numpy(mean).to(self.device))
         # Both copies hold the same numbers, which are those that are saved.
         self.modules[torch.float32].load_state_dict(module.state_dict())
         module.load_state_dict(self.modules[torch.float32].state_dict())
+
+    def _private_states(self):
+        """A context in which a network that draws random numbers draws the same again."""
+        return self.modules[torch.float32].private_states(SEED, self.device)
 
     def _in_units(self, output):
         """The reconstruction that a decoder's output (n, q) stands for."""
@@ -213,6 +220,10 @@ class Inference:
 
         Batches are halved, down to one row, where memory is not enough for them.
         """
+        with self._private_states():
+            return self._batch_by_batch(step, table, shape, dtype)
+
+    def _batch_by_batch(self, step, table, shape, dtype):
         n_samples, width = table.shape
         out = np.empty((n_samples, *shape), dtype=dtype)
         n_rows, i = max(1, BATCH // max(len(self.mean), width)), 0

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from skae._tables.pca import principal_axes
+
 __all__ = ["fewest_components"]
 
 
-def fewest_components(prepare, run, share):
+def fewest_components(table, train, share):
     """Find the smallest network that keeps a share of the variance of held-out rows.
 
     The number of components is found by bisection between zero and the number that PCA
@@ -13,29 +15,34 @@ def fewest_components(prepare, run, share):
 
     Parameters
     ----------
-    prepare : callable (n_components) -> Training
-    run : callable (Training) -> (Training, net)
+    table : Table
+    train : callable (n_components) -> Result
     share : float
         The share of the variance, in (0, 1).
 
     Returns
     -------
-    training : Training
-    net : AutoencoderNet
+    Result
     """
-    k, start = 1, prepare(1).starts[-1]
-    # For a wide streamed table only k axes are computed: k doubles until they are enough.
-    while len(start.variances) == k and start.variances.sum() < share * start.total:
-        k *= 2
-        start = prepare(k).starts[-1]
-    ratios = np.cumsum(start.variances) / (start.total or 1.0)
-    enough = min(int(np.searchsorted(ratios, share, side="right")) + 1, len(ratios))
-    too_few, outcome = 0, None
+    enough, too_few, outcome = _components_of_pca(table, share), 0, None
     while enough - too_few > 1:
         n_components = (too_few + enough) // 2
-        attempt = run(prepare(n_components))
-        if attempt[0].r2 >= share:
+        attempt = train(n_components)
+        if attempt.r2 >= share:
             enough, outcome = n_components, attempt
         else:
             too_few = n_components
-    return outcome or run(prepare(enough))
+    return outcome or train(enough)
+
+
+def _components_of_pca(table, share):
+    """Return how many components PCA needs to keep a share of the variance of its rows."""
+    own = table if not table.n_held_out else table.first(len(table.X) - table.n_held_out)
+    k = 1
+    spread, _, total = principal_axes(own.X, k, own.weights)
+    # For a wide streamed table only k axes are computed: k doubles until they are enough.
+    while len(spread) == k and np.square(spread).sum() < share * total:
+        k *= 2
+        spread, _, total = principal_axes(own.X, k, own.weights)
+    ratios = np.cumsum(np.square(spread)) / (total or 1.0)
+    return min(int(np.searchsorted(ratios, share, side="right")) + 1, len(ratios))

@@ -84,22 +84,10 @@ class Start:
         lost = np.square(centred).sum(axis=1) - np.square(inputs).sum(axis=1)
         return inputs, lost.clip(min=0)
 
-    @torch.no_grad()
-    def load(self, module):
-        """Write the linear autoencoder into the linear path of `module`; return it."""
-        k = len(self.encoder)
-        module.encoder.linear.weight.zero_()
-        r = self.encoder.shape[1]
-        module.encoder.linear.weight[:, :r] = torch.from_numpy(self.encoder)
-        module.encoder.linear.bias.zero_()
-        # Inputs of the decoder after the k-th mark missing codes. PCA ignores them.
-        module.decoder.linear.weight.zero_()
-        module.decoder.linear.weight[:, :k] = torch.from_numpy(self.decoder)
-        bias, p = torch.from_numpy(self.bias), len(self.decoder)
-        module.decoder.linear.bias.copy_(bias[:p])
-        if module.constants is not None:
-            module.constants.copy_(bias[p:])
-        return module
+    def load(self, network):
+        """Write the linear autoencoder into the linear path of `network`; return it."""
+        network.set_linear(*map(torch.from_numpy, (self.encoder, self.decoder, self.bias)))
+        return network
 
     def linear_module(self, ordered=False):
         """Return the linear autoencoder as a network without hidden layers."""
@@ -113,23 +101,23 @@ class Start:
         )
         return self.load(module).eval()
 
-    def undo(self, module):
-        """Fold the coordinates and the whitening into the layers of `module`; return it.
+    def undo(self, network):
+        """Fold the coordinates and the whitening into the layers of `network`; return it.
 
         The network then takes centred and scaled rows.
         """
         mean = torch.from_numpy(self.mean)
         if self.axes is None:
             shift = torch.cat([-mean, torch.zeros(self.n_marks, dtype=mean.dtype)])
-            module.encoder.absorb_input(None, shift)
+            network.absorb_input(None, shift)
         else:
             axes = torch.from_numpy(self.axes)
-            module.encoder.absorb_input(axes, -axes @ mean)
+            network.absorb_input(axes, -axes @ mean)
         if self.rotates_output:
-            module.decoder.absorb_output(None if self.axes is None else axes.T, mean)
+            network.absorb_output(None if self.axes is None else axes.T, mean)
         deviations = torch.from_numpy(self.deviations)
-        module.recode(deviations.diag(), torch.zeros_like(deviations))
-        return module
+        network.recode(deviations.diag(), torch.zeros_like(deviations))
+        return network
 
 
 def make_start(table, rows, n_components, loss, rotate, n_axes=None):

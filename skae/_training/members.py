@@ -1,16 +1,152 @@
-"""Which rows are trained on, and which are held out."""
+"""Which rows each network trains on, which are held out, and where it starts."""
+
+import dataclasses
 
 import numpy as np
 from sklearn.model_selection import KFold, ShuffleSplit
 
+from skae._engine.batches import RUN
+from skae._tables.dependence import Dependence
 from skae._tables.rows import FEW_ROWS
+from skae._tables.table import Table
+from skae._training.linear_start import Start, make_start
 
-__all__ = ["split"]
+__all__ = ["Members", "make_members", "split"]
 
 N_FOLDS = 5
 SMALLEST = 20  # different rows; with fewer, four held-out rows would choose the epoch
 MOST_CROSS_FITTED = 20 * FEW_ROWS  # rows, of few groups, that six networks train on
 MOST_HELD_OUT = 10_000  # rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Members:
+    """The networks of one fit, which are trained side by side; the last one is kept.
+
+    Attributes
+    ----------
+    table : Table
+    trained, held_out : list of m arrays of int
+        Row numbers. Where no rows are held out the arrays are empty.
+    starts : list of m Start
+        PCA of the rows of each member; of all rows for the last.
+    dependence : Dependence
+    """
+
+    table: Table
+    trained: list
+    held_out: list
+    starts: list[Start]
+    dependence: Dependence
+
+    def __len__(self):
+        return len(self.trained)
+
+    @property
+    def has_held_out_rows(self):
+        return any(map(len, self.held_out))
+
+    @property
+    def n_own(self):
+        """Rows that the user gave to train on."""
+        return len(self.table.X) - self.table.n_held_out
+
+    @property
+    def n_different(self):
+        """Different rows that the member with the fewest trains on."""
+        copies = self.dependence.copies
+        return min(len(np.unique(copies[rows])) for rows in self.trained)
+
+    @property
+    def judged(self):
+        """Numbers of the rows whose errors count, one member's after another.
+
+        They are the held-out rows or, where there are none, those that are trained on.
+        """
+        return np.concatenate(self.held_out if self.has_held_out_rows else self.trained)
+
+    @property
+    def judged_weights(self):
+        """Weights (n_judged,) of these rows, or None."""
+        weights = self.table.weights
+        return None if weights is None else weights[self.judged]
+
+    def weights(self, index):
+        """Weights (n,), or (m, n) of several members, whose mean over each's rows is one.
+
+        Parameters
+        ----------
+        index : list of m arrays of int
+        """
+        weights = self.table.weights
+        if weights is None:
+            return None
+        means = [weights[rows].mean() if len(rows) else 1.0 for rows in index]
+        return weights / means[0] if len(means) == 1 else weights / np.c_[means]
+
+
+def make_members(table, loss, settings, seed):
+    """Split a table among networks, and find the PCA that each starts from.
+
+    Where one network trains and some rows are held out, its PCA has seen these, so that
+    the network has to beat it by more than it would otherwise; in return the outcome,
+    when it does not, is PCA of all rows.
+
+    Parameters
+    ----------
+    table : Table
+    loss : Loss
+    settings : Settings
+    seed : int
+
+    Returns
+    -------
+    Members
+    """
+    dependence = table.dependence or Dependence.none(len(table.X))
+    pairs = _pairs_of_rows(table, dependence, settings, seed)
+    own = table if not table.n_held_out else table.first(len(table.X) - table.n_held_out)
+    n_samples, n_features = own.X.shape
+    is_wide = len(pairs) > 1 or n_features > n_samples
+    fitted_to = [rows for rows, _ in pairs[:-1]] + [None]
+    starts = [
+        make_start(
+            own,
+            rows,
+            min(settings.n_components, n_samples, n_features),
+            loss,
+            rotate=is_wide and _can_rotate(table, loss, settings),
+            n_axes=min(own.X.shape),
+        )
+        for rows in fitted_to
+    ]
+    trained, held_out = (list(rows) for rows in zip(*pairs, strict=True))
+    return Members(table, trained, held_out, starts, dependence)
+
+
+def _pairs_of_rows(table, dependence, settings, seed):
+    everyone = np.arange(len(table.X))
+    if table.n_held_out or not settings.early_stopping:
+        n_own = len(everyone) - table.n_held_out
+        return [(everyone[:n_own], everyone[n_own:])]
+    return split(
+        dependence,
+        cv=settings.cv,
+        validation_fraction=settings.validation_fraction,
+        seed=seed,
+        can_cross_fit=settings.is_stackable,
+        run=RUN if table.is_streamed else 1,
+    )
+
+
+def _can_rotate(table, loss, settings):
+    """Whether the network may work in the coordinates of the principal axes.
+
+    Noises and missing cells are of the features as they are.
+    """
+    is_plain = table.observed is None and table.inputs is None and not table.is_streamed
+    has_noise = settings.noise_and_units is not None
+    return settings.from_pca and loss.rotation_invariant and is_plain and not has_noise
 
 
 def split(

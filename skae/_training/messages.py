@@ -10,6 +10,7 @@ __all__ = [
     "no_weights",
     "warn_of_few_epochs",
     "warn_of_target",
+    "warn_of_units",
     "warn_of_values",
 ]
 
@@ -36,6 +37,18 @@ def warn_of_target(estimator, X, y, method):
         f"call {name}.fit(X, X_target=y). Otherwise leave it out.",
         UserWarning,
         stacklevel=4,  # the line that calls the method
+    )
+
+
+def warn_of_units(name):
+    """Warn that attributes of a model of an earlier version are in the units of X."""
+    warnings.warn(
+        f"This {name} with standardize=True was fitted by an earlier version of skae: its "
+        "components_, explained_variance_, explained_variance_ratio_, singular_values_ "
+        "and noise_variance_ are in the units of X, whereas everything else is now in "
+        "standardized units. Fit it again.",
+        UserWarning,
+        stacklevel=2,
     )
 
 

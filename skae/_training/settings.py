@@ -3,7 +3,14 @@
 import dataclasses
 from collections.abc import Callable
 
-__all__ = ["Recipe"]
+import numpy as np
+import torch
+
+from skae._engine.corruption import Spoil
+from skae._engine.threads import Pace
+from skae._torch import has_fast_bfloat16
+
+__all__ = ["Settings", "Threads"]
 
 STEPS = 6_000  # about how many steps "auto" allows
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
@@ -14,14 +21,14 @@ SAFE_FOR_BFLOAT16 = 1e-3  # share of the variance that PCA leaves
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class Settings:
     """How to train: what the engine reads of an estimator's parameters.
 
     `from_pca`: the network has linear paths, which start at PCA. `is_linear`: it has no
-    other. `is_ours`: its layers are those of `skae.modules`, which can be stacked.
+    other. `is_stackable`: several can be trained as one.
     `is_seeded`: the same call is to end with the same bits every time. `unit`: what an
     error summed over the features is multiplied by to be in the units of `score`.
-    `spoiling`: the noise and its `Units`. `hide`: what hides cells where some are
+    `noise_and_units`: the noise and its `Units`. `hide`: what hides cells where some are
     missing. `penalties`: regularizers. `owner`: name of the estimator's class. The rest
     are parameters of the same name.
     """
@@ -29,7 +36,7 @@ class Recipe:
     n_components: int
     from_pca: bool
     is_linear: bool
-    is_ours: bool
+    is_stackable: bool
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
@@ -47,10 +54,110 @@ class Recipe:
     ordered: bool = False
     tied_weights: bool = False
     unit: float = 1.0
-    spoiling: tuple | None = None
+    noise_and_units: tuple | None = None
     hide: Callable | None = None
     penalties: tuple = ()
     owner: str = "the estimator"
+
+    def sizes(self, n_rows):
+        """Batch size and number of epochs for so many rows, where these are "auto"."""
+        batch_size, max_epochs = self.batch_size, self.max_epochs
+        if batch_size == "auto":
+            batch_size = 2 ** int(np.log2(n_rows) / 2 + 0.5)
+            batch_size = min(max(batch_size, SMALLEST_BATCH), LARGEST_BATCH)
+        batch_size = min(batch_size, n_rows)
+        if max_epochs == "auto":
+            max_epochs = STEPS * batch_size // n_rows
+            max_epochs = min(max(max_epochs, FEWEST_EPOCHS), MOST_EPOCHS)
+        return batch_size, max_epochs
+
+    def threads(self, module, batch_size, device):
+        """How many threads training may use.
+
+        One for steps so small that threads cost more than they bring, else there is no
+        limit. What follows the load of the machine is left out where the outcome is to be
+        the same every time: with another number of threads some products, of matrices of
+        a few rows, are rounded otherwise.
+
+        Returns
+        -------
+        Threads
+        """
+        if device.type != "cpu":
+            return Threads()
+        if _n_products(module, batch_size) < WORTH_THREADS:
+            return Threads(limit=1)
+        has_choice = torch.get_num_threads() > 1 and not self.is_seeded
+        return Threads(pace=Pace() if has_choice else None)
+
+    def uses_bfloat16(self, module, batch_size, unexplained, device):
+        """Whether products are of bfloat16; "auto" takes it where it is faster and safe.
+
+        Rounding to bfloat16 is an error of 0.2 % of a value. That is far below what PCA
+        leaves, unless it leaves next to nothing.
+
+        Parameters
+        ----------
+        module : nn.Module
+        batch_size : int
+        unexplained : float
+            Share of the variance that PCA leaves.
+        device : torch.device
+
+        Returns
+        -------
+        bool
+        """
+        if self.precision != "auto":
+            return self.precision == "bfloat16"
+        is_large = _n_products(module, batch_size) >= WORTH_BFLOAT16
+        is_safe = unexplained >= SAFE_FOR_BFLOAT16
+        return is_large and is_safe and has_fast_bfloat16(device)
+
+    def corruption(self, seed, device, means=None):
+        """What is done to the inputs, in the coordinates of the network.
+
+        Parameters
+        ----------
+        seed : int
+        device : torch.device
+        means : list of m arrays of shape (n_features,), or None
+            The coordinates of each member have their origin there; None is the origin of
+            the table.
+
+        Returns
+        -------
+        Spoil or None
+        """
+        noise, units = self.noise_and_units or (None, None)
+        if noise is None and self.hide is None:
+            return None
+        if units is not None and means is not None:
+            origins = np.stack(means)
+            origins = origins if len(origins) == 1 else origins[:, None]
+            units = units.shifted(torch.from_numpy(origins))
+        return Spoil(noise, units, self.hide, seed, device)
+
+
+@dataclasses.dataclass(frozen=True)
+class Threads:
+    """The threads of a fit.
+
+    Attributes
+    ----------
+    limit : int or None
+        None is no limit.
+    pace : Pace or None
+        What chooses the number for every step, where there is a choice.
+    """
+
+    limit: int | None = None
+    pace: Pace | None = None
+
+    @property
+    def n_threads(self):
+        """Threads of the last steps; None is no limit."""
+        return self.limit if self.pace is None else self.pace.n_threads
 
 
 def _n_products(module, batch_size):

@@ -5,21 +5,56 @@ import dataclasses
 
 import numpy as np
 import torch
+from torch import nn
 
 from skae._engine.epoch_choice import Choice
 from skae._engine.objective import row_errors
 from skae._engine.skorch_net import averaged_tensors
+from skae._tables.dependence import Dependence
 from skae._torch import thread_limit
+from skae._training.linear_start import Start
+from skae._training.member_rows import member_rows
+from skae._training.members import Members, make_members
 from skae._training.messages import no_weights
-from skae._training.training import MARGIN, Training
+from skae._training.training import Training, make_networks
 from skae.exceptions import DivergenceError
 
 __all__ = ["Ongoing"]
 
+# Standard errors by which a chunk must be better than PCA's: there is no epoch before that
+# it would have to be ahead of.
+MARGIN = 2.5
 MOST_LAST = 4096  # rows, of the last chunks, that codes are described by
 
 
-class Ongoing(Training):
+@dataclasses.dataclass(frozen=True)
+class StreamResult:
+    """What came of the chunks so far; attributes as those of `Result`."""
+
+    module: nn.Module
+    start: Start
+    n_components: int
+    n_samples: int
+    n_iter: int
+    best_epoch: int
+    train_errors: list
+    held_out_errors: list
+    pca_error: float
+    is_pca: bool
+    is_as_it_was: bool
+    n_threads: int | None
+    rows: tuple
+
+    @property
+    def pca_shares(self):
+        start = self.start
+        return start.variances / (start.total or 1.0) if self.is_pca else None
+
+    def sample(self):
+        return self.rows
+
+
+class Ongoing:
     """Training of which each call of `take` is one pass over one chunk.
 
     The optimizer, its learning rate and the averages of the weights go on from chunk to
@@ -29,110 +64,123 @@ class Ongoing(Training):
 
     Parameters
     ----------
-    table, loss, recipe, seed, device
-        As of `Training`.
-    make_module : callable (n_inputs, n_outputs, generator) -> nn.Module
-    initial : nn.Module or None
-        A trained network to go on from.
-
-    Attributes
-    ----------
-    n_seen : int
-        Rows of all chunks.
+    table, loss, settings, seed, device, make_module, initial
+        As of `train`.
+    n_samples : int
+        Rows that `initial` has seen.
     """
 
-    n_seen = 0
-
-    def __init__(self, table, loss, recipe, seed, device, make_module, initial=None):
-        recipe = dataclasses.replace(
-            recipe, early_stopping=False, verbose=0, is_seeded=True
+    def __init__(
+        self, table, loss, settings, seed, device, make_module, initial, n_samples
+    ):
+        settings = dataclasses.replace(
+            settings, early_stopping=False, verbose=0, is_seeded=True
         )
-        super().__init__(table, loss, recipe, seed, device)
-        is_new = initial is None
-        self.in_coordinates = recipe.from_pca and is_new
-        self.untrained = (
-            self._untrained(make_module, self.starts[-1]) if is_new else initial
-        )
-        self.last = None
-        self.may_keep_start = recipe.from_pca or not is_new
-        self._look_at(table)
-        module = copy.deepcopy(self.untrained)
-        if recipe.ordered:
-            module.nested.shares = self._cut_shares()
-        self._set_threads(module)
-        self.net = self._build(module, None).initialize()
-        self.net.notify("on_train_begin", X=self.train_rows, y=None)
-
-    def sample(self):
-        """Arrays (inputs, X, weights) of the last rows, from more than one chunk."""
-        new = self.table.sample(self.n_own)
-        if self.last is not None:
-            new = [
-                None if a is None or b is None else np.concatenate([a, b])[-MOST_LAST:]
-                for a, b in zip(self.last, new, strict=True)
-            ]
-        self.last = new
-        return new
+        self.loss, self.settings, self.seed, self.device = loss, settings, seed, device
+        members = make_members(table, loss, settings, seed)
+        self.starts = members.starts
+        self.networks = make_networks(members, settings, make_module, initial, seed)
+        self.may_keep_start = settings.from_pca or initial is not None
+        self.n_samples, self.n_iter, self.last = n_samples, 0, None
+        self.train_errors, self.held_out_errors = [], []
+        batch_size, _ = settings.sizes(len(table.X))
+        self.threads = settings.threads(self.networks.joined, batch_size, device)
+        training, rows, reference = self._look_at(table)
+        self.net = training.build(rows, None, training.mean(reference), None).initialize()
+        self.net.notify("on_train_begin", X=rows.train, y=None)
 
     def _look_at(self, table):
-        self.table, self.n_own = table, len(table.X)
-        everyone = np.arange(self.n_own)
-        self.members, self.held_out = [(everyone, everyone[:0])], [everyone[:0]]
-        self._set_rows()
-        self._set_reference()
+        """What is computed of a chunk before it is trained on."""
+        everyone = np.arange(len(table.X))
+        members = Members(
+            table, [everyone], [everyone[:0]], self.starts, Dependence.none(len(everyone))
+        )
+        of_fit = self.settings, self.networks, self.seed, self.device
+        training = Training(members, self.loss, *of_fit)
+        in_coordinates = self.networks.in_coordinates
+        rows = member_rows(members, self.loss, self.device, in_coordinates)
+        return training, rows, training.reference(rows)
 
     def take(self, table):
-        """Ask a chunk, train on it, and return the network that is the outcome so far.
+        """Ask a chunk, train on it, and return what is the outcome so far.
 
         Raises
         ------
         DivergenceError
             If training ended in NaN or inf.
         """
-        self._look_at(table)
-        self.n_seen += self.n_own
-        is_better = self._is_better() if self.n_iter else not self.may_keep_start
-        with thread_limit(self.limit):
-            self._pass()
+        training, rows, reference = self._look_at(table)
+        self.n_samples += len(table.X)
+        is_better = not self.may_keep_start
+        if self.n_iter:
+            is_better = self._is_better(training, rows, reference)
+        with thread_limit(self.threads.limit):
+            self._pass(rows)
         self.n_iter += 1
-        self.best_epoch = self.n_iter if is_better else 0
-        return self._outcome(is_better)
+        in_coordinates = self.networks.in_coordinates
+        is_kept = not is_better
+        return StreamResult(
+            module=self._outcome(is_better),
+            start=self.starts[-1],
+            n_components=self.settings.n_components,
+            n_samples=self.n_samples,
+            n_iter=self.n_iter,
+            best_epoch=self.n_iter if is_better else 0,
+            train_errors=self.train_errors,
+            held_out_errors=self.held_out_errors,
+            pca_error=self.settings.unit * training.mean(reference),
+            is_pca=is_kept and in_coordinates and self.loss.of_scaled,
+            is_as_it_was=is_kept and not in_coordinates,
+            n_threads=self.threads.limit,
+            rows=self._last_rows(table),
+        )
 
-    def _is_better(self):
+    def _last_rows(self, table):
+        """Arrays (inputs, X, weights) of the last rows, from more than one chunk."""
+        new = table.sample(len(table.X))
+        if self.last is not None:
+            new = tuple(
+                None if a is None or b is None else np.concatenate([a, b])[-MOST_LAST:]
+                for a, b in zip(self.last, new, strict=True)
+            )
+        self.last = new
+        return new
+
+    def _is_better(self, training, rows, reference):
         """Whether these rows, not trained on yet, are better off with the network."""
         net = self.net
         with net.averaged():
-            of_rows = self.loss, self.train_rows, self.cuts, self._spoil()
-            errors = row_errors(net.module_, *of_rows)
+            of_rows = self.loss, rows.train, training.cuts, training.corruption
+            errors = row_errors(net.network, *of_rows)
         choice = Choice(
-            self.reference,
+            reference,
             margin=MARGIN if self.may_keep_start else 0.0,
             allow_start=self.may_keep_start,
             patience=1,
             tol=0.0,
-            cuts=self.cuts,
-            weights=self.watched_weights,
+            cuts=training.cuts,
+            weights=training.members.judged_weights,
         )
         choice.see(errors, net.averages_)
-        self.held_out_errors.append(self.recipe.unit * float(choice.mean(errors[-1])))
+        self.held_out_errors.append(self.settings.unit * float(choice.mean(errors[-1])))
         return choice.best_epoch == 1
 
-    def _pass(self):
+    def _pass(self, rows):
         net = self.net
         net.history.new_epoch()
-        batches = net.get_iterator(self.train_rows, training=True)
+        batches = net.get_iterator(rows.train, training=True)
         net.run_single_epoch(batches, training=True, prefix="train", step_fn=net.train_step)
         if not net.is_finite_:
-            raise DivergenceError(no_weights(self.recipe.owner, self.recipe.lr))
+            raise DivergenceError(no_weights(self.settings.owner, self.settings.lr))
         self.train_errors.append(net.history[-1, "train_loss"])
 
     @torch.no_grad()
     def _outcome(self, is_better):
-        module = copy.deepcopy(self.untrained).to(self.device)
+        module = copy.deepcopy(self.networks.last).to(self.device)
         if is_better:
             torch._foreach_copy_(averaged_tensors(module), self.net.averages_)
-        if self.recipe.tied_weights:
+        if self.settings.tied_weights:
             module.untie()
-        if self.in_coordinates:
+        if self.networks.in_coordinates:
             module = self.starts[-1].undo(module.cpu().double()).float().to(self.device)
         return module.eval()

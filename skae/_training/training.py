@@ -1,142 +1,157 @@
-"""One fit: who is held out, where the networks start, which weights are kept."""
+"""One fit: from a table and settings to the network that is kept."""
 
 import copy
+import dataclasses
 
 import numpy as np
-import torch
+from torch import nn
 
-from skae._engine.batches import RUN, Rows, StreamedRows
 from skae._engine.callbacks import reports, tell
-from skae._engine.corruption import Spoil
 from skae._engine.epoch_choice import Choice
 from skae._engine.objective import row_errors
 from skae._engine.skorch_net import Interrupted, build_net
-from skae._engine.threads import Pace
-from skae._tables.dependence import Dependence
-from skae._tables.missing import with_marks
-from skae._tables.rows import row_blocks
-from skae._torch import free_memory, has_fast_bfloat16, make_generator, thread_limit
-from skae._training.linear_start import NOTHING_LEFT, make_start
-from skae._training.members import split
+from skae._torch import make_generator, thread_limit
+from skae._training.linear_start import NOTHING_LEFT
+from skae._training.member_rows import member_rows
+from skae._training.members import make_members
 from skae._training.messages import no_weights, warn_of_few_epochs, warn_of_values
-from skae._training.settings import (
-    FEWEST_EPOCHS,
-    LARGEST_BATCH,
-    MOST_EPOCHS,
-    SAFE_FOR_BFLOAT16,
-    SMALLEST_BATCH,
-    STEPS,
-    WORTH_BFLOAT16,
-    WORTH_THREADS,
-    _n_products,
-)
+from skae._training.result import Result
+from skae._training.truncation import N_CUTS, cut_shares, cuts_of
 from skae.exceptions import DivergenceError
 from skae.modules._stack import stack, unstack
 
-__all__ = ["Training"]
+__all__ = ["Training", "make_networks", "train"]
 
-MARGIN = 2.25  # standard errors by which held-out rows must be better than PCA's
-N_CUTS = 4  # numbers of ordered codes that a row is decoded with in a step
-MOST_CUTS = 8  # at which held-out rows are asked
-SMALLEST_LEFT = 1e-2  # of the variance, for the weight of a cut
+MARGIN = 2.0  # standard errors by which held-out rows must be better than PCA's
 
 
-class Training:
-    """One fit.
+def train(
+    table, loss, settings, make_module, *, seed, device, initial=None, checkpoint=None
+):
+    """Train networks on a table, and keep the best epoch of the one that saw all rows.
 
     Parameters
     ----------
     table : Table
     loss : Loss
-    recipe : Recipe
+        Fitted.
+    settings : Settings
+    make_module : callable (n_inputs, n_outputs, generator) -> nn.Module
     seed : int
     device : torch.device
+    initial : nn.Module or None
+        A trained network to go on from.
     checkpoint : Checkpoint or None
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    DivergenceError
+        If training ended in NaN or inf and there are no weights to fall back on.
+    """
+    members = make_members(table, loss, settings, seed)
+    networks = make_networks(members, settings, make_module, initial, seed)
+    return Training(members, loss, settings, networks, seed, device, checkpoint).run()
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """The networks of the members before training.
 
     Attributes
     ----------
-    best_epoch, n_iter : int
-    interrupt : BaseException or None
-        What has ended training, where the best epoch so far is kept: a warm start will
-        go on from it.
-    train_errors, held_out_errors : list of float
-        Mean errors after each epoch, in the units of `score`. `held_out_errors` begins
-        with the untrained network's, and is empty where nobody is held out.
-    pca_error : float
-        PCA's, for the rows that `held_out_errors` is of, else for all.
-    linear_error, kept_error : float
-        Mean errors, summed over the features, of PCA and of what is kept.
+    joined : nn.Module
+        One network, or a stack of them.
+    last : nn.Module
+        That of the last member, by itself.
+    is_new : bool
+        Whether they have not been trained before.
+    in_coordinates : bool
+        Whether each works in the coordinates of its start.
     """
 
-    def __init__(self, table, loss, recipe, seed, device, checkpoint=None):
-        self.table, self.loss, self.recipe = table, loss, recipe
-        self.seed, self.device, self.checkpoint = seed, device, checkpoint
-        self.best_epoch = self.n_iter = 0
-        self.interrupt = None
-        self.train_errors, self.held_out_errors = [], []
-        self.n_own = len(table.X) - table.n_held_out
-        self.dependence = table.dependence or Dependence.none(len(table.X))
-        self._split()
-        self._set_starts()
+    joined: nn.Module
+    last: nn.Module
+    is_new: bool
+    in_coordinates: bool
 
-    def _split(self):
-        recipe, everyone = self.recipe, np.arange(len(self.table.X))
-        self.members = [(everyone[: self.n_own], everyone[self.n_own :])]
-        if recipe.early_stopping and self.n_own == len(everyone):
-            self.members = split(
-                self.dependence,
-                cv=recipe.cv,
-                validation_fraction=recipe.validation_fraction,
-                seed=self.seed,
-                can_cross_fit=recipe.is_ours,
-                run=RUN if self.table.is_streamed else 1,
+
+def make_networks(members, settings, make_module, initial, seed):
+    is_new = initial is None
+    modules = [
+        _untrained(start, settings, make_module, seed) if is_new else initial
+        for start in members.starts
+    ]
+    joined = _joined(modules)
+    if settings.ordered:
+        joined.nested.shares = cut_shares(members.starts[-1], settings.n_components)
+    return Networks(joined, modules[-1], is_new, settings.from_pca and is_new)
+
+
+def _untrained(start, settings, make_module, seed):
+    """A network of one member; all members draw the same weights."""
+    n_inputs = start.encoder.shape[1] + start.n_marks
+    module = make_module(n_inputs, len(start.decoder), make_generator(seed))
+    if settings.tied_weights:
+        module.tie()
+    return start.load(module) if settings.from_pca else module
+
+
+def _joined(modules):
+    return stack(modules) if len(modules) > 1 else copy.deepcopy(modules[0])
+
+
+class Training:
+    """The run of one fit.
+
+    Parameters
+    ----------
+    members : Members
+    loss : Loss
+    settings : Settings
+    networks : Networks
+    seed : int
+    device : torch.device
+    checkpoint : Checkpoint or None
+    """
+
+    def __init__(self, members, loss, settings, networks, seed, device, checkpoint=None):
+        self.members, self.loss, self.settings = members, loss, settings
+        self.networks, self.seed, self.device = networks, seed, device
+        self.checkpoint = checkpoint
+        self.start = members.starts[-1]
+        self.cuts = cuts_of(settings.n_components) if settings.ordered else (None,)
+        means = [s.mean for s in members.starts] if networks.in_coordinates else None
+        self.corruption = settings.corruption(seed, device, means)
+
+    def run(self):
+        """Train, and return the Result."""
+        batch_size, _ = self._sizes()
+        joined = self.networks.joined
+        threads = self.settings.threads(joined, batch_size, self.device)
+        # Also what comes before and after the steps: to change the number takes time.
+        with thread_limit(threads.limit):
+            rows = member_rows(
+                self.members, self.loss, self.device, self.networks.in_coordinates
             )
-        self.held_out = [rows for _, rows in self.members]
-        self.is_watched = any(map(len, self.held_out))
-        copies = self.dependence.copies
-        self.n_different = min(len(np.unique(copies[rows])) for rows, _ in self.members)
+            reference = self.reference(rows)
+            choice, untrained_error = self._choice(rows, reference)
+            net = self.build(rows, choice, self.mean(reference), threads.pace)
+            interrupt = self._fit(net, rows)
+            result = self._result(net, choice, reference, untrained_error, interrupt)
+        return dataclasses.replace(result, n_threads=threads.n_threads)
 
-    def _set_starts(self):
-        """PCA of each member's rows; of all rows for the last, which is kept.
+    def _sizes(self):
+        return self.settings.sizes(len(self.members.trained[-1]))
 
-        Where one network trains and some rows are held out, its PCA has seen these,
-        so that the network has to beat it by more than it would otherwise; in return
-        the outcome, when it does not, is PCA of all rows.
-        """
-        own = self.table if not self.table.n_held_out else self.table.first(self.n_own)
-        n_samples, n_features = own.X.shape
-        recipe, loss = self.recipe, self.loss
-        k = min(recipe.n_components, n_samples, n_features)
-        is_wide = len(self.members) > 1 or n_features > n_samples
-        rotate = is_wide and self._can_rotate
-        fitted_to = [rows for rows, _ in self.members[:-1]] + [None]
-        self.starts = [
-            make_start(own, rows, k, loss, rotate, n_axes=min(own.X.shape))
-            for rows in fitted_to
-        ]
-        self.cuts = self._cuts(recipe.n_components) if recipe.ordered else (None,)
+    def mean(self, errors):
+        """Mean of the errors (n_cuts, n_judged) with all codes."""
+        return float(np.average(errors[-1], weights=self.members.judged_weights))
 
-    @property
-    def _can_rotate(self):
-        """Whether the network may work in the coordinates of the principal axes.
-
-        Noises and missing cells are of the features as they are.
-        """
-        table, recipe = self.table, self.recipe
-        is_plain = table.observed is None and table.inputs is None and not table.is_streamed
-        return (
-            recipe.from_pca
-            and self.loss.rotation_invariant
-            and recipe.spoiling is None
-            and is_plain
-        )
-
-    @staticmethod
-    def _cuts(n_components):
-        """Numbers of ordered codes at which held-out rows are asked, k the last."""
-        return tuple(
-            np.unique(np.geomspace(1, n_components, MOST_CUTS).round().astype(int))
-        )
+    # -- whether there is something to be trained --------------------------------------
 
     @property
     def is_settled(self):
@@ -146,394 +161,192 @@ class Training:
         folds have too few rows for so many components; and where the table is too small
         to hold any row out.
         """
-        recipe = self.recipe
-        if not (recipe.from_pca and recipe.early_stopping):
+        settings, members = self.settings, self.members
+        if not (settings.from_pca and settings.early_stopping and self.networks.is_new):
             return False
-        is_exact = recipe.is_linear or self.starts[-1].unexplained <= NOTHING_LEFT
-        is_best = self._keeps_pca and is_exact and recipe.spoiling is None
-        return is_best or not self.is_watched or recipe.n_components >= self.n_different - 1
+        is_exact = settings.is_linear or self.start.unexplained <= NOTHING_LEFT
+        is_best = self._keeps_pca and is_exact and settings.noise_and_units is None
+        has_enough_rows = settings.n_components < members.n_different - 1
+        return is_best or not (members.has_held_out_rows and has_enough_rows)
 
     @property
     def _keeps_pca(self):
         """Whether no linear autoencoder has a smaller loss than PCA."""
-        is_plain = self.table.observed is None and self.table.inputs is None
+        table = self.members.table
+        is_plain = table.observed is None and table.inputs is None
         return self.loss.rotation_invariant and is_plain
 
-    @property
-    def watched(self):
-        """Numbers of the rows whose errors are looked at, one member's after another."""
-        trained = [rows for rows, _ in self.members]
-        return np.concatenate(self.held_out if self.is_watched else trained)
+    # -- before training ---------------------------------------------------------------
 
-    @property
-    def r2(self):
-        """1 - SSE / SST of the held-out rows, or of all where nobody is held out.
-
-        Both are of the cells that are there, and of weighted rows.
-        """
-        table, rows = self.table, self.watched
-        of_rows = np.zeros(len(rows))
-        for block in row_blocks(len(rows), table.X.shape[1]):
-            squares = np.square(table.X[rows[block]])
-            if table.observed is not None:
-                squares *= table.observed[rows[block]]
-            of_rows[block] = squares.sum(axis=1, dtype=np.float64)
-        total = np.average(of_rows, weights=self.watched_weights)
-        return 1 - self.kept_error / total if total else 1.0
-
-    @property
-    def pca_error(self):
-        return self.recipe.unit * self.linear_error
-
-    @property
-    def n_seen(self):
-        """Rows that training has seen."""
-        return self.n_own
-
-    def sample(self):
-        """Arrays (inputs, X, weights) of rows that codes are described by."""
-        return self.table.sample(self.n_own)
-
-    def is_pca(self, initial):
-        """Whether the outcome is PCA of all rows."""
-        from_pca = self.recipe.from_pca and self.loss.of_scaled
-        return from_pca and self.best_epoch == 0 and initial is None
-
-    def run(self, make_module, initial=None):
-        """Train and return the skorch net, its `module_` that of the best epoch.
-
-        Parameters
-        ----------
-        make_module : callable (n_inputs, n_outputs, generator) -> nn.Module
-        initial : nn.Module or None
-            A trained network to go on from.
-
-        Raises
-        ------
-        DivergenceError
-            If training ended in NaN or inf and there are no weights to fall back on.
-        """
-        is_new = initial is None
-        modules = [
-            self._untrained(make_module, s) if is_new else initial for s in self.starts
-        ]
-        module = self._joined(modules)
-        if self.recipe.ordered:
-            module.nested.shares = self._cut_shares()
-        self.in_coordinates = self.recipe.from_pca and is_new
-        self._set_threads(module)
-        # Also what comes before and after the steps: to change the number takes time.
-        with thread_limit(self.limit):
-            return self._walk(module, modules[-1], is_new)
-
-    def _walk(self, module, untrained, is_new):
-        self._set_rows()
-        self._set_reference()
-        choice = self._choice(module, is_new) if self.is_watched else None
-        net = self._build(module, choice)
-        if self.is_settled and is_new:
-            net.initialize()
-            if self.recipe.verbose:
-                tell("no training: the outcome is PCA")
-        else:
-            try:
-                net.fit(self.train_rows)
-            except Interrupted as interrupt:
-                self._end_early(interrupt)
-            self._read(net, choice)
-            self._judge(net, choice, is_new)
-        net.module_ = self._kept(net, choice, untrained).eval()
-        net.forget()
-        return net
-
-    @staticmethod
-    def _joined(modules):
-        return stack(modules) if len(modules) > 1 else copy.deepcopy(modules[0])
-
-    def _untrained(self, make_module, start):
-        """A network of one member; all members draw the same weights."""
-        d = start.encoder.shape[1] + start.n_marks
-        q = len(start.decoder)
-        module = make_module(d, q, make_generator(self.seed))
-        if self.recipe.tied_weights:
-            module.tie()
-        return start.load(module) if self.recipe.from_pca else module
-
-    def _set_rows(self):
-        """Who trains on what, and who is watched in what."""
-        trained = [rows for rows, _ in self.members]
-        if self.table.is_streamed:
-            of_table = self.table.X, self.table.target
-            self.train_rows, self.held_out_rows = (
-                StreamedRows(*of_table, rows, self.device, self._weights(rows))
-                for rows in (trained, self.held_out)
-            )
-            return
-        table, self.home = self.table, self._home()
-        targets, lost = self._coordinates(table.X)
-        inputs = targets if table.inputs is None else self._coordinates(table.inputs)[0]
-        observed = None
-        if table.observed is not None:
-            observed = torch.from_numpy(table.observed).to(self.home)
-            inputs = with_marks(inputs, observed.expand(inputs.shape))
-        if not self.loss.of_scaled:
-            targets = self._tensor(table.target)
-        self.train_rows, self.held_out_rows = (
-            Rows(
-                *(inputs, targets, rows, self._lost(lost, rows)),
-                None if table.weights is None else self._tensor(self._weights(rows)),
-                *(observed, self.device),
-            )
-            for rows in (trained, self.held_out)
-        )
-
-    def _weights(self, index):
-        """Weights (n,), or (m, n) of several members, whose mean over each's rows is one.
-
-        Parameters
-        ----------
-        index : list of m arrays of int
-        """
-        weights = self.table.weights
-        if weights is None:
-            return None
-        means = [weights[rows].mean() if len(rows) else 1.0 for rows in index]
-        return weights / means[0] if len(means) == 1 else weights / np.c_[means]
-
-    def _home(self):
-        """Where the rows stay: the device, where they take less than half its memory."""
-        table = self.table
-        n_tables = 1 + (table.inputs is not None) + 2 * (table.observed is not None)
-        n_tables = len(self.members) * n_tables + (not self.loss.of_scaled)
-        is_large = n_tables * 4 * table.X.size > free_memory(self.device) / 2
-        return torch.device("cpu") if is_large else self.device
-
-    def _coordinates(self, X):
-        """The table in the coordinates of each member (n, d) or (m, n, d), and the loss."""
-        if not self.in_coordinates:
-            inputs, n_members = self._tensor(X), len(self.members)
-            many = inputs.expand(n_members, *inputs.shape) if n_members > 1 else inputs
-            return many, [0.0] * n_members
-        inputs, lost = zip(*(s.coordinates(X) for s in self.starts), strict=True)
-        inputs = [self._tensor(array) for array in inputs]
-        return torch.stack(inputs) if len(inputs) > 1 else inputs[0], lost
-
-    @staticmethod
-    def _lost(lost, index):
-        if not any(map(np.ndim, lost)):
-            return 0.0
-        return np.concatenate([of[rows] for of, rows in zip(lost, index, strict=True)])
-
-    def _tensor(self, array):
-        array = np.require(array, dtype=np.float32, requirements=["C", "W"])
-        return torch.from_numpy(array).to(self.home)
-
-    def _spoil(self):
-        """What is done to the inputs, in the coordinates of the network."""
-        noise, units = self.recipe.spoiling or (None, None)
-        if noise is None and self.recipe.hide is None:
-            return None
-        if units is not None and self.in_coordinates:
-            means = np.stack([start.mean for start in self.starts])
-            units = units.shifted(
-                torch.from_numpy(means if len(means) == 1 else means[:, None])
-            )
-        return Spoil(noise, units, self.recipe.hide, self.seed, self.device)
-
-    def _set_reference(self):
-        """Errors of PCA, or its kin for the loss, in the rows that are watched, or all."""
-        rows = self.held_out_rows if self.is_watched else self.train_rows
-        linear = [start.linear_module(self.recipe.ordered) for start in self.starts]
-        if not self.in_coordinates:
+    def reference(self, rows):
+        """Errors (n_cuts, n_judged) of PCA, or of the linear start for the loss."""
+        starts = self.members.starts
+        linear = [start.linear_module(self.settings.ordered) for start in starts]
+        if not self.networks.in_coordinates:
             linear = [
                 start.undo(module.double()).float()
-                for start, module in zip(self.starts, linear, strict=True)
+                for start, module in zip(starts, linear, strict=True)
             ]
-        linear = self._joined(linear).to(self.device)
-        self.reference = row_errors(linear, self.loss, rows, self.cuts, self._spoil())
-        weights = self.table.weights
-        self.watched_weights = None if weights is None else weights[self.watched]
-        errors = self.reference[-1]
-        self.linear_error = float(np.average(errors, weights=self.watched_weights))
-        self.kept_error = self.linear_error
+        judged = rows.held_out if self.members.has_held_out_rows else rows.train
+        module = _joined(linear).to(self.device)
+        return row_errors(module, self.loss, judged, self.cuts, self.corruption)
 
-    def _choice(self, module, is_new):
-        """PCA is the rival of a network that starts there, and so it may be kept."""
-        recipe = self.recipe
-        reference = start_errors = self.reference
-        if not (recipe.from_pca and is_new):
-            of_rows = self.loss, self.held_out_rows, self.cuts, self._spoil()
-            start_errors = row_errors(module.to(self.device), *of_rows)
-            reference = reference if is_new else start_errors
+    def _choice(self, rows, reference):
+        """What chooses the epoch, and the mean error of the network before training.
+
+        PCA is the rival of a network that starts there, and so it may be kept.
+        """
+        settings, networks, members = self.settings, self.networks, self.members
+        if not members.has_held_out_rows:
+            return None, self.mean(reference)
+        before = reference
+        if not networks.in_coordinates:
+            module = networks.joined.to(self.device)
+            of_rows = self.loss, rows.held_out, self.cuts, self.corruption
+            before = row_errors(module, *of_rows)
+        units = members.dependence.units
         choice = Choice(
-            reference,
-            margin=MARGIN if recipe.from_pca else 0.0,
-            allow_start=recipe.from_pca or not is_new,
-            patience=recipe.n_iter_no_change,
-            tol=recipe.tol,
+            reference if networks.is_new else before,
+            margin=MARGIN if settings.from_pca else 0.0,
+            allow_start=settings.from_pca or not networks.is_new,
+            patience=settings.n_iter_no_change,
+            tol=settings.tol,
             cuts=self.cuts,
-            weights=self.watched_weights,
-            groups=self.dependence.units[np.concatenate(self.held_out)],
-            n_seen=int(self.dependence.units.max()) + 1,
+            weights=members.judged_weights,
+            groups=units[members.judged],
+            n_seen=int(units.max()) + 1,
         )
-        self.kept_error = float(choice.mean(start_errors[-1]))
-        self.held_out_errors.append(recipe.unit * self.kept_error)
-        return choice
+        return choice, self.mean(before)
 
-    def _build(self, module, choice):
-        recipe = self.recipe
+    def build(self, rows, choice, linear_error, pace):
+        settings, module = self.settings, self.networks.joined
         batch_size, max_epochs = self._sizes()
+        pca_error = settings.unit * linear_error
         return build_net(
             module,
             self.loss,
             seed=self.seed,
             device=self.device,
             callbacks=[
-                *(recipe.callbacks or []),
-                *reports(recipe.verbose, self.pca_error),
+                *(settings.callbacks or []),
+                *reports(settings.verbose, pca_error),
             ],
-            weight_decay=recipe.weight_decay,
-            held_out=self.held_out_rows if choice else None,
+            weight_decay=settings.weight_decay,
+            held_out=rows.held_out if choice else None,
             choice=choice,
-            caution=self._caution(),
-            n_cuts=N_CUTS if recipe.ordered else 1,
-            spoil=self._spoil(),
-            penalties=recipe.penalties,
-            bfloat16=self._uses_bfloat16(module, batch_size),
-            iterator_train__pace=self.pace,
+            caution=self._caution(linear_error),
+            n_cuts=N_CUTS if settings.ordered else 1,
+            spoil=self.corruption,
+            penalties=settings.penalties,
+            bfloat16=settings.uses_bfloat16(
+                module, batch_size, self.start.unexplained, self.device
+            ),
+            iterator_train__pace=pace,
             checkpoint=self.checkpoint,
-            unit=recipe.unit,
-            lr=recipe.lr,
+            unit=settings.unit,
+            lr=settings.lr,
             max_epochs=max_epochs,
             batch_size=batch_size,
         )
 
-    def _cut_shares(self):
-        """How often 1, 2, ..., k codes are known in training: as 1 / PCA's error there.
-
-        The error at every cut then has the same weight, as a share of PCA's.
-        """
-        start = self.starts[-1]
-        k = self.recipe.n_components
-        left = start.total - np.cumsum(start.variances)[:k]
-        left = np.pad(left, (0, k - len(left)))  # codes that PCA does not have
-        weights = 1 / np.maximum(left, SMALLEST_LEFT * start.total or 1.0)
-        return torch.from_numpy(weights / weights.sum())
-
-    def _caution(self):
+    def _caution(self, linear_error):
         """Share of the learning rate for the layers whose change is seen at once.
 
         Linear paths and corrections act on the reconstruction directly. Where PCA has
         left a thousandth of the variance, steps that suit a half would shake the model
         by more than there is to gain: their size goes with the deviation that is left.
         """
-        if not self.recipe.from_pca:
+        if not self.settings.from_pca:
             return 1.0
-        start = self.starts[-1]
-        left = start.unexplained
-        if self.loss.of_scaled and self._spoil() is not None:
-            # PCA leaves the noise as well.
-            left = self.linear_error / (start.total or 1.0)
+        left = self.start.unexplained
+        if self.loss.of_scaled and self.corruption is not None:
+            left = linear_error / (self.start.total or 1.0)  # PCA leaves the noise as well
         return float(min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT))))
 
-    def _set_threads(self, module):
-        """How many, and what chooses the number for every step where there is a choice.
+    # -- training and after ------------------------------------------------------------
 
-        One for steps so small that threads cost more than they bring, else there is no
-        limit. There is no choice where the outcome is to be the same every time: with
-        another number of threads some products, of matrices of a few rows, are rounded
-        otherwise.
-        """
-        self.limit = self.pace = None
-        if self.device.type != "cpu":
-            return
-        if _n_products(module, self.batch_size) < WORTH_THREADS:
-            self.limit = 1
-        elif torch.get_num_threads() > 1 and not self.recipe.is_seeded:
-            self.pace = Pace()
+    def _fit(self, net, rows):
+        """Train the net; what has ended training early, if it was not an error."""
+        if self.is_settled:
+            net.initialize()
+            if self.settings.verbose:
+                tell("no training: the outcome is PCA")
+            return None
+        try:
+            net.fit(rows.train)
+        except Interrupted as interrupt:
+            if self.checkpoint is not None:
+                self.checkpoint.write()
+            if not self.settings.warm_start:
+                raise
+            return interrupt
+        return None
 
-    @property
-    def n_threads(self):
-        """Threads of the last steps; None is no limit."""
-        return self.limit if self.pace is None else self.pace.n_threads
+    def _result(self, net, choice, reference, untrained_error, interrupt):
+        settings, networks = self.settings, self.networks
+        train_errors, held_out_errors = self._curves(net, choice)
+        n_iter = len(train_errors)
+        if choice is None:
+            best_epoch = n_iter if net.is_finite_ else n_iter - 1
+        else:
+            best_epoch = choice.best_epoch
+            held_out_errors = [settings.unit * untrained_error, *held_out_errors]
+        self._judge(net, choice, n_iter, best_epoch, interrupt)
+        has_better = choice is not None and best_epoch > 0
+        kept_error = net.best_error_ if has_better else untrained_error
+        net.keep(self._kept(net, choice, best_epoch).eval())
+        net.forget()
+        is_linear_start = settings.from_pca and self.loss.of_scaled and networks.is_new
+        return Result(
+            net=net,
+            members=self.members,
+            n_components=settings.n_components,
+            n_iter=n_iter,
+            best_epoch=best_epoch,
+            train_errors=train_errors,
+            held_out_errors=held_out_errors,
+            pca_error=settings.unit * self.mean(reference),
+            kept_error=kept_error,
+            is_pca=is_linear_start and best_epoch == 0,
+            is_as_it_was=not networks.is_new and best_epoch == 0,
+            interrupt=interrupt,
+        )
 
-    def _uses_bfloat16(self, module, batch_size):
-        """Whether products are of bfloat16; "auto" asks what is faster and does no harm.
-
-        Rounding to bfloat16 is an error of 0.2 % of a value. That is far below what PCA
-        leaves, unless it leaves next to nothing.
-        """
-        if self.recipe.precision != "auto":
-            return self.recipe.precision == "bfloat16"
-        is_large = _n_products(module, batch_size) >= WORTH_BFLOAT16
-        is_safe = self.starts[-1].unexplained >= SAFE_FOR_BFLOAT16
-        return is_large and is_safe and has_fast_bfloat16(self.device)
-
-    @property
-    def batch_size(self):
-        return self._sizes()[0]
-
-    def _sizes(self):
-        """Batch size and number of epochs, where they are left to us."""
-        n_rows = len(self.members[-1][0])
-        batch_size, max_epochs = self.recipe.batch_size, self.recipe.max_epochs
-        if batch_size == "auto":
-            batch_size = 2 ** int(np.log2(n_rows) / 2 + 0.5)
-            batch_size = min(max(batch_size, SMALLEST_BATCH), LARGEST_BATCH)
-        batch_size = min(batch_size, n_rows)
-        if max_epochs == "auto":
-            max_epochs = STEPS * batch_size // n_rows
-            max_epochs = min(max(max_epochs, FEWEST_EPOCHS), MOST_EPOCHS)
-        return batch_size, max_epochs
-
-    def _end_early(self, interrupt):
-        if self.checkpoint is not None:
-            self.checkpoint.write()
-        if not self.recipe.warm_start:
-            raise interrupt
-        self.interrupt = interrupt
-
-    def _read(self, net, choice):
+    @staticmethod
+    def _curves(net, choice):
+        """Mean errors of training and of held-out rows after each whole epoch."""
         # A callback, or Ctrl-C, may have stopped training within an epoch.
         last = "train_loss" if choice is None else "valid_loss"
         epochs = [epoch for epoch in net.history if last in epoch]
-        self.n_iter = len(epochs)
-        self.train_errors = [epoch["train_loss"] for epoch in epochs]
-        if choice is None:
-            self.best_epoch = self.n_iter if net.is_finite_ else self.n_iter - 1
-        else:
-            self.best_epoch = choice.best_epoch
-            self.held_out_errors += [epoch["valid_loss"] for epoch in epochs]
-            if self.best_epoch:
-                self.kept_error = net.best_error_
+        held_out = [] if choice is None else [epoch["valid_loss"] for epoch in epochs]
+        return [epoch["train_loss"] for epoch in epochs], held_out
 
-    def _judge(self, net, choice, is_new):
+    def _judge(self, net, choice, n_iter, best_epoch, interrupt):
         """Warn of an end that is not good; raise where nothing is left to be kept."""
-        recipe = self.recipe
-        has_start = recipe.from_pca or not is_new
-        if self.interrupt is not None:
-            if not (self.best_epoch or has_start):
-                raise self.interrupt
+        settings, is_new = self.settings, self.networks.is_new
+        has_weights = best_epoch or settings.from_pca or not is_new
+        if interrupt is not None:
+            if not has_weights:
+                raise interrupt
             return
-        if self.n_iter and not (self.best_epoch or has_start):
-            raise DivergenceError(no_weights(recipe.owner, recipe.lr))
+        if n_iter and not has_weights:
+            raise DivergenceError(no_weights(settings.owner, settings.lr))
         if not net.is_finite_:
             start = "the start from PCA" if is_new else "the network that fit began with"
-            of_fit = recipe.owner, recipe.lr, self.n_iter, self.best_epoch
-            warn_of_values(*of_fit, start)
-        elif self.n_iter == recipe.max_epochs and choice and choice.is_improving:
-            warn_of_few_epochs(recipe.owner, recipe.max_epochs)
+            warn_of_values(settings.owner, settings.lr, n_iter, best_epoch, start)
+        elif n_iter == settings.max_epochs and choice and choice.is_improving:
+            warn_of_few_epochs(settings.owner, settings.max_epochs)
 
-    def _kept(self, net, choice, untrained):
-        """The network of the last member and the best epoch, in the units of X."""
-        kept = untrained
-        if self.best_epoch:
+    def _kept(self, net, choice, best_epoch):
+        """The network of the last member and the best epoch, in the units of the table."""
+        kept = self.networks.last
+        if best_epoch:
             net.load(net.finite_averages_ if choice is None else choice.best_weights)
-            kept = unstack(net.module_, -1) if len(self.members) > 1 else net.module_
-        if self.recipe.tied_weights:
+            is_stack = len(self.members) > 1
+            kept = unstack(net.network, -1) if is_stack else net.network
+        if self.settings.tied_weights:
             kept.untie()
-        if self.in_coordinates:
-            start = self.starts[-1]
+        if self.networks.in_coordinates:
             kept = kept.double()
-            kept = start.undo(kept if self.best_epoch else start.load(kept)).float()
+            kept = self.start.undo(kept if best_epoch else self.start.load(kept)).float()
         return kept.to(self.device)

@@ -1,10 +1,13 @@
 """Fully connected autoencoders: a linear map plus a correction."""
 
+import copy
 import itertools
 
 import torch
 from torch import nn
 
+from skae._torch import NoStates
+from skae.modules._base import Network
 from skae.modules._layers import ACTIVATIONS, NORMALIZATIONS, Dropout, Linear, Nested
 from skae.modules._tied import Tied
 
@@ -107,7 +110,7 @@ class Mapping(nn.Module):
             (self.correction if self.linear is None else self.linear).bias += shift
 
 
-class DenseAutoencoder(nn.Module):
+class DenseAutoencoder(Network):
     """Fully connected autoencoder.
 
     Parameters
@@ -130,6 +133,11 @@ class DenseAutoencoder(nn.Module):
     generator : torch.Generator or None
         Source of the initial weights; None is torch's global generator.
     """
+
+    has_linear_path = True
+    is_stackable = True
+    takes_marks = True
+    absorbs = True
 
     def __init__(
         self,
@@ -157,6 +165,21 @@ class DenseAutoencoder(nn.Module):
         self.decoder = Mapping(n_seen, n_outputs, mirrored, *shared)
         self.constants = nn.Parameter(torch.zeros(n_constants)) if n_constants else None
 
+    @property
+    def is_ordered(self):
+        return self.nested is not None
+
+    @property
+    def paths(self):
+        # A subclass may do something else, or more.
+        is_all = type(self) is DenseAutoencoder and self.constants is self.nested is None
+        return (self.encoder, self.code, self.decoder) if is_all else None
+
+    def private_states(self, seed, device, training=False):
+        if type(self) is DenseAutoencoder:  # every layer that draws has a generator
+            return NoStates()
+        return super().private_states(seed, device, training)
+
     def encode(self, X):
         """Codes (..., n, k) of X (..., n, p)."""
         return self.code(self.encoder(X))
@@ -172,16 +195,35 @@ class DenseAutoencoder(nn.Module):
         constants = self.constants.unsqueeze(-2).to(output.dtype)
         return torch.cat([output, constants.expand(*output.shape[:-1], -1)], dim=-1)
 
-    def forward(self, X):
-        return self.decode(self.encode(X))
+    @torch.no_grad()
+    def set_linear(self, encoder, decoder, bias):
+        (k, r), p = encoder.shape, len(decoder)
+        self.encoder.linear.weight.zero_()
+        self.encoder.linear.weight[:, :r] = encoder
+        self.encoder.linear.bias.zero_()
+        # Inputs after the k-th tell which codes are missing: PCA does not ask.
+        self.decoder.linear.weight.zero_()
+        self.decoder.linear.weight[:, :k] = decoder
+        self.decoder.linear.bias.copy_(bias[:p])
+        if self.constants is not None:
+            self.constants.copy_(bias[p:])
+
+    def absorb_input(self, weight, shift=None):
+        self.encoder.absorb_input(weight, shift)
+
+    def absorb_output(self, weight, shift=None):
+        self.decoder.absorb_output(weight, shift)
+
+    def folded_encoder(self, weight, shift):
+        encoder = copy.deepcopy(self.encoder)
+        encoder.absorb_input(weight, shift)
+        return nn.Sequential(encoder, self.code)
 
     def tie(self):
-        """Let the decoder have the encoder's weights, transposed, until `untie`."""
         self.decoder = Tied(self.encoder, self.decoder)
         return self
 
     def untie(self):
-        """Give the decoder weights of its own, equal to those it shared."""
         if isinstance(self.decoder, Tied):
             empty = Mapping(1, 1, (), "identity", 0.0, True, torch.Generator())
             empty.linear = None

@@ -1,4 +1,4 @@
-"""A network of the user's own: made, and tried on two rows before it is trained."""
+"""A network of the user's own: made, tried on two rows, and put into an adapter."""
 
 import copy
 import inspect
@@ -8,18 +8,66 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from skae._torch import is_out_of_memory, random_states_kept
+from skae._torch import NoStates, PrivateStates, is_out_of_memory
+from skae.modules._base import Network, reconstruct
 
-__all__ = ["make_own"]
+__all__ = ["OwnNetwork", "adapted", "make_own"]
 
 N_ROWS = 2
 
 
-def make_own(module, n_features, n_components, n_outputs, device, owner):
+class OwnNetwork(Network):
+    """A user's module as a network of which nothing is known but `encode` and `decode`.
+
+    Parameters
+    ----------
+    module : nn.Module
+    draws : bool
+        Whether it draws from the global generators in evaluation mode too, as a layer
+        does that samples. That in training it may, as torch's own dropout does, is taken
+        for granted.
+    """
+
+    has_own_code = True
+
+    def __init__(self, module, draws=True):
+        super().__init__()
+        self.module, self.draws = module, draws
+
+    @property
+    def unwrapped(self):
+        return self.module
+
+    @property
+    def paths(self):
+        return self.module.paths if isinstance(self.module, Network) else None
+
+    def encode(self, X):
+        return self.module.encode(X)
+
+    def decode(self, Z):
+        return self.module.decode(Z)
+
+    def private_states(self, seed, device, training=False):
+        if not (training or self.draws):
+            return NoStates()
+        return super().private_states(seed, device, training)
+
+
+def adapted(module, n_features):
+    """The adapter around a trained module on the CPU, which is left as it is."""
+    rows = _rows(n_features)
+    with torch.no_grad(), PrivateStates(0) as states:
+        reconstruct(copy.deepcopy(module).eval(), rows)
+    return OwnNetwork(module, states.have_moved)
+
+
+def make_own(module, n_features, n_components, n_outputs, device, owner, seed=0):
     """The network that the parameter `module` makes, after a dry run.
 
-    The run is the same every time. It leaves the global random states as they were, and
-    of the network everything but lazy layers, which it gives their widths.
+    Its weights are drawn from global generators that are seeded with `seed` for the time
+    being. The run is the same every time. It leaves of the network everything but lazy
+    layers, which it gives their widths.
 
     Parameters
     ----------
@@ -31,6 +79,11 @@ def make_own(module, n_features, n_components, n_outputs, device, owner):
     device : torch.device
     owner : str
         Name of the estimator's class.
+    seed : int
+
+    Returns
+    -------
+    network : OwnNetwork
 
     Raises
     ------
@@ -41,7 +94,8 @@ def make_own(module, n_features, n_components, n_outputs, device, owner):
         If these do not take rows, or return other shapes.
     """
     _check_callable(module, (n_features, n_components), owner)
-    made = module(n_features, n_components)
+    with PrivateStates(seed, device):
+        made = module(n_features, n_components)
     has_both = all(callable(getattr(made, m, None)) for m in ("encode", "decode"))
     if not isinstance(made, nn.Module) or not has_both:
         raise TypeError(
@@ -50,9 +104,10 @@ def make_own(module, n_features, n_components, n_outputs, device, owner):
         )
     made.float()  # as it is trained, whatever torch's default is
     widths = n_features, n_components, n_outputs
-    with random_states_kept():
-        if _has_lazy(made):
+    if _has_lazy(made):
+        with PrivateStates(0, device):
             _materialize(made, widths, owner)
+    with PrivateStates(0, device) as states:
         # The fitted estimator has a copy in float64.
         for dtype in (torch.float32, torch.float64):
             copied = copy.deepcopy(made).to(device, dtype).eval()
@@ -63,7 +118,7 @@ def make_own(module, n_features, n_components, n_outputs, device, owner):
             "its decode returns depends on none: there are none, or encode or decode "
             "detach what they return."
         )
-    return made
+    return OwnNetwork(made, states.have_moved)
 
 
 def _check_callable(module, arguments, owner):
@@ -107,12 +162,16 @@ def _materialize(module, widths, owner):
 def _run(network, widths, owner, **kind):
     """What a network makes of two rows, shapes checked on the way."""
     n_features, n_components, n_outputs = widths
-    rows = torch.linspace(-1, 1, N_ROWS * n_features, **kind).reshape(N_ROWS, n_features)
+    rows = _rows(n_features, **kind)
     called = f" module was called with (n_features, n_components) = {widths[:2]}."
     if n_outputs != n_features:
         called += f" The loss takes {n_outputs // n_features} outputs for each feature."
     codes = _passed(network, "encode", rows, n_components, owner, called)
     return _passed(network, "decode", codes, n_outputs, owner, called)
+
+
+def _rows(n_features, **kind):
+    return torch.linspace(-1, 1, N_ROWS * n_features, **kind).reshape(N_ROWS, n_features)
 
 
 def _passed(network, method, rows, width, owner, called):

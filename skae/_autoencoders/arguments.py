@@ -1,0 +1,122 @@
+"""The arguments of `fit` and `partial_fit`, checked."""
+
+from numbers import Integral
+
+from skae._tables.checks import check_table
+from skae._tables.dependence import check_groups, splits_of
+from skae._tables.fit_data import Given
+from skae._tables.rows import is_streamed
+
+__all__ = ["given_to_fit", "given_to_partial_fit", "holds_out_rows"]
+
+
+def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target):
+    """What the user gives to `fit`.
+
+    Returns
+    -------
+    Given
+    """
+    X = check_table(estimator, X, for_fit=True, reset=True, ensure_min_samples=2)
+    given = Given(X)
+    if X_target is not None:
+        given.X_target = _check_target(estimator, X_target, X)
+    if X_val is not None:
+        given.X_val = _check_held_out_rows(estimator, X_val, given)
+    if groups is not None:
+        given.groups = check_groups(groups, X)
+    if holds_out_rows(estimator, given):
+        given.folds = _folds(estimator, X, y, groups)
+    if sample_weight is not None:
+        given.weigh(sample_weight)
+    given.sort()
+    return given
+
+
+def given_to_partial_fit(estimator, X, sample_weight, *, is_first):
+    """What the user gives to `partial_fit`; a chunk but the first may be one row.
+
+    Returns
+    -------
+    Given
+    """
+    least = 2 if is_first else 1
+    sizes = {"reset": is_first, "ensure_min_samples": least}
+    given = Given(check_table(estimator, X, for_fit=True, **sizes))
+    if sample_weight is not None:
+        given.weigh(sample_weight, least)
+    given.sort()
+    return given
+
+
+def holds_out_rows(estimator, given):
+    """Whether rows of X itself choose the epoch."""
+    has_rule = given.groups is not None or not isinstance(estimator.cv, str)
+    if given.X_val is not None and has_rule:
+        raise ValueError(
+            f"X_val of {type(estimator).__name__}.fit holds out rows of its own, and "
+            "groups and cv tell which rows of X to hold out. Leave out X_val, or leave "
+            "out groups and set cv='auto'."
+        )
+    return estimator.early_stopping and given.X_val is None
+
+
+def _folds(estimator, X, y, groups):
+    """The splits of a splitter or an iterable; None where skae makes its own."""
+    cv, name = estimator.cv, type(estimator).__name__
+    if cv is None or isinstance(cv, str | Integral):
+        if not (estimator._network_kind.is_stackable or isinstance(cv, str)):
+            raise ValueError(
+                f"cv={cv!r} of {name} trains several networks, "
+                "and a module of your own is trained once. Set cv='auto', or to a "
+                "splitter with one split, such as ShuffleSplit(1)."
+            )
+        return None
+    folds = splits_of(cv, X.shape[0], y, groups, name)
+    if len(folds) > 1 and not estimator._network_kind.is_stackable:
+        raise ValueError(
+            f"cv of {name} makes {len(folds)} splits, and a module of "
+            "your own is trained once. Pass a splitter with one split, such as "
+            "ShuffleSplit(1), or set cv='auto'."
+        )
+    return folds
+
+
+def _check_target(estimator, X_target, X):
+    name = type(estimator).__name__
+    X_target = check_table(
+        estimator, X_target, for_fit=True, reset=False, input_name="X_target"
+    )
+    if is_streamed(X) or is_streamed(X_target):
+        raise ValueError(
+            f"X_target of {name}.fit and its X must be held in "
+            "memory, and one of them is too large: it would be read in parts. "
+            "Take fewer rows, or leave out X_target."
+        )
+    if X_target.shape != X.shape:
+        raise ValueError(
+            f"X_target of {name}.fit has shape {X_target.shape}, X has {X.shape}: each "
+            "row of X needs its own."
+        )
+    return X_target
+
+
+def _check_held_out_rows(estimator, X_val, given):
+    name = type(estimator).__name__
+    if not estimator.early_stopping:
+        raise ValueError(
+            f"X_val of {name}.fit chooses the epoch, and early_stopping=False keeps "
+            "the last one. Leave out X_val or set early_stopping=True."
+        )
+    if given.X_target is not None or is_streamed(given.X):
+        raise ValueError(
+            f"X_val of {name}.fit goes with an X that is held in memory and is its "
+            "own target. Leave out X_val: validation_fraction of the rows is held out."
+        )
+    X_val = check_table(estimator, X_val, for_fit=True, reset=False, input_name="X_val")
+    if is_streamed(X_val):
+        raise ValueError(
+            f"X_val of {name}.fit must be held in memory, and is so large that it "
+            "would be read in parts. Take some of its rows."
+        )
+    return X_val.astype(given.X.dtype, copy=False)

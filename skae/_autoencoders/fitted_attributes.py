@@ -1,0 +1,245 @@
+"""What a fit leaves in the estimator: the only place that sets fitted attributes.
+
+Each public one is found by a search for its name and " =". The private ones are
+
+    _params_of_fit    the parameters that the fit was made with, see `parameters`
+    _has_marks        whether the network is told which cells are missing
+    _filler           what fills missing cells, as arrays, or None
+    _loss_statistics  what the loss has learned of the rows, as arrays
+    _loss             the loss, with its statistics
+    _fitted_widths    of the network
+    _mean_code, _code_deviations, _falls, _squares
+                      statistics of codes that `truncate` needs
+    _score_unit       in which components and variances are told
+    _inference        the network between arrays
+    _ongoing          the stream of `partial_fit`, or None
+"""
+
+import numpy as np
+import torch
+
+from skae._engine.skorch_net import build_net
+from skae._model.explained_variance import attributes, describe
+from skae._model.model import Inference
+from skae._tables.missing import Filler
+from skae._torch import make_generator, resolve_device, thread_limit
+from skae.losses._resolve import resolve_loss
+from skae.modules._own import adapted
+
+__all__ = [
+    "filler_of",
+    "net_around",
+    "outline",
+    "restore",
+    "set_codes",
+    "set_device",
+    "set_inference",
+    "set_loss",
+    "set_result",
+    "set_statistics",
+    "set_stream",
+    "set_widths",
+    "truncate",
+    "unfitted_loss",
+    "widths_of",
+]
+
+SMALLEST = 1e-6  # deviation of a code that is whitened, as a share of the largest
+
+
+# -- before training -------------------------------------------------------------------
+
+
+def set_widths(estimator, n_components, hidden_layer_sizes):
+    estimator.n_components_ = n_components
+    estimator.hidden_layer_sizes_ = hidden_layer_sizes
+
+
+def set_device(estimator):
+    estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
+
+
+def set_statistics(estimator, mean, scale):
+    estimator.mean_ = mean
+    estimator.scale_ = scale
+
+
+def unfitted_loss(estimator):
+    """The loss as the parameter says it, which knows nothing of the data yet."""
+    names = getattr(estimator, "feature_names_in_", None)
+    loss = estimator._params_of_fit["loss"]
+    return resolve_loss(loss, estimator.n_features_in_, names, type(estimator).__name__)
+
+
+def set_loss(estimator, loss, statistics):
+    """The loss for this table, from what it has learned of the rows."""
+    estimator._loss_statistics = statistics
+    estimator._loss = loss.fitted(statistics)
+
+
+def widths_of(estimator, X):
+    """What the shape of a network for X depends on."""
+    n_inputs = X.shape[1] * (2 if estimator._has_marks else 1)
+    return n_inputs, estimator.n_components_, estimator.hidden_layer_sizes_
+
+
+def filler_of(estimator):
+    """What fills missing cells, or None."""
+    if estimator._filler is None:
+        return None
+    mean, weight, noise = estimator._filler
+    return Filler(torch.from_numpy(mean.copy()), torch.from_numpy(weight.copy()), noise)
+
+
+# -- after training --------------------------------------------------------------------
+
+
+def set_result(estimator, net, result):
+    """The net, and how training went in the units of `score`."""
+    estimator.net_ = net
+    estimator.n_components_ = result.n_components
+    estimator.n_samples_ = result.n_samples
+    estimator.n_iter_ = result.n_iter
+    estimator.best_epoch_ = result.best_epoch
+    estimator.loss_curve_ = [*result.train_errors]
+    estimator.validation_curve_ = [*result.held_out_errors]
+    estimator.pca_score_ = -result.pca_error
+
+
+def set_stream(estimator, stream):
+    """What is particular to `partial_fit`."""
+    estimator._ongoing = stream
+    estimator.n_samples_seen_ = stream.n_samples
+
+
+def set_codes(estimator, result):
+    """The network, its codes made canonical where it has changed, and what they explain."""
+    with thread_limit(result.n_threads):
+        inputs, X, weights = result.sample()
+        estimator._fitted_widths = widths_of(estimator, X)
+        estimator._n_features_out = estimator.n_components_
+        inference = _inference_of(estimator)
+        params = estimator._params_of_fit
+        absorbs = estimator._network_kind.absorbs
+        is_linear_code = absorbs and params["code_activation"] == "identity"
+        if is_linear_code and not (result.is_pca or result.is_as_it_was):
+            inference.canonize(inputs, X, estimator.n_components_, weights)
+        description = describe(
+            inference,
+            inputs,
+            X,
+            estimator.n_components_,
+            result.pca_shares,
+            params["ordered"],
+            weights,
+            result.n_samples,
+        )
+        _set_description(estimator, description)
+        set_inference(estimator, inference)
+
+
+def _set_description(estimator, description):
+    estimator.components_ = description["components_"]
+    estimator.explained_variance_ = description["explained_variance_"]
+    estimator.explained_variance_ratio_ = description["explained_variance_ratio_"]
+    estimator.singular_values_ = description["singular_values_"]
+    estimator.noise_variance_ = description["noise_variance_"]
+    estimator._mean_code = description["_mean_code"]
+    estimator._code_deviations = description["_code_deviations"]
+    estimator._falls = description["_falls"]
+    estimator._squares = description["_squares"]
+    estimator._score_unit = description["_score_unit"]
+
+
+def net_around(estimator, network):
+    """An initialized net around a trained network; there is nothing to call back of."""
+    net = build_net(
+        network,
+        estimator._loss,
+        seed=0,
+        device=estimator.device_,
+        callbacks=None,
+        weight_decay=estimator._params_of_fit["weight_decay"],
+        lr=estimator._params_of_fit["lr"],
+    )
+    net.initialize().module_.eval()
+    return net
+
+
+def _inference_of(estimator):
+    """The network, told in the units of X or with `standardize` in scaled ones."""
+    return Inference(
+        estimator.net_.network,
+        estimator._loss,
+        estimator.mean_,
+        estimator.scale_,
+        1.0 if estimator._params_of_fit["standardize"] else estimator.scale_,
+        estimator.device_,
+        filler_of(estimator),
+        estimator._has_marks,
+    )
+
+
+def set_inference(estimator, inference):
+    """What the methods compute with."""
+    if estimator._params_of_fit["whiten"]:
+        deviations = estimator._code_deviations
+        varies = deviations > SMALLEST * deviations.max()
+        inference.code_scale = 1 / np.where(varies, deviations, 1.0)
+    if estimator._network_kind.absorbs:
+        inference.fold()
+    estimator._inference = inference
+
+
+# -- copies ----------------------------------------------------------------------------
+
+
+def truncate(estimator, n_components):
+    """Keep the first codes of a fitted estimator."""
+    k = n_components
+    estimator.n_components = k
+    estimator.n_components_ = k
+    estimator._n_features_out = k
+    estimator._params_of_fit["n_components"] = k
+    estimator.net_.network.truncate(k)
+    inference = _inference_of(estimator)
+    statistics = estimator._mean_code, estimator._code_deviations, estimator._falls
+    shape = estimator.n_samples_, estimator.n_features_in_
+    mean, deviations, falls = (array[:k] for array in statistics)
+    _set_description(
+        estimator, attributes(inference, shape, mean, deviations, falls, estimator._squares)
+    )
+    n_inputs, _, hidden_layer_sizes = estimator._fitted_widths
+    estimator._fitted_widths = n_inputs, k, hidden_layer_sizes
+    set_inference(estimator, inference)
+
+
+def restore(estimator, network):
+    """Make of an unpickled estimator one that computes.
+
+    Parameters
+    ----------
+    estimator : estimator
+        It has the attributes that a pickle or a file keeps.
+    network : nn.Module, or dict of str and ndarray
+        The user's own module, or the weights of another network.
+    """
+    params = estimator._params_of_fit
+    estimator.device_ = resolve_device(params["device"], strict=False)
+    estimator._ongoing = None
+    set_loss(estimator, unfitted_loss(estimator), estimator._loss_statistics)
+    if isinstance(network, dict):
+        # A copy: joblib may hand out read-only maps of a file.
+        weights = {name: torch.tensor(array) for name, array in network.items()}
+        network = outline(estimator, make_generator(0))
+        network.load_state_dict(weights)
+    else:
+        network = adapted(network, estimator.n_features_in_)
+    estimator.net_ = net_around(estimator, network)
+    set_inference(estimator, _inference_of(estimator))
+
+
+def outline(estimator, generator=None):
+    """A network of the shape of the fitted one."""
+    n_inputs = estimator.n_features_in_ * (2 if estimator._has_marks else 1)
+    return estimator._make_module(n_inputs, estimator.n_features_in_, generator)

@@ -1,0 +1,95 @@
+"""The parameters that a fit was made with.
+
+A user may change parameters of a fitted estimator, for the next fit. So everything that
+is done with the fitted network, and every copy that is made of it, goes by
+`estimator._params_of_fit`, a dict of the parameters that the last fit was made with.
+"""
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from skae._engine.checkpoint import described
+
+__all__ = ["check_same_network", "contents", "parameter_names", "params_of_fit"]
+
+# Parameters that are of no use once a fit has ended. They may hold anything, such as an
+# open file, so that an estimator keeps them nowhere but in the parameter itself.
+OF_THE_FIT_ALONE = {
+    "callbacks",
+    "checkpoint",
+    "cv",
+    "noise",
+    "random_state",
+    "regularizer",
+    "verbose",
+    "warm_start",
+}
+# Parameters that decide which network is made, and in which units it works.
+OF_THE_NETWORK = (
+    "activation",
+    "allow_nan",
+    "code_activation",
+    "dropout",
+    "init",
+    "loss",
+    "module",
+    "normalization",
+    "ordered",
+    "standardize",
+    "tied_weights",
+)
+WIDTHS = {"n_components": "n_components_", "hidden_layer_sizes": "hidden_layer_sizes_"}
+
+
+def parameter_names(estimator):
+    """Names of all parameters, also of those that a subclass does not hand on.
+
+    A subclass whose `__init__` takes some of the parameters, and gives values of its
+    own to the others, has only the former in `get_params`.
+    """
+    kinds = [kind for kind in type(estimator).__mro__ if issubclass(kind, BaseEstimator)]
+    return sorted({name for kind in kinds for name in kind._get_param_names()})
+
+
+def params_of_fit(estimator):
+    """A dict of the parameters, in values that the user does not hold."""
+    return {
+        name: contents(getattr(estimator, name))
+        for name in parameter_names(estimator)
+        if name not in OF_THE_FIT_ALONE
+    }
+
+
+def check_same_network(estimator, who, remedy, with_widths=False):
+    """Refuse to go on with a network that other parameters had made."""
+    names = [*OF_THE_NETWORK, *(WIDTHS if with_widths else [])]
+    changed = [name for name in names if not _is_as_fitted(estimator, name)]
+    if changed:
+        before = ", ".join(f"{n}={estimator._params_of_fit[n]!r}" for n in changed)
+        now = ", ".join(f"{n}={getattr(estimator, n)!r}" for n in changed)
+        raise ValueError(
+            f"{who} of {type(estimator).__name__} goes on with the network of the last "
+            f"fit, which was made with {before}, but now {now}. Set the parameters "
+            f"back, or {remedy}."
+        )
+
+
+def _is_as_fitted(estimator, name):
+    now, before = getattr(estimator, name), estimator._params_of_fit[name]
+    if callable(now) or callable(before):
+        return now == before
+    values = [before]
+    if name in WIDTHS:
+        values.append(getattr(estimator, WIDTHS[name]))
+    return described(contents(now)) in map(described, values)
+
+
+def contents(value):
+    """A parameter's value, in lists, dicts and arrays that the user does not hold."""
+    if type(value) is np.ndarray:
+        return value.copy()
+    if type(value) is dict:
+        return {key: contents(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(contents, value))
+    return value

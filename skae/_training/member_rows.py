@@ -1,0 +1,109 @@
+"""Rows of a table as the tensors that members train on and are judged by."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from skae._engine.batches import Rows, StreamedRows
+from skae._tables.missing import with_marks
+from skae._torch import free_memory
+
+__all__ = ["MemberRows", "member_rows"]
+
+
+class MemberRows(NamedTuple):
+    """What members train on, and what is held out of their training."""
+
+    train: Rows | StreamedRows
+    held_out: Rows | StreamedRows
+
+
+def member_rows(members, loss, device, in_coordinates):
+    """The rows of a fit, where batches can take them.
+
+    Parameters
+    ----------
+    members : Members
+    loss : Loss
+    device : torch.device
+    in_coordinates : bool
+        Whether each network works in the coordinates of its start.
+
+    Returns
+    -------
+    MemberRows
+    """
+    table, sides = members.table, (members.trained, members.held_out)
+    if table.is_streamed:
+        return MemberRows(
+            *(
+                StreamedRows(table.X, table.target, rows, device, members.weights(rows))
+                for rows in sides
+            )
+        )
+    home = _home(members, loss, device)
+    starts = members.starts if in_coordinates else None
+    targets, lost = _coordinates(table.X, starts, len(members), home)
+    inputs = targets
+    if table.inputs is not None:
+        inputs, _ = _coordinates(table.inputs, starts, len(members), home)
+    observed = None
+    if table.observed is not None:
+        observed = torch.from_numpy(table.observed).to(home)
+        inputs = with_marks(inputs, observed.expand(inputs.shape))
+    if not loss.of_scaled:
+        targets = _tensor(table.target, home)
+    return MemberRows(
+        *(
+            Rows(
+                inputs,
+                targets,
+                rows,
+                lost=_lost_of(lost, rows),
+                weights=_tensor(members.weights(rows), home),
+                observed=observed,
+                device=device,
+            )
+            for rows in sides
+        )
+    )
+
+
+def _home(members, loss, device):
+    """Where the rows stay: the device, where they take less than half its memory."""
+    table = members.table
+    n_tables = 1 + (table.inputs is not None) + 2 * (table.observed is not None)
+    n_tables = len(members) * n_tables + (not loss.of_scaled)
+    is_large = n_tables * 4 * table.X.size > free_memory(device) / 2
+    return torch.device("cpu") if is_large else device
+
+
+def _coordinates(X, starts, n_members, home):
+    """X in the coordinates of each member, and what they lose of each row.
+
+    Returns
+    -------
+    inputs : Tensor of shape (n, d), or (m, n, d) of m > 1 members
+    lost : list of m arrays of shape (n,) or floats
+    """
+    if starts is None:
+        inputs = _tensor(X, home)
+        many = inputs.expand(n_members, *inputs.shape) if n_members > 1 else inputs
+        return many, [0.0] * n_members
+    inputs, lost = zip(*(start.coordinates(X) for start in starts), strict=True)
+    inputs = [_tensor(array, home) for array in inputs]
+    return torch.stack(inputs) if len(inputs) > 1 else inputs[0], lost
+
+
+def _lost_of(lost, index):
+    if not any(map(np.ndim, lost)):
+        return 0.0
+    return np.concatenate([of[rows] for of, rows in zip(lost, index, strict=True)])
+
+
+def _tensor(array, home):
+    if array is None:
+        return None
+    array = np.require(array, dtype=np.float32, requirements=["C", "W"])
+    return torch.from_numpy(array).to(home)

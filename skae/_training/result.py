@@ -1,0 +1,87 @@
+"""What came of a fit: the network that is kept, and how training went."""
+
+import dataclasses
+
+import numpy as np
+
+from skae._engine.skorch_net import AutoencoderNet
+from skae._tables.rows import row_blocks
+from skae._training.members import Members
+
+__all__ = ["Result"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The outcome of a fit.
+
+    Attributes
+    ----------
+    net : AutoencoderNet
+        Its `module_` is the network of the last member and the best epoch, in the units
+        of the table.
+    members : Members
+    n_components : int
+    n_iter, best_epoch : int
+    train_errors, held_out_errors : list of float
+        Mean errors after each epoch, in the units of `score`. `held_out_errors` begins
+        with the untrained network's, and is empty where no row is held out.
+    pca_error : float
+        PCA's, in the same units, for the rows that `held_out_errors` is of, else for all.
+    kept_error : float
+        Mean error of what is kept, summed over the features, for the same rows.
+    is_pca : bool
+        Whether the network is PCA of all rows.
+    is_as_it_was : bool
+        Whether the network is the one that the fit began with.
+    n_threads : int or None
+        Threads of the last steps; None is no limit.
+    interrupt : BaseException or None
+        What has ended training, where the best epoch so far is kept: a warm start will
+        go on from it.
+    """
+
+    net: AutoencoderNet
+    members: Members
+    n_components: int
+    n_iter: int
+    best_epoch: int
+    train_errors: list
+    held_out_errors: list
+    pca_error: float
+    kept_error: float
+    is_pca: bool
+    is_as_it_was: bool
+    n_threads: int | None = None
+    interrupt: BaseException | None = None
+
+    @property
+    def n_samples(self):
+        """Rows that training has seen."""
+        return self.members.n_own
+
+    @property
+    def pca_shares(self):
+        """Shares (k,) of PCA's components in the variance, where the network is PCA."""
+        start = self.members.starts[-1]
+        return start.variances / (start.total or 1.0) if self.is_pca else None
+
+    def sample(self):
+        """Arrays (inputs, X, weights) of rows that codes are described by."""
+        return self.members.table.sample(self.n_samples)
+
+    @property
+    def r2(self):
+        """1 - SSE / SST of the held-out rows, or of all where no row is held out.
+
+        Both are of the cells that are there, and of weighted rows.
+        """
+        table, rows = self.members.table, self.members.judged
+        of_rows = np.zeros(len(rows))
+        for block in row_blocks(len(rows), table.X.shape[1]):
+            squares = np.square(table.X[rows[block]])
+            if table.observed is not None:
+                squares *= table.observed[rows[block]]
+            of_rows[block] = squares.sum(axis=1, dtype=np.float64)
+        total = np.average(of_rows, weights=self.members.judged_weights)
+        return 1 - self.kept_error / total if total else 1.0

@@ -1,0 +1,1 @@
+"""Certainty: the quantile by which an error must be ahead."""
