@@ -1,8 +1,8 @@
-"""Reconstruction errors that any estimator with an inverse_transform can be measured by.
+"""Reconstruction errors of any estimator that has transform and inverse_transform.
 
-A metric is a function of the error of each cell and of what becomes of their mean, see
-`Metric`. Cells of X that are missing are left out of the mean. `Tally` adds up rows a
-block at a time, so that a sparse table never becomes dense as a whole.
+A `Metric` computes an error for each cell, and a result from the mean of these errors.
+Missing cells of X are left out of the mean. `Tally` adds up the errors block by block, so
+that a sparse table never becomes dense as a whole.
 """
 
 import warnings
@@ -53,7 +53,10 @@ def _root(error, variance):
 
 
 def _r2(error, variance):
-    """As in scikit-learn, a constant has 1 where it is met exactly and else 0."""
+    """Return R². For constant X it is 1 if the error is zero and otherwise 0.
+
+    This is scikit-learn's convention for a constant.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(variance == 0, error != 0, error / variance)
     return 1 - share
@@ -66,16 +69,17 @@ class Metric:
     Attributes
     ----------
     cells : callable (X, X_hat) -> ndarray of shape (n, p)
-        Error of each cell of arrays (n, p), X in float64 and X_hat in its own dtype.
+        Computes the error of each cell from X, in float64, and X_hat, in its own dtype.
     finish : callable (error, variance) -> float or ndarray
-        What becomes of the mean of these errors and of the mean squared distance of the
-        values from the mean of their feature: floats, or arrays (p,) of the features.
+        Computes the metric from the mean error and from the variance, which is the mean
+        squared distance of the values from the mean of their feature. Both are floats,
+        or arrays (p,) with a number for each feature.
     bounds : (low, high), floats
-        What X may hold, rounding aside.
+        Smallest and largest value that X may hold, rounding aside.
     is_error : bool
         Whether less is better.
     has_units : bool
-        Whether it depends on the units of X; probabilities have none.
+        Whether the metric depends on the units of X. Probabilities have no units.
     """
 
     cells: Callable
@@ -98,15 +102,15 @@ METRICS = {
 
 
 class Tally:
-    """A metric of rows that come in parts.
+    """Computes a metric from rows that are added part by part.
 
     Parameters
     ----------
     metric : str
-        Of `METRICS`.
-    scale : ndarray that goes with (p,), or None
-        The units that errors are told in, where the metric depends on units; None is
-        those of X.
+        A key of `METRICS`.
+    scale : ndarray that broadcasts with (p,), or None
+        If the metric has units, X and X_hat are divided by this. None leaves them in the
+        units of X.
     """
 
     def __init__(self, metric, scale=None):
@@ -114,10 +118,10 @@ class Tally:
         self.scale = scale if self.metric.has_units else None
         self.n_rows = 0
         self.errors = self.weights = 0.0  # summed over the cells of each feature: (p,)
-        self.means = self.squares = 0.0  # of X: means, and squared distances from them
+        self.means = self.squares = 0.0  # means of X, and squared distances from them: (p,)
 
     def add(self, X, X_hat, sample_weight=None):
-        """Count these rows in.
+        """Add rows.
 
         Parameters
         ----------
@@ -129,8 +133,8 @@ class Tally:
         X_hat = as_table(X_hat, "X_hat")
         if X.shape != X_hat.shape:
             raise ValueError(
-                f"X_hat is to reconstruct X, but X has the shape {X.shape} and X_hat the "
-                f"shape {X_hat.shape}. Pass what inverse_transform made of X's codes."
+                f"X_hat is to reconstruct X, but X has the shape {X.shape} and X_hat has "
+                f"the shape {X_hat.shape}. Pass the result of inverse_transform as X_hat."
             )
         w = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         for block in row_blocks(*X.shape):
@@ -145,7 +149,7 @@ class Tally:
             X, X_hat = X / self.scale, X_hat / self.scale
         weights = w @ observed
         self.errors += w @ np.where(observed, self.metric.cells(X, X_hat), 0.0)
-        lowest = np.fmin.reduce(X)  # of values less the lowest, constants have mean zero
+        lowest = np.fmin.reduce(X)  # is subtracted, so that a constant has mean 0 exactly
         shifted = np.where(observed, X - lowest, 0.0)
         inverse = 1 / np.where(weights == 0, 1.0, weights)
         shift = (w @ shifted) * inverse
@@ -171,18 +175,18 @@ class Tally:
         return ranges.within(X, low, high)
 
     def by_feature(self):
-        """The metric of each feature (p,); NaN where it has no values."""
+        """Return the metric of each feature (p,). It is NaN for one without values."""
         known = self.weights > 0
         inverse = np.where(known, 1 / np.where(known, self.weights, 1.0), np.nan)
         return self._finish(self.errors * inverse, self.squares * inverse)
 
     def overall(self):
-        """The metric of all cells, as a float."""
+        """Return the metric of all cells as a float."""
         total = self.weights.sum()
         if not total:
             raise ValueError(
-                "X has no values to score: all of its cells are missing, or its rows have "
-                "weight zero."
+                "X has no values to score: all of its cells are missing, or all rows with "
+                "values have weight zero."
             )
         return float(self._finish(self.errors.sum() / total, self.squares.sum() / total))
 
@@ -195,12 +199,12 @@ class Tally:
 
 
 def deviations(X):
-    """Standard deviations (p,) of the features of X, 1 where they do not vary.
+    """Return the standard deviations (p,) of the features of X, 1 if they are constant.
 
     Parameters
     ----------
     X : array-like, frame, sparse matrix, or file, of shape (n_samples, n_features)
-        NaN in missing cells.
+        NaN marks missing cells.
     """
     tally = Tally("squared_error")
     for _, rows in parts_of(X):
@@ -211,12 +215,12 @@ def deviations(X):
 
 
 def errors_by_feature_and_row(pairs, metric, scale=None):
-    """The metric of each feature and of each row.
+    """Compute the metric of each feature and of each row.
 
     Parameters
     ----------
     pairs : iterable of (rows, X_hat), both of shape (n, n_features)
-        As of `reconstructed`.
+        The pairs that `reconstructed` yields.
     metric : str
     scale : ndarray of shape (n_features,) or None
         See `Tally`.
@@ -225,38 +229,39 @@ def errors_by_feature_and_row(pairs, metric, scale=None):
     -------
     feature_errors : ndarray of shape (n_features,)
     row_errors : ndarray of shape (n_samples,)
-        NaN where there are no values.
+        Both are NaN where there are no values.
     """
-    by_feature, of_rows = Tally(metric, scale), []
-    across = None if scale is None else scale[:, None]
+    by_feature, row_errors = Tally(metric, scale), []
+    column_of_scales = None if scale is None else scale[:, None]
     for rows, X_hat in pairs:
         X_hat = as_table(X_hat, "X_hat")
         by_feature.add(rows, X_hat)
         for block in row_blocks(*rows.shape):
-            own = Tally(metric, across)
-            own.add(rows_of(rows, block).T, rows_of(X_hat, block).T)
-            of_rows.append(own.by_feature())
-    by_feature.overall()  # raises where there are no values at all
-    return by_feature.by_feature(), np.concatenate(of_rows)
+            # The rows of the block take the place of the features.
+            by_row = Tally(metric, column_of_scales)
+            by_row.add(rows_of(rows, block).T, rows_of(X_hat, block).T)
+            row_errors.append(by_row.by_feature())
+    by_feature.overall()  # raises if there are no values at all
+    return by_feature.by_feature(), np.concatenate(row_errors)
 
 
 def _checked(X, input_name="X"):
-    """A finite table, but for missing cells, as an array or a sparse matrix."""
+    """Return X as an array or a CSR matrix of finite numbers; NaN is allowed."""
     checks = {"accept_sparse": "csr", "ensure_all_finite": "allow-nan"}
     return check_array(X, dtype=FLOATS, input_name=input_name, **checks)
 
 
 def as_table(X, input_name="X"):
-    """X as `rows_of` takes it; what is read in parts is checked in parts."""
+    """Return X as a table that `rows_of` takes. A large file is checked when it is read."""
     may_be_file = is_lazy(X) or isinstance(X, np.memmap)
     is_file = may_be_file and len(X.shape) == 2 and is_streamed(X)
     return X if is_file else _checked(X, input_name)
 
 
 def parts_of(X):
-    """X in parts that may be dense: pairs of rows as they are given, and as a table.
+    """Split X into parts that are small enough to be dense.
 
-    What is held in memory and dense is one part.
+    A dense table in memory is one part.
 
     Parameters
     ----------
@@ -264,20 +269,22 @@ def parts_of(X):
 
     Yields
     ------
-    part : some rows of X, of its own kind
+    part : array-like of shape (n, n_features)
+        Some rows, of the same type as X.
     rows : ndarray or sparse matrix of shape (n, n_features)
+        The same rows as a checked table.
     """
     table = as_table(X)
     if not is_streamed(table):
         yield X, table
         return
-    X = X.tocsr() if sparse.issparse(X) else X  # other formats cannot be cut
+    X = X.tocsr() if sparse.issparse(X) else X  # other formats cannot be indexed
     for block in row_blocks(*table.shape):
         yield _safe_indexing(X, block), table[block]
 
 
 def reconstructed(estimator, X):
-    """Rows of X and what a fitted estimator makes of them, in parts as of `parts_of`.
+    """Reconstruct X by a fitted estimator, part by part, see `parts_of`.
 
     Yields
     ------
@@ -290,7 +297,7 @@ def reconstructed(estimator, X):
 
 
 def steps_of(estimator):
-    """The estimator as a list, or the steps of a Pipeline, also of those within it."""
+    """Return the steps of a Pipeline and of Pipelines in it, or a list of the estimator."""
     if not isinstance(estimator, Pipeline):
         return [estimator]
     steps = [step for _, step in estimator.steps]
@@ -299,9 +306,9 @@ def steps_of(estimator):
 
 
 def standardizes(estimator):
-    """Whether it divides each feature by its standard deviation before it looks at X.
+    """Whether an estimator divides each feature by its standard deviation.
 
-    A fitted autoencoder goes by the parameters of its fit.
+    For a fitted autoencoder this is decided by the parameters of its fit.
     """
     if isinstance(estimator, StandardScaler):
         return estimator.with_std
@@ -311,17 +318,17 @@ def standardizes(estimator):
 
 
 def own_scale(estimator):
-    """What a fitted estimator that standardizes divides the features (p,) of X by.
+    """Return what a fitted estimator that standardizes divides the features by, (p,).
 
-    None where it does not. Of a Pipeline the first step is asked: what later ones divide
-    need not be the features of X.
+    The result is None if it does not standardize. Only the first step of a Pipeline is
+    considered, because later steps may not see the features of X.
     """
     first = next(iter(steps_of(estimator)), None)
     return getattr(first, "scale_", None) if standardizes(first) else None
 
 
 def value_range(X):
-    """Smallest and largest value of a table, as floats; NaN is passed over."""
+    """Return the smallest and the largest value of a table as floats, ignoring NaN."""
     table, low, high = as_table(X), np.nan, np.nan
     for block in row_blocks(*table.shape):
         rows = rows_of(table, block)
@@ -330,7 +337,7 @@ def value_range(X):
     return float(low), float(high)
 
 
-# -- what users call -------------------------------------------------------------------
+# -- public functions ------------------------------------------------------------------
 
 
 @validate_params(
@@ -353,33 +360,34 @@ def reconstruction_error(
     sample_weight=None,
     scale=None,
 ):
-    """Error of a reconstruction, in the units of X.
+    """Return the error of a reconstruction in the units of X.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        The data. NaN is a missing cell: the means are taken over the cells that are
-        there. Of a sparse matrix some rows at a time become dense.
+        The data. NaN marks a missing cell, which is left out of all means. A sparse
+        matrix is made dense some rows at a time.
     X_hat : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Their reconstruction. Where X has a value it must have one too.
+        The reconstruction. It must have a value in every cell in which X has one.
     metric : {"squared_error", "absolute_error", "root_mean_squared_error", "r2", \
             "binary_cross_entropy"}, default="squared_error"
-        The first two and the last are means over all cells;
-        "root_mean_squared_error" is the root of the first. "r2" is no error but a score,
-        1 - SSE / SST, where SST is the summed squared distance of the rows of X from
-        their mean; it equals scikit-learn's variance-weighted `r2_score`, except that
-        features that are constant in X count in SSE too. "binary_cross_entropy" reads
-        X_hat as probabilities, clipped to [eps, 1 - eps] as in scikit-learn's
-        `log_loss`, where eps is the precision of X_hat's dtype; X must lie in [0, 1],
-        rounding aside.
+        "squared_error", "absolute_error" and "binary_cross_entropy" are means over all
+        cells. "root_mean_squared_error" is the square root of "squared_error". "r2" is
+        not an error but a score, 1 - SSE / SST, where SST is the summed squared distance
+        of the rows of X from their mean. It equals scikit-learn's variance-weighted
+        `r2_score`, except that features that are constant in X count in SSE too.
+        "binary_cross_entropy" reads X_hat as probabilities, which are clipped to
+        [eps, 1 - eps] as in scikit-learn's `log_loss`, where eps is the precision of the
+        dtype of X_hat. X must then lie in [0, 1], rounding aside.
     multioutput : {"uniform_average", "raw_values"}, default="uniform_average"
-        "raw_values" gives one number per feature, NaN for a feature without values.
+        "raw_values" returns one number per feature. It is NaN for a feature without
+        values.
     sample_weight : array-like of shape (n_samples,), default=None
     scale : array-like of shape (n_features,), default=None
-        What each feature, and so its error, is divided by: with the `scale_` of a
+        Each feature of X and X_hat is divided by its number. With the `scale_` of a
         `StandardScaler`, or of an autoencoder with `standardize=True`, the error is in
-        standardized units. "binary_cross_entropy", which is of probabilities, takes none.
-        None leaves X as it is, in whatever units an estimator works.
+        standardized units. None leaves X in its own units, whatever units an estimator
+        uses. "binary_cross_entropy" needs None, because probabilities have no units.
 
     Returns
     -------
@@ -389,8 +397,8 @@ def reconstruction_error(
     Raises
     ------
     ValueError
-        If the shapes of X and X_hat differ, if X has infinite values or none at all, if
-        X_hat is not finite where X has a value, if X is outside [0, 1] for
+        If the shapes of X and X_hat differ, if X has infinite values or no values at all,
+        if X_hat is not finite where X has a value, if X is outside [0, 1] for
         "binary_cross_entropy", or if `scale` is not one positive number for each feature.
 
     Examples
@@ -417,13 +425,13 @@ def reconstruction_error(
 
 
 def checked_scale(scale, n_features, metric, owner):
-    """The parameter `scale` of `owner` as an array (n_features,), or None."""
+    """Return the parameter `scale` of a function as an array (n_features,), or None."""
     if scale is None:
         return None
     if not METRICS[metric].has_units:
         raise ValueError(
-            f"scale of {owner} goes with metrics that have units, and metric={metric!r} is "
-            "of probabilities. Set scale=None."
+            f"scale of {owner} needs a metric that has units, but metric={metric!r} is "
+            "computed from probabilities. Set scale=None."
         )
     scale = np.asarray(scale, dtype=np.float64)
     is_positive = np.isfinite(scale).all() and (scale > 0).all()
@@ -447,13 +455,13 @@ def check_reconstructs(estimator):
         culprits = [s.__name__ for s in steps if not all(hasattr(s, m) for m in methods)]
         name += f" (its {', '.join(culprits)})" if culprits else ""
     raise TypeError(
-        f"A reconstruction needs an estimator with transform and inverse_transform, but "
+        "A reconstruction needs an estimator with transform and inverse_transform, but "
         f"{name} has no {' and no '.join(missing)}."
     )
 
 
 class _ReconstructionScorer:
-    """What `make_reconstruction_scorer` returns."""
+    """The scorer that `make_reconstruction_scorer` returns."""
 
     def __init__(self, metric, scale):
         self.metric, self.scale = metric, scale
@@ -463,7 +471,7 @@ class _ReconstructionScorer:
         return f"make_reconstruction_scorer({self.metric!r}{scale})"
 
     def __call__(self, estimator, X, y=None):
-        """Score of a fitted estimator for X (n_samples, n_features); y is ignored."""
+        """Score a fitted estimator on X (n_samples, n_features). y is ignored."""
         scale = checked_scale(
             self.scale, np.shape(X)[1], self.metric, "make_reconstruction_scorer"
         )
@@ -478,13 +486,13 @@ class _ReconstructionScorer:
     prefer_skip_nested_validation=True,
 )
 def make_reconstruction_scorer(metric="squared_error", *, scale=None):
-    """Scorer by which PCA, autoencoders, and Pipelines of them can be compared.
+    """Make a scorer that can compare PCA, autoencoders, and Pipelines of them.
 
-    `PCA.score` is a log-likelihood, and others have no `score` at all. This scorer works
-    for every estimator with `transform` and `inverse_transform`. It takes what the
-    estimator takes: of incomplete rows the cells that are there are scored, and rows of
-    a large sparse matrix become dense some at a time. It compares rows that go in and come
-    out, and so in the units of X also where an estimator standardizes: see `scale`.
+    `PCA.score` is a log-likelihood, and some transformers have no `score` at all. This
+    scorer works for every estimator with `transform` and `inverse_transform`, and takes
+    whatever X the estimator takes. Missing cells are not scored, and a large sparse
+    matrix is made dense some rows at a time. Errors are in the units of X, even if an
+    estimator standardizes, unless `scale` is set.
 
     Parameters
     ----------
@@ -492,20 +500,20 @@ def make_reconstruction_scorer(metric="squared_error", *, scale=None):
             "binary_cross_entropy"}, default="squared_error"
         See `reconstruction_error`.
     scale : array-like of shape (n_features,), default=None
-        See `reconstruction_error`; such as `StandardScaler().fit(X).scale_`. It is one
-        for all estimators, so that they can be compared.
+        See `reconstruction_error`. An example is `StandardScaler().fit(X).scale_`. The
+        scale is the same for all estimators, so that they can be compared.
 
     Returns
     -------
     scorer : callable (estimator, X, y=None) -> float
-        Greater is better: errors are negated. For `scoring` of `GridSearchCV`,
-        `cross_val_score` and the like.
+        Greater is better: errors are negated. It can be the parameter `scoring` of
+        `GridSearchCV`, `cross_val_score` and similar functions.
 
     Raises
     ------
     TypeError
-        From the scorer, if the estimator lacks one of the two methods. `GridSearchCV`
-        makes a warning of it unless `error_score="raise"`.
+        When the scorer is called, if the estimator lacks one of the two methods.
+        `GridSearchCV` turns this error into a warning unless `error_score="raise"`.
 
     Examples
     --------

@@ -186,6 +186,6 @@ def test_resolve_refuses():
     assert resolve_regularizers(None) == []
     for wrong in ("l1", 0.1, L1Code, [L1Code(), None]):
         with pytest.raises(TypeError, match="regularizer of AE must be None, an instance"):
-            resolve_regularizers(wrong, whose="AE")
+            resolve_regularizers(wrong, owner="AE")
     with pytest.raises(ValueError, match="code_activation='relu'"):
         resolve_regularizers([KLSparsity()], "relu")

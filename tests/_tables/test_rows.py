@@ -497,7 +497,7 @@ def test_refusals(small, table):
             ae.fit(table, X_target=X)
         with pytest.raises(ValueError, match=r"X_val of .* must be held in memory"):
             ae.fit(table[:500], X_val=X)
-        with pytest.raises(ValueError, match="not read whole must be positive"):
+        with pytest.raises(ValueError, match="read in parts must be positive"):
             ae.fit(X, sample_weight=np.arange(N_ROWS))
     with pytest.raises(ValueError, match="must hold numbers, got dtype"):
         ae.fit(Stored(table.astype("S8")))

@@ -316,7 +316,7 @@ def test_targets_are_checked(curved):
     ae, X = autoencoder(), curved[:30]
     with pytest.raises(ValueError, match=r"X_target .* has shape \(29, 6\), X has \(30"):
         ae.fit(X, X_target=X[:29])
-    with pytest.raises(ValueError, match="X has 5 features, but"):
+    with pytest.raises(ValueError, match="X_target has 5 features, but"):
         ae.fit(X, X_target=X[:, :5])
     with pytest.raises(ValueError, match=r"is its own target\. Leave out X_val"):
         ae.fit(X, X_target=X, X_val=X)
@@ -422,9 +422,9 @@ def test_columns_by_name(customers):
         ({"loss": "poisson"}, ValueError, r"takes values in \[0, 1e\+13\]"),
         ({"noise": -0.1}, ValueError, "'noise' parameter of AutoencoderTransformer"),
         ({"noise": GaussianNoise(-1)}, ValueError, "'scale' parameter of GaussianNoise"),
-        ({"noise": MaskingNoise}, TypeError, "an instance of a recipe of skae.noise"),
+        ({"noise": MaskingNoise}, TypeError, "an instance of a class of skae.noise"),
         ({"noise": "swap"}, ValueError, "'noise' parameter of AutoencoderTransformer"),
-        ({"regularizer": L1Code}, TypeError, "an instance of a recipe"),
+        ({"regularizer": L1Code}, TypeError, "an instance of a class"),
         ({"regularizer": [0.1]}, TypeError, "or a list of them, got 0.1"),
         ({"regularizer": Contractive(-1)}, ValueError, "'alpha' parameter of Contractive"),
         ({"regularizer": KLSparsity()}, ValueError, "Set code_activation='logistic'"),
@@ -445,7 +445,7 @@ def test_columns_are_checked(customers):
         autoencoder(loss=loss | {"huber": ["income"]}).fit(frame)
     with pytest.raises(ValueError, match=r"named twice: \['age'\]"):
         autoencoder(loss=loss | {"huber": ["age"]}).fit(frame)
-    with pytest.raises(ValueError, match=r"sum 1.* row 0 of the columns \['red'"):
+    with pytest.raises(ValueError, match=r"sum to 1.* row 0 of the columns \['red'"):
         autoencoder(loss=loss).fit(frame.assign(red=0.5))
     with pytest.raises(ValueError, match=r"feature 3 \('visits'\)"):
         autoencoder(loss=loss).fit(frame - [0, 0, 0, 9, 0, 0])
