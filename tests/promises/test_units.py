@@ -300,7 +300,7 @@ def outliers():
     rng = np.random.default_rng(0)
     y = np.arange(400) < 20
     X = rng.normal(size=(400, 2)) @ rng.normal(size=(2, 6))
-    X += 0.05 * rng.normal(size=X.shape)
+    X += 0.3 * rng.normal(size=X.shape)
     X[y, 3] += 3 * X[:, 3].std() * rng.choice([-1, 1], size=20)
     return X * UNLIKE, y
 
@@ -310,6 +310,8 @@ def test_outliers_of_a_small_feature_are_found(outliers):
     inside, pipe = pair({}, X[~y])
     scores = inside.score_samples(X)
     assert roc_auc_score(y, -scores) == 1.0
+    raw = np.square(inside.denoise(X) - X).mean(axis=1)
+    assert roc_auc_score(y, raw) < 0.7
     close(scores, pipe[1].score_samples(pipe[0].transform(X)))
 
 
