@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from skae._autoencoders import fitting
 from skae._autoencoders.fitted_attributes import restore, truncate
 from skae._autoencoders.parameters import params_of_fit
+from skae._autoencoders.saving import parts_of_file
 from skae._compat import (
     Hidden,
     Interval,
@@ -510,24 +511,7 @@ class BaseAutoencoder(
                 f"save of {type(self).__name__}: a model file holds classes of skae, and "
                 "none of your own. Use joblib, or save an AutoencoderTransformer."
             )
-        state = self.__getstate__()
-        state.pop("_metadata_request", None)
-        state.pop("_skl_callbacks", None)
-        params = {name: state.pop(name) for name in self.get_params(deep=False)}
-        del params["callbacks"], params["checkpoint"], params["device"]
-        if not isinstance(params["random_state"], Integral):
-            params["random_state"] = None
-        if not isinstance(params["cv"], Integral | str | None):
-            params["cv"] = "auto"
-        of_fit = state["_params_of_fit"].copy()
-        del of_fit["device"]
-        params["module"] = None
-        if of_fit.pop("module") is not None:
-            params["module"] = "custom"
-            tensors = state["net_"].state_dict()
-            state["net_"] = {name: tensor.numpy() for name, tensor in tensors.items()}
-        state["_params_of_fit"] = of_fit
-        write_model(path, type(self).__name__, params, state)
+        write_model(path, type(self).__name__, *parts_of_file(self))
 
     def _feature_names_in(self):
         generic = [f"x{j}" for j in range(self.n_features_in_)]

@@ -143,17 +143,7 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     -------
     Start
     """
-    X, weights = table.X, table.weights
-    mean = np.zeros(X.shape[1])
-    if rows is not None and table.is_streamed:
-        # A weight of zero leaves a row out. The mean remains that of all rows.
-        weights = np.bincount(rows, weights=None if weights is None else weights[rows])
-        weights = np.pad(weights.astype(float), (0, len(X) - len(weights)))
-    elif rows is not None:
-        X, weights = X[rows], None if weights is None else weights[rows]
-        if table.observed is None:  # filled cells follow the mean of the filler
-            mean = np.average(X.astype(np.float64, copy=False), axis=0, weights=weights)
-            X = X - mean
+    X, weights, mean = _centred(table, rows)
     spread, axes, total = principal_axes(X, n_components, weights)
     # A fold may have fewer rows than the table has components.
     short = max(0, n_components - len(spread))
@@ -177,13 +167,36 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
         total=total,
         n_marks=0 if table.observed is None else X.shape[1],
     )
-    if not loss.of_scaled:
-        rows = np.arange(len(table.X)) if rows is None else rows
-        n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // X.shape[1]))
-        some = rows[:: -(-len(rows) // n_rows)]
-        codes = (table.X[some].astype(np.float64) - mean) @ start.encoder.T
-        goal = torch.from_numpy(table.target[some].astype(np.float64))
-        w = None if table.weights is None else torch.from_numpy(table.weights[some])
-        decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal, w)
-        start.decoder, start.bias = decoder.numpy(), bias.numpy()
-    return start
+    if loss.of_scaled:
+        return start
+    decoder, bias = _decoder_for(loss, table, rows, start)
+    return dataclasses.replace(start, decoder=decoder, bias=bias)
+
+
+def _centred(table, rows):
+    """The rows that PCA is fitted to, their weights, and their mean, which is taken off."""
+    X, weights = table.X, table.weights
+    mean = np.zeros(X.shape[1])
+    if rows is None:
+        return X, weights, mean
+    if table.is_streamed:
+        # A weight of zero leaves a row out. The mean remains that of all rows.
+        weights = np.bincount(rows, weights=None if weights is None else weights[rows])
+        return X, np.pad(weights.astype(float), (0, len(X) - len(weights))), mean
+    X, weights = X[rows], None if weights is None else weights[rows]
+    if table.observed is None:  # filled cells follow the mean of the filler
+        mean = np.average(X.astype(np.float64, copy=False), axis=0, weights=weights)
+        X = X - mean
+    return X, weights, mean
+
+
+def _decoder_for(loss, table, rows, start):
+    """The linear decoder of PCA's scores for a loss of its own units, and its bias."""
+    rows = np.arange(len(table.X)) if rows is None else rows
+    n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // table.X.shape[1]))
+    some = rows[:: -(-len(rows) // n_rows)]
+    codes = (table.X[some].astype(np.float64) - start.mean) @ start.encoder.T
+    goal = torch.from_numpy(table.target[some].astype(np.float64))
+    w = None if table.weights is None else torch.from_numpy(table.weights[some])
+    decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal, w)
+    return decoder.numpy(), bias.numpy()

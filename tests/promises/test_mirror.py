@@ -19,6 +19,7 @@ ELSEWHERE = {
     # What can only be seen through the estimator.
     "_autoencoders/arguments.py": "promises/test_validation_rows.py",
     "_autoencoders/fitting.py": "_autoencoders/test_dense.py",
+    "_autoencoders/saving.py": "test_persistence.py",
     "_engine/corruption.py": "promises/test_combinations.py",
     "_engine/skorch_net.py": "promises/test_callbacks.py",
     "_tables/checks.py": "promises/test_input.py",
