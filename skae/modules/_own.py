@@ -33,6 +33,7 @@ class OwnNetwork(Network):
     def __init__(self, module, draws=True):
         super().__init__()
         self.module, self.draws = module, draws
+        self.adds_loss = hasattr(module, "encode_with_loss")
 
     @property
     def unwrapped(self):
@@ -46,9 +47,9 @@ class OwnNetwork(Network):
         return self.module.encode(X)
 
     def encode_with_loss(self, X):
-        if hasattr(self.module, "encode_with_loss"):
+        if self.adds_loss:
             return self.module.encode_with_loss(X)
-        return super().encode_with_loss(X)
+        return self.module.encode(X), None
 
     def decode(self, Z):
         return self.module.decode(Z)

@@ -1,9 +1,14 @@
 """Networks: shapes, starts, folding of linear maps."""
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 
+from skae._torch import NoStates, PrivateStates
 from skae.modules import ACTIVATIONS, DenseAutoencoder, Linear, Mapping
+from skae.modules._own import OwnNetwork
 
 
 def generator(seed=0):
@@ -92,3 +97,53 @@ def test_weights_are_drawn_privately():
     same, equal, other = (m.encoder.hidden[0].weight for m in ones)
     assert torch.equal(same, equal)
     assert not torch.equal(same, other)
+
+
+# -- what a network can do -------------------------------------------------------------
+
+
+def test_a_linear_path_is_written():
+    weight, back, bias = randn(2, 3, seed=3), randn(5, 2, seed=4), randn(7, seed=5)
+    network = perturbed(DenseAutoencoder(4, 2, 5, n_constants=2, ordered=True))
+    network.set_linear(weight, back, bias)
+    X = randn(9, 4)
+    expected = X[:, :3] @ weight.T @ back.T + bias[:5]
+    found = network.eval()(X)
+    torch.testing.assert_close(found[:, :5], expected)
+    torch.testing.assert_close(found[:, 5:], bias[5:].expand(9, 2))
+
+
+def test_maps_are_absorbed():
+    """Before, behind, and of the codes; the network of one's own is left as it is."""
+    before, X = perturbed(DenseAutoencoder(4, 2, 5, (3,))), randn(9, 6)
+    W, c = randn(4, 6, seed=3), randn(4, seed=4)
+    V, d = randn(3, 5, seed=5), randn(3, seed=6)
+    network = copy.deepcopy(before)
+    network.absorb_input(W, c)
+    network.absorb_output(V, d)
+    torch.testing.assert_close(network(X), before(X @ W.T + c) @ V.T + d)
+    scale = randn(4, seed=7)
+    folded = before.folded_encoder(scale, c)
+    torch.testing.assert_close(folded(X[:, :4]), before.encode(X[:, :4] * scale + c))
+
+
+def test_what_networks_declare():
+    dense = DenseAutoencoder(4, 2, 4)
+    assert dense.is_stackable
+    assert dense.absorbs
+    assert dense.unwrapped is dense
+    assert dense.paths == (dense.encoder, dense.code, dense.decoder)
+    assert not dense.is_ordered
+    assert DenseAutoencoder(4, 2, 4, ordered=True).is_ordered
+    others = (
+        DenseAutoencoder(4, 2, 4, ordered=True),
+        DenseAutoencoder(4, 2, 4, n_constants=1),
+    )
+    subclass = type("Mine", (DenseAutoencoder,), {})(4, 2, 4)
+    assert [network.paths for network in (*others, subclass)] == [None] * 3
+    assert type(dense.private_states(0, "cpu")) is NoStates
+    assert type(subclass.private_states(0, "cpu")) is PrivateStates
+    own = OwnNetwork(nn.Module())
+    assert own.has_own_code
+    assert not (own.is_stackable or own.absorbs or own.takes_marks or own.has_linear_path)
+    assert own.paths is None
