@@ -36,16 +36,32 @@ def training(X, **changes):
     return Training(Table(X, X), loss, recipe, 0, torch.device("cpu"))
 
 
-@pytest.mark.parametrize(
-    ("n", "changes", "members", "watched"),
-    [
-        (200, {}, 6, True),
-        (200, {"early_stopping": False}, 1, False),
-        (200, {"is_ours": False, "from_pca": False}, 1, True),
-        (19, {}, 1, False),
-    ],
-)
-def test_members(curved, n, changes, members, watched):
-    fit = training(curved[:n], **changes)
-    assert len(fit.members) == members
-    assert fit.is_watched == watched
+def pairs(X, **changes):
+    """Rows that each member trains on and holds out, as lists."""
+    fit = training(X, **changes)
+    members = [(train.tolist(), held_out.tolist()) for train, held_out in fit.members]
+    assert fit.is_watched == any(held_out for _, held_out in members)
+    return members
+
+
+def test_a_small_table_is_cross_fitted(curved):
+    """Every row is held out once; the last member has them all, and is kept."""
+    *folds, last = pairs(curved)
+    assert last == (list(range(200)), [])
+    assert [len(held_out) for _, held_out in folds] == [40] * 5
+    assert sorted(i for _, held_out in folds for i in held_out) == list(range(200))
+    for train, held_out in folds:
+        assert sorted(train + held_out) == list(range(200))
+        assert held_out != list(range(held_out[0], held_out[0] + 40)), "in no order"
+
+
+def test_one_network_holds_a_tenth_out(curved):
+    """Where members cannot be stacked."""
+    ((train, held_out),) = pairs(curved, is_ours=False, from_pca=False)
+    assert len(held_out) == 20
+    assert sorted(train + held_out) == list(range(200))
+
+
+@pytest.mark.parametrize(("n", "changes"), [(200, {"early_stopping": False}), (19, {})])
+def test_none_is_held_out(curved, n, changes):
+    assert pairs(curved[:n], **changes) == [(list(range(n)), [])]
