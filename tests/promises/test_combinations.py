@@ -10,9 +10,8 @@ import torch
 from sklearn import config_context
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
-from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer
 from skae.losses import LOSSES
@@ -158,34 +157,6 @@ def test_squared_error_starts_at_pca(curved):
     pca = PCA(2, svd_solver="full").fit(curved[:150])
     X_hat = pca.inverse_transform(pca.transform(curved[150:]))
     assert -ae.pca_score_ == pytest.approx(np.square(X_hat - curved[150:]).mean(), rel=1e-6)
-
-
-# -- scikit-learn's checks -------------------------------------------------------------
-
-TINY = {"n_components": 1, "hidden_layer_sizes": (8,), "max_epochs": 2, "batch_size": 64}
-CHECKED = [
-    {"loss": "absolute_error", "noise": SwapNoise(), "regularizer": [L1Code()]},
-    {"loss": "cosine", "init": "random", "noise": 0.1, "normalization": "batch"},
-]
-
-
-@parametrize_with_checks([AutoencoderTransformer(**TINY | params) for params in CHECKED])
-def test_check_estimator(estimator, check):
-    check(estimator)
-
-
-def test_check_estimator_of_counts():
-    """A Pipeline fails some of the checks, whatever is in it."""
-
-    def passed(transformer):
-        pipe = make_pipeline(MinMaxScaler(clip=True), transformer)
-        results = check_estimator(pipe, on_fail=None, on_skip=None)
-        return {r["check_name"] for r in results if r["status"] == "passed"}
-
-    params = TINY | {"loss": "negative_binomial", "noise": MaskingNoise(0.2)}
-    rival = passed(PCA())
-    assert len(rival) > 30
-    assert rival - passed(AutoencoderTransformer(random_state=0, **params)) == set()
 
 
 # -- noise -----------------------------------------------------------------------------
