@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from skae._compat import Interval, validate_parameter_constraints
 
 __all__ = [
+    "NOISES",
     "GaussianNoise",
     "MaskingNoise",
     "SaltAndPepperNoise",
@@ -183,6 +184,13 @@ class SwapNoise(_CellNoise):
         rows = torch.randint(1, n, X.shape, generator=generator, device=X.device)
         rows += torch.arange(n, device=X.device)[:, None]
         return X.gather(-2, rows % n)
+
+
+# By name, as model files know them.
+NOISES = {
+    kind.__name__: kind
+    for kind in (GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNoise)
+}
 
 
 def resolve_noise(noise, owner="the estimator"):

@@ -11,20 +11,14 @@ from skae._files.container import read_model
 from skae._files.values import SavedObject
 from skae._torch import in_own_modes, resolve_device
 from skae.exceptions import ModelFileError
-from skae.noise import GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNoise
-from skae.regularizers import Contractive, KLSparsity, L1Code, OrthogonalDecoder
+from skae.noise import NOISES
+from skae.regularizers import REGULARIZERS
 
 __all__ = ["load"]
 
 # Files can name these classes and no others.
 CLASSES = {"AutoencoderTransformer": AutoencoderTransformer}
-OBJECTS = {
-    kind.__name__: kind
-    for kind in (
-        *(GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNoise),
-        *(Contractive, KLSparsity, L1Code, OrthogonalDecoder),
-    )
-}
+OBJECTS = NOISES | REGULARIZERS
 UNSAVED = {"callbacks", "checkpoint", "device"}  # parameters that no file holds
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from skae._compat import Interval, validate_parameter_constraints
 
 __all__ = [
+    "REGULARIZERS",
     "Contractive",
     "KLSparsity",
     "L1Code",
@@ -192,6 +193,12 @@ class OrthogonalDecoder(_Regularizer):
                 f"a module of type {type(module).__name__}. Leave out `module`."
             ) from None
         return layer.weight
+
+
+# By name, as model files know them.
+REGULARIZERS = {
+    kind.__name__: kind for kind in (Contractive, KLSparsity, L1Code, OrthogonalDecoder)
+}
 
 
 def resolve_regularizers(regularizer, code_activation="identity", owner="the estimator"):

@@ -18,9 +18,7 @@ from skae.regularizers import (
     resolve_regularizers,
 )
 
-RECIPES = [
-    getattr(regularizers, name) for name in regularizers.__all__ if name[0].isupper()
-]
+RECIPES = [*regularizers.REGULARIZERS.values()]
 
 
 def network(seed, **params):

@@ -45,9 +45,10 @@ class BaseAutoencoder(
 ):
     """What every autoencoder of the package does with X.
 
-    A subclass has a docstring, an `__init__` that takes the parameters below and its own,
-    a table of constraints for its own, and the three hooks `_decide_widths`,
-    `_network_kind` and `_make_module`.
+    A subclass has a docstring, and an `__init__` that takes the parameters in the table
+    below and its own. It adds its own parameters to `_parameter_constraints`, and to
+    `_network_parameters` those that decide which network is made. It has the three hooks
+    `_decide_widths`, `_network_kind` and `_make_module`.
     """
 
     # Everything that the base reads of a subclass's parameters.
@@ -86,6 +87,18 @@ class BaseAutoencoder(
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+    # Parameters that decide which network is made, or in which units it works. A network
+    # that was made with other values cannot be trained further. A subclass adds its own.
+    _network_parameters: tuple = (
+        "allow_nan",
+        "code_activation",
+        "init",
+        "loss",
+        "module",
+        "ordered",
+        "standardize",
+        "tied_weights",
+    )
 
     def _decide_widths(self, n_samples, n_features):
         """Check the parameters of the layers, and decide their widths.

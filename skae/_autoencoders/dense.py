@@ -322,6 +322,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
     }
+    _network_parameters: tuple = (
+        *BaseAutoencoder._network_parameters,
+        "activation",
+        "dropout",
+        "normalization",
+    )
 
     def __init__(
         self,

@@ -252,7 +252,7 @@ def test_noises_and_regularizers(recipe):
 
 def test_every_noise_and_regularizer_is_known():
     homes = [getattr(skae, file.removeprefix("skae.")) for file in OBJECT_MODULES]
-    public = {getattr(home, name) for home in homes for name in home.__all__}
+    public = [getattr(home, name) for home in homes for name in home.__all__]
     assert set(persistence.OBJECTS.values()) == {
         kind
         for kind in public
