@@ -1,9 +1,11 @@
 """The walk of X through fit, transform, inverse_transform and score."""
 
 import copy
-from numbers import Integral
+import os
+from numbers import Integral, Real
 
 import numpy as np
+import torch
 from scipy import linalg
 from sklearn.base import (
     BaseEstimator,
@@ -16,14 +18,24 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from skae._autoencoders import fitting
 from skae._autoencoders.fitted_attributes import restore, truncate
 from skae._autoencoders.parameters import params_of_fit
-from skae._compat import _fit_context, in_container
+from skae._autoencoders.saving import parts_of_file
+from skae._compat import (
+    Hidden,
+    Interval,
+    RealNotInt,
+    StrOptions,
+    _fit_context,
+    in_container,
+)
 from skae._engine.callbacks import FIT_STATE, CallbackSupportMixin, FitTasks
 from skae._engine.skorch_net import Interrupted, StopTraining
 from skae._files.container import write_model
 from skae._tables.checks import FLOATS, check_rows, check_table
 from skae._tables.rows import row_blocks, rows_of
 from skae._torch import in_own_modes
-from skae._training.messages import interrupted, warn_of_target
+from skae._training.messages import interrupted, warn_of_target, warn_of_units
+from skae.losses import LOSSES
+from skae.modules import ACTIVATIONS
 
 __all__ = ["BaseAutoencoder"]
 
@@ -33,12 +45,92 @@ class BaseAutoencoder(
 ):
     """What every autoencoder of the package does with X.
 
-    A subclass has a parameter table, an `__init__`, and three hooks:
-    `_check_widths(n_samples, n_features)` sets `n_components_` and
-    `hidden_layer_sizes_`; `_network_kind` is the subclass of `Network` that the fit was
-    made with, or is to be; `_make_module(n_inputs, n_outputs, generator)` returns the
-    untrained network.
+    A subclass has a docstring, and an `__init__` that takes the parameters in the table
+    below and its own. It adds its own parameters to `_parameter_constraints`, and to
+    `_network_parameters` those that decide which network is made. It has the three hooks
+    `_decide_widths`, `_network_kind` and `_make_module`.
     """
+
+    # Everything that the base reads of a subclass's parameters.
+    _parameter_constraints: dict = {
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            Hidden(StrOptions({"mle"})),
+            None,
+        ],
+        "init": [StrOptions({"pca", "random"})],
+        "loss": [StrOptions(set(LOSSES)), callable, dict],
+        "code_activation": [StrOptions(set(ACTIVATIONS))],
+        "ordered": ["boolean"],
+        "whiten": ["boolean"],
+        "standardize": ["boolean"],
+        "allow_nan": ["boolean"],
+        "tied_weights": ["boolean"],
+        "noise": [Interval(Real, 0, None, closed="left"), callable, None],
+        "regularizer": [callable, list, tuple, None],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "cv": ["cv_object", StrOptions({"auto"})],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "module": [callable, None],
+        "callbacks": [list, None],
+        "checkpoint": [str, os.PathLike, None],
+        "device": [str, torch.device],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+    # Parameters that decide which network is made, or in which units it works. A network
+    # that was made with other values cannot be trained further. A subclass adds its own.
+    _network_parameters: tuple = (
+        "allow_nan",
+        "code_activation",
+        "init",
+        "loss",
+        "module",
+        "ordered",
+        "standardize",
+        "tied_weights",
+    )
+
+    def _decide_widths(self, n_samples, n_features):
+        """Check the parameters of the layers, and decide their widths.
+
+        Returns
+        -------
+        n_components : int
+            1 where `n_components` is a share of the variance.
+        hidden_layer_sizes : tuple of int
+        """
+        raise NotImplementedError
+
+    @property
+    def _network_kind(self):
+        """The subclass of `Network` that the fit was made with, or is to be."""
+        raise NotImplementedError
+
+    def _make_module(self, n_inputs, n_outputs, generator):
+        """An untrained network, whose code has `n_components_` numbers.
+
+        It is made by `_params_of_fit` and by the fitted attributes that are there before
+        training, so that the network of a copy can be made anew.
+
+        Parameters
+        ----------
+        n_inputs, n_outputs : int
+            They differ from the number of features where the network works in principal
+            axes or is told which cells are missing.
+        generator : torch.Generator or None
+            Draws the weights. None leaves them as they are allocated.
+        """
+        raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, X_target=None):
@@ -203,7 +295,7 @@ class BaseAutoencoder(
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features_in_)
-            In the units of the training data; probabilities for
+            In the units of the training data, also with `standardize`; probabilities for
             `loss="binary_cross_entropy"`.
         """
         check_is_fitted(self)
@@ -315,9 +407,10 @@ class BaseAutoencoder(
         Returns
         -------
         jacobian : ndarray of shape (n_samples, n_components_, n_features_in_)
-            Derivative of each feature of the reconstruction by each code, as it is
-            without `whiten`, at the code of each row. At the mean code its rows, brought
-            to unit length, are `components_`.
+            Derivative of each feature of the reconstruction, with `standardize` of each
+            standardized feature, by each code as it is without `whiten`, at the code of
+            each row. At the mean code its rows, brought to unit length, are
+            `components_`.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False, dtype=np.float64)
@@ -326,6 +419,8 @@ class BaseAutoencoder(
 
     def get_covariance(self):
         """Covariance of the data under the linear Gaussian model of the codes.
+
+        With `standardize` it is that of standardized features.
 
         Returns
         -------
@@ -362,8 +457,9 @@ class BaseAutoencoder(
         Returns
         -------
         score : ndarray of shape (n_samples,)
-            Minus the mean over the features of the squared error in the units of X, or
-            of the chosen loss. Higher is better.
+            Minus the mean over the features of the squared error, or of the chosen loss:
+            in the units of X, or with `standardize` in standardized ones. Losses that are
+            of X in its own units, see there, stay so. Higher is better.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False)
@@ -428,24 +524,7 @@ class BaseAutoencoder(
                 f"save of {type(self).__name__}: a model file holds classes of skae, and "
                 "none of your own. Use joblib, or save an AutoencoderTransformer."
             )
-        state = self.__getstate__()
-        state.pop("_metadata_request", None)
-        state.pop("_skl_callbacks", None)
-        params = {name: state.pop(name) for name in self.get_params(deep=False)}
-        del params["callbacks"], params["checkpoint"], params["device"]
-        if not isinstance(params["random_state"], Integral):
-            params["random_state"] = None
-        if not isinstance(params["cv"], Integral | str | None):
-            params["cv"] = "auto"
-        of_fit = state["_params_of_fit"].copy()
-        del of_fit["device"]
-        params["module"] = None
-        if of_fit.pop("module") is not None:
-            params["module"] = "custom"
-            tensors = state["net_"].state_dict()
-            state["net_"] = {name: tensor.numpy() for name, tensor in tensors.items()}
-        state["_params_of_fit"] = of_fit
-        write_model(path, type(self).__name__, params, state)
+        write_model(path, type(self).__name__, *parts_of_file(self))
 
     def _feature_names_in(self):
         generic = [f"x{j}" for j in range(self.n_features_in_)]
@@ -484,4 +563,6 @@ class BaseAutoencoder(
         if "net_" in state:
             if "_params_of_fit" not in state:  # of an earlier version
                 self._params_of_fit = params_of_fit(self)
+            if self._params_of_fit["standardize"] and "_score_unit" not in state:
+                warn_of_units(type(self).__name__)
             restore(self, state["net_"])

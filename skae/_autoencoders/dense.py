@@ -1,15 +1,12 @@
 """AutoencoderTransformer: dense autoencoders that start at PCA."""
 
-import os
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
-import torch
 
 from skae._autoencoders.base import BaseAutoencoder
-from skae._compat import Hidden, Interval, RealNotInt, StrOptions
+from skae._compat import Interval, StrOptions
 from skae._torch import resolve_device
-from skae.losses import LOSSES
 from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
 from skae.modules._own import OwnNetwork, make_own
 
@@ -82,9 +79,17 @@ class AutoencoderTransformer(BaseAutoencoder):
     whiten : bool, default=False
         Divide every code by its standard deviation; `inverse_transform` undoes it.
     standardize : bool, default=False
-        Divide every feature by its standard deviation, and undo it on the way out. As
-        PCA, the estimator otherwise centres the features and leaves their scales alone;
-        features of unlike units should be scaled, here or in a Pipeline.
+        Divide every feature by its standard deviation, and undo it on the way out: the
+        same as a Pipeline with `StandardScaler`. Codes, `score`, `score_samples`,
+        `components_`, `components_at`, `explained_variance_` and its kin,
+        `get_covariance`, curves, displays, the share that `n_components` may be, and
+        `noise` are then in standardized units. Rows that go in or come out are in the
+        units of X: `X_target`, `X_val`, `inverse_transform`, `denoise`, `impute`. With
+        "binary_cross_entropy", "poisson", "negative_binomial", "cosine" or a callable
+        the loss, and with it `score` and the curves, is of X in its own units in any
+        case; everything else is as said. As PCA, the estimator otherwise centres the
+        features and leaves their scales alone; features of unlike units should be
+        scaled, here or in a Pipeline.
     allow_nan : bool, default=False
         Whether X may have missing cells. They are filled by probabilistic PCA, and where
         X has some in `fit` the network is told which they are and learns to correct what
@@ -103,7 +108,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     noise : float, recipe of skae.noise or None, default=None
         What spoils the rows that the encoder sees in training, anew in every step, while
         the target stays clean: a denoising autoencoder. A float is the standard deviation
-        of `GaussianNoise`, in the units of X. Held-out rows are spoilt once, and PCA, to
+        of `GaussianNoise`, in the units of X or with `standardize` of each feature, in
+        its standard deviations. Held-out rows are spoilt once, and PCA, to
         which the network is compared, sees them so too.
     regularizer : recipe of skae.regularizers, list of them or None, default=None
         What is added to the loss.
@@ -111,9 +117,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         Of AdamW, as a multiple of the learning rate.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain over PCA
-        must exceed 2.5 of its standard errors; of the epochs where it does that with the
-        largest gain is kept, and if there is none the model is PCA of all rows. Which
-        rows are held out is told by `cv`. Tables below 20 different rows end as PCA.
+        must exceed two standard errors, a little more where rows are few, by Student's t.
+        Of the epochs where it does that with the largest gain is kept; while a gain is
+        not beyond doubt, an epoch must be clearly ahead of an earlier one to take its
+        place. If there is no such epoch the model is PCA of all rows. Which rows are held
+        out is told by `cv`. Tables below 20 different rows end as PCA.
         False trains `max_epochs` epochs on every row and keeps the last.
     cv : "auto", int, splitter of scikit-learn, iterable or None, default="auto"
         Which rows are held out. With "auto", up to 1000 different rows, or groups, are
@@ -188,7 +196,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is a device, else the CPU.
     warm_start : bool, default=False
-        Go on with the network of the last `fit` instead of a new one.
+        Go on with the network of the last `fit` instead of a new one, at the learning
+        rate that its training had come to, and with the same rows held out where the
+        table is the same. Small tables are cross-fitted, which leaves no row that the
+        network has not seen: a further fit to the same rows will keep it as it is.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, order of rows, splits and dropout. The same seed gives the same
         bits on one machine's CPU; no global generator is drawn from, but for None. With
@@ -206,13 +217,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     mean_ : ndarray of shape (n_features,)
         Means of the features.
     scale_ : float or ndarray of shape (n_features,)
-        What centred features are divided by: one number for all, or with `standardize`
-        one for each.
+        What centred features are divided by, in the units of X: one number for all, or
+        with `standardize` the standard deviation of each, 1 where it is constant.
     components_ : ndarray of shape (n_components_, n_features)
-        Jacobian of the decoder at the mean code, its rows brought to unit length. PCA's
-        where training gained nothing.
+        Jacobian of the decoder at the mean code, its rows brought to unit length, with
+        `standardize` of standardized features. PCA's where training gained nothing.
     explained_variance_ : ndarray of shape (n_components_,)
-        Fall of the summed squared error, over n_samples - 1, when code j joins codes
+        Fall of the summed squared error, over n_samples - 1 and in the units of X or
+        with `standardize` in standardized ones, when code j joins codes
         0..j-1, the others being at their mean; made non-increasing by isotonic
         regression, which keeps the sum. Of evenly spaced rows where there are more than
         2**15 / n_components_, but at least 1024 and at most 4096.
@@ -227,9 +239,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         Epochs trained; 0 where the outcome was PCA from the start.
     best_epoch_ : int
         Epoch whose weights are kept; 0 is PCA.
+    outcome_ : {"trained", "pca", "unchanged"}
+        What is kept: the network of an epoch, PCA (for losses of their own units the
+        linear model that starts from it), or, by a warm start, the network as it was
+        before, where no epoch was certainly better.
     loss_curve_ : list of float
-        Mean loss of the batches of each epoch, per feature and in the units of `score`
-        (with `standardize`, of standardized features).
+        Mean loss of the batches of each epoch, per feature and in the units of `score`.
     validation_curve_ : list of float
         The same for held-out rows, from epoch 0, the untrained network, on.
     pca_score_ : float
@@ -301,45 +316,18 @@ class AutoencoderTransformer(BaseAutoencoder):
     True
     """
 
-    _parameter_constraints: dict = {
-        "n_components": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="neither"),
-            Hidden(StrOptions({"mle"})),
-            None,
-        ],
+    _parameter_constraints: dict = BaseAutoencoder._parameter_constraints | {
         "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
         "activation": [StrOptions(set(ACTIVATIONS))],
-        "init": [StrOptions({"pca", "random"})],
-        "loss": [StrOptions(set(LOSSES)), callable, dict],
-        "code_activation": [StrOptions(set(ACTIVATIONS))],
-        "ordered": ["boolean"],
-        "whiten": ["boolean"],
-        "standardize": ["boolean"],
-        "allow_nan": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "tied_weights": ["boolean"],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
-        "noise": [Interval(Real, 0, None, closed="left"), callable, None],
-        "regularizer": [callable, list, tuple, None],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "cv": ["cv_object", StrOptions({"auto"})],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
-        "module": [callable, None],
-        "callbacks": [list, None],
-        "checkpoint": [str, os.PathLike, None],
-        "device": [str, torch.device],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
+    _network_parameters: tuple = (
+        *BaseAutoencoder._network_parameters,
+        "activation",
+        "dropout",
+        "normalization",
+    )
 
     def __init__(
         self,
@@ -410,11 +398,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _check_widths(self, n_samples, n_features):
+    def _decide_widths(self, n_samples, n_features):
         most = min(n_samples, n_features)
-        self.n_components_ = self._as_int(most)
+        n_components = self._as_int(most)
         if self.init == "pca" and self.module is None:
-            self._check_pca(most)
+            self._check_pca(n_components, most)
         is_plain = self.init == "random" and self.module is None
         if self.tied_weights and (not is_plain or self.ordered or self.warm_start):
             raise ValueError(
@@ -429,14 +417,15 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "ordered=False or module=None."
             )
         if isinstance(self.hidden_layer_sizes, str):
-            self.hidden_layer_sizes_ = self._auto_widths(n_samples, n_features)
+            hidden_layer_sizes = self._auto_widths(n_samples, n_features, n_components)
         else:
-            self.hidden_layer_sizes_ = self._given_widths()
-        if self.tied_weights and not self.hidden_layer_sizes_:
+            hidden_layer_sizes = self._given_widths()
+        if self.tied_weights and not hidden_layer_sizes:
             raise ValueError(
                 f"tied_weights=True of {type(self).__name__} needs hidden layers, got "
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r}."
             )
+        return n_components, hidden_layer_sizes
 
     def _given_widths(self):
         """`hidden_layer_sizes` as a tuple of int."""
@@ -468,8 +457,8 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
         return 1
 
-    def _check_pca(self, most):
-        if self.n_components_ > most:
+    def _check_pca(self, n_components, most):
+        if n_components > most:
             raise ValueError(
                 f"n_components={self.n_components!r} of {type(self).__name__} must be "
                 f"between 1 and min(n_samples, n_features)={most} with init='pca', for "
@@ -482,10 +471,10 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "code_activation='identity'."
             )
 
-    def _auto_widths(self, n_samples, n_features):
+    def _auto_widths(self, n_samples, n_features, n_components):
         width = 2 ** int(np.log2(min(4 * np.sqrt(n_samples), 16 * n_features)) + 0.5)
         width = min(max(width, 64), 512) * (2 if self.ordered else 1)
-        least = self.n_components_ if self.init == "random" else 1
+        least = n_components if self.init == "random" else 1
         return max(width, least), max(width // 2, least)
 
     @property

@@ -10,6 +10,9 @@ Each public one is found by a search for its name and " =". The private ones are
     _fitted_widths    of the network
     _mean_code, _code_deviations, _falls, _squares
                       statistics of codes that `truncate` needs
+    _seed             of the fit
+    _n_steps          that the network was trained for, after which the rate has fallen
+    _score_unit       in which components and variances are told
     _inference        the network between arrays
     _ongoing          the stream of `partial_fit`, or None
 """
@@ -28,13 +31,14 @@ from skae.modules._own import adapted
 
 __all__ = [
     "filler_of",
+    "net_around",
     "outline",
     "restore",
     "set_codes",
-    "set_curves",
+    "set_device",
     "set_inference",
     "set_loss",
-    "set_network",
+    "set_result",
     "set_statistics",
     "set_stream",
     "set_widths",
@@ -54,8 +58,13 @@ def set_widths(estimator, n_components, hidden_layer_sizes):
     estimator.hidden_layer_sizes_ = hidden_layer_sizes
 
 
+def set_device(estimator):
+    estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
+
+
 def set_statistics(estimator, mean, scale):
-    estimator.mean_, estimator.scale_ = mean, scale
+    estimator.mean_ = mean
+    estimator.scale_ = scale
 
 
 def unfitted_loss(estimator):
@@ -88,14 +97,18 @@ def filler_of(estimator):
 # -- after training --------------------------------------------------------------------
 
 
-def set_curves(estimator, result):
-    """How training went, in the units of `score`."""
+def set_result(estimator, net, result):
+    """The net, and how training went in the units of `score`."""
+    estimator.net_ = net
+    estimator.n_components_ = result.n_components
     estimator.n_samples_ = result.n_samples
     estimator.n_iter_ = result.n_iter
     estimator.best_epoch_ = result.best_epoch
+    estimator.outcome_ = result.outcome
     estimator.loss_curve_ = [*result.train_errors]
     estimator.validation_curve_ = [*result.held_out_errors]
     estimator.pca_score_ = -result.pca_error
+    estimator._n_steps = result.n_steps
 
 
 def set_stream(estimator, stream):
@@ -114,7 +127,7 @@ def set_codes(estimator, result):
         params = estimator._params_of_fit
         absorbs = estimator._network_kind.absorbs
         is_linear_code = absorbs and params["code_activation"] == "identity"
-        if is_linear_code and not (result.is_pca or result.is_as_it_was):
+        if is_linear_code and not (result.is_pca or result.outcome == "unchanged"):
             inference.canonize(inputs, X, estimator.n_components_, weights)
         description = describe(
             inference,
@@ -140,9 +153,10 @@ def _set_description(estimator, description):
     estimator._code_deviations = description["_code_deviations"]
     estimator._falls = description["_falls"]
     estimator._squares = description["_squares"]
+    estimator._score_unit = description["_score_unit"]
 
 
-def set_network(estimator, network):
+def net_around(estimator, network):
     """An initialized net around a trained network; there is nothing to call back of."""
     net = build_net(
         network,
@@ -154,11 +168,11 @@ def set_network(estimator, network):
         lr=estimator._params_of_fit["lr"],
     )
     net.initialize().module_.eval()
-    estimator.net_ = net
+    return net
 
 
 def _inference_of(estimator):
-    """The network in the units of X; with `standardize` codes have no unit."""
+    """The network, told in the units of X or with `standardize` in scaled ones."""
     return Inference(
         estimator.net_.network,
         estimator._loss,
@@ -188,7 +202,9 @@ def set_inference(estimator, inference):
 def truncate(estimator, n_components):
     """Keep the first codes of a fitted estimator."""
     k = n_components
-    estimator.n_components = estimator.n_components_ = estimator._n_features_out = k
+    estimator.n_components = k
+    estimator.n_components_ = k
+    estimator._n_features_out = k
     estimator._params_of_fit["n_components"] = k
     estimator.net_.network.truncate(k)
     inference = _inference_of(estimator)
@@ -224,7 +240,7 @@ def restore(estimator, network):
         network.load_state_dict(weights)
     else:
         network = adapted(network, estimator.n_features_in_)
-    set_network(estimator, network)
+    estimator.net_ = net_around(estimator, network)
     set_inference(estimator, _inference_of(estimator))
 
 

@@ -13,12 +13,14 @@ from skae._autoencoders.arguments import (
 )
 from skae._autoencoders.fitted_attributes import (
     filler_of,
+    net_around,
     set_codes,
-    set_curves,
+    set_device,
     set_loss,
-    set_network,
+    set_result,
     set_statistics,
     set_stream,
+    set_widths,
     unfitted_loss,
     widths_of,
 )
@@ -34,7 +36,7 @@ from skae._engine.skorch_net import check_callbacks
 from skae._tables.checks import check_rows
 from skae._tables.rows import rows_of
 from skae._tables.table import make_table
-from skae._torch import memory_explained, resolve_device
+from skae._torch import memory_explained
 from skae._training.component_search import fewest_components
 from skae._training.settings import Settings
 from skae._training.stream import Ongoing
@@ -65,6 +67,8 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     _begin(estimator, given)
     initial = _initial(estimator, given.X)
     seed = draw_seed(estimator.random_state)
+    if initial is not None:  # so that the same rows are held out as before
+        seed = getattr(estimator, "_seed", seed)
     checkpoint = _open_checkpoint(estimator, given, seed, initial)
     seed = seed if checkpoint is None else checkpoint.seed
     _learn_statistics(estimator, given, seed, is_new=initial is None)
@@ -73,9 +77,8 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         if checkpoint is not None:
             scopes.enter_context(checkpoint)
         result = _train(estimator, given, seed, initial, callbacks, checkpoint, sizes)
-        estimator.n_components_ = result.n_components
-        estimator.net_ = result.net
-        set_curves(estimator, result)
+        estimator._seed = seed
+        set_result(estimator, result.net, result)
         set_codes(estimator, result)
         if result.interrupt is not None:
             result.interrupt.is_kept = True
@@ -91,7 +94,7 @@ def partial_fit(estimator, X, sample_weight):
         )
     if is_first or estimator._ongoing is None:
         estimator._params_of_fit = params_of_fit(estimator)
-        estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
+        set_device(estimator)
     given = given_to_partial_fit(estimator, X, sample_weight, is_first=is_first)
     if is_first:
         if wants_share(estimator):
@@ -127,8 +130,7 @@ def partial_fit(estimator, X, sample_weight):
             0 if is_first else estimator.n_samples_,
         )
     result = stream.take(table)
-    set_network(estimator, result.module)
-    set_curves(estimator, result)
+    set_result(estimator, net_around(estimator, result.module), result)
     set_stream(estimator, stream)
     set_codes(estimator, result)
 
@@ -145,8 +147,8 @@ def _begin(estimator, given):
     """Forget a stream, and decide widths, device and loss."""
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
-    estimator._check_widths(*given.X.shape)
-    estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
+    set_widths(estimator, *estimator._decide_widths(*given.X.shape))
+    set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
     if estimator._network_kind.has_own_code:  # its mistakes show before all else
         n_features = estimator.n_features_in_
@@ -252,10 +254,12 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
         "hide": Hide(filler, 1 - share) if estimator._has_marks else None,
         "unit": _unit(estimator) / share,
         "callbacks": [*(estimator.callbacks or []), *callbacks],
+        "first_step": 0 if initial is None else getattr(estimator, "_n_steps", 0),
     }
 
     def train_with(n_components):
-        estimator.n_components_ = n_components  # which the network is made with
+        # The network is made with it.
+        set_widths(estimator, n_components, estimator.hidden_layer_sizes_)
         settings = _settings(estimator, **of_table)
         sizes["batch_size"], _ = settings.sizes(len(table.X))
         return train(
@@ -296,7 +300,9 @@ def _noise_and_units(estimator, given):
     noise = resolve_noise(estimator.noise, type(estimator).__name__)
     if not noise:
         return None
-    return noise, noise_units(given.goal, estimator.mean_, estimator.scale_)
+    is_standardized = estimator._params_of_fit["standardize"]
+    statistics = estimator.mean_, estimator.scale_
+    return noise, noise_units(given.goal, *statistics, is_standardized)
 
 
 def _unit(estimator):

@@ -24,20 +24,6 @@ OF_THE_FIT_ALONE = {
     "verbose",
     "warm_start",
 }
-# Parameters that decide which network is made, and in which units it works.
-OF_THE_NETWORK = (
-    "activation",
-    "allow_nan",
-    "code_activation",
-    "dropout",
-    "init",
-    "loss",
-    "module",
-    "normalization",
-    "ordered",
-    "standardize",
-    "tied_weights",
-)
 WIDTHS = {"n_components": "n_components_", "hidden_layer_sizes": "hidden_layer_sizes_"}
 
 
@@ -62,7 +48,9 @@ def params_of_fit(estimator):
 
 def check_same_network(estimator, who, remedy, with_widths=False):
     """Refuse to go on with a network that other parameters had made."""
-    names = [*OF_THE_NETWORK, *(WIDTHS if with_widths else [])]
+    names = sorted(estimator._network_parameters)
+    if with_widths:
+        names += [name for name in WIDTHS if name in estimator._params_of_fit]
     changed = [name for name in names if not _is_as_fitted(estimator, name)]
     if changed:
         before = ", ".join(f"{n}={estimator._params_of_fit[n]!r}" for n in changed)

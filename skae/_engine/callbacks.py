@@ -127,11 +127,11 @@ class FitTasks(Callback):
         return self.open.pop().call_on_fit_task_end(estimator=self.estimator, **params)
 
 
-def tell(line):
-    """Log a line where the user has set up logging of such, else print it."""
+def tell(line, verbose=1):
+    """Log a line where the user has set up logging of such, else print it if verbose."""
     if logger.hasHandlers() and logger.isEnabledFor(logging.INFO):
         logger.info(line)
-    else:
+    elif verbose:
         print(line)
 
 
@@ -177,14 +177,6 @@ class EpochLines(Callback):
             tell("epoch" + "".join(f"{name:>12}" for name in errors) + "   seconds")
         figures = "".join(f"{error:>12.5g}" for error in errors.values())
         tell(f"{epoch['epoch']:>5}{figures}{epoch['dur']:>10.3f}")
-
-    @ends_on_ctrl_c
-    def on_train_end(self, net, **kwargs):
-        if net.choice is None:
-            tell("kept: the last epoch")
-        else:
-            best = net.choice.best_epoch
-            tell(f"kept: epoch {best}" if best else "kept: the start, before epoch 1")
 
 
 class EpochBar(EpochLines):

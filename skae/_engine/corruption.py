@@ -16,15 +16,20 @@ __all__ = ["Hide", "Spoil", "noise_units"]
 SMALLEST_RATE, LARGEST_RATE = 0.05, 0.45  # of cells that are hidden in training
 
 
-def noise_units(X, mean, scale):
-    """Landmarks of X for noises, in scaled units."""
+def noise_units(X, mean, scale, standardize=False):
+    """Landmarks of X for noises, in scaled units.
+
+    Zero and one are those of the units of X, or with `standardize` those of standardized
+    units, in which zero is the mean and one the standard deviation of a feature.
+    """
+    zero, one = (mean, scale) if standardize else (np.zeros(len(mean)), 1.0)
     low, high = np.full(len(mean), np.inf), np.full(len(mean), -np.inf)
     for block in row_blocks(*X.shape):
         rows = rows_of(X, block)
         np.fmin(low, np.fmin.reduce(rows), out=low)
         np.fmax(high, np.fmax.reduce(rows), out=high)
-    landmarks = [(end - mean) / scale for end in (np.zeros(len(mean)), low, high)]
-    one = np.broadcast_to(1 / np.asarray(scale, dtype=np.float64), mean.shape)
+    landmarks = [(end - mean) / scale for end in (zero, low, high)]
+    one = np.broadcast_to(one / np.asarray(scale, dtype=np.float64), mean.shape)
     return Units(*(torch.tensor(a) for a in (*landmarks, one)))
 
 

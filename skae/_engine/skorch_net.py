@@ -69,6 +69,9 @@ class AutoencoderNet(NeuralNet):
     seed : int
         Of the generators of layers, and of what a user's network draws from the global
         ones.
+    first_step : int
+        Steps that the network was trained for before; the learning rate goes on from
+        there.
 
     Attributes
     ----------
@@ -92,6 +95,7 @@ class AutoencoderNet(NeuralNet):
         bfloat16=False,
         checkpoint=None,
         seed=0,
+        first_step=0,
         **kwargs,
     ):
         super().__init__(network.unwrapped, objective, **kwargs)
@@ -101,6 +105,7 @@ class AutoencoderNet(NeuralNet):
         self.bfloat16 = bfloat16
         self.checkpoint = checkpoint
         self.seed = seed
+        self.first_step = first_step
 
     @property
     def lr(self):
@@ -119,7 +124,7 @@ class AutoencoderNet(NeuralNet):
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         super().on_train_begin(net, X, y, **kwargs)
-        self.n_steps_ = self.n_averaged_ = 0
+        self.n_steps_, self.n_averaged_ = self.first_step, 0
         self.weights_ = averaged_tensors(self.module_)
         set_generators(self.network, self.seed, self.device)
         self.states_ = self.network.private_states(self.seed, self.device, training=True)

@@ -87,7 +87,6 @@ def describe(
     -------
     dict of attributes and their values
     """
-    unit = np.float64(np.max(inference.scale))
     Z = Codes(inference, inputs, n_components)
     mean, covariance, _ = moments(Z, X, weights)
     deviations = np.sqrt(covariance.diagonal().clip(min=0) * len(X) / max(len(X) - 1, 1))
@@ -97,9 +96,9 @@ def describe(
 
         def reconstruct(codes):
             X_hat = inference.decode_scaled(codes + mean[: codes.shape[1]])
-            return (X_hat - inference.mean) / unit
+            return (X_hat - inference.mean) / inference.scale
 
-        goal = X[some] * (inference.scale / unit)
+        goal = X[some].astype(np.float64, copy=False)
         of_rows = None if weights is None else weights[some]
         falls = explained_falls(reconstruct, Z[some] - mean, goal, ordered, of_rows)
     else:
@@ -107,8 +106,8 @@ def describe(
     # As einsum the sum of squares needs no copy of the table.
     w = np.ones(1) if weights is None else weights
     by_feature = np.einsum("ij,ij,i->j", X, X, np.broadcast_to(w, len(X)), dtype=np.float64)
-    squares = (by_feature * np.square(inference.scale / unit)).sum()
     shape = n_samples or len(X), X.shape[1]
+    squares = by_feature.sum()
     squares *= shape[0] / (len(X) if weights is None else weights.sum())
     return attributes(inference, shape, mean, deviations, falls, squares)
 
@@ -125,13 +124,18 @@ def attributes(inference, shape, mean, deviations, falls, squares):
     falls : ndarray of shape (k,)
         See `explained_falls`.
     squares : float
-        Sum of squares of the centred table, in units of the largest scale.
+        Sum of squares of the centred and scaled table.
+
+    Returns
+    -------
+    dict
+        What depends on units is told in those of `inference.unit`.
     """
-    unit = np.float64(np.max(inference.scale))
+    unit = np.float64(inference.unit)
     shares, total = explained_shares(falls), squares / (shape[0] - 1)
     left = min(shape) - len(shares)
     noise = max(1 - shares.sum(), 0.0) * total / left if left > 0 else 0.0
-    components = inference.jacobian(mean[None])[0] * (inference.code_unit / unit)
+    components = inference.jacobian(mean[None])[0]
     lengths = np.linalg.norm(components, axis=1, keepdims=True)
     with np.errstate(over="ignore", under="ignore"):  # X may be near 1e300
         return {
@@ -144,4 +148,5 @@ def attributes(inference, shape, mean, deviations, falls, squares):
             "_code_deviations": deviations,
             "_falls": falls,
             "_squares": float(squares),
+            "_score_unit": float(unit),
         }

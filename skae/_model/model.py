@@ -35,8 +35,9 @@ class Inference:
     loss : Loss
     mean : ndarray of shape (p,)
     scale : float or ndarray of shape (p,)
-    code_unit : float
-        The codes of the network are in this unit.
+    unit : float
+        The length of one scaled unit in the units that an estimator tells codes, scores,
+        components and variances in: `scale` in those of X, 1 in standardized ones.
     device : torch.device
     filler : Filler or None
         What fills missing cells.
@@ -46,17 +47,17 @@ class Inference:
     Attributes
     ----------
     code_scale : float or ndarray of shape (k,)
-        What the network's codes are multiplied by; `code_unit` unless they are whitened.
+        What the network's codes are multiplied by; `unit` unless they are whitened.
     folded : dict of str to nn.Module
         By dtype, networks that encode X as it is, see `fold`.
     """
 
     def __init__(
-        self, network, loss, mean, scale, code_unit, device, filler=None, has_marks=False
+        self, network, loss, mean, scale, unit, device, filler=None, has_marks=False
     ):
         self.filler, self.has_marks = filler, has_marks
         self.loss, self.mean, self.scale = loss, mean, scale
-        self.code_unit = self.code_scale = code_unit
+        self.unit = self.code_scale = unit
         self.device = device
         double = copy.deepcopy(network).double()
         self.modules = {torch.float32: network, torch.float64: double}
@@ -114,7 +115,10 @@ class Inference:
         return self._in_batches(step, Z, self.mean.shape, Z.dtype)
 
     def row_scores(self, X):
-        """Minus the mean error of each row (n,) of X (n, p)."""
+        """Minus the mean error of each row (n,) of X (n, p).
+
+        Losses of scaled units are brought to `unit`, all others are of X as it is.
+        """
         dtype = _float_of(X.dtype)
         return self._in_batches(
             lambda rows: self._row_scores(rows, dtype), X, (), np.float64
@@ -123,14 +127,9 @@ class Inference:
     def _row_scores(self, X, dtype):
         scaled = ((X - self.mean) / self.scale).astype(dtype)
         output = self.run(reconstruct, self._inputs(scaled), dtype)
-        goal, unit = self.loss.within(X).astype(dtype), 1.0
+        goal, unit = self.loss.within(X).astype(dtype), np.float64(1.0)
         if self.loss.of_scaled:
-            # One unit for all features is taken out, for squares of it may overflow.
-            unit = np.sqrt(np.mean(np.square(self.scale / np.max(self.scale))))
-            unit = np.float64(unit * np.max(self.scale))
-            output, goal = (
-                a * np.asarray(self.scale / unit, dtype) for a in (output, scaled)
-            )
+            goal, unit = scaled, np.float64(self.unit)
         output, goal = torch.from_numpy(output), torch.from_numpy(goal)
         n_cells = X.shape[1]
         if self.filler is not None:
@@ -166,7 +165,10 @@ class Inference:
 
     @in_own_modes()
     def jacobian(self, Z):
-        """Derivatives (n, k, p) of the reconstruction at codes (n, k) of the network."""
+        """Derivatives (n, k, p) of the reconstruction at codes (n, k) of the network.
+
+        Reconstruction and codes are in the same units, those of X or standardized ones.
+        """
         module, loss = self.modules[torch.float64], self.loss
 
         def output(Z):
@@ -174,7 +176,7 @@ class Inference:
 
         with self._private_states():
             jacobian = decoder_jacobian(output, torch.from_numpy(Z).to(self.device))
-        factor = self.scale / self.code_unit if self.loss.of_scaled else 1 / self.code_unit
+        factor = 1.0 if self.loss.of_scaled else 1 / self.scale
         return jacobian.cpu().numpy() * factor
 
     def canonize(self, inputs, X, n_components, weights=None):

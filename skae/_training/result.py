@@ -30,10 +30,13 @@ class Result:
         PCA's, in the same units, for the rows that `held_out_errors` is of, else for all.
     kept_error : float
         Mean error of what is kept, summed over the features, for the same rows.
+    outcome : {"trained", "pca", "unchanged"}
+        Whether the network is that of an epoch, the linear one before the first epoch, or
+        the trained one that the fit went on from.
     is_pca : bool
         Whether the network is PCA of all rows.
-    is_as_it_was : bool
-        Whether the network is the one that the fit began with.
+    n_steps : int
+        Steps that the network was trained for, in this fit and before.
     n_threads : int or None
         Threads of the last steps; None is no limit.
     interrupt : BaseException or None
@@ -50,8 +53,9 @@ class Result:
     held_out_errors: list
     pca_error: float
     kept_error: float
+    outcome: str
     is_pca: bool
-    is_as_it_was: bool
+    n_steps: int
     n_threads: int | None = None
     interrupt: BaseException | None = None
 

@@ -29,8 +29,9 @@ class Settings:
     `is_seeded`: the same call is to end with the same bits every time. `unit`: what an
     error summed over the features is multiplied by to be in the units of `score`.
     `noise_and_units`: the noise and its `Units`. `hide`: what hides cells where some are
-    missing. `penalties`: regularizers. `owner`: name of the estimator's class. The rest
-    are parameters of the same name.
+    missing. `first_step`: steps that the network was trained for before. `penalties`:
+    regularizers. `owner`: name of the estimator's class. The rest are parameters of the
+    same name.
     """
 
     n_components: int
@@ -51,6 +52,7 @@ class Settings:
     cv: int | str = "auto"
     is_seeded: bool = True
     warm_start: bool = False
+    first_step: int = 0
     ordered: bool = False
     tied_weights: bool = False
     unit: float = 1.0

@@ -15,11 +15,14 @@ from skae._training.linear_start import Start
 from skae._training.member_rows import member_rows
 from skae._training.members import Members, make_members
 from skae._training.messages import no_weights
-from skae._training.training import MARGIN, Training, make_networks
+from skae._training.training import Training, make_networks
 from skae.exceptions import DivergenceError
 
 __all__ = ["Ongoing"]
 
+# Standard errors by which a chunk must be better than PCA's: there is no epoch before that
+# it would have to be ahead of.
+MARGIN = 2.5
 MOST_LAST = 4096  # rows, of the last chunks, that codes are described by
 
 
@@ -29,14 +32,16 @@ class StreamResult:
 
     module: nn.Module
     start: Start
+    n_components: int
     n_samples: int
     n_iter: int
     best_epoch: int
     train_errors: list
     held_out_errors: list
     pca_error: float
+    outcome: str
     is_pca: bool
-    is_as_it_was: bool
+    n_steps: int
     n_threads: int | None
     rows: tuple
 
@@ -113,10 +118,13 @@ class Ongoing:
             self._pass(rows)
         self.n_iter += 1
         in_coordinates = self.networks.in_coordinates
-        is_kept = not is_better
+        is_kept, outcome = not is_better, "trained"
+        if is_kept:
+            outcome = "pca" if in_coordinates else "unchanged"
         return StreamResult(
             module=self._outcome(is_better),
             start=self.starts[-1],
+            n_components=self.settings.n_components,
             n_samples=self.n_samples,
             n_iter=self.n_iter,
             best_epoch=self.n_iter if is_better else 0,
@@ -124,7 +132,8 @@ class Ongoing:
             held_out_errors=self.held_out_errors,
             pca_error=self.settings.unit * training.mean(reference),
             is_pca=is_kept and in_coordinates and self.loss.of_scaled,
-            is_as_it_was=is_kept and not in_coordinates,
+            outcome=outcome,
+            n_steps=self.net.n_steps_,
             n_threads=self.threads.limit,
             rows=self._last_rows(table),
         )

@@ -14,7 +14,12 @@ from skae._torch import make_generator, thread_limit
 from skae._training.linear_start import NOTHING_LEFT
 from skae._training.member_rows import member_rows
 from skae._training.members import make_members
-from skae._training.messages import no_weights, warn_of_few_epochs, warn_of_values
+from skae._training.messages import (
+    kept_line,
+    no_weights,
+    warn_of_few_epochs,
+    warn_of_values,
+)
 from skae._training.result import Result
 from skae._training.truncation import N_CUTS, cut_shares, cuts_of
 from skae.exceptions import DivergenceError
@@ -148,6 +153,7 @@ class Training:
             net = self.build(rows, choice, self.mean(reference), threads.pace)
             interrupt = self._fit(net, rows)
             result = self._result(net, choice, reference, untrained_error, interrupt)
+        tell(kept_line(result, choice is not None), self.settings.verbose == 1)
         return dataclasses.replace(result, n_threads=threads.n_threads)
 
     def _sizes(self):
@@ -244,6 +250,7 @@ class Training:
             ),
             iterator_train__pace=pace,
             checkpoint=self.checkpoint,
+            first_step=settings.first_step,
             lr=settings.lr,
             max_epochs=max_epochs,
             batch_size=batch_size,
@@ -269,8 +276,6 @@ class Training:
         """Train the net; what has ended training early, if it was not an error."""
         if self.is_settled:
             net.initialize()
-            if self.settings.verbose:
-                tell("no training: the outcome is PCA")
             return None
         try:
             net.fit(rows.train)
@@ -296,7 +301,9 @@ class Training:
         kept_error = net.best_error_ if has_better else untrained_error
         net.keep(self._kept(net, choice, best_epoch).eval())
         net.forget()
-        is_linear_start = settings.from_pca and self.loss.of_scaled and networks.is_new
+        outcome = "trained"
+        if best_epoch == 0:
+            outcome = "pca" if networks.is_new else "unchanged"
         return Result(
             net=net,
             members=self.members,
@@ -307,10 +314,15 @@ class Training:
             held_out_errors=held_out_errors,
             pca_error=settings.unit * self.mean(reference),
             kept_error=kept_error,
-            is_pca=is_linear_start and best_epoch == 0,
-            is_as_it_was=not networks.is_new and best_epoch == 0,
+            outcome=outcome,
+            is_pca=outcome == "pca" and self.loss.of_scaled,
+            n_steps=settings.first_step + best_epoch * self._n_batches(),
             interrupt=interrupt,
         )
+
+    def _n_batches(self):
+        batch_size, _ = self._sizes()
+        return -(-max(map(len, self.members.trained)) // batch_size)
 
     @staticmethod
     def _curves(net, choice):

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skae._compat import check_matplotlib_support
-from skae.metrics import check_reconstructs, value_range
+from skae.metrics import check_reconstructs, own_scale, value_range
 from skae.plotting._arrows import name_tips
 from skae.plotting._drawing import (
     COLORS,
@@ -51,6 +51,9 @@ class CodesDisplay:
     shape : "auto", tuple of int or None, default="auto"
         Of decoded images, as in `ReconstructionDisplay`; None draws curves, each minus
         the mean of all.
+    scale : array-like of shape (n_features,), default=None
+        What the features of these curves are divided by, such as the `scale_` of a
+        `StandardScaler`. None draws them in the units of X.
     limits : tuple of float, default=None
         Values that are black and white in decoded images; None is their range.
 
@@ -95,6 +98,7 @@ class CodesDisplay:
         feature_names=None,
         n_loadings=10,
         shape="auto",
+        scale=None,
         limits=None,
     ):
         self.Z = Z
@@ -106,6 +110,7 @@ class CodesDisplay:
         self.feature_names = feature_names
         self.n_loadings = n_loadings
         self.shape = shape
+        self.scale = scale
         self.limits = limits
 
     @classmethod
@@ -124,6 +129,10 @@ class CodesDisplay:
         ax=None,
     ):
         """Draw the codes of X.
+
+        Arrows, and decoded curves, are of standardized features where the estimator
+        standardizes: by `standardize=True`, or by a `StandardScaler` at the start of a
+        Pipeline. Decoded images are in the units of X.
 
         Parameters
         ----------
@@ -177,7 +186,7 @@ class CodesDisplay:
         if decoded:
             _need_two(codes, "decoded", cls.__name__)
             extras["grid"], extras["decoded"] = _decode_grid(estimator, Z, codes, decoded)
-            extras["limits"] = value_range(X)
+            extras |= {"limits": value_range(X), "scale": own_scale(estimator)}
         if loadings:
             _need_two(codes, "loadings", cls.__name__)
             extras["loadings"] = _loadings(estimator, codes, cls.__name__)
@@ -296,6 +305,7 @@ class CodesDisplay:
     def _draw_glyphs(self, ax, steps):
         """Small curves at the points of the grid, on one scale."""
         curves = self.decoded - self.decoded.mean(axis=(0, 1))
+        curves = curves if self.scale is None else curves / np.asarray(self.scale)
         curves = 0.45 * curves / (np.abs(curves).max() or 1.0)
         across = np.linspace(-0.42, 0.42, curves.shape[2]) * steps[0]
         for (i, j), _ in np.ndenumerate(curves[:, :, 0]):

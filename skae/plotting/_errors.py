@@ -4,7 +4,14 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skae._compat import check_matplotlib_support
-from skae.metrics import as_table, errors_by_feature_and_row, reconstructed
+from skae.metrics import (
+    METRICS,
+    as_table,
+    checked_scale,
+    errors_by_feature_and_row,
+    own_scale,
+    reconstructed,
+)
 from skae.plotting._drawing import (
     COLORS,
     PAPER,
@@ -46,6 +53,8 @@ class ErrorDisplay:
         See `ReconstructionDisplay`; None is no image.
     x : array-like of shape (n_features,), default=None
         Where the features are on an axis: wavelengths, times.
+    standardized : bool, default=False
+        Whether the errors are in standardized units, for the axes.
 
     Attributes
     ----------
@@ -79,6 +88,7 @@ class ErrorDisplay:
         metric="squared_error",
         shape="auto",
         x=None,
+        standardized=False,
     ):
         self.feature_errors = feature_errors
         self.row_errors = row_errors
@@ -87,10 +97,14 @@ class ErrorDisplay:
         self.metric = metric
         self.shape = shape
         self.x = x
+        self.standardized = standardized
 
     @classmethod
     def from_estimator(cls, estimator, X, **params):
         """Draw the errors of an estimator's reconstruction of X.
+
+        They are in the units of X, or where the estimator standardizes in standardized
+        ones: by `standardize=True`, or by a `StandardScaler` at the start of a Pipeline.
 
         Parameters
         ----------
@@ -100,7 +114,8 @@ class ErrorDisplay:
             The data, with missing cells where the estimator takes them: means are taken
             over the others. The index of a pandas frame names the rows.
         **params : dict
-            See `from_reconstruction`.
+            See `from_reconstruction`. `scale` is the estimator's own unless it is given;
+            None is the units of X.
 
         Returns
         -------
@@ -114,7 +129,9 @@ class ErrorDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
-        return cls._draw(reconstructed(estimator, X), X, **params)
+        has_units = METRICS[params.get("metric", "squared_error")].has_units
+        own = {"scale": own_scale(estimator) if has_units else None}
+        return cls._draw(reconstructed(estimator, X), X, **(own | params))
 
     @classmethod
     def from_reconstruction(
@@ -125,6 +142,7 @@ class ErrorDisplay:
         metric="squared_error",
         shape="auto",
         x=None,
+        scale=None,
         n_worst=5,
         n_bars=15,
         ax=None,
@@ -144,6 +162,9 @@ class ErrorDisplay:
             See the class.
         x : array-like of shape (n_features,), default=None
             See the class.
+        scale : array-like of shape (n_features,), default=None
+            Standard deviations of the features, such as `scale_` of a `StandardScaler`:
+            errors are then in standardized units. None is the units of X.
         n_worst : int, default=5
             See `plot`.
         n_bars : int, default=15
@@ -162,8 +183,9 @@ class ErrorDisplay:
             If the shapes of X and X_hat differ, or for the metric "r2", a score.
         """
         check_matplotlib_support(f"{cls.__name__}.from_reconstruction")
-        params = {"metric": metric, "shape": shape, "x": x, "n_worst": n_worst}
-        return cls._draw([(as_table(X), X_hat)], X, n_bars=n_bars, ax=ax, **params)
+        params = {"metric": metric, "shape": shape, "x": x, "scale": scale}
+        params |= {"n_worst": n_worst, "n_bars": n_bars, "ax": ax}
+        return cls._draw([(as_table(X), X_hat)], X, **params)
 
     @classmethod
     def _draw(
@@ -174,6 +196,7 @@ class ErrorDisplay:
         metric="squared_error",
         shape="auto",
         x=None,
+        scale=None,
         n_worst=5,
         n_bars=15,
         ax=None,
@@ -184,13 +207,15 @@ class ErrorDisplay:
                 f"metric of {cls.__name__} must be an error, but 'r2' is a score. Use "
                 "metric='squared_error'."
             )
+        scale = checked_scale(scale, np.shape(X)[1], metric, cls.__name__)
         display = cls(
-            *errors_by_feature_and_row(pairs, metric),
+            *errors_by_feature_and_row(pairs, metric, scale),
             feature_names=feature_names_of(X),
             row_names=getattr(X, "index", None),
             metric=metric,
             shape=shape,
             x=x,
+            standardized=scale is not None,
         )
         return display.plot(ax, n_worst=n_worst, n_bars=n_bars)
 
@@ -226,21 +251,21 @@ class ErrorDisplay:
             self._draw_bars(left, n_bars)
         else:
             left.plot(self.x, self.feature_errors, color=COLORS[0], lw=1.3)
-            left.set(ylabel=f"mean {self._unit}", xlabel=axis_label(self.x), ylim=(0, None))
+            left.set(ylabel=self._label(), xlabel=axis_label(self.x), ylim=(0, None))
             bare_frame(left)
         self._draw_rows(right, n_worst)
         return self
 
-    @property
-    def _unit(self):
-        return self.metric.removeprefix("root_mean_").replace("_", " ")
+    def _label(self, what=""):
+        unit = self.metric.removeprefix("root_mean_").replace("_", " ")
+        return f"mean {unit}{what}" + "\n(standardized)" * self.standardized
 
     def _draw_image(self, ax, shape):
         image = self.feature_errors.reshape(shape)
         image = image.mean(axis=2) if image.ndim == 3 else image
         drawn = ax.imshow(image, cmap="cividis", vmin=0)
         ax.set(xticks=[], yticks=[])
-        ax.figure.colorbar(drawn, ax=ax, label=f"mean {self._unit} of the pixel")
+        ax.figure.colorbar(drawn, ax=ax, label=self._label(" of the pixel"))
 
     def _draw_bars(self, ax, n_bars):
         names = self.feature_names
@@ -249,7 +274,7 @@ class ErrorDisplay:
         order = np.argsort(-self.feature_errors, kind="stable")[:n_bars]
         ax.barh(np.arange(n_bars), self.feature_errors[order], color=COLORS[0], height=0.7)
         ax.set_yticks(np.arange(n_bars), [str(names[j]) for j in order], fontsize="small")
-        ax.set(ylim=(n_bars - 0.4, -0.6), xlabel=f"mean {self._unit} of the feature")
+        ax.set(ylim=(n_bars - 0.4, -0.6), xlabel=self._label(" of the feature"))
         ax.tick_params(axis="y", length=0)
         if n_bars < len(names):
             set_title(ax, f"the {n_bars} largest of {len(names)} features")
@@ -263,7 +288,7 @@ class ErrorDisplay:
         label = f"mean {two_figures(known.mean())}"
         ax.axvline(known.mean(), color="black", ls="--", lw=1, label=label)
         ax.set(ylabel="rows", xlim=(0, None))
-        ax.set_xlabel(f"mean {self._unit} of the row", loc="left")  # off the axis' exponent
+        ax.set_xlabel(self._label(" of the row"), loc="left")  # off the axis' exponent
         ax.locator_params(axis="x", nbins=5)
         bare_frame(ax)
         if self.worst_.size:

@@ -7,6 +7,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skae._compat import check_matplotlib_support
+from skae.metrics import own_scale
 from skae.plotting._drawing import (
     COLORS,
     DASHES,
@@ -73,8 +74,8 @@ class ExplainedVarianceDisplay:
             Fitted, with `explained_variance_ratio_`, or a Pipeline that ends with one.
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
             The training data. PCA is fitted to them, or to what the earlier steps of the
-            Pipeline make of them, and takes no missing cells. None draws the estimator
-            alone.
+            Pipeline make of them, in standardized units where the estimator standardizes,
+            and takes no missing cells. None draws the estimator alone.
         threshold : float in (0, 1), default=None
             See the class.
         name : str, default=None
@@ -105,7 +106,8 @@ class ExplainedVarianceDisplay:
         ratios = {}
         name = name_of(estimator) if name is None else name
         if X is not None:
-            spectrum = _spectrum(before_final(estimator, X), cls.__name__)
+            inputs = before_final(estimator, X)
+            spectrum = _spectrum(inputs, own_scale(final), cls.__name__)
             enough = np.searchsorted(np.cumsum(spectrum), threshold or 0) + 1
             shown = max(len(final.explained_variance_ratio_), enough)
             ratios["PCA" if name != "PCA" else "PCA of X"] = spectrum[:shown]
@@ -195,8 +197,8 @@ class ExplainedVarianceDisplay:
                 line.set_label(f"{line.get_label()} (does not reach it)")
 
 
-def _spectrum(X, caller):
-    """Shares (m,) of the variance of all principal components of X (n, p)."""
+def _spectrum(X, scale, caller):
+    """Shares (m,) of the variance of all principal components of X (n, p) / scale (p,)."""
     X = check_array(X, accept_sparse="csr", dtype=FLOATS, ensure_all_finite="allow-nan")
     if np.isnan(X.data if sparse.issparse(X) else X).any():
         raise ValueError(
@@ -205,6 +207,8 @@ def _spectrum(X, caller):
             "cells first: SimpleImputer does it, and impute of an AutoencoderTransformer "
             "with allow_nan=True."
         )
+    if scale is not None:
+        X = X.multiply(1 / scale).tocsr() if sparse.issparse(X) else X / scale
     if not sparse.issparse(X):
         return PCA().fit(X).explained_variance_ratio_
     # Of the products the smaller has all variances, and X stays sparse.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from skae._compat import check_matplotlib_support
-from skae.metrics import reconstruction_error, value_range
+from skae.metrics import checked_scale, errors_by_feature_and_row, own_scale, value_range
 from skae.plotting._drawing import (
     COLORS,
     DASHES,
@@ -37,7 +37,8 @@ class ReconstructionDisplay:
     Images are drawn with the originals in the first line and each reconstruction in a
     line below. Of other rows, such as spectra, series or tables, the first line has the
     curves and the second the differences, reconstruction minus original. Missing cells
-    are gaps in curves and have a colour of their own in images.
+    are gaps in curves and have a colour of their own in images. Rows are drawn in the
+    units of X, differences and errors in those of X or in standardized ones.
 
     Parameters
     ----------
@@ -54,6 +55,9 @@ class ReconstructionDisplay:
         a pandas Series or Index labels it.
     feature_names : array-like of str of shape (n_features,), default=None
         Label the axis of the curves where there are 16 features or fewer and no `x`.
+    scale : array-like of shape (n_features,), default=None
+        Standard deviations of the features, such as `scale_` of a `StandardScaler`:
+        differences and errors are then in standardized units. None is the units of X.
 
     Attributes
     ----------
@@ -76,12 +80,15 @@ class ReconstructionDisplay:
     (2, 5)
     """
 
-    def __init__(self, X, reconstructions, *, shape="auto", x=None, feature_names=None):
+    def __init__(
+        self, X, reconstructions, *, shape="auto", x=None, feature_names=None, scale=None
+    ):
         self.X = X
         self.reconstructions = reconstructions
         self.shape = shape
         self.x = x
         self.feature_names = feature_names
+        self.scale = scale
 
     @classmethod
     def from_estimator(
@@ -98,6 +105,10 @@ class ReconstructionDisplay:
         ax=None,
     ):
         """Draw the first rows of X and their reconstructions.
+
+        Differences and errors, also of the `baseline`, are in standardized units where
+        the estimator standardizes: by `standardize=True`, or by a `StandardScaler` at the
+        start of a Pipeline.
 
         Parameters
         ----------
@@ -149,12 +160,13 @@ class ReconstructionDisplay:
                 label += " (2)" if label in reconstructions else ""
                 reconstructions[label] = X_hat
         names = feature_names_of(X, estimator)
-        display = cls(rows_dense, reconstructions, shape=shape, x=x, feature_names=names)
+        of_rows = {"feature_names": names, "scale": own_scale(estimator)}
+        display = cls(rows_dense, reconstructions, shape=shape, x=x, **of_rows)
         return display.plot(ax, cmap=cmap)
 
     @classmethod
     def from_reconstructions(
-        cls, X, reconstructions, *, shape="auto", x=None, cmap="gray", ax=None
+        cls, X, reconstructions, *, shape="auto", x=None, scale=None, cmap="gray", ax=None
     ):
         """Draw rows of X and reconstructions of them that are at hand.
 
@@ -167,6 +179,8 @@ class ReconstructionDisplay:
         shape : "auto", tuple of int or None, default="auto"
             See the class.
         x : array-like of shape (n_features,), default=None
+            See the class.
+        scale : array-like of shape (n_features,), default=None
             See the class.
         cmap : str or Colormap, default="gray"
             Of images with one channel.
@@ -187,7 +201,8 @@ class ReconstructionDisplay:
         dense = {name: as_dense(X_hat) for name, X_hat in reconstructions.items()}
         names = feature_names_of(X)
         X = as_dense(X, allow_nan=True)
-        display = cls(X, dense, shape=shape, x=x, feature_names=names)
+        of_rows = {"feature_names": names, "scale": scale}
+        display = cls(X, dense, shape=shape, x=x, **of_rows)
         return display.plot(ax, cmap=cmap)
 
     def plot(self, ax=None, *, cmap="gray"):
@@ -210,14 +225,15 @@ class ReconstructionDisplay:
         check_matplotlib_support(f"{type(self).__name__}.plot")
         caller, (n_rows, n_features) = type(self).__name__, self.X.shape
         shape = image_shape_of(self.shape, self.x, n_features, caller)
+        scale = checked_scale(self.scale, n_features, "squared_error", caller)
         errors = {  # raises where the shapes differ
-            name: reconstruction_error(self.X.T, X_hat.T, multioutput="raw_values")
+            name: errors_by_feature_and_row([(self.X, X_hat)], "squared_error", scale)[1]
             for name, X_hat in self.reconstructions.items()
         }
         if shape is None:
             size = min(PAPER, 2.4 + 1.8 * n_rows), 2.8
             self.axes_ = make_axes(ax, (2, n_rows), size, caller, height_ratios=[2, 1])
-            self._draw_curves(errors)
+            self._draw_curves(errors, 1.0 if scale is None else scale)
         else:
             n_lines = 1 + len(self.reconstructions)
             side = min(0.9, (PAPER - 1.2) / n_rows)
@@ -227,6 +243,10 @@ class ReconstructionDisplay:
             self._draw_images(shape, errors, cmap)
         self.figure_ = self.axes_[0, 0].figure
         return self
+
+    @property
+    def _error_name(self):
+        return "MSE" if self.scale is None else "standardized MSE"
 
     def _draw_images(self, shape, errors, cmap):
         limits = value_range(self.X)
@@ -242,7 +262,7 @@ class ReconstructionDisplay:
             for ax, error in zip(line, errors[name], strict=True):
                 ax.set_xlabel(two_figures(error), fontsize="xx-small", labelpad=1.5)
             line[0].annotate(
-                "MSE",
+                self._error_name,
                 (0, 0),
                 (-4, -1.5),
                 xycoords="axes fraction",
@@ -254,7 +274,7 @@ class ReconstructionDisplay:
         if np.isnan(self.X).any():
             _explain_missing(self.axes_[0, -1])
 
-    def _draw_curves(self, errors):
+    def _draw_curves(self, errors, scale):
         n_features = self.X.shape[1]
         x = np.arange(n_features) if self.x is None else np.asarray(self.x)
         top, bottom = self.axes_
@@ -270,11 +290,13 @@ class ReconstructionDisplay:
                 style = {"color": COLORS[0 if last else 1 + place], "lw": 1.1}
                 style["ls"] = "-" if last else DASHES[place % len(DASHES)]
                 top[column].plot(x, X_hat[column], label=name, **style, **few)
-                bottom[column].plot(x, X_hat[column] - row, **style, **dots)
+                difference = (X_hat[column] - row) / scale
+                bottom[column].plot(x, difference, **style, **dots)
                 figures.append(two_figures(errors[name][column]))
-            set_title(top[column], "MSE " + ", ".join(figures), fontsize="x-small")
+            text = f"{self._error_name} {', '.join(figures)}"
+            set_title(top[column], text, fontsize="x-small")
         _share(top, "value")
-        _share(bottom, "difference")
+        _share(bottom, "difference" if self.scale is None else "difference\n(standardized)")
         for ax in [*top, *bottom]:
             bare_frame(ax)
         for ax, upper in zip(bottom, top, strict=True):

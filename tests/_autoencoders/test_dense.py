@@ -319,6 +319,7 @@ def test_score_is_minus_the_mean_squared_error(curved, standardize, dtype):
     X = (7 * curved + 5).astype(dtype)
     ae = autoencoder(standardize=standardize).fit(X)
     residual = ae.inverse_transform(ae.transform(X)) - X
+    residual = residual / (ae.scale_ if standardize else 1.0)
     expected = -np.square(residual).mean(axis=1)
     scores = ae.score_samples(X)
     assert scores.dtype == np.float64
@@ -496,15 +497,6 @@ def test_fitted_attributes(curved, standardize):
     assert not ae.net_.module_.training
 
 
-def test_standardize_is_a_scaler_in_front(curved):
-    X = curved * [1, 10, 100, 1, 1, 1000]
-    scaler = StandardScaler().fit(X)
-    inside = autoencoder(standardize=True).fit(X)
-    outside = autoencoder().fit(scaler.transform(X))
-    Z = outside.transform(scaler.transform(X))
-    np.testing.assert_allclose(inside.transform(X), Z, atol=1e-3 * np.abs(Z).max())
-
-
 @pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
 def test_device(curved, device):
     ae = autoencoder(device=device, max_epochs=1).fit(curved)
@@ -541,3 +533,44 @@ def test_what_tied_weights_do_not_go_with(curved, params, message):
     params = {"init": "random", "tied_weights": True} | params
     with pytest.raises(ValueError, match=message):
         AutoencoderTransformer(2, **params).fit(curved)
+
+
+# -- warm_start ------------------------------------------------------------------------
+
+
+def test_a_warm_start_goes_on_at_the_rate_where_the_last_fit_ended(digits):
+    """And with the same rows held out, also where there is no seed."""
+    rates = []
+
+    class Rates(Callback):
+        def on_grad_computed(self, net, **kwargs):
+            rates.append(net.lr * net.optimizer_.factor)
+
+    params = {"max_epochs": 3, "warm_start": True, "hidden_layer_sizes": (32,)}
+    ae = AutoencoderTransformer(4, callbacks=[Rates()], **params).fit(digits[0])
+    n_steps = len(rates)
+    assert ae.best_epoch_ == 3
+    error = ae.validation_curve_[-1]
+    ae.fit(digits[0])
+    assert rates[n_steps] == pytest.approx(5e-3 / np.sqrt(1 + n_steps / 500))
+    assert ae.validation_curve_[0] == pytest.approx(error, rel=1e-4)
+    assert ae.outcome_ == "trained"
+    assert ae.validation_curve_[-1] < error
+
+
+def test_what_is_kept_is_told(curved, capsys, caplog):
+    noise = np.random.default_rng(0).normal(size=(100, 5))
+    params = {"max_epochs": 5, "random_state": 0, "verbose": 1}
+    ae = AutoencoderTransformer(2, warm_start=True, lr=2e-2, **params).fit(curved)
+    assert ae.outcome_ == "trained"
+    assert capsys.readouterr().out.endswith(f"kept: epoch {ae.best_epoch_}\n")
+    ae.set_params(lr=1e-12).fit(curved)
+    assert ae.outcome_ == "unchanged"
+    kept = "kept: the network as it was before, for no epoch was certainly better"
+    assert capsys.readouterr().out.endswith(kept + "\n")
+    assert AutoencoderTransformer(2, **params).fit(noise).outcome_ == "pca"
+    kept = "kept: PCA, for no epoch was certainly better"
+    assert capsys.readouterr().out.endswith(kept + "\n")
+    with caplog.at_level("INFO", logger="skae"):
+        AutoencoderTransformer(2, random_state=0, max_epochs=5).fit(noise)
+    assert [record.message for record in caplog.records] == [kept]

@@ -376,7 +376,11 @@ def shifted(X):
 @pytest.mark.parametrize(
     ("params", "change", "text"),
     [
-        ({"lr": 1e-3}, None, r"lr was 0\.005 and is 0\.001\. Call fit as it was"),
+        (
+            {"lr": 1e-3},
+            None,
+            r"lr was 0\.005 and is 0\.001\. To go on with that fit call fit",
+        ),
         ({"random_state": 1}, None, "random_state was 0 and is 1"),
         ({"random_state": None}, None, "random_state was 0 and is None"),
         ({"max_epochs": 7, "tol": 0.0}, None, "max_epochs was 6 and is 7; tol was"),
@@ -514,7 +518,7 @@ class Meets(Callback):
 
 
 def test_fits_that_share_a_file_are_told_what_to_do(curved, path, monkeypatch):
-    advice = "need a file each: make a folder and set checkpoint to it"
+    advice = "need separate files: make a folder and set checkpoint to it"
 
     def other():
         quiet_fit(estimator(random_state=1), curved)

@@ -48,6 +48,11 @@ def test_an_uncertain_gain_loses_to_a_certain_one():
     assert choose([errors(0.8), errors(0.7, spread=2.0)]).best_epoch == 1
 
 
+def test_one_row_is_no_evidence():
+    choice = Choice(np.ones((1, 1)), 2.0, True, 100, 0.0)
+    assert watched(choice, [np.full((1, 1), 0.1)]).best_epoch == 0
+
+
 @pytest.mark.parametrize(("n", "kept"), [(10, 0), (1000, 1)])
 def test_few_rows_must_be_more_certain(n, kept):
     gain = 2.5 / np.sqrt(n)  # 2.5 standard errors

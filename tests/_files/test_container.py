@@ -22,7 +22,7 @@ from torch import nn
 import skae
 from skae import AutoencoderTransformer, persistence
 from skae._files import container
-from skae._files.values import RECIPE_FILES, SCALARS, Recipe
+from skae._files.values import OBJECT_MODULES, SCALARS, SavedObject
 from skae.exceptions import ModelFileError
 from skae.persistence import load
 
@@ -237,8 +237,8 @@ def test_values():
     fitted["arrays"][0][0] = 0  # may be written to
 
 
-@pytest.mark.parametrize("recipe", [kind() for kind in persistence.RECIPES.values()])
-def test_recipes(recipe):
+@pytest.mark.parametrize("recipe", [kind() for kind in persistence.OBJECTS.values()])
+def test_noises_and_regularizers(recipe):
     """Noises and regularizers come back as what they were, alone and in a list."""
     data = container.pack("A", {"recipe": recipe, "recipes": [recipe]}, {})
     found = container.unpack(data)[1]
@@ -250,10 +250,10 @@ def test_recipes(recipe):
         assert same(again.get_params(), recipe.get_params())
 
 
-def test_every_recipe_is_known():
-    homes = [getattr(skae, file.removeprefix("skae.")) for file in RECIPE_FILES]
-    public = {getattr(home, name) for home in homes for name in home.__all__}
-    assert set(persistence.RECIPES.values()) == {
+def test_every_noise_and_regularizer_is_known():
+    homes = [getattr(skae, file.removeprefix("skae.")) for file in OBJECT_MODULES]
+    public = [getattr(home, name) for home in homes for name in home.__all__]
+    assert set(persistence.OBJECTS.values()) == {
         kind
         for kind in public
         if isinstance(kind, type) and issubclass(kind, BaseEstimator)
@@ -270,13 +270,13 @@ def test_every_recipe_is_known():
     ],
     ids=str,
 )
-def test_forged_recipes(recipe, data, path):
+def test_forged_noises_and_regularizers(recipe, data, path):
     for value in ({"recipe": [*recipe]}, [{"recipe": [*recipe]}], {"recipe": recipe[0]}):
         header, _ = parts(data)
         parameters = header["__metadata__"]["skae"]["parameters"] | {"tol": value}
         forged_model(data, path, None, parameters=parameters)
     with pytest.raises((ModelFileError, ValueError)):
-        persistence._made(Recipe(*recipe))
+        persistence._made(SavedObject(*recipe))
 
 
 @pytest.mark.parametrize(
@@ -511,8 +511,8 @@ def test_forged_text(data, path):
         ("not JSON", text[:-1] + b',"\xff":1}'),
         ("not JSON", text[:-1] + b',"a":' + b"9" * 10_000 + b"}"),
         ("not JSON", text + b'"' + b'\\"' * 10**6),
-        ("metadata of others", text.replace(b'}"},', b'}","more":"1"},', 1)),
-        ("not described as arrays are", text[:-1] + b',"a":1}'),
+        ("unknown metadata", text.replace(b'}"},', b'}","more":"1"},', 1)),
+        ("does not describe its arrays", text[:-1] + b',"a":1}'),
         ("cannot be read", text[:-1] + b',"a":' + entry.replace(b"0,0", b"0,9") + b"}"),
         ("not a model file", text.replace(b"skae", b"sakae", 1)),
         ("not a model file", text.replace(b'\\"sha256\\":', b'\\"sha256\\": ', 1)),
@@ -535,7 +535,7 @@ def test_forged_metadata(data, path):
         data, path, "Install skae 9.1 or newer", format=2, versions={"skae": "9.1"}
     )
     for version in (0, -1, True, None, "1", 1.0, [1], {}):
-        forged_model(data, path, "no format version", format=version)
+        forged_model(data, path, "invalid format version", format=version)
     forged_model(data, path, "has the keys", more=1)
     forged_model(data, path, "wrong type", parameters=[])
     forged_model(data, path, "wrong type", fitted=None)
@@ -572,7 +572,7 @@ def test_forged_parameters(data, path, change, match):
         ({"__class__": "str"}, "does not have"),
         ({"lr": -1.0}, "lr"),
         ({"activation": "os.system"}, "activation"),
-        ({"normalization": "batch"}, "has not the weights of its network"),
+        ({"normalization": "batch"}, "does not have the weights of its network"),
     ],
     ids=str,
 )
@@ -584,7 +584,7 @@ def test_forged_parameters_of_the_fit(data, path, change, match):
     forged_model(data, path, match, fitted=forged)
     for other in (None, 1, "lr", [["lr", 1.0]]):
         forged = {**fitted, "_params_of_fit": other}
-        forged_model(data, path, "no parameters of its fit", fitted=forged)
+        forged_model(data, path, "parameters of its fit that are not a dict", fitted=forged)
 
 
 @pytest.mark.parametrize(

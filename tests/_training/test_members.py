@@ -35,24 +35,43 @@ def members_of(X, **changes):
     return make_members(Table(X, X), LOSSES["squared_error"], settings, 0)
 
 
-@pytest.mark.parametrize(
-    ("n", "changes", "members", "watched"),
-    [
-        (200, {}, 6, True),
-        (200, {"early_stopping": False}, 1, False),
-        (200, {"is_stackable": False, "from_pca": False}, 1, True),
-        (19, {}, 1, False),
-    ],
-)
-def test_members(curved, n, changes, members, watched):
-    fit = members_of(curved[:n], **changes)
-    assert len(fit) == members
-    assert fit.has_held_out_rows == watched
-    # The member that is kept has PCA of all rows, and the others that of their own.
-    for rows, start in zip([*fit.trained[:-1], np.arange(n)], fit.starts, strict=True):
+def test_each_member_starts_from_pca_of_its_own_rows(curved):
+    """And the one that is kept from PCA of all."""
+    fit = members_of(curved)
+    for rows, start in zip([*fit.trained[:-1], np.arange(200)], fit.starts, strict=True):
         X = fit.table.X[rows]
         variances = np.linalg.svd(X - X.mean(axis=0), compute_uv=False) ** 2 / len(X)
         np.testing.assert_allclose(start.variances, variances, rtol=1e-10, atol=1e-12)
-    if watched:
-        expected = np.arange(n) if members > 1 else fit.held_out[0]
-        np.testing.assert_array_equal(np.sort(fit.judged), expected)
+    np.testing.assert_array_equal(np.sort(fit.judged), np.arange(200))
+
+
+def pairs(X, **changes):
+    """Rows that each member trains on and holds out, as lists."""
+    fit = members_of(X, **changes)
+    sides = zip(fit.trained, fit.held_out, strict=True)
+    members = [(train.tolist(), held_out.tolist()) for train, held_out in sides]
+    assert fit.has_held_out_rows == any(held_out for _, held_out in members)
+    return members
+
+
+def test_a_small_table_is_cross_fitted(curved):
+    """Every row is held out once; the last member has them all, and is kept."""
+    *folds, last = pairs(curved)
+    assert last == (list(range(200)), [])
+    assert [len(held_out) for _, held_out in folds] == [40] * 5
+    assert sorted(i for _, held_out in folds for i in held_out) == list(range(200))
+    for train, held_out in folds:
+        assert sorted(train + held_out) == list(range(200))
+        assert held_out != list(range(held_out[0], held_out[0] + 40)), "in no order"
+
+
+def test_one_network_holds_a_tenth_out(curved):
+    """Where members cannot be stacked."""
+    ((train, held_out),) = pairs(curved, is_stackable=False, from_pca=False)
+    assert len(held_out) == 20
+    assert sorted(train + held_out) == list(range(200))
+
+
+@pytest.mark.parametrize(("n", "changes"), [(200, {"early_stopping": False}), (19, {})])
+def test_none_is_held_out(curved, n, changes):
+    assert pairs(curved[:n], **changes) == [(list(range(n)), [])]

@@ -145,6 +145,6 @@ def test_what_networks_declare():
     assert type(subclass.private_states(0, "cpu")) is PrivateStates
     own = OwnNetwork(nn.Module())
     assert own.has_own_code
-    can = own.is_stackable, own.absorbs, own.takes_marks, own.has_linear_path
-    assert not any(can)
+    declared = own.is_stackable, own.absorbs, own.takes_marks, own.has_linear_path
+    assert not any(declared)
     assert own.paths is None

@@ -310,7 +310,7 @@ def test_curves_are_labelled(iris):
     assert display.axes_[1, 0].get_xlabel() == "wavelength (nm)"
     with pytest.raises(ValueError, match="n_shown of ReconstructionDisplay must be 1"):
         ReconstructionDisplay.from_estimator(pca, iris.data, n_shown=0)
-    with pytest.raises(ValueError, match=r"X has the shape \(4, 2\) and X_hat"):
+    with pytest.raises(ValueError, match=r"X has the shape \(2, 4\) and X_hat"):
         ReconstructionDisplay.from_reconstructions(np.eye(4)[:2], {"other": np.eye(3)})
 
 

@@ -17,7 +17,9 @@ TESTS = Path(__file__).parents[1]
 # Files that have no test file of their own name, and the one that tests them instead.
 ELSEWHERE = {
     # What can only be seen through the estimator.
+    "_autoencoders/arguments.py": "promises/test_validation_rows.py",
     "_autoencoders/fitting.py": "_autoencoders/test_dense.py",
+    "_autoencoders/saving.py": "test_persistence.py",
     "_engine/corruption.py": "promises/test_combinations.py",
     "_engine/skorch_net.py": "promises/test_callbacks.py",
     "_tables/checks.py": "promises/test_input.py",
