@@ -112,7 +112,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         its standard deviations. Held-out rows are spoilt once, and PCA, to
         which the network is compared, sees them so too.
     regularizer : recipe of skae.regularizers, list of them or None, default=None
-        What is added to the loss.
+        What is added to the loss in training. Which epoch is kept, and the curves of
+        held-out rows, go by the loss alone.
     weight_decay : float, default=0.01
         Of AdamW, as a multiple of the learning rate.
     early_stopping : bool, default=True

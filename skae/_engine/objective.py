@@ -26,9 +26,11 @@ class Objective(nn.Module):
     Penalties, the recipes of `skae.regularizers`, are added to the loss of a step alone.
     They are there to guide training; what is chosen and reported is the loss, for three
     reasons. An epoch that reconstructs rows worse than PCA and has a smaller penalty would
-    be kept otherwise. Codes are scaled anew after training, so that most of what a
-    penalty on their size or their slope has gained is undone. And `validation_curve_` is
-    to be compared with `pca_score_` and `score`, which know of no penalty.
+    be kept otherwise: with `L1Code(3.0)` on the diabetes data the error on new rows was up
+    to 1.013 of PCA's where the penalty counted, and 1.0 where it did not. Codes are scaled
+    anew after training, so that most of what a penalty on their size or their slope has
+    gained is undone. And `validation_curve_` is to be compared with `pca_score_` and
+    `score`, which know of no penalty.
 
     Parameters
     ----------
