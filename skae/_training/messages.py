@@ -64,7 +64,7 @@ def _shape(table):
 
 
 def kept_line(result, is_watched):
-    """What is said at the end of a fit: which network is kept.
+    """Return a line for the end of a fit, which says which network is kept.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def kept_line(result, is_watched):
     if result.outcome == "trained":
         return f"kept: epoch {result.best_epoch}" if is_watched else "kept: the last epoch"
     start = "PCA" if result.outcome == "pca" else "the network as it was before"
-    return f"kept: {start}, for no epoch was certainly better"
+    return f"kept: {start}, because no epoch was certainly better"
 
 
 def no_weights(owner, lr):

@@ -284,7 +284,7 @@ def test_lines(capsys, params, scale):
     elif ae.best_epoch_:
         assert kept == f"kept: epoch {ae.best_epoch_}"
     else:
-        assert kept == "kept: PCA, for no epoch was certainly better"
+        assert kept == "kept: PCA, because no epoch was certainly better"
 
 
 def test_a_line_where_nothing_is_trained(capsys):
