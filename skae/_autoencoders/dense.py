@@ -132,12 +132,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         Rule that decides which rows are held out. With "auto", a table of up to 1000
         different rows, or groups, is cross-fitted: five networks are trained on four fifths
         of the rows each, a sixth is trained on all rows, and the sixth is kept at the epoch
-        that was best for the rows that the five had not seen. Of larger tables, and with
-        `module`, `validation_fraction` is held out. An int cross-fits with that many folds
-        for tables of every size (None is 5, as in scikit-learn); a splitter or an iterable
-        of (train, held_out) cross-fits with its own splits. A held-out row that equals a
-        training row is ignored. Leave "auto" if rows are independent: equal rows, and the
-        copies that a weight of 2 stands for, are never separated. Pass
+        that was best for the rows that the five had not seen. For larger tables, and with
+        `module`, `validation_fraction` of the rows is held out. An int cross-fits with that
+        many folds for tables of every size (None is 5, as in scikit-learn); a splitter or
+        an iterable of (train, held_out) cross-fits with its own splits. A held-out row that
+        equals a training row is ignored. Leave "auto" if rows are independent: equal rows,
+        and the copies that a weight of 2 stands for, are never separated. Pass
         `fit(X, groups=...)`, with "auto" or a `GroupKFold`, if several rows come from one
         source, such as a person, a device or a batch. Set `cv=TimeSeriesSplit(gap=...)` if
         rows follow each other in time and neighbours are alike, such as overlapping windows
