@@ -64,7 +64,7 @@ def _shape(table):
 
 
 def kept_line(result, has_held_out):
-    """Return the line for the end of a fit, which says which network is kept.
+    """Return a line for the end of a fit, which says which network is kept.
 
     Parameters
     ----------

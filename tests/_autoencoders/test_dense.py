@@ -522,7 +522,7 @@ def test_tied_weights(digits, n):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"init": "pca"}, "goes with init='random'"),
+        ({"init": "pca"}, "needs init='random'"),
         ({"ordered": True}, "ordered=False"),
         ({"warm_start": True}, "warm_start=False"),
         ({"hidden_layer_sizes": ()}, "needs hidden layers"),
