@@ -1,12 +1,12 @@
 """
-Biplots: what the codes have to do with the features
-====================================================
+Biplots: how the codes depend on the features
+=============================================
 
 A biplot draws the rows as points and the features as arrows. For PCA it is exact: the
-projection of a point onto an arrow is in proportion to that feature in the reconstruction.
-For :class:`~skae.AutoencoderTransformer` the arrows are those of `components_`, the slope
-of the decoder at the mean code. Near the middle of the plot they are read as PCA's are;
-away from it the decoder bends, and `components_at` tells how much.
+projection of a point onto an arrow is proportional to that feature in the reconstruction.
+For :class:`~skae.AutoencoderTransformer` the arrows show `components_`, the slope of the
+decoder at the mean code. Near the middle of the plot they are read in the same way as
+those of PCA. Away from it the decoder bends, and `components_at` tells how much.
 """
 
 import matplotlib.pyplot as plt
@@ -24,9 +24,10 @@ plt.rcParams.update({"font.size": 9})
 # %%
 # Two Pipelines
 # -------------
-# 178 wines of three cultivars by 13 measurements in unlike units, which are therefore
-# standardized. The first codes of both models keep about the same share of the variance.
-# The autoencoder's second keeps more than PCA's: it bends.
+# The data are 178 wines of three cultivars with 13 measurements. These have different units
+# and are therefore standardized. The first codes of both models keep about the same share
+# of the variance. The second code of the autoencoder keeps more than that of PCA, because
+# the decoder is curved.
 
 wine = load_wine(as_frame=True)
 X = wine.data.rename(columns={"od280/od315_of_diluted_wines": "od280/od315"})
@@ -46,9 +47,9 @@ for name, model in models.items():
 # %%
 # One biplot of each
 # ------------------
-# The eight longest arrows are drawn; all 13 would cover each other. Arrows that point the
-# same way are features that rise together. Arrows at right angles have, as far as two codes
-# tell, nothing to do with each other.
+# The eight longest arrows are drawn, because all 13 would cover each other. Features whose
+# arrows point in the same direction rise together. Features whose arrows are at right
+# angles are unrelated, as far as two codes can tell.
 
 figure, axes = plt.subplots(2, 1, figsize=(5.2, 8.4), layout="constrained")
 displays = {}
@@ -59,9 +60,10 @@ for ax, (name, model) in zip(axes, models.items(), strict=True):
 # %%
 # How far the arrows can be trusted
 # ---------------------------------
-# The cosine between the arrow of a feature in the plot and the arrow it has at the code of
-# each wine: 1 is PCA, where the decoder is the same plane everywhere. Features whose arrow
-# turns by more than a right angle for many wines should not be read from the biplot.
+# The figure shows the cosine between the arrow of a feature in the biplot and its arrow at
+# the code of each wine. For PCA it is 1, because the decoder has the same slope everywhere.
+# Features whose arrows turn by more than a right angle for many wines should not be read
+# from the biplot.
 
 scaler, autoencoder = models["autoencoder"]
 slopes = autoencoder.components_at(scaler.transform(X))  # (n_samples, 2, n_features)

@@ -2,10 +2,10 @@
 One fit, any number of components
 =================================
 
-PCA is fitted once and cut to as many components as a task can afford. With
-``ordered=True`` an autoencoder can be cut in the same way: training hides the last codes
-of each row, a random number of them (nested dropout, Rippel, Gelbart and Adams 2014), so
-that the first k codes serve without the others for every k.
+PCA is fitted once, and then truncated to as many components as a task can afford. With
+``ordered=True`` an autoencoder can be truncated in the same way. Training hides a random
+number of the last codes of each row (nested dropout, Rippel, Gelbart and Adams 2014), so
+that for every k the first k codes can be used without the others.
 """
 
 import matplotlib.pyplot as plt
@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from skae import AutoencoderTransformer
 
 X, y = load_digits(return_X_y=True)
-X = X / 16  # one scale for all pixels: they share a unit
+X = X / 16  # all pixels have the same unit, so one scale for all
 X_train, X_test, y_train, y_test = train_test_split(
     X, y, test_size=0.25, random_state=0, stratify=y
 )
@@ -27,8 +27,9 @@ X_train, X_test, y_train, y_test = train_test_split(
 # %%
 # The fit
 # -------
-# Sixteen codes, and the defaults for the rest. An epoch of training is kept only if
-# held-out rows are reconstructed no worse than by PCA for any of several k.
+# The autoencoder has sixteen codes; all other parameters have their defaults. An epoch of
+# training is kept only if held-out rows are reconstructed no worse than by PCA for each of
+# several k.
 
 n_components = 16
 ae = AutoencoderTransformer(n_components, ordered=True, random_state=0).fit(X_train)
@@ -38,8 +39,9 @@ print(f"kept: epoch {ae.best_epoch_} of {ae.n_iter_}")
 # %%
 # What the codes explain
 # ----------------------
-# ``explained_variance_ratio_`` means what it means in PCA: how much of the variance a code
-# adds to those before it. Its running sum tells how many are needed.
+# ``explained_variance_ratio_`` has the same meaning as in PCA: it is the share of the
+# variance that a code adds to the codes before it. Its cumulative sum tells how many codes
+# are needed.
 
 explained = np.cumsum(ae.explained_variance_ratio_)
 explained_by_pca = np.cumsum(pca.explained_variance_ratio_)
@@ -48,8 +50,8 @@ for share in 0.5, 0.7, 0.8:
     print(f"{share:.0%} of the variance: {ours} codes, {theirs} principal components")
 
 # %%
-# These are shares of the training rows' variance. What counts is the error in rows that
-# no model has seen: ``inverse_transform`` takes the first k codes.
+# These are shares of the variance of the training rows. What matters is the error on rows
+# that neither model has seen. For each k, ``inverse_transform`` takes the first k codes.
 
 Z, scores = ae.transform(X_test), pca.transform(X_test)
 components = np.arange(1, n_components + 1)
@@ -65,16 +67,16 @@ for k in 1, 2, 4, 8, 16:
 # %%
 # A smaller estimator
 # -------------------
-# ``truncate(k)`` is an estimator of its own with the first k codes, fitted already. It
-# goes where any transformer goes; here it serves a classifier, which alone is fitted. What
-# a separate fit with four components would give is printed beside it: one fit for all k
-# costs accuracy at each.
+# ``truncate(k)`` returns a fitted estimator that has the first k codes. It can be used like
+# any other transformer. Here only the classifier after it is fitted. For comparison the
+# result of a separate fit with four components is printed: one fit for all k has a price at
+# each k.
 
 four = ae.truncate(4)
 print(f"{four.n_components_} codes, R² = {four.explained_variance_ratio_.sum():.2f}")
 reducers = {
     "PCA": PCA(4).fit(X_train),
-    "ordered, cut to 4": four,
+    "ordered, truncated to 4": four,
     "separate fit with 4": AutoencoderTransformer(4, random_state=0).fit(X_train),
 }
 for name, reducer in reducers.items():
@@ -82,15 +84,15 @@ for name, reducer in reducers.items():
     pipe = make_pipeline(reducer, classifier)
     X_hat = reducer.inverse_transform(reducer.transform(X_test))
     print(
-        f"{name:20} error {np.square(X_hat - X_test).mean():.4f}, "
+        f"{name:24} error {np.square(X_hat - X_test).mean():.4f}, "
         f"accuracy of 5 nearest neighbours {pipe.score(X_test, y_test):.3f}"
     )
 
 # %%
 # The figure
 # ----------
-# Explained variance of the training rows, errors of held-out rows, and one of these
-# rebuilt from more and more codes.
+# The figure shows the explained variance of the training rows, the errors of held-out
+# rows, and reconstructions of one of these from more and more codes.
 
 plt.rcParams.update({"font.size": 9, "axes.spines.right": False, "axes.spines.top": False})
 figure = plt.figure(figsize=(7.2, 4.8), layout="constrained")
@@ -134,8 +136,9 @@ for ax in axes.flat:
 plt.show()
 
 # %%
-# One fit that can be cut anywhere has a higher error than a separate fit at each k, for
-# the best single number of a curved cloud of rows winds through it, and is no smooth
-# coordinate of the best two numbers. Where k is known beforehand, fit that k without
-# `ordered`; where it is to be chosen, or changes with the reader, `ordered` is one fit in
-# the place of many. The benchmarks beside this example say what it costs.
+# One fit that can be truncated to any k has a higher error than a separate fit at each k.
+# The reason is that the best single code follows a curve that winds through the rows,
+# and such a curve is not a smooth coordinate of the best surface with two codes. If k is
+# known beforehand, fit with that k and without `ordered`. If k is to be chosen, or if
+# several k are needed, `ordered` replaces many fits by one. The benchmarks beside this
+# example say what it costs.

@@ -1,14 +1,14 @@
 """
-Taking noise away
-=================
+Removing noise
+==============
 
-A denoising autoencoder learns to give back clean rows from spoilt ones. There are two ways
-to teach it. Where clean versions of the rows are known, ``fit(X_noisy, X_target=X_clean)``
-shows both. Where there are only clean rows, the parameter ``noise`` spoils them anew in
-every step, with a recipe of :mod:`skae.noise`.
+A denoising autoencoder learns to reconstruct clean rows from corrupted ones. There are two
+ways to train it. If clean versions of noisy rows are known, they are passed as
+``fit(X_noisy, X_target=X_clean)``. If there are only clean rows, the parameter ``noise``
+corrupts them in every training step, by a class of :mod:`skae.noise`.
 
-Shown are handwritten digits of 8 x 8 pixels, and at the end a table whose cells have been
-mixed up.
+This example removes noise from handwritten digits of 8 x 8 pixels, and at the end from a
+table in which cells were swapped between rows.
 """
 
 import warnings
@@ -27,34 +27,34 @@ from skae.noise import GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNois
 from skae.regularizers import Contractive, KLSparsity, L1Code, OrthogonalDecoder
 
 # %%
-# Pixels are in [0, 1]. A tenth of the pixels is blotted out in white or black, and the
-# rest is unsteady as well. Epochs are few here, so that the script takes less than a
-# minute, and skae's warning that more of them would help is silenced.
+# Pixels are in [0, 1]. All of them get normal noise, and then a tenth of them is set to
+# white or black. The number of epochs is small here, so that the script takes less than a
+# minute. The warning that more epochs would help is therefore ignored.
 
 warnings.filterwarnings("ignore", category=ConvergenceWarning)
 rng = np.random.default_rng(0)
 X_train, X_test = train_test_split(load_digits().data / 16, random_state=0)
 
 
-def spoil(X):
-    """X with normal noise, and a tenth of its cells set to 0 or 1."""
+def corrupt(X):
+    """Add normal noise to X, and set a tenth of its cells to 0 or 1."""
     noisy = X + 0.2 * rng.normal(size=X.shape)
     return np.where(rng.random(X.shape) < 0.1, rng.integers(0, 2, X.shape), noisy)
 
 
-noisy_train, noisy_test = spoil(X_train), spoil(X_test)
+noisy_train, noisy_test = corrupt(X_train), corrupt(X_test)
 
 
 def error(X_hat, X=X_test):
-    """Root mean squared error."""
+    """Return the root mean squared error."""
     return np.sqrt(np.square(X_hat - X).mean())
 
 
 # %%
-# Clean versions of the rows
-# --------------------------
-# PCA takes noise away too, since it drops directions in which little happens. How many it
-# should keep is chosen in its favour here, by the test rows themselves.
+# With clean versions of the rows
+# -------------------------------
+# PCA removes noise too, because it drops directions with little variance. The best number
+# of components is chosen by the test rows here, which favours PCA.
 
 pca_errors = {
     k: error(pca.inverse_transform(pca.transform(noisy_test)))
@@ -63,17 +63,18 @@ pca_errors = {
 }
 k_pca = min(pca_errors, key=pca_errors.get)
 pca = PCA(k_pca).fit(noisy_train)
-taught = AutoencoderTransformer(32, max_epochs=40, random_state=0)
-taught.fit(noisy_train, X_target=X_train)
+with_target = AutoencoderTransformer(32, max_epochs=40, random_state=0)
+with_target.fit(noisy_train, X_target=X_train)
 
 # %%
-# Clean rows alone
-# ----------------
-# A recipe makes the noise. It need not be quite the noise that comes later, but has to be
-# like it: ``MaskingNoise`` teaches to fill in what was set to zero, and that is no help
-# here. All errors are those of the *noisy* test digits.
+# With clean rows alone
+# ---------------------
+# The parameter ``noise`` makes the noise. It need not be exactly the noise of the rows that
+# are restored later, but it must be similar. ``MaskingNoise`` trains the network to fill in
+# pixels that were set to zero, which does not help here. All errors are measured on the
+# *noisy* test digits.
 
-recipes = {
+noises = {
     "no noise in training": None,
     "GaussianNoise(0.3)": GaussianNoise(0.3),
     "MaskingNoise(0.3)": MaskingNoise(0.3),
@@ -81,29 +82,29 @@ recipes = {
 }
 models = {
     name: AutoencoderTransformer(32, noise=noise, max_epochs=40, random_state=0)
-    for name, noise in recipes.items()
+    for name, noise in noises.items()
 }
 errors = {"noisy digits": error(noisy_test), f"PCA({k_pca})": pca_errors[k_pca]}
 for name, model in models.items():
     errors[name] = error(model.fit(X_train).denoise(noisy_test))
-errors["X_target"] = error(taught.denoise(noisy_test))
+errors["X_target"] = error(with_target.denoise(noisy_test))
 for name, value in errors.items():
     print(f"{name:28} {value:.3f}")
 
 # %%
-# Noise that is made in training is new in every step, and so it serves better here than
-# one noisy copy of every row, even though it is not the noise of the test digits.
+# Noise that is made in training is different in every step. Therefore it works better here
+# than one noisy copy of every row, although it is not the noise of the test digits.
 
 # %%
 # Regularizers
 # ------------
-# What a code should be like can be asked for, with noise or without it.
-# :class:`~skae.regularizers.Contractive` wants codes that move little when pixels do. With
-# :class:`~skae.regularizers.L1Code` most numbers of a code are small, with
-# :class:`~skae.regularizers.KLSparsity` each of them is active in few rows, and
-# :class:`~skae.regularizers.OrthogonalDecoder` keeps the components at the right angles
-# that PCA begins with. The last column says which share of the codes is below a tenth of
-# the largest ones.
+# Regularizers give codes desired properties, with noise or without it.
+# :class:`~skae.regularizers.Contractive` makes codes change little when pixels change. With
+# :class:`~skae.regularizers.L1Code` most codes of a row are small. With
+# :class:`~skae.regularizers.KLSparsity` each code is active in few rows.
+# :class:`~skae.regularizers.OrthogonalDecoder` keeps the components at right angles, as
+# those of PCA are. The last column is the share of the codes that are below a tenth of the
+# largest.
 
 narrow = AutoencoderTransformer(32, noise=GaussianNoise(0.3), max_epochs=10, random_state=0)
 relu = {"init": "random", "code_activation": "relu"}
@@ -134,7 +135,7 @@ rows = {
     "noisy": noisy_test,
     f"PCA, {k_pca} components": pca.inverse_transform(pca.transform(noisy_test)),
     "skae, noise made in training": models["SaltAndPepperNoise(0.2)"].denoise(noisy_test),
-    "skae, clean rows known": taught.denoise(noisy_test),
+    "skae, clean rows known": with_target.denoise(noisy_test),
     "original": X_test,
 }
 figure, axes = plt.subplots(len(rows), 10, figsize=(8.4, 3.7), layout="constrained")
@@ -149,9 +150,9 @@ for line, (name, images) in zip(axes, rows.items(), strict=True):
 # %%
 # A table
 # -------
-# Cells of a table have no common scale of noise. :class:`~skae.noise.SwapNoise` gives a
-# cell the value that another row has in the same column. Here a seventh of the cells of
-# new rows is swapped like that, with columns in standard deviations.
+# The columns of a table have no common scale of noise. :class:`~skae.noise.SwapNoise` gives
+# a cell the value that another row has in the same column. Here about a seventh of the
+# cells of new rows is swapped in this way. The columns are standardized.
 
 X = StandardScaler().fit_transform(load_breast_cancer().data)
 X_fit, X_new = train_test_split(X, random_state=0)
@@ -165,7 +166,7 @@ for name, value in table_errors.items():
     print(f"{name:28} {value:.3f}")
 
 # %%
-# All errors of rows that had no part in a fit.
+# The figure compares all errors, measured on rows that were not used in a fit.
 
 figure, axes = plt.subplots(
     1, 2, figsize=(8.4, 2.6), layout="constrained", width_ratios=[1.2, 1]

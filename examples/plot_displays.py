@@ -2,9 +2,9 @@
 A tour of the Displays
 ======================
 
-:mod:`skae.plotting` draws fitted estimators the way scikit-learn does: `from_estimator`
-computes and draws, the Display it returns keeps the numbers, and `plot` draws them again.
-All but the curve of the losses take PCA, NMF and Pipelines too.
+:mod:`skae.plotting` draws fitted estimators in the style of scikit-learn. `from_estimator`
+computes and draws, the Display that it returns keeps the numbers, and `plot` draws them
+again. All Displays except the loss curve also take PCA, NMF and Pipelines.
 """
 
 import matplotlib.pyplot as plt
@@ -25,7 +25,7 @@ from skae.plotting import (
 plt.rcParams.update({"font.size": 9})
 
 X, y = load_digits(return_X_y=True)
-X = X / 16  # one scale for all pixels: they share a unit
+X = X / 16  # all pixels have the same unit, so one scale for all
 X_train, X_test, y_train, y_test = train_test_split(
     X, y, test_size=0.25, random_state=0, stratify=y
 )
@@ -33,11 +33,12 @@ pca = PCA(8).fit(X_train)
 autoencoder = AutoencoderTransformer(8, random_state=0).fit(X_train)
 
 # %%
-# What is left of a row
-# ---------------------
-# Held-out digits, what PCA keeps of them in eight numbers, and what the autoencoder keeps.
-# The figures are mean squared errors over the pixels of an image. The shape of the images
-# is told from their 64 features; others are given as ``shape=(height, width)``.
+# Reconstructions
+# ---------------
+# The picture shows held-out digits, and their reconstructions from eight numbers by PCA and
+# by the autoencoder. The number at an image is the mean squared error over its pixels. The
+# Display concludes from the 64 features that the images have 8 x 8 pixels. Other shapes are
+# passed as ``shape=(height, width)``.
 
 first_of_each = [list(y_test).index(digit) for digit in range(10)]
 ReconstructionDisplay.from_estimator(
@@ -45,7 +46,8 @@ ReconstructionDisplay.from_estimator(
 )
 
 # %%
-# The same as numbers, over all held-out digits. "r2" is a score, the others are errors.
+# The same comparison in numbers, over all held-out digits. "r2" is a score, for which
+# greater is better; the others are errors.
 
 X_hat = {
     model: model.inverse_transform(model.transform(X_test)) for model in (pca, autoencoder)
@@ -58,8 +60,8 @@ for metric in METRICS:
 # %%
 # How training went
 # -----------------
-# Epoch 0 is PCA. Rows that were held out choose the epoch whose weights are kept; where
-# none of them improves on PCA, the circle is at epoch 0.
+# Epoch 0 is PCA. The error of held-out rows chooses the epoch from which the weights are
+# kept, which has a circle. If no epoch improves on PCA the circle is at epoch 0.
 
 LossCurveDisplay.from_estimator(autoencoder)
 
@@ -67,24 +69,24 @@ LossCurveDisplay.from_estimator(autoencoder)
 # How many components
 # -------------------
 # A threshold marks how many components each model needs for that share of the variance.
-# PCA's curve comes from the rows that are passed, the autoencoder's was stored by `fit`.
-# Its codes share the work in another way: one alone keeps less than PCA's first component,
-# for they were trained together.
+# The curve of PCA is computed from the rows that are passed, that of the autoencoder was
+# stored by `fit`. The first code of the autoencoder alone keeps less of the variance than
+# the first component of PCA, because the codes were trained together.
 
 ExplainedVarianceDisplay.from_estimator(autoencoder, X_train, threshold=0.75)
 
 # %%
 # Where the errors are
 # --------------------
-# Left, by pixel: most is lost in the middle, where the strokes are, and nothing at the
-# edges, which are always empty. Right, by row: the five worst of the held-out digits, with
-# their positions.
+# The left panel shows the error of each pixel. It is largest in the middle, where the
+# strokes are, and zero at the edges, which are always empty. The right panel shows the
+# errors of the rows, and the five worst of the held-out digits with their row numbers.
 
 worst = ErrorDisplay.from_estimator(autoencoder, X_test).worst_
 
 # %%
-# `worst_` has the same positions, so that these rows can be looked at. They are odd
-# digits, with which PCA has trouble too.
+# `worst_` holds these row numbers, so that the rows can be inspected. They are unusual
+# digits, which PCA does not reconstruct well either.
 
 ReconstructionDisplay.from_estimator(
     autoencoder, X_test[worst], baseline=pca, cmap="gray_r"
@@ -93,9 +95,9 @@ ReconstructionDisplay.from_estimator(
 # %%
 # The plane of two codes
 # ----------------------
-# With two numbers for a digit, every point of the plane is an image. The right half decodes
-# a grid of points from the dashed frame: going from one cloud of digits to another changes
-# one image into another.
+# With two codes, every point of the plane stands for an image. The right half shows the
+# decoded images of a grid of points in the dashed frame. From one cluster of digits to
+# another the images change gradually.
 
 plane = AutoencoderTransformer(2, random_state=0).fit(X_train)
 CodesDisplay.from_estimator(plane, X_train, y_train, decoded=10, cmap="gray_r")
@@ -103,8 +105,8 @@ CodesDisplay.from_estimator(plane, X_train, y_train, decoded=10, cmap="gray_r")
 # %%
 # More than two codes
 # -------------------
-# A pair plot of the first four of the eight codes, here coloured by a scale and not by
-# classes: how much ink a digit has.
+# For more codes the Display draws a pair plot, here of the first four of the eight codes.
+# The colours may show a number instead of classes, here the amount of ink in a digit.
 
 CodesDisplay.from_estimator(autoencoder, X_train, X_train.mean(axis=1))
 plt.show()

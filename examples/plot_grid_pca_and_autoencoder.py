@@ -1,12 +1,12 @@
 """
-One grid over PCA and the autoencoder, and a table of rivals
-============================================================
+Comparing PCA, the autoencoder and other estimators
+===================================================
 
-`PCA.score` is a log-likelihood, `NMF` and `KernelPCA` have no `score`, and
-:class:`~skae.AutoencoderTransformer` scores by its reconstruction. To let them compete,
-:func:`skae.metrics.make_reconstruction_scorer` measures all of them by one thing: how far
-`inverse_transform(transform(X))` is from rows that were held out, in the units of X.
-:func:`skae.compare` makes a table of it, with seconds and sizes.
+`PCA.score` is a log-likelihood, `NMF` and `KernelPCA` have no `score`, and the `score` of
+:class:`~skae.AutoencoderTransformer` measures its reconstruction. To compare them,
+:func:`skae.metrics.make_reconstruction_scorer` measures the same error for all: the
+distance of `inverse_transform(transform(X))` from held-out rows X, in the units of X.
+:func:`skae.compare` returns a table of errors, fit times and numbers of parameters.
 """
 
 import matplotlib.pyplot as plt
@@ -21,14 +21,14 @@ import skae
 from skae import AutoencoderTransformer
 from skae.metrics import make_reconstruction_scorer
 
-X = load_digits().data / 16  # one scale for all pixels: they share a unit
+X = load_digits().data / 16  # all pixels have the same unit, so one scale for all
 folds = KFold(3, shuffle=True, random_state=0)
 
 # %%
 # One grid
 # --------
-# The step is a parameter of the Pipeline like any other: the grid sets PCA or the
-# autoencoder in it, and the number of components of either.
+# A step of a Pipeline is a parameter like any other. The grid sets it to PCA or to the
+# autoencoder, with several numbers of components for each.
 
 components = [2, 4, 8, 16]
 autoencoder = AutoencoderTransformer(max_epochs=30, random_state=0)
@@ -50,17 +50,19 @@ for name, errors in grid.items():
 print(f"best: {search.best_params_}")
 
 # %%
-# More components always help a reconstruction, so that such a grid is for choosing
-# between models at one size, or for seeing what a size costs. Where a classifier follows,
-# its accuracy chooses better.
+# More components always improve a reconstruction. Such a grid is therefore useful for
+# choosing between models of the same size, or for seeing how the error depends on the size.
+# If a classifier follows, its accuracy is a better criterion.
 #
-# Several rivals, one table
-# -------------------------
-# One row per estimator and fold. The folds are the same for all, so that the errors can be
-# compared fold by fold. Keys of a dict name the estimators; a list is named by its reprs.
-# `gamma` and `alpha` of kernel PCA come from a grid with the same scorer.
+# One table for several estimators
+# --------------------------------
+# The table has one row per estimator and fold. All estimators have the same folds, so that
+# their errors can be compared fold by fold. The keys of the dict are the names of the
+# estimators; in a list their names are their reprs. `gamma` and `alpha` of kernel PCA were
+# found by a grid search with the same scorer. As one of the estimators standardizes the
+# pixels, `standardize=False` says that errors are compared in the units of X.
 
-rivals = {
+estimators = {
     "NMF": NMF(8, init="nndsvda", max_iter=1000),
     "scaled PCA": make_pipeline(StandardScaler(), PCA(8)),
     "PCA": PCA(8),
@@ -69,16 +71,16 @@ rivals = {
     ),
     "autoencoder": autoencoder.set_params(n_components=8),
 }
-table = skae.compare(X, rivals, cv=folds, random_state=0)
+table = skae.compare(X, estimators, cv=folds, standardize=False, random_state=0)
 columns = ["error", "r2", "fit_seconds", "transform_seconds", "n_parameters"]
 print(table.groupby("estimator", sort=False)[columns].mean().round(4).to_string())
 
 # %%
-# What a size costs, and what an error costs
-# ------------------------------------------
-# Left, the grid: the autoencoder needs about half as many components for the same error.
-# Right, the table: every dot is a fold, the bars are means. The autoencoder pays with
-# seconds where PCA takes milliseconds.
+# Errors, sizes and fit times
+# ---------------------------
+# Panel a shows the grid: for the same error the autoencoder needs about half as many
+# components. Panels b and c show the table: a circle is a fold, a bar is the mean. The
+# autoencoder takes seconds to fit where PCA takes milliseconds.
 
 BLUE, GREY = "#0072B2", "0.35"
 plt.rcParams.update({"font.size": 9, "axes.spines.right": False, "axes.spines.top": False})
@@ -112,11 +114,11 @@ for ax in (middle, right):
     ax.set_axisbelow(True)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(rivals) - 0.5, -0.5)
-middle.set_yticks(range(len(rivals)), list(rivals))
+    ax.set_ylim(len(estimators) - 0.5, -0.5)
+middle.set_yticks(range(len(estimators)), list(estimators))
 right.set_yticks([])
 middle.set(xlabel="mean squared error per pixel", xlim=(0, None))
 middle.set_title("b   8 components", loc="left")
 right.set(xlabel="seconds to fit", xscale="log", xlim=(3e-4, 10))
-right.set_title("c   its price", loc="left")
+right.set_title("c   fit times", loc="left")
 plt.show()

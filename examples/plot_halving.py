@@ -1,11 +1,12 @@
 """
-Sizes and regularization by successive halving
-==============================================
+Layer sizes and regularization by successive halving
+====================================================
 
-A grid search trains every candidate to the end. Successive halving trains all of them for
-a few epochs, keeps the best third, gives these three times as many epochs, and so on:
-`max_epochs` is the resource. :class:`~sklearn.model_selection.HalvingGridSearchCV` does so
-with :class:`~skae.AutoencoderTransformer` as with any estimator.
+A grid search trains every candidate to the end. Successive halving trains all candidates
+for a few epochs, keeps the best third, trains these for three times as many epochs, and so
+on. :class:`~sklearn.model_selection.HalvingGridSearchCV` does this with
+:class:`~skae.AutoencoderTransformer` as with any other estimator; the resource is
+`max_epochs`.
 """
 
 import matplotlib.pyplot as plt
@@ -17,16 +18,16 @@ from sklearn.model_selection import HalvingGridSearchCV, KFold, train_test_split
 
 from skae import AutoencoderTransformer
 
-X = load_digits().data / 16  # one scale for all pixels: they share a unit
+X = load_digits().data / 16  # all pixels have the same unit, so one scale for all
 X_train, X_test = train_test_split(X, test_size=0.3, random_state=0)
 N_COMPONENTS = 8
 
 # %%
 # The search
 # ----------
-# `score` is minus the mean squared error of the reconstruction. The folds of the search
-# hold rows out already, so that the candidates train on all they get, without
-# `early_stopping`.
+# The score is minus the mean squared error of the reconstruction. The folds of the search
+# already hold rows out, so that candidates can train on all rows that they are given: they
+# have `early_stopping=False`.
 
 grid = {
     "hidden_layer_sizes": [(32,), (64, 32), (128, 64)],
@@ -53,10 +54,11 @@ print(f"{spent} epochs per fold; the whole grid takes {36 * search.n_candidates_
 print("best:", search.best_params_)
 
 # %%
-# The best, with early stopping
-# -----------------------------
-# The winner is fitted to all training rows. Now held-out rows choose the epoch, up to the
-# default number of them, and it cannot end worse than PCA on these.
+# The best candidate, with early stopping
+# ---------------------------------------
+# The best candidate is fitted to all training rows. This time held-out rows choose the
+# epoch, out of the default number of epochs, and on these rows the result cannot be worse
+# than PCA.
 
 best = {name: search.best_params_[name] for name in grid}
 model = AutoencoderTransformer(N_COMPONENTS, **best, random_state=0).fit(X_train)
@@ -64,18 +66,19 @@ pca = PCA(N_COMPONENTS).fit(X_train)
 
 
 def error(model, X):
-    """Mean squared error per pixel."""
+    """Return the mean squared error per pixel."""
     return np.square(model.inverse_transform(model.transform(X)) - X).mean()
 
 
 print(f"test error {error(model, X_test):.5f}, PCA {error(pca, X_test):.5f} per pixel")
 
 # %%
-# What was tried, and for how long
-# --------------------------------
-# Each line is a candidate: it ends where the search has dropped it. The widest network
-# leads from the first round on. Weight decay makes no difference there and decides the last
-# one: what acts late is only seen among the candidates that are left.
+# The course of the search
+# ------------------------
+# Each line is a candidate. It ends where the search dropped the candidate. The widest
+# network is best from the first round on. Weight decay makes no difference in the first
+# round and decides the last one. A parameter with a late effect can only be judged among
+# the candidates that are still there.
 
 results = search.cv_results_
 pca_errors = [

@@ -1,14 +1,14 @@
 """
-Filling the gaps of a table
-===========================
+Filling missing cells of a table
+================================
 
-With ``allow_nan=True`` an autoencoder takes rows of which some cells are missing. In
-training it hides cells that are there, so that it learns to tell them from the others; the
-method ``impute`` then fills what is missing, and leaves every other cell as it is.
+With ``allow_nan=True`` an autoencoder takes rows in which some cells are missing. In
+training it hides observed cells and learns to predict them from the others. The method
+``impute`` then fills missing cells, and leaves every other cell as it is.
 
-The table here holds positions of an arm: of its elbow and its hand, how far the hand is
-from the shoulder, and in which direction. Two angles decide them all, and no column is a
-linear function of the others.
+The table in this example describes an arm: the positions of its elbow and its hand, the
+distance of the hand from the shoulder, and the direction of the hand. Two angles determine
+all of them, and no column is a linear function of the others.
 """
 
 import tempfile
@@ -25,12 +25,12 @@ import skae
 from skae import AutoencoderTransformer
 
 # %%
-# Six columns that should say the same as two angles, with a little noise. A quarter of
-# the cells gets lost.
+# The six columns are functions of two angles, with a little noise. A quarter of the cells
+# is missing.
 
 rng = np.random.default_rng(0)
 shoulder, bend = rng.uniform(-1.5, 1.5, 1500), rng.uniform(0.2, 2.5, 1500)
-elbow = np.exp(1j * shoulder)  # points of the plane as complex numbers
+elbow = np.exp(1j * shoulder)  # complex numbers stand for points of the plane
 hand = elbow + 0.8 * np.exp(1j * (shoulder + bend))
 X = np.column_stack(
     [elbow.real, elbow.imag, hand.real, hand.imag, np.abs(hand), np.angle(hand)]
@@ -38,17 +38,17 @@ X = np.column_stack(
 X += 0.02 * rng.normal(size=X.shape)
 missing = rng.random(X.shape) < 0.25
 X_gapped = np.where(missing, np.nan, X)
-print(f"{missing.any(axis=1).mean():.0%} of the rows lack something")
+print(f"{missing.any(axis=1).mean():.0%} of the rows have missing cells")
 
 # %%
-# Four ways to fill the gaps
-# --------------------------
-# scikit-learn's imputers fill a gap with the mean of the column, with a linear regression
-# on the other columns, or with the mean of the most similar rows. The number of
-# components is left at its default here, all six: a narrower code would serve as well, but
-# it is not what the error of an imputer depends on.
+# Four ways to fill missing cells
+# -------------------------------
+# scikit-learn's imputers fill a cell with the mean of the column, with the prediction of a
+# linear regression on the other columns, or with the mean of the most similar rows. The
+# number of components has its default here, which is all six. A narrower code would work as
+# well: the error of an imputer hardly depends on it.
 
-warnings.filterwarnings("ignore", category=ConvergenceWarning)  # of IterativeImputer
+warnings.filterwarnings("ignore", category=ConvergenceWarning)  # by IterativeImputer
 ae = AutoencoderTransformer(allow_nan=True, random_state=0).fit(X_gapped)
 filled = {
     "mean": SimpleImputer().fit_transform(X_gapped),
@@ -65,17 +65,18 @@ for name, error in errors.items():
     print(f"{name:20} {error:.3f} standard deviations")
 
 # %%
-# Rows whose hand has lost one of its two coordinates. The arm can reach the grey area
-# only; lines lead from where the hand is to where it is put.
+# The figure shows rows in which one of the two coordinates of the hand is missing. The arm
+# can only reach the grey area. A line leads from the true position of the hand to the
+# position with the filled coordinate.
 
 plt.rcParams.update({"font.size": 10, "axes.spines.right": False, "axes.spines.top": False})
-lacking = np.flatnonzero(missing[:, 2] ^ missing[:, 3])[:60]
+shown = np.flatnonzero(missing[:, 2] ^ missing[:, 3])[:60]
 figure, axes = plt.subplots(
     1, 4, figsize=(9.2, 3.1), sharex=True, sharey=True, layout="constrained"
 )
 for ax, (name, F) in zip(axes, filled.items(), strict=True):
     ax.plot(X[:, 2], X[:, 3], "o", color="0.87", ms=3, mew=0, rasterized=True)
-    ends = np.stack([X[lacking, 2:4], F[lacking, 2:4]])
+    ends = np.stack([X[shown, 2:4], F[shown, 2:4]])
     ax.plot(ends[..., 0], ends[..., 1], color="#D55E00", lw=0.8)
     ax.plot(*ends[1].T, "o", color="#0072B2", ms=3.5, mew=0)
     ax.set(title=f"{name}\nerror {errors[name]:.2f}", xlabel="hand, x", aspect="equal")
@@ -83,24 +84,24 @@ axes[0].set_ylabel("hand, y")
 plt.show()
 
 # %%
-# Rows to come
-# ------------
-# A fitted model fills rows that it has not seen, and rows that lack much: with nothing
-# but the elbow known, the forearm may be anywhere, and a mean of what is likely comes out.
-# ``transform`` takes them as well.
+# New rows
+# --------
+# A fitted model also fills new rows, even if most of their cells are missing. If only the
+# elbow is known the forearm may have any direction, and the result is a mean over the
+# likely positions. ``transform`` takes such rows too.
 
 row = X[:1].copy()
 row[0, 2:] = np.nan
 with np.printoptions(precision=2, suppress=True):
-    print("as it was   ", X[0])
-    print("filled      ", ae.impute(row)[0])
-    print("its codes   ", ae.transform(row)[0])
+    print("complete row", X[0])
+    print("filled row  ", ae.impute(row)[0])
+    print("codes       ", ae.transform(row)[0])
 
 # %%
-# In a file
-# ---------
-# ``save`` writes the model to one file, without any code in it, so that
-# :func:`skae.load` may open it wherever it is from. It fills the gaps with the same bits.
+# The model in a file
+# -------------------
+# ``save`` writes the model to one file. There is no code in it, so that :func:`skae.load`
+# can safely open a file from anywhere. The loaded model fills cells with the same bits.
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "arm.skae"
@@ -110,7 +111,7 @@ with tempfile.TemporaryDirectory() as folder:
 print("the same bits:", np.array_equal(again.impute(X_gapped), filled["skae"]))
 
 # %%
-# That holds on one machine. Another one may differ in the last digits; what a report of
-# such a difference should begin with is printed by :func:`skae.show_versions`.
+# This is so on one machine. On another one the last digits may differ. A report of such a
+# difference should begin with the output of :func:`skae.show_versions`.
 
 skae.show_versions()

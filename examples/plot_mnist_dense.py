@@ -2,14 +2,15 @@
 A dense autoencoder for handwritten digits
 ==========================================
 
-The textbook network of 784-64-32-64-784 units: relu everywhere but in the output, which
-is a sigmoid, trained for 100 epochs at batches of 256 to lower the binary cross-entropy
-of the pixels. scikit-learn's words for it fit on ten lines.
+This example trains the textbook network of 784-64-32-64-784 units. It has relu activations
+everywhere except in the output, which is a sigmoid. It is trained for 100 epochs with
+batches of 256 rows to minimise the binary cross-entropy of the pixels. In the style of
+scikit-learn this takes ten lines.
 
-The data are MNIST, from the folder that the environment variable ``SKAE_DATA`` names
-(file ``mnist.npz``) or else from OpenML; where there is no network, the 8 x 8 digits
-bundled with scikit-learn, and the network is then 64-64-32-64-64. With the bundled digits
-the script takes seconds, with MNIST several minutes.
+The data are MNIST, from the file ``mnist.npz`` in the folder that the environment variable
+``SKAE_DATA`` names, or otherwise from OpenML. Without access to the internet they are the
+8 x 8 digits bundled with scikit-learn, and the network then has 64-64-32-64-64 units. With
+the bundled digits the script takes seconds, with MNIST several minutes.
 """
 
 import http.client
@@ -30,15 +31,15 @@ from skae import AutoencoderTransformer
 # %%
 # The data
 # --------
-# Pixel values are scaled to [0, 1], as the cross-entropy asks for.
+# Pixel values are scaled to [0, 1], because the cross-entropy needs values in this range.
 
 
 def from_openml():
-    """MNIST from OpenML, or None where it cannot be reached within some seconds."""
+    """Return MNIST from OpenML, or None if it cannot be reached within some seconds."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(10)
     try:
-        with warnings.catch_warnings(action="ignore"):  # it warns when it tries again
+        with warnings.catch_warnings(action="ignore"):  # it warns before it tries again
             X, _ = fetch_openml(
                 "mnist_784",
                 version=1,
@@ -55,7 +56,7 @@ def from_openml():
 
 
 def load_images():
-    """X_train and X_test of shape (n_samples, n_pixels), values in [0, 1]."""
+    """Return X_train and X_test of shape (n_samples, n_pixels), with values in [0, 1]."""
     if os.environ.get("SKAE_DATA"):
         with np.load(Path(os.environ["SKAE_DATA"]) / "mnist.npz") as file:
             images = file["X_train"], file["X_test"]
@@ -75,9 +76,9 @@ print(f"{len(X_train)} images to fit, {len(X_test)} held out, {side} x {side} pi
 # %%
 # The network
 # -----------
-# A tenth of the training rows is set aside and watched after every epoch. The weights of
-# the epoch that was best for them are kept; ``n_iter_no_change=100`` lets all 100 epochs
-# run.
+# A tenth of the training rows is held out, and its error is measured after every epoch.
+# The weights of the epoch with the least error are kept. With ``n_iter_no_change=100``
+# training runs for all 100 epochs.
 
 autoencoder = AutoencoderTransformer(
     32,
@@ -94,16 +95,16 @@ autoencoder = AutoencoderTransformer(
 autoencoder.fit(X_train)
 
 # %%
-# Dropout at a rate of 0.5 after each hidden layer is one parameter. With only 64 hidden
-# units it costs more than it gives: the network is too narrow to overfit by much.
+# Dropout with a rate of 0.5 after each hidden layer takes one parameter. With only 64
+# hidden units it makes the network worse, because such a narrow network hardly overfits.
 
 with_dropout = clone(autoencoder).set_params(dropout=0.5).fit(X_train)
 
 # %%
-# What the epochs brought
-# -----------------------
-# The curve of the training batches lies above that of the held-out rows with dropout,
-# for it is measured while half of the units are silent.
+# The loss curves
+# ---------------
+# With dropout the curve of the training batches lies above that of the held-out rows,
+# because it is measured while half of the hidden units are dropped.
 
 plt.rcParams.update({"font.size": 10, "axes.spines.right": False, "axes.spines.top": False})
 figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
@@ -117,13 +118,13 @@ ax.set(xlabel="epoch", ylabel="binary cross-entropy (nats per pixel)", xlim=(0, 
 ax.legend(frameon=False)
 
 # %%
-# Errors of rows that had no part in the fit
-# ------------------------------------------
-# PCA with as many components minimises the squared error; the network was trained for
-# another loss, and is compared on PCA's own ground here. With MNIST it wins clearly. With
-# the 8 x 8 digits PCA does: it has a number for every second pixel, and a plain network
-# that starts at random has few rows to learn from. That is what ``init="pca"``, the
-# default, is for; see the example on PCA's place in a Pipeline.
+# Errors on rows that were not used in the fit
+# --------------------------------------------
+# PCA with the same number of components minimises the squared error, whereas the network
+# was trained for another loss. It is compared by PCA's criterion here. With MNIST it is
+# clearly better than PCA. With the 8 x 8 digits PCA is better, because it has one component
+# for every two pixels, and a plain network with a random start has few rows to learn from.
+# The default, ``init="pca"``, avoids this; see the example with PCA in a Pipeline.
 
 pca = PCA(32).fit(X_train)
 models = {"PCA": pca, "no dropout": autoencoder, "dropout 0.5": with_dropout}
@@ -132,13 +133,13 @@ print(f"{'':12} {'per pixel':>14} {'per image':>14}")
 for name, model in models.items():
     X_hat = model.inverse_transform(model.transform(X_test))
     squared = np.square(X_hat - X_test).sum(axis=1).mean()
-    # PCA's reconstructions are no probabilities.
+    # The reconstructions of PCA are not probabilities.
     entropy = "" if model is pca else f"{-model.score(X_test):.4f}"
     print(f"{name:12} {entropy:>14} {squared:14.3f}")
 
 # %%
-# Originals over reconstructions
-# ------------------------------
+# Originals above their reconstructions
+# -------------------------------------
 
 shown = X_test[:10]
 rows = {

@@ -1,10 +1,10 @@
 """
-Hyper-parameters by Optuna, bad trials pruned
-=============================================
+Hyper-parameters by Optuna with pruning
+=======================================
 
-Optuna proposes widths, dropout and weight decay. After each epoch a callback tells it the
-error of held-out rows, and a trial that is not among the best third so far is ended
-there. This example needs Optuna: ``pip install optuna``.
+Optuna proposes layer widths, dropout rates and weight decays. After each epoch a callback
+reports the error of held-out rows to Optuna, which ends a trial that is not among the best
+third so far. This example needs Optuna: ``pip install optuna``.
 """
 
 import matplotlib.pyplot as plt
@@ -19,23 +19,24 @@ from skae import AutoencoderTransformer
 try:
     import optuna
 except ImportError:
-    print("Optuna is not installed, so that there is nothing to show: pip install optuna")
+    print("This example needs Optuna, which is not installed: pip install optuna")
     raise SystemExit(0) from None
 
-X = load_digits().data / 16  # one scale for all pixels: they share a unit
+X = load_digits().data / 16  # all pixels have the same unit, so one scale for all
 X_rest, X_test = train_test_split(X, test_size=0.4, random_state=0)
 X_train, X_val = train_test_split(X_rest, test_size=0.3, random_state=0)
 
 # %%
-# A callback that asks whether to go on
-# -------------------------------------
-# Callbacks are those of skorch; what the net has seen is in `net.history`. An error that
-# one raises leaves `fit`, and Optuna takes `TrialPruned` for the end of the trial. A copy
-# of the callback, as estimators and searches make them, still reports to the same trial.
+# A callback that ends bad trials
+# -------------------------------
+# Callbacks are those of skorch. They find the losses of all epochs in `net.history`. If a
+# callback raises an error, `fit` raises it too, and Optuna ends the trial at a
+# `TrialPruned`. Estimators and searches copy their callbacks; a copy of this one reports to
+# the same trial.
 
 
 class Prune(Callback):
-    """Report each epoch's error to a trial, and end the fit of a bad one."""
+    """Reports the error of each epoch to a trial, and ends the fit of a bad trial."""
 
     def __init__(self, trial):
         self.trial = trial
@@ -53,14 +54,14 @@ class Prune(Callback):
 # %%
 # The study
 # ---------
-# With `X_val` all rows of `X_train` train and those of `X_val` choose the epoch. The same
-# rows score the trial here; the test rows are for the end.
+# With `X_val`, all rows of `X_train` are trained on, and the rows of `X_val` choose the
+# epoch. The same rows score a trial here. The test rows are only used at the end.
 
 N_COMPONENTS, MAX_EPOCHS = 8, 30
 
 
 def autoencoder(params, **more):
-    """An estimator with parameters as Optuna names them."""
+    """Return an estimator with parameters that are named as in the study."""
     params = dict(params)
     width = params.pop("width")
     layers = (width, width // 2)
@@ -70,7 +71,7 @@ def autoencoder(params, **more):
 
 
 def objective(trial):
-    """Mean squared error of the validation rows."""
+    """Return the mean squared error of the validation rows."""
     params = {
         "width": trial.suggest_int("width", 16, 256, step=16),
         "dropout": trial.suggest_float("dropout", 0, 0.4),
@@ -96,10 +97,10 @@ for name, value in study.best_params.items():
     print(f"best {name:13} {value:.4g}")
 
 # %%
-# Does it pay?
-# ------------
-# The best parameters, the defaults and PCA, all fitted to the training rows and measured
-# on rows that no trial has seen; twice the epochs, for both.
+# Is it worth it?
+# ---------------
+# The best parameters, the defaults and PCA are fitted to the training rows and compared on
+# rows that no trial has seen. Both autoencoders get twice as many epochs as in the trials.
 
 models = {
     "PCA": PCA(N_COMPONENTS).fit(X_train),
@@ -115,14 +116,14 @@ for name, model in models.items():
     print(f"{name:9} test error {errors[name]:.5f} per pixel")
 
 # %%
-# Left, the held-out error of each trial, as a share of PCA's: grey where it was pruned.
-# Right, the share of PCA's test error that is left.
+# The left panel shows the held-out error of each trial divided by that of PCA. Pruned
+# trials are grey. The right panel shows the test errors divided by that of PCA.
 
 plt.rcParams.update({"font.size": 9, "axes.spines.right": False, "axes.spines.top": False})
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(6.9, 3.0), layout="constrained", width_ratios=[2.2, 1]
 )
-pca_loss = study.best_trial.user_attrs["curve"][0]  # before the first epoch it is PCA
+pca_loss = study.best_trial.user_attrs["curve"][0]  # epoch 0 is PCA
 unit = study.best_trial.user_attrs["curve"][1] / study.best_trial.intermediate_values[1]
 for trial in study.trials:
     epochs, losses = zip(*trial.intermediate_values.items(), strict=True)

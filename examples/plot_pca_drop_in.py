@@ -2,9 +2,10 @@
 In place of PCA: Pipeline and GridSearchCV
 ==========================================
 
-:class:`~skae.AutoencoderTransformer` goes where :class:`~sklearn.decomposition.PCA` goes.
-Here both serve the same classifier, a grid search tries hidden layers, and a figure shows
-what the same number of components keeps of the bundled digits.
+:class:`~skae.AutoencoderTransformer` can be used wherever
+:class:`~sklearn.decomposition.PCA` is used. In this example both reduce digits for the same
+classifier, and a grid search tries several hidden layers. A figure compares the errors of
+both for the same numbers of components.
 """
 
 import matplotlib.pyplot as plt
@@ -18,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from skae import AutoencoderTransformer, show_versions
 
 X, y = load_digits(return_X_y=True)
-X = X / 16  # one scale for all pixels: they share a unit
+X = X / 16  # all pixels have the same unit, so one scale for all
 X_train, X_test, y_train, y_test = train_test_split(
     X, y, test_size=0.25, random_state=0, stratify=y
 )
@@ -26,8 +27,9 @@ X_train, X_test, y_train, y_test = train_test_split(
 # %%
 # One Pipeline, either reducer
 # ----------------------------
-# The grid swaps the step as a whole: PCA, and the autoencoder with two choices of hidden
-# layers, each with four components. The search picks by the accuracy of the classifier.
+# The grid replaces a whole step of the Pipeline: it is PCA, or the autoencoder with one of
+# two choices of hidden layers, always with four components. The criterion of the search is
+# the accuracy of the classifier.
 
 pipe = Pipeline([("reduce", PCA(4)), ("classify", KNeighborsClassifier())])
 hidden = [(32,), (64, 32)]
@@ -42,7 +44,7 @@ search = GridSearchCV(pipe, grid, cv=2).fit(X_train, y_train)
 
 
 def name_of(params):
-    """A short name for a candidate of the grid."""
+    """Return a short name for a candidate of the grid."""
     sizes = params.get("reduce__hidden_layer_sizes")
     return "PCA" if sizes is None else f"autoencoder {sizes}"
 
@@ -55,8 +57,8 @@ print(f"best: {name_of(search.best_params_)}, {search.score(X_test, y_test):.3f}
 # %%
 # Without a classifier
 # --------------------
-# `score` is minus the mean squared error of the reconstruction, so that a search over the
-# transformer alone needs no `scoring`.
+# The score of the transformer is minus the mean squared error of the reconstruction. A
+# search over the transformer alone therefore needs no `scoring`.
 
 search = GridSearchCV(
     AutoencoderTransformer(4, max_epochs=10, random_state=0),
@@ -66,12 +68,12 @@ search = GridSearchCV(
 print(f"best: {search.best_params_}, error {-search.score(X_test):.4f} per pixel")
 
 # %%
-# Error against components
-# ------------------------
+# Errors for several numbers of components
+# ----------------------------------------
 
 
 def held_out_error(model):
-    """Mean squared error per pixel of the held-out rows."""
+    """Return the mean squared error per pixel of the held-out rows."""
     X_hat = model.inverse_transform(model.transform(X_test))
     return np.square(X_hat - X_test).mean()
 
@@ -96,10 +98,11 @@ ax.legend(frameon=False)
 plt.show()
 
 # %%
-# The autoencoder gains most where PCA leaves most. With as many components as there are
-# features nothing is left to gain, and PCA is the faster choice long before that.
+# The autoencoder gains most where the error of PCA is large. With as many components as
+# features there is nothing to gain, and PCA is the better choice long before that, because
+# it is faster.
 
 # %%
-# What this page was made with, which a report of a bug should tell too.
+# The versions that this page was made with. A bug report should include the same output.
 
 show_versions()

@@ -2,9 +2,9 @@
 A code wider than the data
 ==========================
 
-A network of 10-64-32-64-10 units gives ten features a code of 32 numbers. Trained on 100
-rows of noise it reports an error near zero, which looks like success. This example asks
-what such a network has learnt, and what any method could learn from such data.
+A network of 10-64-32-64-10 units encodes ten features as 32 numbers. Trained on 100 rows of
+noise it reaches an error near zero, which looks like success. This example shows what such
+a network has learned, and what any method could learn from such data.
 """
 
 import matplotlib.pyplot as plt
@@ -14,16 +14,16 @@ from sklearn.decomposition import PCA
 from skae import AutoencoderTransformer
 
 # %%
-# 100 rows of 10 independent features, uniform in [0, 1], and 2000 more rows from the same
-# source that no model sees in `fit`. Errors are given as a share of the variance, so that
-# 1 is what the mean of the training rows achieves.
+# The training data are 100 rows of 10 independent features, uniform in [0, 1]. The test
+# data are 2000 more such rows, which no model sees in `fit`. Errors are divided by the
+# variance, so that 1 is the error of the mean of the training rows.
 
 rng = np.random.default_rng(0)
 X_train, X_test = rng.random((100, 10)), rng.random((2000, 10))
 
 
 def share_left(model, X):
-    """Mean squared error of X over that of the training mean."""
+    """Return the mean squared error of X divided by that of the training mean."""
     X_hat = model.inverse_transform(model.transform(X))
     return np.square(X_hat - X).mean() / np.square(X_train.mean(axis=0) - X).mean()
 
@@ -31,8 +31,8 @@ def share_left(model, X):
 # %%
 # The wide network
 # ----------------
-# PCA has no 32 components of 10 features to start from, so that ``init="random"`` is
-# needed. ``early_stopping=False`` trains 100 epochs on all rows.
+# PCA of 10 features does not have 32 components to start from, so that ``init="random"`` is
+# needed. With ``early_stopping=False`` the network is trained for 100 epochs on all rows.
 
 wide = AutoencoderTransformer(
     32,
@@ -49,9 +49,9 @@ print(f"32 numbers for 10 features: {wide_train:.3f} left of the training rows' 
 print(f"                            {wide_test:.3f} left of new rows' variance")
 
 # %%
-# Both errors are small, and that says only that the network copies. Nothing stood in its
-# way: a code as wide as the data can hold the data. PCA with 10 components copies as
-# well, without error and without training:
+# Both errors are small, but this only means that the network copies its input. Nothing
+# prevents that, because a code that is as wide as the data can hold the data. PCA with 10
+# components copies its input as well, without error and without training:
 
 copying = PCA(10).fit(X_train)
 print(f"PCA, 10 components:         {share_left(copying, X_test):.3f} left")
@@ -60,12 +60,12 @@ print(f"PCA, 10 components:         {share_left(copying, X_test):.3f} left")
 # A narrow code
 # -------------
 # Now the code has fewer numbers than the data have features, so that something must be
-# left out. The features are independent: none tells anything of another, and k numbers
-# keep about k tenths of the variance, whichever they are. PCA finds directions that are a
-# little better than that for the 100 rows it was fitted on, and a little worse for new
-# rows. An autoencoder that is made to train on every row (``early_stopping=False``)
-# learns the training rows better still and new rows worse. With its defaults, it asks
-# held-out rows whether training helps, and where they say no it is PCA.
+# left out. The features are independent: no feature says anything about another one, and
+# any k numbers keep about k tenths of the variance. PCA finds directions that are a little
+# better than that for the 100 rows that it was fitted to, and a little worse for new rows.
+# An autoencoder with ``early_stopping=False``, which trains on all rows, is even better on
+# the training rows and even worse on new rows. With its defaults it measures on held-out
+# rows whether training helps. If it does not help the result is PCA.
 
 components = [1, 3, 5, 7, 9]
 left = {}
@@ -84,8 +84,8 @@ for k in components:
     print("; ".join(f"{name} {left[name, k][1]:.3f}" for name in models))
 
 # %%
-# The picture: held-out rows on the right tell what was learnt, training rows on the left
-# do not. The squares on the far right are the wide network.
+# The right panel shows errors on new rows, which tell what was learned. The left panel
+# shows errors on training rows, which do not. The squares belong to the wide network.
 
 plt.rcParams.update({"font.size": 10, "axes.spines.right": False, "axes.spines.top": False})
 styles = {
@@ -126,5 +126,5 @@ axes[0].legend(frameon=False, loc="upper right")
 plt.show()
 
 # %%
-# What such data can give: a check that a network is wired up and able to fit. What it
-# cannot give: a code that says more about a row than as many of its features do.
+# With such data one can check that a network works and is able to fit. One cannot find a
+# code that says more about a row than the same number of its features.

@@ -1,4 +1,4 @@
-"""`python -m skae`: PCA and AutoencoderTransformer on scikit-learn's digits."""
+"""The demonstration `python -m skae`: PCA and AutoencoderTransformer on digits."""
 
 import platform
 import time
@@ -16,7 +16,7 @@ from skae import AutoencoderTransformer
 from skae._torch import resolve_device
 
 COMPONENTS = 2, 4, 8, 16, 32
-PICTURED = 8  # components of the reconstructions in the picture
+PICTURED = 8  # number of components of the reconstructions in the picture
 PICTURE = "skae_digits.png"
 HEADER = (
     "                   error              seconds        accuracy\n"
@@ -25,7 +25,7 @@ HEADER = (
 
 
 def print_versions():
-    """Print what the figures are made with."""
+    """Print the versions that the figures are made with."""
     packages = ["numpy", "scikit-learn", "torch", "skorch"]
     found = [f"skae {skae.__version__}", f"python {platform.python_version()}"]
     print(", ".join(found + [f"{name} {version(name)}" for name in packages]))
@@ -33,18 +33,18 @@ def print_versions():
 
 
 def load_split():
-    """X_train, X_test, y_train, y_test: 8 x 8 pixels in [0, 1], and their digits."""
+    """Return X_train, X_test, y_train, y_test: 8 x 8 pixels in [0, 1] and digits."""
     X, y = load_digits(return_X_y=True)
     return train_test_split(X / 16, y, test_size=0.25, random_state=0, stratify=y)
 
 
 def reconstruct(pipe, X):
-    """X (n_samples, n_features) through the codes of the Pipeline's first step."""
+    """Reconstruct X (n_samples, n_features) by the first step of a Pipeline."""
     return pipe[0].inverse_transform(pipe[0].transform(X))
 
 
 def rate(reducer, X_train, X_test, y_train, y_test):
-    """A fitted Pipeline, its error per pixel, its accuracy, and the seconds to fit."""
+    """Fit a Pipeline; return it, its error per pixel, its accuracy, and the seconds."""
     pipe = make_pipeline(reducer, KNeighborsClassifier())
     start = time.perf_counter()
     pipe.fit(X_train, y_train)
@@ -54,7 +54,7 @@ def rate(reducer, X_train, X_test, y_train, y_test):
 
 
 def draw(X, pipes, path):
-    """Write a picture of X (n_samples, 64) over its reconstructions by each Pipeline.
+    """Write a picture of X (n_samples, 64) above its reconstructions by each Pipeline.
 
     `pipes` maps names to fitted Pipelines.
     """
@@ -76,7 +76,7 @@ def draw(X, pipes, path):
 
 
 def main():
-    """Print the table, write the picture."""
+    """Print the table and write the picture."""
     print_versions()
     data = X_train, X_test, _, y_test = load_split()
     print(f"{len(X_train)} digits of 8 x 8 pixels in [0, 1] to fit, {len(X_test)} held out")
@@ -98,9 +98,11 @@ def main():
     try:
         draw(one_of_each, dict(zip(names, pictured, strict=True)), PICTURE)
     except ImportError:
-        print("\nno picture: matplotlib is not installed")
+        print("\nno picture, because matplotlib is not installed")
     else:
-        print(f"\nwrote {PICTURE}: digits over what {PICTURED} numbers keep of them")
+        print(
+            f"\nwrote {PICTURE}: digits above their reconstructions from {PICTURED} numbers"
+        )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,15 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.utils import _safe_indexing
 
 from skae._compat import Interval, StrOptions, draw_seed, validate_parameter_constraints
-from skae.metrics import METRICS, Tally, check_reconstructs, parts_of
+from skae.metrics import (
+    METRICS,
+    Tally,
+    check_reconstructs,
+    deviations,
+    parts_of,
+    standardizes,
+    steps_of,
+)
 
 __all__ = ["compare"]
 
@@ -34,7 +42,7 @@ FITTED_ARRAYS = {
     MaxAbsScaler: ["scale_"],
 }
 
-# What the table says of a fit that failed.
+# The entries in the table for a fit that failed.
 FAILED = {
     "error": np.nan,
     "r2": np.nan,
@@ -47,30 +55,47 @@ CONSTRAINTS = {
     "estimators": [list, tuple, dict],
     "cv": [Interval(Integral, 2, None, closed="left"), "cv_object"],
     "metric": [StrOptions(set(METRICS))],
+    "standardize": ["boolean", None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
 
 
-def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, verbose=0):
-    """Reconstruction by several estimators, measured on the same held-out rows.
+def compare(
+    X,
+    estimators,
+    *,
+    cv=5,
+    metric="squared_error",
+    standardize=None,
+    random_state=None,
+    verbose=0,
+):
+    """Compare reconstructions by several estimators on the same held-out rows.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        The data. It may be what some of the estimators refuse, such as incomplete rows:
-        the others are compared.
+        The data. If some of the estimators refuse it, for instance because it has
+        missing values, the others are compared.
     estimators : list of estimators, or dict of names to estimators
-        Each has `transform` and `inverse_transform`: PCA, NMF, autoencoders, Pipelines
-        of them. Clones are fitted, never the estimators themselves.
+        Estimators with `transform` and `inverse_transform`, such as PCA, NMF,
+        autoencoders, and Pipelines of them. They are cloned, and only clones are fitted.
     cv : int, splitter or iterable of (train, test), default=5
-        An int is the number of folds, into which the rows are shuffled. None is 5 folds
+        An int is a number of folds, and the rows are shuffled. None stands for 5 folds
         in the order of the rows.
     metric : {"squared_error", "absolute_error", "root_mean_squared_error", "r2", \
             "binary_cross_entropy"}, default="squared_error"
         See `skae.metrics.reconstruction_error`.
+    standardize : bool or None, default=None
+        True measures `error` and `r2` in standardized units: every feature is divided by
+        its standard deviation in the training rows of the fold. False measures them in
+        the units of X. The units are the same for all estimators, and all of them are
+        fitted to X as it is. None stands for True if all estimators standardize, by
+        `standardize=True` or by a `StandardScaler` in their Pipeline. Otherwise it stands
+        for False, with a warning if some of them standardize.
     random_state : int, RandomState instance or None, default=None
-        Seeds the shuffling, and every estimator whose own `random_state` is None.
+        Seed of the shuffling, and of every estimator that has `random_state=None`.
     verbose : int, default=0
         1 or more shows a progress bar.
 
@@ -80,16 +105,17 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
         One row per estimator and fold, in that order, with the columns
 
         - `estimator`: the key of the dict, or the class with the parameters that are not
-          at their defaults; `#2` and so on is added to a name that is there already.
-        - `fold`: 0, 1, ...
-        - `error`: the metric, on the rows held out; greater is better for "r2" alone.
+          at their defaults. A repeated name gets the suffix `#2`, `#3`, and so on.
+        - `fold`: the number of the fold, from 0.
+        - `error`: the metric on the held-out rows. Less is better, except for "r2".
         - `r2`: 1 - SSE / SST on the same rows.
-        - `fit_seconds`, and `transform_seconds` for the rows held out.
-        - `n_parameters`: numbers that the fitted model consists of: the weights of a
-          network, components and mean of PCA, the sum over the steps of a Pipeline.
-          Missing where this function does not know the class.
+        - `fit_seconds`: the time of `fit`.
+        - `transform_seconds`: the time of `transform` on the held-out rows.
+        - `n_parameters`: how many numbers the fitted model consists of. They are the
+          weights of a network, or the components and the mean of PCA. A Pipeline has the
+          sum over its steps. It is missing if this function does not know the class.
 
-        An estimator that fails on a fold has NaN in that row.
+        If an estimator fails on a fold, that row holds NaN.
 
     Raises
     ------
@@ -98,12 +124,15 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
     TypeError
         If an estimator has no `transform` or no `inverse_transform`.
     ValueError
-        If there is no estimator, or all of them fail on all folds.
+        If `estimators` is empty, or all of them fail on all folds.
 
     Warns
     -----
     FitFailedWarning
-        If an estimator fails on a fold; it says which one, and why.
+        If an estimator fails on a fold. The warning says which one, and why.
+    UserWarning
+        If some estimators standardize and others do not, and `standardize` does not say
+        in which units to compare them.
 
     Examples
     --------
@@ -115,14 +144,15 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
     >>> table.groupby("estimator")["r2"].mean().round(2).to_dict()
     {'PCA(n_components=1)': 0.92, 'PCA(n_components=2)': 0.98}
     """
-    # Not the decorator, which puts `compare` in place of the name of an estimator in the
-    # messages about the estimator's own parameters.
+    # The decorator `validate_params` is not used, because it would write `compare` instead
+    # of an estimator's name into messages about the estimator's own parameters.
     validate_parameter_constraints(
         CONSTRAINTS,
         {
             "estimators": estimators,
             "cv": cv,
             "metric": metric,
+            "standardize": standardize,
             "random_state": random_state,
             "verbose": verbose,
         },
@@ -132,11 +162,13 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
     named = _named(estimators)
     for estimator in named.values():
         check_reconstructs(estimator)
+    if standardize is None:
+        standardize = _common_units(named, metric)
     if isinstance(random_state, np.random.RandomState):
         random_state = draw_seed(random_state)
     if isinstance(cv, Integral):
         cv = KFold(cv, shuffle=True, random_state=random_state)
-    X = X.tocsr() if sparse.issparse(X) else X  # other formats cannot be cut
+    X = X.tocsr() if sparse.issparse(X) else X  # other formats cannot be indexed
     splits = list(check_cv(cv).split(X))
     rows, failures = [], []
     with _progress(len(named) * len(splits), verbose) as advance:
@@ -145,9 +177,9 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
                 model = _seeded(clone(estimator), random_state)
                 parts = _safe_indexing(X, train), _safe_indexing(X, test)
                 try:
-                    found = _rate(model, *parts, metric)
+                    found = _rate(model, *parts, metric, standardize)
                 except Exception as error:
-                    traceback.clear_frames(error.__traceback__)  # they hold tables
+                    traceback.clear_frames(error.__traceback__)  # frees tables of the fit
                     failures.append((name, fold, error))
                     found = FAILED
                 rows.append(dict(estimator=name, fold=fold, **found))
@@ -156,14 +188,34 @@ def compare(X, estimators, *, cv=5, metric="squared_error", random_state=None, v
     return pandas.DataFrame(rows).astype({"n_parameters": "Int64"})
 
 
+def _common_units(named, metric):
+    """Whether all estimators standardize. Warn if only some of them do."""
+    standardizing = [
+        name
+        for name, estimator in named.items()
+        if any(map(standardizes, steps_of(clone(estimator))))
+    ]
+    if standardizing and len(standardizing) < len(named):
+        shown = "error and r2 are" if METRICS[metric].has_units else "r2 is"
+        warnings.warn(
+            f"Some estimators of compare standardize ({', '.join(standardizing)}) and "
+            f"others do not. In the table {shown} in the units of X, where features of "
+            "large scale count most. Set standardize=True to compare in standardized "
+            "units, or standardize=False to compare in the units of X.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return len(standardizing) == len(named)
+
+
 def _report(failures, n_folds, n_fits):
-    """Warn of the estimators that failed; raise where nothing is left to compare."""
+    """Warn of estimators that failed, or raise if all fits did."""
     by_name = {}
     for name, fold, error in failures:
         by_name.setdefault(name, []).append((fold, error))
     for name, failed in by_name.items():
         folds = [fold for fold, _ in failed]
-        # Folds that fail alike are told of once.
+        # The same reason is given only once.
         reasons = dict.fromkeys(f"{type(e).__name__}: {e}" for _, e in failed)
         text = (
             f"{name} failed on {len(folds)} of {n_folds} folds of compare, {folds}: "
@@ -172,7 +224,7 @@ def _report(failures, n_folds, n_fits):
         if len(failures) == n_fits:
             raise ValueError(f"All fits of compare failed. {text}") from failed[0][1]
         warnings.warn(
-            f"{text} Their rows of the table hold NaN.", FitFailedWarning, stacklevel=3
+            f"{text} The rows of these folds hold NaN.", FitFailedWarning, stacklevel=3
         )
 
 
@@ -183,13 +235,13 @@ def _import_pandas():
         raise ImportError(
             "skae.compare returns a pandas DataFrame, and pandas is not installed. "
             "Install it with `pip install pandas`, or use cross_val_score with "
-            "scoring=skae.metrics.make_reconstruction_scorer(), which needs none."
+            "scoring=skae.metrics.make_reconstruction_scorer(), which does not need it."
         ) from error
     return pandas
 
 
 def _named(estimators):
-    """Unambiguous names to estimators."""
+    """Return a dict of unique names to estimators."""
     if not estimators:
         raise ValueError("estimators of compare is empty: pass one estimator or more.")
     if isinstance(estimators, dict):
@@ -209,13 +261,13 @@ def _name(estimator):
     with config_context(print_changed_only=True):
         if not isinstance(estimator, BaseEstimator):
             return repr(estimator)
-        # The default limit puts dots where two Pipelines may differ.
+        # The default limit might abbreviate the part in which two Pipelines differ.
         lines = estimator.__repr__(N_CHAR_MAX=10**6).splitlines()
     return " ".join(line.strip() for line in lines)
 
 
 def _seeded(estimator, seed):
-    """The estimator, with the seed wherever `random_state` is None."""
+    """Set the seed wherever `random_state` is None; return the estimator."""
     if seed is not None:
         params = estimator.get_params()
         unset = [k for k, v in params.items() if v is None and _is_random_state(k)]
@@ -229,7 +281,7 @@ def _is_random_state(name):
 
 @contextlib.contextmanager
 def _progress(total, verbose):
-    """A function to call after each of `total` fits."""
+    """Yield a function that is to be called after each of `total` fits."""
     if not verbose:
         yield lambda: None
         return
@@ -239,9 +291,10 @@ def _progress(total, verbose):
         yield bar.update
 
 
-def _rate(estimator, X_train, X_test, metric):
-    """Fit the estimator; what the table says of it beside its name and the fold."""
-    error, r2 = Tally(metric), Tally("r2")
+def _rate(estimator, X_train, X_test, metric, standardize):
+    """Fit the estimator and return its entries in the table, without name and fold."""
+    scale = deviations(X_train) if standardize else None
+    error, r2 = Tally(metric, scale), Tally("r2", scale)
     start = time.perf_counter()
     estimator.fit(X_train)
     fit_seconds, transform_seconds = time.perf_counter() - start, 0.0
@@ -262,7 +315,7 @@ def _rate(estimator, X_train, X_test, metric):
 
 
 def _n_parameters(estimator):
-    """How many numbers a fitted estimator consists of; None for unknown classes."""
+    """Return how many numbers a fitted estimator consists of; None for unknown classes."""
     if estimator is None or isinstance(estimator, str):  # a "passthrough" step
         return 0
     if isinstance(estimator, Pipeline):

@@ -1,4 +1,4 @@
-"""scikit-learn's private doors, in one place."""
+"""Private functions of scikit-learn that the package uses, imported in one place."""
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def in_container(estimator, array, columns, like):
-    """`array` as a frame of the kind that `estimator.set_output` asks for, else as it is.
+    """Return `array` as the kind of frame that `estimator.set_output` was called with.
 
     Parameters
     ----------
@@ -37,7 +37,12 @@ def in_container(estimator, array, columns, like):
     array : ndarray of shape (n_samples, n_columns)
     columns : array-like of str of shape (n_columns,)
     like : array-like or frame of n_samples rows
-        Gives its index to a pandas frame.
+        Its index becomes that of a pandas frame.
+
+    Returns
+    -------
+    frame or ndarray of shape (n_samples, n_columns)
+        `array` itself if no kind of frame was set.
     """
     adapter = _get_container_adapter("transform", estimator)
     if adapter is None:
@@ -46,5 +51,5 @@ def in_container(estimator, array, columns, like):
 
 
 def draw_seed(random_state):
-    """One seed from `random_state`, by scikit-learn's rules for that parameter."""
+    """Draw a seed from `random_state`, by scikit-learn's rules for that parameter."""
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))

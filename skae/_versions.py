@@ -1,4 +1,4 @@
-"""show_versions: what a report of a bug should begin with."""
+"""show_versions: prints the information that a bug report should begin with."""
 
 import platform
 import sys
@@ -25,7 +25,7 @@ PACKAGES = [
 
 
 def show_versions():
-    """Print versions and what the machine computes with, for reports of bugs.
+    """Print versions, devices and numbers of threads for a bug report.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def _system():
 
 
 def _packages():
-    # Where the package runs from its sources it has no metadata.
+    # A package that runs from its sources has no metadata.
     return {"skae": sys.modules["skae"].__version__} | {
         name: _version(name) for name in PACKAGES
     }
@@ -71,7 +71,7 @@ def _version(name):
 
 
 def _threads():
-    """Number of threads of torch and of each library that brings its own."""
+    """Return the number of threads of torch and of every library with its own threads."""
     pools = {
         pool.get("prefix") or pool["internal_api"]: f"{pool['num_threads']}"
         for pool in threadpool_info()

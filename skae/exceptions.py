@@ -1,16 +1,16 @@
-"""Errors of the package's own."""
+"""Exceptions that only this package raises."""
 
 __all__ = ["DivergenceError", "ModelFileError"]
 
 
 class DivergenceError(RuntimeError):
-    """Training met NaN or inf, and there are no finite weights to fall back on."""
+    """Training ended in NaN or inf, and there are no finite weights to fall back on."""
 
 
 class ModelFileError(ValueError):
-    """A file is no model file of skae, or not as skae wrote it.
+    """A file is not a model file of skae, or was changed since skae wrote it.
 
-    The message says what is wrong with it: cut short, altered, of a newer format, a
-    pickle or another kind of file, or of contents that make no model. A file that is
-    not there raises FileNotFoundError instead.
+    The message says what is wrong: the file was cut short or altered, has a newer format,
+    is a pickle or another kind of file, or its contents do not make a model. A file that
+    does not exist raises FileNotFoundError instead.
     """

@@ -1,8 +1,8 @@
-"""Reconstruction errors that any estimator with an inverse_transform can be measured by.
+"""Reconstruction errors of any estimator that has transform and inverse_transform.
 
-A metric is a function of the error of each cell and of what becomes of their mean, see
-`Metric`. Cells of X that are missing are left out of the mean. `Tally` adds up rows a
-block at a time, so that a sparse table never becomes dense as a whole.
+A `Metric` computes an error for each cell, and a result from the mean of these errors.
+Missing cells of X are left out of the mean. `Tally` adds up the errors block by block, so
+that a sparse table never becomes dense as a whole.
 """
 
 import warnings
@@ -14,6 +14,7 @@ from scipy import sparse
 from scipy.special import xlogy
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _check_sample_weight
 
@@ -52,7 +53,10 @@ def _root(error, variance):
 
 
 def _r2(error, variance):
-    """As in scikit-learn, a constant has 1 where it is met exactly and else 0."""
+    """Return R². For constant X it is 1 if the error is zero and otherwise 0.
+
+    This is scikit-learn's convention for a constant.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(variance == 0, error != 0, error / variance)
     return 1 - share
@@ -65,20 +69,24 @@ class Metric:
     Attributes
     ----------
     cells : callable (X, X_hat) -> ndarray of shape (n, p)
-        Error of each cell of arrays (n, p), X in float64 and X_hat in its own dtype.
+        Computes the error of each cell from X, in float64, and X_hat, in its own dtype.
     finish : callable (error, variance) -> float or ndarray
-        What becomes of the mean of these errors and of the mean squared distance of the
-        values from the mean of their feature: floats, or arrays (p,) of the features.
+        Computes the metric from the mean error and from the variance, which is the mean
+        squared distance of the values from the mean of their feature. Both are floats,
+        or arrays (p,) with a number for each feature.
     bounds : (low, high), floats
-        What X may hold, rounding aside.
+        Smallest and largest value that X may hold, rounding aside.
     is_error : bool
         Whether less is better.
+    has_units : bool
+        Whether the metric depends on the units of X. Probabilities have no units.
     """
 
     cells: Callable
     finish: Callable = _mean
     bounds: tuple = (-np.inf, np.inf)
     is_error: bool = True
+    has_units: bool = True
 
 
 METRICS = {
@@ -86,7 +94,7 @@ METRICS = {
     "absolute_error": Metric(_distances),
     "root_mean_squared_error": Metric(_squares, finish=_root),
     "r2": Metric(_squares, finish=_r2, is_error=False),
-    "binary_cross_entropy": Metric(_cross_entropies, bounds=(0.0, 1.0)),
+    "binary_cross_entropy": Metric(_cross_entropies, bounds=(0.0, 1.0), has_units=False),
 }
 
 
@@ -94,22 +102,26 @@ METRICS = {
 
 
 class Tally:
-    """A metric of rows that come in parts.
+    """Computes a metric from rows that are added part by part.
 
     Parameters
     ----------
     metric : str
-        Of `METRICS`.
+        A key of `METRICS`.
+    scale : ndarray that broadcasts with (p,), or None
+        If the metric has units, X and X_hat are divided by this. None leaves them in the
+        units of X.
     """
 
-    def __init__(self, metric):
+    def __init__(self, metric, scale=None):
         self.name, self.metric = metric, METRICS[metric]
+        self.scale = scale if self.metric.has_units else None
         self.n_rows = 0
         self.errors = self.weights = 0.0  # summed over the cells of each feature: (p,)
-        self.means = self.squares = 0.0  # of X: means, and squared distances from them
+        self.means = self.squares = 0.0  # means of X, and squared distances from them: (p,)
 
     def add(self, X, X_hat, sample_weight=None):
-        """Count these rows in.
+        """Add rows.
 
         Parameters
         ----------
@@ -121,8 +133,8 @@ class Tally:
         X_hat = as_table(X_hat, "X_hat")
         if X.shape != X_hat.shape:
             raise ValueError(
-                f"X_hat is to reconstruct X, but X has the shape {X.shape} and X_hat the "
-                f"shape {X_hat.shape}. Pass what inverse_transform made of X's codes."
+                f"X_hat is to reconstruct X, but X has the shape {X.shape} and X_hat has "
+                f"the shape {X_hat.shape}. Pass the result of inverse_transform as X_hat."
             )
         w = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         for block in row_blocks(*X.shape):
@@ -133,9 +145,11 @@ class Tally:
         observed = ~np.isnan(X)
         if np.isnan(X_hat).any() and np.isnan(X_hat[observed]).any():
             check_array(X_hat, input_name="X_hat")  # raises, in scikit-learn's words
+        if self.scale is not None:
+            X, X_hat = X / self.scale, X_hat / self.scale
         weights = w @ observed
         self.errors += w @ np.where(observed, self.metric.cells(X, X_hat), 0.0)
-        lowest = np.fmin.reduce(X)  # of values less the lowest, constants have mean zero
+        lowest = np.fmin.reduce(X)  # is subtracted, so that a constant has mean 0 exactly
         shifted = np.where(observed, X - lowest, 0.0)
         inverse = 1 / np.where(weights == 0, 1.0, weights)
         shift = (w @ shifted) * inverse
@@ -161,18 +175,18 @@ class Tally:
         return ranges.within(X, low, high)
 
     def by_feature(self):
-        """The metric of each feature (p,); NaN where it has no values."""
+        """Return the metric of each feature (p,). It is NaN for one without values."""
         known = self.weights > 0
         inverse = np.where(known, 1 / np.where(known, self.weights, 1.0), np.nan)
         return self._finish(self.errors * inverse, self.squares * inverse)
 
     def overall(self):
-        """The metric of all cells, as a float."""
+        """Return the metric of all cells as a float."""
         total = self.weights.sum()
         if not total:
             raise ValueError(
-                "X has no values to score: all of its cells are missing, or its rows have "
-                "weight zero."
+                "X has no values to score: all of its cells are missing, or all rows with "
+                "values have weight zero."
             )
         return float(self._finish(self.errors.sum() / total, self.squares.sum() / total))
 
@@ -184,50 +198,70 @@ class Tally:
         return self.metric.finish(error, variance)
 
 
-def errors_by_feature_and_row(pairs, metric):
-    """The metric of each feature and of each row.
+def deviations(X):
+    """Return the standard deviations (p,) of the features of X, 1 if they are constant.
+
+    Parameters
+    ----------
+    X : array-like, frame, sparse matrix, or file, of shape (n_samples, n_features)
+        NaN marks missing cells.
+    """
+    tally = Tally("squared_error")
+    for _, rows in parts_of(X):
+        tally.add(rows, rows)
+    spread = np.sqrt(tally.squares / np.where(tally.weights == 0, 1.0, tally.weights))
+    varies = spread > 10 * np.finfo(np.float64).eps * np.abs(tally.means)
+    return np.where(varies, spread, 1.0)
+
+
+def errors_by_feature_and_row(pairs, metric, scale=None):
+    """Compute the metric of each feature and of each row.
 
     Parameters
     ----------
     pairs : iterable of (rows, X_hat), both of shape (n, n_features)
-        As of `reconstructed`.
+        The pairs that `reconstructed` yields.
     metric : str
+    scale : ndarray of shape (n_features,) or None
+        See `Tally`.
 
     Returns
     -------
     feature_errors : ndarray of shape (n_features,)
     row_errors : ndarray of shape (n_samples,)
-        NaN where there are no values.
+        Both are NaN where there are no values.
     """
-    by_feature, of_rows = Tally(metric), []
+    by_feature, row_errors = Tally(metric, scale), []
+    column_of_scales = None if scale is None else scale[:, None]
     for rows, X_hat in pairs:
         X_hat = as_table(X_hat, "X_hat")
         by_feature.add(rows, X_hat)
         for block in row_blocks(*rows.shape):
-            own = Tally(metric)
-            own.add(rows_of(rows, block).T, rows_of(X_hat, block).T)
-            of_rows.append(own.by_feature())
-    by_feature.overall()  # raises where there are no values at all
-    return by_feature.by_feature(), np.concatenate(of_rows)
+            # The rows of the block take the place of the features.
+            by_row = Tally(metric, column_of_scales)
+            by_row.add(rows_of(rows, block).T, rows_of(X_hat, block).T)
+            row_errors.append(by_row.by_feature())
+    by_feature.overall()  # raises if there are no values at all
+    return by_feature.by_feature(), np.concatenate(row_errors)
 
 
 def _checked(X, input_name="X"):
-    """A finite table, but for missing cells, as an array or a sparse matrix."""
+    """Return X as an array or a CSR matrix of finite numbers; NaN is allowed."""
     checks = {"accept_sparse": "csr", "ensure_all_finite": "allow-nan"}
     return check_array(X, dtype=FLOATS, input_name=input_name, **checks)
 
 
 def as_table(X, input_name="X"):
-    """X as `rows_of` takes it; what is read in parts is checked in parts."""
+    """Return X as a table that `rows_of` takes. A large file is checked when it is read."""
     may_be_file = is_lazy(X) or isinstance(X, np.memmap)
     is_file = may_be_file and len(X.shape) == 2 and is_streamed(X)
     return X if is_file else _checked(X, input_name)
 
 
 def parts_of(X):
-    """X in parts that may be dense: pairs of rows as they are given, and as a table.
+    """Split X into parts that are small enough to be dense.
 
-    What is held in memory and dense is one part.
+    A dense table in memory is one part.
 
     Parameters
     ----------
@@ -235,20 +269,22 @@ def parts_of(X):
 
     Yields
     ------
-    part : some rows of X, of its own kind
+    part : array-like of shape (n, n_features)
+        Some rows, of the same type as X.
     rows : ndarray or sparse matrix of shape (n, n_features)
+        The same rows as a checked table.
     """
     table = as_table(X)
     if not is_streamed(table):
         yield X, table
         return
-    X = X.tocsr() if sparse.issparse(X) else X  # other formats cannot be cut
+    X = X.tocsr() if sparse.issparse(X) else X  # other formats cannot be indexed
     for block in row_blocks(*table.shape):
         yield _safe_indexing(X, block), table[block]
 
 
 def reconstructed(estimator, X):
-    """Rows of X and what a fitted estimator makes of them, in parts as of `parts_of`.
+    """Reconstruct X by a fitted estimator, part by part, see `parts_of`.
 
     Yields
     ------
@@ -260,8 +296,39 @@ def reconstructed(estimator, X):
         yield rows, estimator.inverse_transform(estimator.transform(part))
 
 
+def steps_of(estimator):
+    """Return the steps of a Pipeline and of Pipelines in it, or a list of the estimator."""
+    if not isinstance(estimator, Pipeline):
+        return [estimator]
+    steps = [step for _, step in estimator.steps]
+    steps = [step for step in steps if step is not None and step != "passthrough"]
+    return [each for step in steps for each in steps_of(step)]
+
+
+def standardizes(estimator):
+    """Whether an estimator divides each feature by its standard deviation.
+
+    For a fitted autoencoder this is decided by the parameters of its fit.
+    """
+    if isinstance(estimator, StandardScaler):
+        return estimator.with_std
+    params = getattr(estimator, "_params_of_fit", {})
+    now = getattr(estimator, "standardize", False)
+    return params.get("standardize", now) is True
+
+
+def own_scale(estimator):
+    """Return what a fitted estimator that standardizes divides the features by, (p,).
+
+    The result is None if it does not standardize. Only the first step of a Pipeline is
+    considered, because later steps may not see the features of X.
+    """
+    first = next(iter(steps_of(estimator)), None)
+    return getattr(first, "scale_", None) if standardizes(first) else None
+
+
 def value_range(X):
-    """Smallest and largest value of a table, as floats; NaN is passed over."""
+    """Return the smallest and the largest value of a table as floats, ignoring NaN."""
     table, low, high = as_table(X), np.nan, np.nan
     for block in row_blocks(*table.shape):
         rows = rows_of(table, block)
@@ -270,7 +337,7 @@ def value_range(X):
     return float(low), float(high)
 
 
-# -- what users call -------------------------------------------------------------------
+# -- public functions ------------------------------------------------------------------
 
 
 @validate_params(
@@ -280,34 +347,47 @@ def value_range(X):
         "metric": [StrOptions(set(METRICS))],
         "multioutput": [StrOptions({"uniform_average", "raw_values"})],
         "sample_weight": ["array-like", None],
+        "scale": ["array-like", None],
     },
     prefer_skip_nested_validation=True,
 )
 def reconstruction_error(
-    X, X_hat, *, metric="squared_error", multioutput="uniform_average", sample_weight=None
+    X,
+    X_hat,
+    *,
+    metric="squared_error",
+    multioutput="uniform_average",
+    sample_weight=None,
+    scale=None,
 ):
-    """Error of a reconstruction, in the units of X.
+    """Return the error of a reconstruction in the units of X.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        The data. NaN is a missing cell: the means are taken over the cells that are
-        there. Of a sparse matrix some rows at a time become dense.
+        The data. NaN marks a missing cell, which is left out of all means. A sparse
+        matrix is made dense some rows at a time.
     X_hat : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Their reconstruction. Where X has a value it must have one too.
+        The reconstruction. It must have a value in every cell in which X has one.
     metric : {"squared_error", "absolute_error", "root_mean_squared_error", "r2", \
             "binary_cross_entropy"}, default="squared_error"
-        The first two and the last are means over all cells;
-        "root_mean_squared_error" is the root of the first. "r2" is no error but a score,
-        1 - SSE / SST, where SST is the summed squared distance of the rows of X from
-        their mean; it equals scikit-learn's variance-weighted `r2_score`, except that
-        features that are constant in X count in SSE too. "binary_cross_entropy" reads
-        X_hat as probabilities, clipped to [eps, 1 - eps] as in scikit-learn's
-        `log_loss`, where eps is the precision of X_hat's dtype; X must lie in [0, 1],
-        rounding aside.
+        "squared_error", "absolute_error" and "binary_cross_entropy" are means over all
+        cells. "root_mean_squared_error" is the square root of "squared_error". "r2" is
+        not an error but a score, 1 - SSE / SST, where SST is the summed squared distance
+        of the rows of X from their mean. It equals scikit-learn's variance-weighted
+        `r2_score`, except that features that are constant in X count in SSE too.
+        "binary_cross_entropy" reads X_hat as probabilities, which are clipped to
+        [eps, 1 - eps] as in scikit-learn's `log_loss`, where eps is the precision of the
+        dtype of X_hat. X must then lie in [0, 1], rounding aside.
     multioutput : {"uniform_average", "raw_values"}, default="uniform_average"
-        "raw_values" gives one number per feature, NaN for a feature without values.
+        "raw_values" returns one number per feature. It is NaN for a feature without
+        values.
     sample_weight : array-like of shape (n_samples,), default=None
+    scale : array-like of shape (n_features,), default=None
+        Each feature of X and X_hat is divided by its number. With the `scale_` of a
+        `StandardScaler`, or of an autoencoder with `standardize=True`, the error is in
+        standardized units. None leaves X in its own units, whatever units an estimator
+        uses. "binary_cross_entropy" needs None, because probabilities have no units.
 
     Returns
     -------
@@ -317,9 +397,9 @@ def reconstruction_error(
     Raises
     ------
     ValueError
-        If the shapes of X and X_hat differ, if X has infinite values or none at all, if
-        X_hat is not finite where X has a value, or if X is outside [0, 1] for
-        "binary_cross_entropy".
+        If the shapes of X and X_hat differ, if X has infinite values or no values at all,
+        if X_hat is not finite where X has a value, if X is outside [0, 1] for
+        "binary_cross_entropy", or if `scale` is not one positive number for each feature.
 
     Examples
     --------
@@ -331,14 +411,36 @@ def reconstruction_error(
     array([0. , 2.5])
     >>> reconstruction_error(X, X_hat, metric="r2")
     -0.25
+    >>> reconstruction_error(X, X_hat, scale=[1.0, 2.0])
+    0.3125
     """
     X = as_table(X)
+    scale = checked_scale(scale, X.shape[1], metric, "reconstruction_error")
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, X)
-    tally = Tally(metric)
+    tally = Tally(metric, scale)
     tally.add(X, X_hat, sample_weight)
     overall = tally.overall()
     return overall if multioutput == "uniform_average" else tally.by_feature()
+
+
+def checked_scale(scale, n_features, metric, owner):
+    """Return the parameter `scale` of a function as an array (n_features,), or None."""
+    if scale is None:
+        return None
+    if not METRICS[metric].has_units:
+        raise ValueError(
+            f"scale of {owner} needs a metric that has units, but metric={metric!r} is "
+            "computed from probabilities. Set scale=None."
+        )
+    scale = np.asarray(scale, dtype=np.float64)
+    is_positive = np.isfinite(scale).all() and (scale > 0).all()
+    if scale.shape != (n_features,) or not is_positive:
+        raise ValueError(
+            f"scale of {owner} must be one positive number for each of the {n_features} "
+            f"features of X, such as scale_ of a StandardScaler, got {scale!r}."
+        )
+    return scale
 
 
 def check_reconstructs(estimator):
@@ -353,54 +455,65 @@ def check_reconstructs(estimator):
         culprits = [s.__name__ for s in steps if not all(hasattr(s, m) for m in methods)]
         name += f" (its {', '.join(culprits)})" if culprits else ""
     raise TypeError(
-        f"A reconstruction needs an estimator with transform and inverse_transform, but "
+        "A reconstruction needs an estimator with transform and inverse_transform, but "
         f"{name} has no {' and no '.join(missing)}."
     )
 
 
 class _ReconstructionScorer:
-    """What `make_reconstruction_scorer` returns."""
+    """The scorer that `make_reconstruction_scorer` returns."""
 
-    def __init__(self, metric):
-        self.metric = metric
+    def __init__(self, metric, scale):
+        self.metric, self.scale = metric, scale
 
     def __repr__(self):
-        return f"make_reconstruction_scorer({self.metric!r})"
+        scale = "" if self.scale is None else f", scale={self.scale!r}"
+        return f"make_reconstruction_scorer({self.metric!r}{scale})"
 
     def __call__(self, estimator, X, y=None):
-        """Score of a fitted estimator for X (n_samples, n_features); y is ignored."""
-        tally = Tally(self.metric)
+        """Score a fitted estimator on X (n_samples, n_features). y is ignored."""
+        scale = checked_scale(
+            self.scale, np.shape(X)[1], self.metric, "make_reconstruction_scorer"
+        )
+        tally = Tally(self.metric, scale)
         for rows, X_hat in reconstructed(estimator, X):
             tally.add(rows, X_hat)
         return -tally.overall() if tally.metric.is_error else tally.overall()
 
 
-@validate_params({"metric": [StrOptions(set(METRICS))]}, prefer_skip_nested_validation=True)
-def make_reconstruction_scorer(metric="squared_error"):
-    """Scorer by which PCA, autoencoders, and Pipelines of them can be compared.
+@validate_params(
+    {"metric": [StrOptions(set(METRICS))], "scale": ["array-like", None]},
+    prefer_skip_nested_validation=True,
+)
+def make_reconstruction_scorer(metric="squared_error", *, scale=None):
+    """Make a scorer that can compare PCA, autoencoders, and Pipelines of them.
 
-    `PCA.score` is a log-likelihood, and others have no `score` at all. This scorer works
-    for every estimator with `transform` and `inverse_transform`. It takes what the
-    estimator takes: of incomplete rows the cells that are there are scored, and rows of
-    a large sparse matrix become dense some at a time.
+    `PCA.score` is a log-likelihood, and some transformers have no `score` at all. This
+    scorer works for every estimator with `transform` and `inverse_transform`, and takes
+    whatever X the estimator takes. Missing cells are not scored, and a large sparse
+    matrix is made dense some rows at a time. Errors are in the units of X, even if an
+    estimator standardizes, unless `scale` is set.
 
     Parameters
     ----------
     metric : {"squared_error", "absolute_error", "root_mean_squared_error", "r2", \
             "binary_cross_entropy"}, default="squared_error"
         See `reconstruction_error`.
+    scale : array-like of shape (n_features,), default=None
+        See `reconstruction_error`. An example is `StandardScaler().fit(X).scale_`. The
+        scale is the same for all estimators, so that they can be compared.
 
     Returns
     -------
     scorer : callable (estimator, X, y=None) -> float
-        Greater is better: errors are negated. For `scoring` of `GridSearchCV`,
-        `cross_val_score` and the like.
+        Greater is better: errors are negated. It can be the parameter `scoring` of
+        `GridSearchCV`, `cross_val_score` and similar functions.
 
     Raises
     ------
     TypeError
-        From the scorer, if the estimator lacks one of the two methods. `GridSearchCV`
-        makes a warning of it unless `error_score="raise"`.
+        When the scorer is called, if the estimator lacks one of the two methods.
+        `GridSearchCV` turns this error into a warning unless `error_score="raise"`.
 
     Examples
     --------
@@ -416,4 +529,4 @@ def make_reconstruction_scorer(metric="squared_error"):
     0.92
     0.51
     """
-    return _ReconstructionScorer(metric)
+    return _ReconstructionScorer(metric, scale)

@@ -1,8 +1,8 @@
-"""Noises: recipes that spoil what the encoder sees, while the target stays clean.
+"""Noises, which corrupt what the encoder sees, while the target stays clean.
 
 A denoising autoencoder (Vincent, Larochelle, Bengio and Manzagol 2008, "Extracting and
-composing robust features with denoising autoencoders") reconstructs a row from a spoilt
-copy of it. A recipe holds its hyper-parameters; it is called with a batch.
+composing robust features with denoising autoencoders") reconstructs a row from a
+corrupted copy of it. A noise holds its hyper-parameters and is called with a batch.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from skae._compat import Interval, validate_parameter_constraints
 
 __all__ = [
+    "NOISES",
     "GaussianNoise",
     "MaskingNoise",
     "SaltAndPepperNoise",
@@ -25,18 +26,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Units:
-    """Where landmarks of X lie in scaled units, those the network works in.
+    """Values of X, expressed in the scaled units in which the network works.
 
     Each is a float, or a tensor of shape (p,).
 
     Attributes
     ----------
     zero : float or Tensor
-        What 0 in the units of X is.
+        The value 0 in the units of X or, with `standardize`, in standardized units.
     low, high : float or Tensor
-        What the smallest and the largest value of each feature are.
+        The smallest and the largest value of each feature.
     one : float or Tensor
-        The length of one unit of X.
+        The length of one of these units.
     """
 
     zero: float | torch.Tensor = 0.0
@@ -45,24 +46,24 @@ class Units:
     one: float | torch.Tensor = 1.0
 
     def shifted(self, mean):
-        """The landmarks where `mean`, a tensor, is taken off the scaled units."""
+        """Return these values after `mean`, a tensor, is subtracted from scaled units."""
         return Units(self.zero - mean, self.low - mean, self.high - mean, self.one)
 
     def like(self, name, X):
-        """The landmark `name` in the dtype and on the device of X."""
+        """Return the value called `name` in the dtype and on the device of X."""
         return torch.as_tensor(getattr(self, name), dtype=X.dtype, device=X.device)
 
 
 class _Noise(BaseEstimator):
-    """A recipe: `__call__(X, units, generator)` returns a spoilt copy of X.
+    """Base class of noises: `__call__(X, units, generator)` returns a corrupted copy of X.
 
-    X is a Tensor of shape (..., n, p) in scaled units and is not changed, `units` is
-    `Units`, and `generator` the `torch.Generator`, on the device of X, that all chance
-    comes from.
+    X is a Tensor of shape (..., n, p) in scaled units, which stays as it is. `units` is
+    an instance of `Units`. All random numbers are drawn from `generator`, a
+    `torch.Generator` on the device of X.
     """
 
     def check(self):
-        """Raise InvalidParameterError, a ValueError, for a value out of its range."""
+        """Raise InvalidParameterError, a ValueError, if a parameter is out of its range."""
         validate_parameter_constraints(
             self._parameter_constraints,
             self.get_params(deep=False),
@@ -76,8 +77,9 @@ class GaussianNoise(_Noise):
     Parameters
     ----------
     scale : float >= 0, default=0.1
-        Standard deviation, in the units of X; with `standardize=True` of the estimator
-        that is the same amount for every feature, whatever its own deviation.
+        Standard deviation of the noise, in the units of X. If the estimator has
+        `standardize=True` it is in standard deviations of each feature, as after a
+        `StandardScaler`.
 
     References
     ----------
@@ -95,7 +97,11 @@ class GaussianNoise(_Noise):
 
 
 class _CellNoise(_Noise):
-    """A noise that puts something else in the place of some cells."""
+    """Base class of noises that replace the values of some cells.
+
+    A subclass has `_replacement(X, units, generator)`, which returns the new values of
+    all cells, or what `torch.where` broadcasts to them.
+    """
 
     _parameter_constraints: dict = {"rate": [Interval(Real, 0, 1, closed="both")]}
 
@@ -105,12 +111,15 @@ class _CellNoise(_Noise):
 
 
 class MaskingNoise(_CellNoise):
-    """Set cells to 0 in the units of X.
+    """Set cells to 0, in the units of X.
+
+    With `standardize=True` of the estimator 0 is that of standardized units, the mean of
+    the feature, as behind a `StandardScaler`.
 
     Parameters
     ----------
     rate : float in [0, 1], default=0.5
-        Probability of each cell.
+        Probability that a cell is set to 0.
 
     References
     ----------
@@ -131,7 +140,8 @@ class SaltAndPepperNoise(_CellNoise):
     Parameters
     ----------
     rate : float in [0, 1], default=0.1
-        Probability of each cell; one half of those chosen becomes the smallest value.
+        Probability that a cell is changed. It then becomes the smallest or the largest
+        value with equal probability.
 
     References
     ----------
@@ -149,14 +159,14 @@ class SaltAndPepperNoise(_CellNoise):
 class SwapNoise(_CellNoise):
     """Give cells the value that the same feature has in another row of the batch.
 
-    Values stay those the feature has, of whatever kind it is. The other row is drawn
-    anew for each cell, within the same member of a stack of networks; a batch of one
-    row is left as it is.
+    A cell thus only gets values that its feature has, so that this noise suits features
+    of every kind. Another row is drawn for each cell, from the batch of the same member
+    of a stack of networks. A batch of one row stays as it is.
 
     Parameters
     ----------
     rate : float in [0, 1], default=0.15
-        Probability of each cell.
+        Probability that a cell is changed.
 
     References
     ----------
@@ -176,35 +186,42 @@ class SwapNoise(_CellNoise):
         return X.gather(-2, rows % n)
 
 
-def resolve_noise(noise, whose="the estimator"):
-    """The recipe that the parameter `noise` stands for.
+# By name, as model files know them.
+NOISES = {
+    kind.__name__: kind
+    for kind in (GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNoise)
+}
+
+
+def resolve_noise(noise, owner="the estimator"):
+    """Return the noise that the parameter `noise` stands for.
 
     Parameters
     ----------
-    noise : None, float or recipe
+    noise : None, float or instance of a class of this module
         A float is the `scale` of `GaussianNoise`.
-    whose : str
-        Name of the estimator, for messages.
+    owner : str
+        Name of the estimator's class, for messages.
 
     Returns
     -------
-    recipe or None
+    noise : instance of a class of this module, or None
 
     Raises
     ------
     TypeError
-        If it is none of these.
+        If `noise` is none of these.
     ValueError
-        If a parameter of the recipe is out of its range.
+        If a parameter of the noise is out of its range.
     """
     if noise is None:
         return None
-    is_number = isinstance(noise, Real) and not isinstance(noise, bool)
-    recipe = GaussianNoise(noise) if is_number else noise
-    if not isinstance(recipe, _Noise):
+    if isinstance(noise, Real) and not isinstance(noise, bool):
+        noise = GaussianNoise(noise)
+    if not isinstance(noise, _Noise):
         raise TypeError(
-            f"noise of {whose} must be None, a float or an instance of a recipe of "
+            f"noise of {owner} must be None, a float or an instance of a class of "
             f"skae.noise, such as MaskingNoise(0.5), got {noise!r}."
         )
-    recipe.check()
-    return recipe
+    noise.check()
+    return noise

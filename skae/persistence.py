@@ -1,4 +1,4 @@
-"""Estimators in files that are safe to open: `skae.load`, and what `save` writes."""
+"""Opens the model files that the method `save` of an estimator writes: `skae.load`."""
 
 import numpy as np
 import torch
@@ -8,23 +8,17 @@ from skae._autoencoders.fitted_attributes import outline, set_loss, unfitted_los
 from skae._autoencoders.parameters import params_of_fit
 from skae._compat import validate_parameter_constraints
 from skae._files.container import read_model
-from skae._files.values import Recipe
-from skae._torch import in_own_modes, resolve_device, seeded_scope
+from skae._files.values import SavedObject
+from skae._torch import in_own_modes, resolve_device
 from skae.exceptions import ModelFileError
-from skae.noise import GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNoise
-from skae.regularizers import Contractive, KLSparsity, L1Code, OrthogonalDecoder
+from skae.noise import NOISES
+from skae.regularizers import REGULARIZERS
 
 __all__ = ["load"]
 
-# The only names a file can ask for.
+# Files can name these classes and no others.
 CLASSES = {"AutoencoderTransformer": AutoencoderTransformer}
-RECIPES = {
-    kind.__name__: kind
-    for kind in (
-        *(GaussianNoise, MaskingNoise, SaltAndPepperNoise, SwapNoise),
-        *(Contractive, KLSparsity, L1Code, OrthogonalDecoder),
-    )
-}
+OBJECTS = NOISES | REGULARIZERS
 UNSAVED = {"callbacks", "checkpoint", "device"}  # parameters that no file holds
 
 
@@ -32,9 +26,9 @@ UNSAVED = {"callbacks", "checkpoint", "device"}  # parameters that no file holds
 def load(path, *, module=None, device="auto"):
     """Open a model file that the method `save` of an estimator has written.
 
-    Opening a file runs no code that it holds, whoever made it: a file is numbers and
-    words, and names no class but those of this package. Its SHA-256 tells damage, not
-    forgery: whoever changes a file on purpose can compute it anew.
+    Opening a file does not run any code from it, whoever made it: a file holds numbers
+    and words, and can name only classes of this package. The SHA-256 in a file reveals
+    damage but not forgery, because anyone who changes a file can compute it anew.
 
     Parameters
     ----------
@@ -42,24 +36,25 @@ def load(path, *, module=None, device="auto"):
         The file.
     module : callable or None, default=None
         The parameter `module` that the estimator was fitted with, if it had one. A file
-        holds its weights and not its code, which is run here.
+        holds the weights of such a network, but not the code, which this callable brings.
     device : str or torch.device, default="auto"
-        Parameter `device` of the estimator that is returned; no file holds one.
+        The parameter `device` of the returned estimator. Files do not hold one.
 
     Returns
     -------
     estimator : estimator
-        Fitted. On one machine's CPU it gives the same bits as the one that was saved.
+        The fitted estimator. On the CPU of one machine it gives the same bits as the
+        estimator that was saved.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ModelFileError
-        If the file was cut short or altered, is of a newer format, is no model file, or
-        if its contents make no model. It is a ValueError.
+        If the file was cut short or altered, has a newer format, is not a model file, or
+        if its contents do not make a model. This error is a ValueError.
     ValueError
-        If `device` is a CUDA device and there is none.
+        If torch cannot use `device` on this machine.
 
     Examples
     --------
@@ -83,22 +78,22 @@ def load(path, *, module=None, device="auto"):
     except ModelFileError as error:
         raise ModelFileError(f"{str(path)!r} {error}") from error.__cause__
     except Exception as error:
-        # What a file holds may fail in any way, in the estimator and below.
-        raise ModelFileError(f"{str(path)!r} holds no {name}: {error}") from error
+        # Wrong contents may cause any error, in the estimator or below it.
+        raise ModelFileError(f"{str(path)!r} holds no valid {name}: {error}") from error
 
 
 def _rebuild(name, parameters, fitted, module, device):
-    """The fitted estimator that plain values describe."""
+    """Return the fitted estimator that plain values describe."""
     if name not in CLASSES:
         raise ModelFileError(
-            f"holds a {name[:60]!r}, and this version of skae knows {sorted(CLASSES)}."
+            f"holds a {name[:60]!r}, but this version of skae knows {sorted(CLASSES)}."
         )
     _check_module(parameters.pop("module", None), module)
     model = _unfitted(CLASSES[name], parameters, module, device)
     of_fit = _params_of_fit(model, fitted)
     taken = [attribute for attribute in fitted if hasattr(model, attribute)]
     if taken:
-        raise ModelFileError(f"sets what no fit sets: {taken[:6]}.")
+        raise ModelFileError(f"has attributes that fit does not set: {taken[:6]}.")
     weights = fitted["net_"]
     vars(model).update(fitted | of_fit)
     _check_sizes(model, weights)
@@ -108,21 +103,23 @@ def _rebuild(name, parameters, fitted, module, device):
     return model
 
 
-def _check_module(of_file, module):
-    if of_file not in (None, "custom"):
-        raise ModelFileError(f"has the unknown module {of_file!r}.")
-    if of_file is not None and module is None:
+def _check_module(kind, module):
+    """Refuse a `module` that does not fit the kind of network that the file holds."""
+    if kind not in (None, "custom"):
+        raise ModelFileError(f"has the unknown module {kind!r}.")
+    if kind is not None and module is None:
         raise ModelFileError(
-            "holds the weights of a custom module and not its code. Pass module= to "
-            "load, the callable that the estimator was fitted with."
+            "holds the weights of a custom module but not its code. Pass module= to "
+            "load, with the callable that the estimator was fitted with."
         )
-    if of_file is None and module is not None:
+    if kind is None and module is not None:
         raise ModelFileError(
-            "holds a network of skae's own, which takes no module. Leave out module=."
+            "holds a network made of skae's own layers. Leave out module=."
         )
 
 
 def _unfitted(Estimator, parameters, module, device):
+    """Return an unfitted estimator with these parameters, after a check of them."""
     known = set(Estimator().get_params(deep=False)) - UNSAVED
     unknown = sorted(set(parameters) - known)
     if unknown:
@@ -136,68 +133,73 @@ def _unfitted(Estimator, parameters, module, device):
 
 
 def _params_of_fit(model, fitted):
-    """The entry of `fitted` that says what the fit was made with, checked as parameters.
+    """Return the parameters of the last fit as a dict with the key `_params_of_fit`.
 
-    Files of skae 0.1 before it had this entry hold the parameters alone.
+    They are checked as parameters. Early files of skae 0.1 do not hold them; the
+    estimator's own parameters are then returned.
     """
     made_with = fitted.get("_params_of_fit", {})
     if type(made_with) is not dict:
-        raise ModelFileError("has no parameters of its fit, but something else.")
+        raise ModelFileError("has parameters of its fit that are not a dict.")
     if made_with:
         model = _unfitted(type(model), made_with, model.module, model.device)
     return {"_params_of_fit": params_of_fit(model)}
 
 
 def _made(value):
-    """A parameter, the recipes in it made."""
+    """Return a parameter, with noises and regularizers in the place of `SavedObject`s."""
     if type(value) in (list, tuple):
         return type(value)(_made(item) for item in value)
-    if not isinstance(value, Recipe):
+    if not isinstance(value, SavedObject):
         return value
-    if value.name not in RECIPES:
-        known = ", ".join(RECIPES)
-        raise ModelFileError(f"holds a {value.name[:60]!r}, and skae knows {known}.")
-    recipe = RECIPES[value.name]().set_params(**value.parameters)
+    if value.name not in OBJECTS:
+        known = ", ".join(OBJECTS)
+        raise ModelFileError(f"holds a {value.name[:60]!r}, but skae knows {known}.")
+    made = OBJECTS[value.name]().set_params(**value.parameters)
     validate_parameter_constraints(
-        recipe._parameter_constraints, recipe.get_params(deep=False), value.name
+        made._parameter_constraints, made.get_params(deep=False), value.name
     )
-    return recipe
+    return made
 
 
 def _check_sizes(model, weights):
-    """Nothing is made from a number of the file before an array has confirmed it."""
+    """Check widths against arrays before memory is taken for a network of these widths."""
     shape = model.n_components_, model.n_features_in_
     if any(type(size) is not int for size in shape):
-        raise ModelFileError("has widths that are not whole numbers.")
+        raise ModelFileError("has widths that are not integers.")
     if model.components_.shape != shape or model.mean_.shape != shape[1:]:
-        raise ModelFileError(f"has arrays of other widths than the model's {shape}.")
+        raise ModelFileError(f"has arrays that do not have the model's widths {shape}.")
     if not all(isinstance(array, np.ndarray) for array in weights.values()):
-        raise ModelFileError("has weights that are no arrays.")
+        raise ModelFileError("has weights that are not arrays.")
     if len(model.hidden_layer_sizes_) > len(weights):
         raise ModelFileError("has more layers than weights.")
 
 
 def _trained_module(model, weights):
-    """The network, its weights loaded; of skae's own only the outline, without memory."""
+    """Return the network of the file, after a check of its weights.
+
+    A user's module has these weights. A network of skae's own is only an outline on the
+    device "meta", which takes no memory.
+    """
     set_loss(model, unfitted_loss(model), model._loss_statistics)
-    if model._params_of_fit["module"] is None:
+    if not model._network_kind.has_own_code:
         with torch.device("meta"):
             module = outline(model)
         _check_weights(module, weights)
         return module
-    with seeded_scope(0):
-        module = outline(model)
+    module = outline(model).unwrapped
     _check_weights(module, weights)
     module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return module
 
 
 def _check_weights(module, weights):
+    """Refuse weights that do not belong to the network `module`."""
     expected = module.state_dict()
     missing, surplus = set(expected) - set(weights), set(weights) - set(expected)
     if missing or surplus:
         raise ModelFileError(
-            f"has not the weights of its network: {sorted(missing)[:6]} are missing, "
+            f"does not have the weights of its network: {sorted(missing)[:6]} are missing, "
             f"{sorted(surplus)[:6]} are surplus."
         )
     for name, tensor in expected.items():
@@ -213,11 +215,11 @@ def _check_weights(module, weights):
 
 
 def _check_use(model):
-    """Pass one row through the model: attributes that do not go together show here."""
+    """Pass one row through the model, which fails if attributes do not fit together."""
     row = np.array(model.mean_[None], dtype=np.float64)
     Z = model._inference.encode(row, model.n_components_)
     X_hat = model._inference.decode(Z)
     scores = model._inference.row_scores(row)
     are_finite = np.isfinite(Z).all() and np.isfinite(X_hat).all()
     if not are_finite or np.isnan(scores).any():
-        raise ModelFileError("gives no finite codes and reconstructions.")
+        raise ModelFileError("gives codes or reconstructions that are not finite.")

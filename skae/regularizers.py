@@ -1,8 +1,8 @@
-"""Regularizers: recipes of what is added to the loss.
+"""Regularizers: penalties that are added to the loss.
 
-A recipe holds its hyper-parameters; it is called with a network and a batch. Letters in
-shapes: n samples, p features, k components; "..." is nothing, or one leading axis over
-the members of a stack of networks, of which the sum is taken.
+A regularizer holds its hyper-parameters and is called with a network and a batch. Letters
+in shapes: n samples, p features, k components. "..." stands for nothing, or for one
+leading axis over the members of a stack of networks, over which the penalty is summed.
 """
 
 from numbers import Real
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from skae._compat import Interval, validate_parameter_constraints
 
 __all__ = [
+    "REGULARIZERS",
     "Contractive",
     "KLSparsity",
     "L1Code",
@@ -21,19 +22,20 @@ __all__ = [
     "resolve_regularizers",
 ]
 
-SATURATED = 1e-6  # a mean activation nearer to 0 or 1 is moved away from it
+SATURATED = 1e-6  # mean activations are kept this far from 0 and 1
 NOT_NEGATIVE = [Interval(Real, 0, None, closed="left")]
 
 
 class _Regularizer(BaseEstimator):
-    """A recipe: `__call__(module, inputs, codes)` returns a scalar Tensor.
+    """Base class of regularizers: `__call__(module, inputs, codes)` returns a penalty.
 
-    `module` has `encode`, `inputs` (..., n, p) are what it encoded to `codes`
-    (..., n, k), in scaled units, those the network works in.
+    The penalty is a scalar Tensor. `module` is the network, which has a method `encode`.
+    It has encoded `inputs` (..., n, p), rows in the scaled units in which the network
+    works, to `codes` (..., n, k).
     """
 
     def check(self, code_activation="identity"):
-        """Raise a ValueError for a parameter, or codes, that it does not go with."""
+        """Raise a ValueError if a parameter is out of range or does not suit the codes."""
         validate_parameter_constraints(
             self._parameter_constraints,
             self.get_params(deep=False),
@@ -42,14 +44,15 @@ class _Regularizer(BaseEstimator):
 
 
 class L1Code(_Regularizer):
-    """alpha * mean over the rows of sum_j |z_j|: sparse codes.
+    """Make codes sparse: alpha * mean over the rows of sum_j |z_j|.
 
-    It goes with a decoder that cannot make up for small codes by large weights, by
-    `weight_decay`, or with `code_activation="relu"`, where codes become exactly zero.
+    A decoder can make up for small codes by large weights, which `weight_decay` prevents.
+    With `code_activation="relu"` codes become exactly zero.
 
     Parameters
     ----------
     alpha : float >= 0, default=1e-3
+        Weight of the penalty.
 
     References
     ----------
@@ -67,15 +70,17 @@ class L1Code(_Regularizer):
 
 
 class KLSparsity(_Regularizer):
-    """beta * sum over the codes of KL(rho || mean of the code over the batch).
+    """Make every code active in a share of the rows: beta * sum_j KL(rho || mean of z_j).
 
-    KL(r || q) = r log(r / q) + (1 - r) log((1 - r) / (1 - q)): every code is to be active
-    in a share `rho` of the rows. Codes are in (0, 1), by `code_activation="logistic"`.
+    Here KL(r || q) = r log(r / q) + (1 - r) log((1 - r) / (1 - q)), and the mean is over
+    the batch. Codes must be in (0, 1), which needs `code_activation="logistic"`.
 
     Parameters
     ----------
     rho : float in (0, 1), default=0.05
+        Share of the rows in which a code is to be active.
     beta : float >= 0, default=1.0
+        Weight of the penalty.
 
     References
     ----------
@@ -95,13 +100,13 @@ class KLSparsity(_Regularizer):
         super().check(code_activation)
         if code_activation != "logistic":
             raise ValueError(
-                "The regularizer KLSparsity takes codes in (0, 1), got "
+                "The regularizer KLSparsity needs codes in (0, 1), got "
                 f"code_activation={code_activation!r}. Set code_activation='logistic' "
-                "(with init='random'), or take L1Code."
+                "and init='random', or use L1Code."
             )
 
     def __call__(self, module, inputs, codes):
-        # Not clamped, for that would leave a saturated code without a gradient.
+        # Clamping instead would leave a saturated code without a gradient.
         mean = codes.mean(-2) * (1 - 2 * SATURATED) + SATURATED
         cross = -self.rho * mean.log() - (1 - self.rho) * torch.log1p(-mean)
         rho = torch.as_tensor(self.rho, dtype=mean.dtype, device=mean.device)
@@ -110,15 +115,16 @@ class KLSparsity(_Regularizer):
 
 
 class Contractive(_Regularizer):
-    """alpha * mean over the rows of the squared Frobenius norm of dz/dx.
+    """Make codes insensitive to the data: alpha * mean over the rows of ||dz/dx||_F².
 
-    It is exact, with as many passes backward through the encoder as there are codes,
-    run at once. In scaled units. Rows must not act on each other's codes, as
-    they do in batch normalization.
+    The Frobenius norm of the Jacobian is computed exactly, in scaled units, by one
+    backward pass through the encoder for each code; the passes run at the same time. A
+    row must not influence the codes of another row, as it does in batch normalization.
 
     Parameters
     ----------
     alpha : float >= 0, default=0.1
+        Weight of the penalty.
 
     References
     ----------
@@ -132,7 +138,7 @@ class Contractive(_Regularizer):
         self.alpha = alpha
 
     def __call__(self, module, inputs, codes):
-        if not inputs.requires_grad:  # else the codes' own graph leads to them
+        if not inputs.requires_grad:  # otherwise the graph of the codes includes them
             inputs = inputs.detach().requires_grad_()
             codes = module.encode(inputs)
         k = codes.shape[-1]
@@ -146,16 +152,18 @@ class Contractive(_Regularizer):
 
 
 class OrthogonalDecoder(_Regularizer):
-    """alpha * sum over pairs i != j of cos(w_i, w_j)²: components at right angles.
+    """Keep components at right angles: alpha * sum over i != j of cos(w_i, w_j)².
 
-    w_j is column j of the decoder's linear path, what code j adds to the output; with
-    `init="random"`, where there is no such path, of the decoder's first layer. It is
-    || C - I ||_F² of the matrix C of the columns' cosines: lengths are left alone, since
-    a code's scale is free. At PCA it is zero.
+    w_j is column j of the decoder's linear path, which is what code j adds to the output.
+    With `init="random"` there is no linear path, and w_j is column j of the decoder's
+    first layer. The sum is || C - I ||_F², where C holds the cosines of the columns.
+    Their lengths do not matter, because the scale of a code is arbitrary. The penalty of
+    PCA is zero.
 
     Parameters
     ----------
     alpha : float >= 0, default=1.0
+        Weight of the penalty.
 
     References
     ----------
@@ -175,50 +183,57 @@ class OrthogonalDecoder(_Regularizer):
         return self.alpha * (torch.square(cosines).sum() - torch.square(diagonal).sum())
 
     def _weight(self, module):
-        """Weight (..., q, k) of the decoder's layer that the codes enter."""
+        """Return the weight (..., q, k) of the decoder's layer that takes the codes."""
         try:
             decoder = module.decoder
             layer = decoder.hidden[0] if decoder.linear is None else decoder.linear
         except AttributeError:
             raise ValueError(
-                "The regularizer OrthogonalDecoder needs the package's own layers, got "
+                "The regularizer OrthogonalDecoder needs the layers of skae.modules, got "
                 f"a module of type {type(module).__name__}. Leave out `module`."
             ) from None
         return layer.weight
 
 
-def resolve_regularizers(regularizer, code_activation="identity", whose="the estimator"):
-    """The recipes that the parameter `regularizer` stands for, checked.
+# By name, as model files know them.
+REGULARIZERS = {
+    kind.__name__: kind for kind in (Contractive, KLSparsity, L1Code, OrthogonalDecoder)
+}
+
+
+def resolve_regularizers(regularizer, code_activation="identity", owner="the estimator"):
+    """Return the regularizers that the parameter `regularizer` stands for, checked.
 
     Parameters
     ----------
-    regularizer : None, recipe, or list or tuple of recipes
+    regularizer : None, regularizer, or list or tuple of regularizers
+        Instances of the classes of this module.
     code_activation : str
-        Of the network.
-    whose : str
-        Name of the estimator, for messages.
+        Activation of the network's codes.
+    owner : str
+        Name of the estimator's class, for messages.
 
     Returns
     -------
-    list of recipes
+    list of regularizers
 
     Raises
     ------
     TypeError
-        If anything else is given.
+        If `regularizer` is none of these.
     ValueError
-        If a parameter is out of its range, or a recipe does not go with the codes.
+        If a parameter is out of its range, or a regularizer does not suit the codes.
     """
     if regularizer is None:
         return []
     is_many = isinstance(regularizer, (list, tuple))
-    recipes = list(regularizer) if is_many else [regularizer]
-    for recipe in recipes:
-        if not isinstance(recipe, _Regularizer):
+    regularizers = list(regularizer) if is_many else [regularizer]
+    for each in regularizers:
+        if not isinstance(each, _Regularizer):
             raise TypeError(
-                f"regularizer of {whose} must be None, an instance of a recipe of "
+                f"regularizer of {owner} must be None, an instance of a class of "
                 "skae.regularizers, such as Contractive(0.1), or a list of them, got "
-                f"{recipe!r}."
+                f"{each!r}."
             )
-        recipe.check(code_activation)
-    return recipes
+        each.check(code_activation)
+    return regularizers

@@ -1,8 +1,16 @@
-"""Tables that several test files share."""
+"""Threads of the test processes, and tables that several test files share."""
+
+import os
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+
+
+def pytest_configure(config):
+    """Where tests run side by side, a process with threads for every core delays others."""
+    if getattr(config.option, "numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # for workers, which start later
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from sklearn.base import clone
 from skae import noise
 from skae.noise import GaussianNoise, SwapNoise, Units, resolve_noise
 
-RECIPES = [getattr(noise, name) for name in noise.__all__ if name.endswith("Noise")]
+RECIPES = [*noise.NOISES.values()]
 CELLWISE = [recipe for recipe in RECIPES if "rate" in recipe().get_params()]
 P = 5
 UNITS = Units(

@@ -18,9 +18,7 @@ from skae.regularizers import (
     resolve_regularizers,
 )
 
-RECIPES = [
-    getattr(regularizers, name) for name in regularizers.__all__ if name[0].isupper()
-]
+RECIPES = [*regularizers.REGULARIZERS.values()]
 
 
 def network(seed, **params):
@@ -186,6 +184,6 @@ def test_resolve_refuses():
     assert resolve_regularizers(None) == []
     for wrong in ("l1", 0.1, L1Code, [L1Code(), None]):
         with pytest.raises(TypeError, match="regularizer of AE must be None, an instance"):
-            resolve_regularizers(wrong, whose="AE")
+            resolve_regularizers(wrong, owner="AE")
     with pytest.raises(ValueError, match="code_activation='relu'"):
         resolve_regularizers([KLSparsity()], "relu")

@@ -31,6 +31,7 @@ from torch import nn
 
 from skae import AutoencoderTransformer
 from skae._engine.batches import Rows
+from skae._engine.objective import Objective
 from skae._engine.skorch_net import build_net
 from skae._torch import has_fast_bfloat16
 from skae.losses import LOSSES
@@ -63,7 +64,7 @@ def skae_epoch(module, X, batch_size, device, bfloat16=False):
     """A function that trains one epoch by skae's engine."""
     net = build_net(
         module,
-        LOSSES["squared_error"],
+        Objective(LOSSES["squared_error"]),
         seed=0,
         device=device,
         callbacks=None,

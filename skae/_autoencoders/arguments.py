@@ -1,4 +1,4 @@
-"""The arguments of `fit` and `partial_fit`, checked."""
+"""Checks of the arguments of `fit` and `partial_fit`."""
 
 from numbers import Integral, Real
 
@@ -11,7 +11,7 @@ __all__ = ["given_to_fit", "given_to_partial_fit", "holds_out_rows"]
 
 
 def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target):
-    """What the user gives to `fit`.
+    """Check the arguments of `fit`, and return what they give to train on.
 
     Returns
     -------
@@ -34,16 +34,17 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target):
 
 
 def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
-    """What the user gives to `partial_fit`; a chunk but the first may be one row.
+    """Check the arguments of `partial_fit`, and return what they give to train on.
+
+    Every chunk except the first may consist of one row.
 
     Returns
     -------
     Given
-        Its groups are keys of 64 bits, the same in every chunk.
+        Its groups are keys of 64 bits, which are the same in every chunk.
     """
     least = 2 if is_first else 1
-    sizes = {"reset": is_first, "ensure_min_samples": least}
-    X = check_table(estimator, X, for_fit=True, **sizes)
+    X = check_table(estimator, X, for_fit=True, reset=is_first, ensure_min_samples=least)
     if is_first:
         _check_first_chunk(estimator, X)
     given = Given(X)
@@ -57,14 +58,16 @@ def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
 
 
 def _check_first_chunk(estimator, X):
-    """Refuse a share of the variance, and fewer rows than there are components."""
-    name, k = type(estimator).__name__, estimator.n_components
+    """Refuse a share of the variance, and fewer rows than components."""
+    k = estimator.n_components
     if isinstance(k, Real) and 0 < k < 1:
         raise ValueError(
-            f"partial_fit of {name} needs a number of components, got n_components={k!r}."
+            f"partial_fit of {type(estimator).__name__} needs a number of components, got "
+            f"n_components={k!r}."
         )
-    begins_at_pca = estimator.init == "pca" and estimator.module is None
-    if isinstance(k, Integral) and begins_at_pca and X.shape[0] < k <= X.shape[1]:
+    starts_from_pca = estimator.init == "pca" and estimator.module is None
+    if isinstance(k, Integral) and starts_from_pca and X.shape[0] < k <= X.shape[1]:
+        # In the words of IncrementalPCA.
         raise ValueError(
             f"n_components={k} must be less or equal to the batch number of samples "
             f"{X.shape[0]} for the first partial_fit call."
@@ -72,30 +75,30 @@ def _check_first_chunk(estimator, X):
 
 
 def holds_out_rows(estimator, given):
-    """Whether rows of X itself choose the epoch."""
+    """Whether held-out rows of X choose the epoch."""
     has_rule = given.groups is not None or not isinstance(estimator.cv, str)
     if given.X_val is not None and has_rule:
         raise ValueError(
-            f"X_val of {type(estimator).__name__}.fit holds out rows of its own, and "
-            "groups and cv tell which rows of X to hold out. Leave out X_val, or leave "
+            f"X_val of {type(estimator).__name__}.fit gives the held-out rows, and "
+            "groups and cv decide which rows of X are held out. Leave out X_val, or leave "
             "out groups and set cv='auto'."
         )
     return estimator.early_stopping and given.X_val is None
 
 
 def _folds(estimator, X, y, groups):
-    """The splits of a splitter or an iterable; None where skae makes its own."""
+    """Return the splits of a splitter or an iterable, or None if skae makes its own."""
     cv, name = estimator.cv, type(estimator).__name__
     if cv is None or isinstance(cv, str | Integral):
-        if estimator.module is not None and not isinstance(cv, str):
+        if not (estimator._network_kind.is_stackable or isinstance(cv, str)):
             raise ValueError(
                 f"cv={cv!r} of {name} trains several networks, "
-                "and a module of your own is trained once. Set cv='auto', or to a "
+                "and a module of your own is trained once. Set cv='auto', or set it to a "
                 "splitter with one split, such as ShuffleSplit(1)."
             )
         return None
     folds = splits_of(cv, X.shape[0], y, groups, name)
-    if estimator.module is not None and len(folds) > 1:
+    if len(folds) > 1 and not estimator._network_kind.is_stackable:
         raise ValueError(
             f"cv of {name} makes {len(folds)} splits, and a module of "
             "your own is trained once. Pass a splitter with one split, such as "
@@ -105,6 +108,7 @@ def _folds(estimator, X, y, groups):
 
 
 def _check_target(estimator, X_target, X):
+    """Check the argument `X_target` of `fit`, and return it as an array."""
     name = type(estimator).__name__
     X_target = check_table(
         estimator, X_target, for_fit=True, reset=False, input_name="X_target"
@@ -117,13 +121,14 @@ def _check_target(estimator, X_target, X):
         )
     if X_target.shape != X.shape:
         raise ValueError(
-            f"X_target of {name}.fit has shape {X_target.shape}, X has {X.shape}: each "
-            "row of X needs its own."
+            f"X_target of {name}.fit has shape {X_target.shape} and X has {X.shape}, but "
+            "each row of X needs a target."
         )
     return X_target
 
 
 def _check_held_out_rows(estimator, X_val, given):
+    """Check the argument `X_val` of `fit`, and return it as an array."""
     name = type(estimator).__name__
     if not estimator.early_stopping:
         raise ValueError(
@@ -132,8 +137,8 @@ def _check_held_out_rows(estimator, X_val, given):
         )
     if given.X_target is not None or is_streamed(given.X):
         raise ValueError(
-            f"X_val of {name}.fit goes with an X that is held in memory and is its "
-            "own target. Leave out X_val: validation_fraction of the rows is held out."
+            f"X_val of {name}.fit needs an X that is held in memory and is its own "
+            "target. Leave out X_val; then validation_fraction of the rows is held out."
         )
     X_val = check_table(estimator, X_val, for_fit=True, reset=False, input_name="X_val")
     if is_streamed(X_val):

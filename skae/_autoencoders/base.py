@@ -1,9 +1,11 @@
-"""The walk of X through fit, transform, inverse_transform and score."""
+"""The base class of autoencoders: fit, transform, inverse_transform, score and more."""
 
 import copy
-from numbers import Integral
+import os
+from numbers import Integral, Real
 
 import numpy as np
+import torch
 from scipy import linalg
 from sklearn.base import (
     BaseEstimator,
@@ -16,14 +18,24 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from skae._autoencoders import fitting
 from skae._autoencoders.fitted_attributes import restore, truncate
 from skae._autoencoders.parameters import params_of_fit
-from skae._compat import _fit_context, in_container
+from skae._autoencoders.saving import parts_of_file
+from skae._compat import (
+    Hidden,
+    Interval,
+    RealNotInt,
+    StrOptions,
+    _fit_context,
+    in_container,
+)
 from skae._engine.callbacks import FIT_STATE, CallbackSupportMixin, FitTasks
 from skae._engine.skorch_net import Interrupted, StopTraining
 from skae._files.container import write_model
 from skae._tables.checks import FLOATS, check_rows, check_table
 from skae._tables.rows import row_blocks, rows_of
 from skae._torch import in_own_modes
-from skae._training.messages import interrupted, warn_of_target
+from skae._training.messages import interrupted, warn_of_target, warn_of_units
+from skae.losses import LOSSES
+from skae.modules import ACTIVATIONS
 
 __all__ = ["BaseAutoencoder"]
 
@@ -31,13 +43,105 @@ __all__ = ["BaseAutoencoder"]
 class BaseAutoencoder(
     CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
-    """What every autoencoder of the package does with X.
+    """Base class of the autoencoders of the package.
 
-    A subclass has a parameter table, an `__init__`, and two hooks:
-    `_check_widths(n_samples, n_features, n_expected=None)` sets `n_components_` and
-    `hidden_layer_sizes_`; `_make_module(n_inputs, n_outputs, generator)` returns the
-    untrained network.
+    A subclass has a docstring, and an `__init__` that takes the parameters in the table
+    below and its own. It adds its own parameters to `_parameter_constraints`, and to
+    `_network_parameters` those that decide which network is made. It has the three hooks
+    `_decide_widths`, `_network_kind` and `_make_module`.
     """
+
+    # All parameters of a subclass that this class reads.
+    _parameter_constraints: dict = {
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            Hidden(StrOptions({"mle"})),
+            None,
+        ],
+        "init": [StrOptions({"pca", "random"})],
+        "loss": [StrOptions(set(LOSSES)), callable, dict],
+        "code_activation": [StrOptions(set(ACTIVATIONS))],
+        "ordered": ["boolean"],
+        "whiten": ["boolean"],
+        "standardize": ["boolean"],
+        "allow_nan": ["boolean"],
+        "tied_weights": ["boolean"],
+        "noise": [Interval(Real, 0, None, closed="left"), callable, None],
+        "regularizer": [callable, list, tuple, None],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "cv": ["cv_object", StrOptions({"auto"})],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "module": [callable, None],
+        "callbacks": [list, None],
+        "checkpoint": [str, os.PathLike, None],
+        "device": [str, torch.device],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+    # Parameters that decide which network is made, or in which units it works. A network
+    # that was made with other values cannot be trained further. A subclass adds its own.
+    _network_parameters: tuple = (
+        "allow_nan",
+        "code_activation",
+        "init",
+        "loss",
+        "module",
+        "ordered",
+        "standardize",
+        "tied_weights",
+    )
+
+    def _decide_widths(self, n_samples, n_features, n_expected=None):
+        """Check the parameters of the layers, and decide the widths of the layers.
+
+        Parameters
+        ----------
+        n_samples, n_features : int
+        n_expected : int or None
+            Number of rows to come, if these are only the first of them.
+
+        Returns
+        -------
+        n_components : int
+            Width of the code; 1 if `n_components` is a share of the variance.
+        hidden_layer_sizes : tuple of int
+        """
+        raise NotImplementedError
+
+    @property
+    def _network_kind(self):
+        """The subclass of `Network` that the fit used, or is going to use."""
+        raise NotImplementedError
+
+    def _make_module(self, n_inputs, n_outputs, generator):
+        """Return an untrained network with `n_components_` codes.
+
+        Only `_params_of_fit` and the fitted attributes that are set before training decide
+        which network it is, so that a copy of the estimator can make the same network.
+
+        Parameters
+        ----------
+        n_inputs, n_outputs : int
+            Widths of the input and the output. They differ from the number of features if
+            the network works in principal axes or is told which cells are missing.
+        generator : torch.Generator or None
+            Generator from which the weights are drawn. None leaves them as they are
+            allocated.
+
+        Returns
+        -------
+        Network
+        """
+        raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, X_target=None):
@@ -48,26 +152,26 @@ class BaseAutoencoder(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data. A large `np.memmap`, and anything else that has a shape, a
             dtype and slices of rows, such as arrays of h5py and zarr, is read block by
-            block; rows of a large sparse matrix become dense a batch at a time. Tables
+            block; rows of a large sparse matrix are made dense a batch at a time. Tables
             that are read in parts may have missing cells in every other method, but not
-            here: give them to `partial_fit` in chunks.
+            here: pass them to `partial_fit` in chunks.
         y : array-like of shape (n_samples,) or None, default=None
-            Handed to the splitter `cv`, which may be a `StratifiedKFold`; otherwise
-            ignored.
+            Labels that are passed to the splitter `cv`, which may be a
+            `StratifiedKFold`; otherwise ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weights of the rows, in loss, mean, scale and PCA. A weight of zero leaves a
-            row out. In a table of up to 1000 rows, whole numbers repeat them.
+            Weights of the rows in the loss, the mean, the scale and PCA. A weight of zero
+            leaves a row out. In a table of up to 1000 rows, whole numbers repeat rows.
         groups : array-like of shape (n_samples,) or None, default=None
-            Labels of rows that depend on each other, such as measurements of one person:
-            rows with the same label train together or are held out together. Equal rows
-            are held out together without being told. `cv` gets the labels too.
+            Labels of rows that depend on each other, such as measurements of one person.
+            Rows with the same label are all trained on or all held out. For equal rows
+            this holds without labels. `cv` gets the labels too.
         X_val : array-like of shape (n_held_out, n_features) or None, default=None
-            Held-out rows of your own: they choose the epoch, with every row of X
-            training. In a Pipeline the steps before must transform them too, see
+            Held-out rows of your own. They choose the epoch, and all rows of X are
+            trained on. In a Pipeline the steps before must transform them too, see
             `sklearn.pipeline.Pipeline(transform_input=["X_val"])`.
         X_target : array-like of shape (n_samples, n_features) or None, default=None
-            What the rows of X are to become, such as clean versions of noisy rows. Mean,
-            scale and PCA are then those of `X_target`.
+            Targets of the rows of X, such as clean versions of noisy rows. Mean, scale and
+            PCA are then those of `X_target`.
 
         Returns
         -------
@@ -83,20 +187,20 @@ class BaseAutoencoder(
             If training ends in numbers that are not finite and there are no earlier
             weights to go back to.
         MemoryError
-            If memory, of the CPU or the device, is not enough.
+            If the memory of the CPU or of the device is not sufficient.
         KeyboardInterrupt
-            On Ctrl-C. The estimator is then as it was before the call; with
-            `warm_start=True`, once training has begun, it is fitted, with the best epoch
-            so far.
+            On Ctrl-C. The estimator is then as it was before the call. With
+            `warm_start=True`, once training has begun, it is fitted instead, with the best
+            epoch so far.
 
         Warns
         -----
         ConvergenceWarning
             If training ends in numbers that are not finite and earlier weights are kept,
-            or if it ends at a `max_epochs` of your own while it still brought something.
+            or if it reaches a `max_epochs` of your own while the error was still falling.
         UserWarning
-            If y is a table of the shape of X: what the rows of X are to become is given
-            as `X_target`.
+            If y has the shape of X, because targets of the rows of X are passed as
+            `X_target`.
         """
         warn_of_target(self, X, y, "fit")
         before = vars(self).copy()
@@ -107,86 +211,90 @@ class BaseAutoencoder(
                     self, X, y, sample_weight, groups, X_val, X_target, tasks.callbacks
                 )
         except BaseException as error:
-            # Only training turns Ctrl-C into an end that leaves a fitted estimator.
+            # Only training can be ended by Ctrl-C and leave a fitted estimator.
             is_ctrl_c = isinstance(error, Interrupted)
             is_kept = is_ctrl_c and self.warm_start and error.is_kept
             if not is_kept:
                 before |= {k: v for k, v in vars(self).items() if k in FIT_STATE}
                 vars(self).clear()
                 vars(self).update(before)
-            if is_ctrl_c:  # the frames of the engine would hide the user's own
+            if is_ctrl_c:  # a traceback through the engine would hide the user's frames
                 raise KeyboardInterrupt(interrupted(self, "fit", is_kept)) from None
             raise
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
-        """Go on with a chunk of a stream.
+        """Go on training with a chunk of a stream.
 
         PCA follows the stream as `IncrementalPCA` does. From 256 rows on a network is
-        trained beside it, on new rows together with rows of earlier chunks, so that a
-        stream which is sorted or changes is not forgotten. A sample of the whole stream
-        so far is held out, `validation_fraction` of it. The outcome is the network where
-        these rows are certainly better off with it, for as long as they are better off on
-        average, and else PCA of all rows. `mean_` and `scale_` are those of all rows too;
-        with `allow_nan=True` or a `module` of your own they are those of the rows before
-        the network was first trained.
+        trained, on the new rows together with rows of earlier chunks, so that a stream
+        that is sorted or changes is not forgotten. A share `validation_fraction` of the
+        rows is held out. The outcome becomes the network if its gain over PCA is certain,
+        and remains the network as long as it is better on average; otherwise it is PCA of
+        all rows. Both are judged by held-out rows of the whole stream so far. `mean_` and
+        `scale_` follow the stream too. With `allow_nan=True` or your own `module` they do
+        so only until the network is first trained.
 
-        Rows of small chunks wait until there are an eighth as many as all rows before, or
-        512. Then the model learns of them; until then it stays as it is.
+        Rows of small chunks wait until there are 512 of them, or an eighth as many as the
+        rows before. Only then does the model change.
 
-        After `fit` the network goes on from there. It is then replaced by PCA of the
-        stream no earlier than when the stream has as many rows as the fit had.
+        After `fit` training goes on with the fitted network. PCA of the stream can replace
+        it when the stream has at least as many rows as the table that was fitted.
 
-        Codes keep their order and their signs from the 256th row on, as far as codes of
-        one model can be found again in the next.
+        From 256 rows on codes keep their order and their signs, as far as they can be
+        matched with those of the model before.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            A chunk. The first has at least as many rows as there are components.
+            The rows of the chunk. In the first chunk there must be at least as many rows
+            as components.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weights of the rows. Those of one chunk count beside those of the others.
+            Weights of the rows, relative to the rows of all chunks.
         groups : array-like of shape (n_samples,) or None, default=None
-            Labels of rows that depend on each other, numbers or strings. Rows with the
-            same label, in whatever chunks, are all trained on or all held out. Equal rows
-            are on one side without being told.
+            Labels of rows that depend on each other, numbers or strings. All rows with the
+            same label, from all chunks, are trained on, or all are held out. This holds for
+            equal rows without labels.
 
         Returns
         -------
         self : object
-            The fitted estimator. `n_samples_seen_` counts the rows of all chunks, and of a
-            fit before them, `n_samples_` those that the model has learned of. `n_iter_`
-            counts the rounds of training, of which each has an entry in `loss_curve_` and
-            `validation_curve_`, which is NaN where no row was held out yet;
-            `best_epoch_` is the round whose network is kept, 0 being PCA.
+            The fitted estimator. `n_samples_seen_` counts the rows of all chunks and of a
+            fit before them, `n_samples_` counts those that the model was computed from.
+            `n_iter_` counts the rounds of training, and `best_epoch_` is the round of the
+            network that is kept, or 0 for PCA. `validation_curve_` has one error for each
+            round, after that of PCA, which is NaN if no rows were held out yet.
 
         Raises
         ------
         ValueError
-            As of `fit`; if `n_components` is a share of the variance, and if the first
-            chunk has fewer rows than there are components.
+            For the same reasons as in `fit`, if `n_components` is a share of the variance,
+            or if the first chunk has fewer rows than there are components.
         DivergenceError
-            If training ended in numbers that are not finite, and there is neither PCA nor
+            If training ends in numbers that are not finite, and there is neither PCA nor
             an earlier network to fall back on.
         KeyboardInterrupt
-            On Ctrl-C, and where a callback raises one.
+            On Ctrl-C, or if a callback raises it.
 
         Warns
         -----
+        ConvergenceWarning
+            If training ends in numbers that are not finite, and PCA or an earlier network
+            is kept.
         UserWarning
-            If y is a table of the shape of X, see `fit`.
+            If y has the shape of X, see `fit`.
 
         Notes
         -----
-        Kept in memory are up to 2**22 values of rows that are trained on again and up to
-        2**20 of rows that are held out, which are 40 MB in float64, the optimizer's
-        numbers, and a matrix of n_features columns: square up to 256 features, and above
-        that of 2 * n_components + 64 rows. Pickles and copies have all of it and go on
-        alike. A file written by `save` has the model alone, and goes on as after `fit`.
-        Callbacks of epochs are not called.
+        The estimator keeps at most 2**22 values of rows that are trained on again and 2**20
+        values of held-out rows, which take 40 MB in float64, the state of the optimizer,
+        and a matrix with n_features columns. It is square for up to 256 features, and has
+        2 * n_components + 64 rows for more. Pickles and copies contain all of this, and go
+        on like the original. A file written by `save` contains only the model, with which
+        training goes on as after `fit`. Callbacks for epochs are not called.
         """
         warn_of_target(self, X, y, "partial_fit")
         before = vars(self).copy()
@@ -202,7 +310,7 @@ class BaseAutoencoder(
         return self
 
     def transform(self, X):
-        """Codes of X.
+        """Encode X.
 
         Parameters
         ----------
@@ -212,26 +320,26 @@ class BaseAutoencoder(
         Returns
         -------
         Z : ndarray of shape (n_samples, n_components_)
-            In float32 for float32 X, in float64 for everything else, and computed in
-            that precision. Where training gained nothing these are PCA's scores.
+            Codes, in float32 for float32 X and in float64 for everything else, and
+            computed in that precision. If training gained nothing these are PCA's scores.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False)
         return self._inference.encode(X, self.n_components_)
 
     def inverse_transform(self, X):
-        """Reconstruction from codes.
+        """Decode codes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components_)
-            Codes; with `ordered=True` the first of them will do.
+            Codes. With `ordered=True` the last ones may be left out.
 
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features_in_)
-            In the units of the training data; probabilities for
-            `loss="binary_cross_entropy"`.
+            Reconstruction, in the units of the training data, also with `standardize`.
+            With `loss="binary_cross_entropy"` these are probabilities.
         """
         check_is_fitted(self)
         Z = check_array(X, dtype=FLOATS, input_name="X")
@@ -245,7 +353,7 @@ class BaseAutoencoder(
         return in_container(self, self._inference.decode(Z), self._feature_names_in(), X)
 
     def denoise(self, X):
-        """Reconstruction of X: `inverse_transform(transform(X))` in one call.
+        """Reconstruct X: `inverse_transform(transform(X))` in one call.
 
         Parameters
         ----------
@@ -254,7 +362,7 @@ class BaseAutoencoder(
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features)
-            In the units of X.
+            Reconstruction, in the units of X.
         """
         check_is_fitted(self)
         index = X
@@ -264,19 +372,19 @@ class BaseAutoencoder(
         return in_container(self, X_hat, self._feature_names_in(), index)
 
     def impute(self, X):
-        """X with its missing cells filled by their reconstruction.
+        """Fill the missing cells of X with their reconstruction.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            NaN where a value is missing. The other cells stay as they are; what a sparse
-            matrix leaves out is zero. As in `fit`, it may be larger than memory, but the
-            result is one array.
+            Rows with NaN where a value is missing. The other cells stay as they are;
+            cells that a sparse matrix does not store are zero. As in `fit`, X may be larger
+            than memory, but the result is one array.
 
         Returns
         -------
         X_filled : ndarray of shape (n_samples, n_features)
-            In the units of X.
+            X with its missing cells filled, in the units of X.
 
         Raises
         ------
@@ -295,30 +403,30 @@ class BaseAutoencoder(
 
     @in_own_modes()
     def truncate(self, n_components):
-        """A smaller estimator that keeps the first codes.
+        """Make a smaller estimator that keeps only the first codes.
 
         Parameters
         ----------
         n_components : int
-            How many, from 1 to `n_components_`.
+            Number of codes to keep, from 1 to `n_components_`.
 
         Returns
         -------
         estimator : object
-            Fitted, and independent of this one. It encodes to `Z[:, :n_components]` and
-            decodes as `inverse_transform` does these. Attributes about the course of
-            training are those of this estimator.
+            Fitted estimator, which is independent of this one. It encodes to
+            `Z[:, :n_components]`, and decodes these codes as `inverse_transform` does.
+            Attributes about the course of training are those of this estimator.
 
         Raises
         ------
         ValueError
-            If the codes are not `ordered`, or fewer than `n_components`.
+            If the codes are not `ordered`, or if there are fewer than `n_components`.
         """
         check_is_fitted(self)
         name = type(self).__name__
         if not self._params_of_fit["ordered"]:
             raise ValueError(
-                f"truncate of {name} takes codes of which the first serve without the "
+                f"truncate of {name} needs codes of which the first are of use without the "
                 "others. Set ordered=True and fit again."
             )
         check_scalar(
@@ -333,7 +441,7 @@ class BaseAutoencoder(
         return smaller
 
     def components_at(self, X):
-        """What a code does to the reconstruction, near each row.
+        """Differentiate the reconstruction by the codes, at each row.
 
         Parameters
         ----------
@@ -342,9 +450,10 @@ class BaseAutoencoder(
         Returns
         -------
         jacobian : ndarray of shape (n_samples, n_components_, n_features_in_)
-            Derivative of each feature of the reconstruction by each code, as it is
-            without `whiten`, at the code of each row. At the mean code its rows, brought
-            to unit length, are `components_`.
+            Derivative of each feature of the reconstruction, or with `standardize` of each
+            standardized feature, with respect to each code as it is without `whiten`, at
+            the code of each row of X. At the mean code these vectors, scaled to unit
+            length, are `components_`.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False, dtype=np.float64)
@@ -352,15 +461,16 @@ class BaseAutoencoder(
         return self._inference.jacobian(Z)
 
     def get_covariance(self):
-        """Covariance of the data under the linear Gaussian model of the codes.
+        """Compute the covariance of the data under the linear Gaussian model of the codes.
+
+        With `standardize` it is that of standardized features.
 
         Returns
         -------
         cov : ndarray of shape (n_features, n_features)
-            The covariance of probabilistic PCA (Tipping and Bishop 1999):
+            Covariance of probabilistic PCA (Tipping and Bishop 1999):
             components_.T @ S @ components_ + noise_variance_ * I, where S is diagonal
-            and holds explained_variance_ - noise_variance_, or zero where that is
-            negative.
+            and holds explained_variance_ - noise_variance_, or zero if that is negative.
         """
         check_is_fitted(self)
         excess = np.maximum(self.explained_variance_ - self.noise_variance_, 0.0)
@@ -369,18 +479,18 @@ class BaseAutoencoder(
         return covariance
 
     def get_precision(self):
-        """Inverse of `get_covariance()`.
+        """Compute the inverse of `get_covariance()`.
 
         Returns
         -------
         precision : ndarray of shape (n_features, n_features)
-            The pseudo-inverse where `noise_variance_` is zero and there are fewer
-            components than features.
+            Inverse of the covariance, or its pseudo-inverse if `noise_variance_` is zero
+            and there are fewer components than features.
         """
         return linalg.pinvh(self.get_covariance())
 
     def score_samples(self, X):
-        """Minus the reconstruction error of each row.
+        """Compute minus the reconstruction error of each row.
 
         Parameters
         ----------
@@ -389,8 +499,10 @@ class BaseAutoencoder(
         Returns
         -------
         score : ndarray of shape (n_samples,)
-            Minus the mean over the features of the squared error in the units of X, or
-            of the chosen loss. Higher is better.
+            Minus the mean over the features of the squared error, or of the chosen loss,
+            in the units of X, or with `standardize` in standardized ones. Losses that
+            always refer to X in its own units, see `standardize`, do so here too. Higher
+            is better.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False)
@@ -398,7 +510,7 @@ class BaseAutoencoder(
         return self._inference.row_scores(X)
 
     def score(self, X, y=None, sample_weight=None):
-        """Mean of `score_samples`: minus the mean reconstruction error.
+        """Compute the mean of `score_samples`, which is minus the mean error.
 
         Parameters
         ----------
@@ -411,8 +523,8 @@ class BaseAutoencoder(
         Returns
         -------
         score : float
-            Higher is better; 0 is a perfect reconstruction. Unlike `PCA.score` it is no
-            log-likelihood.
+            Mean score. Higher is better, and 0 is a perfect reconstruction. Unlike
+            `PCA.score` it is not a log-likelihood.
         """
         scores = self.score_samples(X)
         if sample_weight is not None:
@@ -422,15 +534,17 @@ class BaseAutoencoder(
         return float(np.average(scores, weights=sample_weight))
 
     def save(self, path):
-        """Write the fitted model to one file, which `skae.load` opens.
+        """Write the fitted model to a file, which `skae.load` opens.
 
-        A safetensors file with a digest of all its bytes. No code is in it, so that to
-        open one is safe wherever it is from, as it is not with pickle and joblib.
+        It is a safetensors file with a digest of all its bytes. There is no code in it, so
+        that it is safe to open wherever it comes from, which does not hold for pickle and
+        joblib.
 
         Parameters
         ----------
         path : str or path-like
-            A file of that name is replaced, and stays as it is where writing fails.
+            Name of the file. A file of that name is replaced, and stays as it is if
+            writing fails.
 
         Raises
         ------
@@ -439,43 +553,26 @@ class BaseAutoencoder(
         NotFittedError
             If the estimator is not fitted.
         TypeError
-            If the class is not one of skae's, or an attribute is no plain data.
+            If the class is not one of skae's, or an attribute is not plain data.
 
         Notes
         -----
         The file holds the parameters that the estimator was fitted with, and those that
-        it has now. All are kept but these: `callbacks`, `checkpoint` and a RandomState
-        instance become None, a splitter in `cv` becomes "auto", `load` chooses the
-        `device`, and of a custom `module` the weights alone are written, so that `load`
-        must be given `module` again. Metadata routing requests are left out.
+        it has now. All are kept with these exceptions: `callbacks`, `checkpoint` and a
+        RandomState instance become None, a splitter in `cv` becomes "auto", the `device`
+        is chosen by `load`, and only the weights of a custom `module` are written, so that
+        `module` must be passed to `load` again. Metadata routing requests are left out.
         """
         check_is_fitted(self)
         if not type(self).__module__.startswith("skae."):
             raise TypeError(
-                f"save of {type(self).__name__}: a model file holds classes of skae, and "
-                "none of your own. Use joblib, or save an AutoencoderTransformer."
+                f"save of {type(self).__name__} takes classes of skae only, not one of "
+                "your own. Use joblib, or save an AutoencoderTransformer."
             )
-        state = self.__getstate__()
-        state.pop("_ongoing", None)  # rows of a stream are nobody's business
-        state.pop("_metadata_request", None)
-        state.pop("_skl_callbacks", None)
-        params = {name: state.pop(name) for name in self.get_params(deep=False)}
-        del params["callbacks"], params["checkpoint"], params["device"]
-        if not isinstance(params["random_state"], Integral):
-            params["random_state"] = None
-        if not isinstance(params["cv"], Integral | str | None):
-            params["cv"] = "auto"
-        of_fit = state["_params_of_fit"].copy()
-        del of_fit["device"]
-        params["module"] = None
-        if of_fit.pop("module") is not None:
-            params["module"] = "custom"
-            tensors = state["net_"].state_dict()
-            state["net_"] = {name: tensor.numpy() for name, tensor in tensors.items()}
-        state["_params_of_fit"] = of_fit
-        write_model(path, type(self).__name__, params, state)
+        write_model(path, type(self).__name__, *parts_of_file(self))
 
     def _feature_names_in(self):
+        """Return the names of the features; x0, x1, ... if X had none."""
         generic = [f"x{j}" for j in range(self.n_features_in_)]
         return getattr(self, "feature_names_in_", np.array(generic, dtype=object))
 
@@ -484,7 +581,7 @@ class BaseAutoencoder(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        # As get_params, tags are of the parameters, which the next fit goes by.
+        # Like get_params, tags show the parameters that the next fit will use.
         tags.input_tags.allow_nan = self.allow_nan
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -494,16 +591,15 @@ class BaseAutoencoder(
 
     @in_own_modes()
     def __getstate__(self):
-        """Of the net only weights are kept, as arrays: no device, no optimizer.
+        """Return the state, with only the weights of the net, as arrays.
 
-        A user's module is kept whole, on the CPU, for we cannot make it anew.
+        A user's module is kept whole, on the CPU, because it cannot be made anew.
         """
         state = super().__getstate__().copy()
         if "net_" in state:
             module = copy.deepcopy(self.net_.module_).cpu()
             arrays = {name: array.numpy() for name, array in module.state_dict().items()}
-            is_ours = self._params_of_fit["module"] is None
-            state["net_"] = arrays if is_ours else module
+            state["net_"] = module if self._network_kind.has_own_code else arrays
             del state["_inference"], state["device_"], state["_loss"]
         return state
 
@@ -511,6 +607,8 @@ class BaseAutoencoder(
     def __setstate__(self, state):
         super().__setstate__(state)
         if "net_" in state:
-            if "_params_of_fit" not in state:  # of an earlier version
+            if "_params_of_fit" not in state:  # pickled by an earlier version
                 self._params_of_fit = params_of_fit(self)
+            if self._params_of_fit["standardize"] and "_score_unit" not in state:
+                warn_of_units(type(self).__name__)
             restore(self, state["net_"])

@@ -1,22 +1,26 @@
-"""What a fit leaves in the estimator: the only place that sets fitted attributes.
+"""Fitted attributes of an estimator; no other file sets public ones.
 
-Each public one is found by a search for its name and " =". The private ones are
+Each public attribute can be found by a search for its name and " =". The private ones are
 
     _params_of_fit    the parameters that the fit was made with, see `parameters`
     _has_marks        whether the network is told which cells are missing
-    _filler           what fills missing cells, as arrays, or None
-    _loss_statistics  what the loss has learned of the rows, as arrays
-    _loss             the loss, with its statistics
-    _fitted_widths    of the network
+    _filler           arrays of the `Filler` of missing cells, or None
+    _loss_statistics  arrays that the loss has computed from the rows
+    _loss             the loss with these statistics
+    _fitted_widths    the widths of the network
     _mean_code, _code_deviations, _falls, _squares
-                      statistics of codes that `truncate` needs
-    _inference        the network between arrays
-    _ongoing          the stream of `partial_fit`, or None; a file does not have it
+                      statistics of the codes, which `truncate` needs
+    _seed             the seed of the fit
+    _n_steps          number of training steps so far, which the learning rate depends on
+    _score_unit       the unit of components and variances, see `Inference.unit`
+    _inference        the `Inference`, which applies the network to arrays
+    _ongoing          the `Stream` of `partial_fit`, or None; files do not have it
 """
 
 import numpy as np
 import torch
 
+from skae._engine.objective import Objective
 from skae._engine.skorch_net import build_net
 from skae._model.explained_variance import attributes, describe
 from skae._model.model import Inference
@@ -24,18 +28,20 @@ from skae._tables.missing import Filler
 from skae._torch import make_generator, resolve_device, thread_limit
 from skae._training.frame import Frame
 from skae.losses._resolve import resolve_loss
+from skae.modules._own import adapted
 
 __all__ = [
     "filler_of",
     "frame_of",
+    "net_around",
     "outline",
     "restore",
     "set_codes",
-    "set_curves",
+    "set_device",
     "set_filler",
     "set_inference",
     "set_loss",
-    "set_network",
+    "set_result",
     "set_statistics",
     "set_stream",
     "set_widths",
@@ -44,58 +50,65 @@ __all__ = [
     "widths_of",
 ]
 
-MATCHED = 256  # rows that codes of now and of before are compared on
-SMALLEST = 1e-6  # deviation of a code that is whitened, as a share of the largest
+MATCHED = 256  # number of rows whose codes are compared with those of before
+SMALLEST = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
 
 
 # -- before training -------------------------------------------------------------------
 
 
 def set_widths(estimator, n_components, hidden_layer_sizes):
+    """Set the widths of the network."""
     estimator.n_components_ = n_components
     estimator.hidden_layer_sizes_ = hidden_layer_sizes
 
 
+def set_device(estimator):
+    """Set the device that the parameter stands for."""
+    estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
+
+
 def set_statistics(estimator, mean, scale):
-    estimator.mean_, estimator.scale_ = mean, scale
+    """Set the mean and the scale of the features."""
+    estimator.mean_ = mean
+    estimator.scale_ = scale
 
 
 def unfitted_loss(estimator):
-    """The loss as the parameter says it, which knows nothing of the data yet."""
+    """Return the loss that the parameter stands for, without statistics of the rows."""
     names = getattr(estimator, "feature_names_in_", None)
     loss = estimator._params_of_fit["loss"]
     return resolve_loss(loss, estimator.n_features_in_, names, type(estimator).__name__)
 
 
 def set_loss(estimator, loss, statistics):
-    """The loss for this table, from what it has learned of the rows."""
+    """Set the loss, with its statistics of the rows."""
     estimator._loss_statistics = statistics
     estimator._loss = loss.fitted(statistics)
 
 
 def widths_of(estimator, X):
-    """What the shape of a network for X depends on."""
+    """Return the numbers that the shape of a network for X depends on."""
     n_inputs = X.shape[1] * (2 if estimator._has_marks else 1)
     return n_inputs, estimator.n_components_, estimator.hidden_layer_sizes_
 
 
 def set_filler(estimator, filler):
-    """What fills missing cells, as arrays, or None."""
-    estimator._filler = filler and (
-        filler.mean.numpy(),
-        filler.weight.numpy(),
-        filler.noise,
-    )
+    """Set the arrays of the `Filler` of missing cells, or None."""
+    estimator._filler = None
+    if filler is not None:
+        estimator._filler = filler.mean.numpy(), filler.weight.numpy(), filler.noise
 
 
 def frame_of(estimator):
-    """The units that the fitted network works in."""
-    statistics = estimator.mean_, estimator.scale_
-    return Frame(*statistics, filler_of(estimator), estimator._has_marks)
+    """Return the Frame in which the fitted network works."""
+    return Frame(
+        estimator.mean_, estimator.scale_, filler_of(estimator), estimator._has_marks
+    )
 
 
 def filler_of(estimator):
-    """What fills missing cells, or None."""
+    """Return the `Filler` of missing cells, or None."""
     if estimator._filler is None:
         return None
     mean, weight, noise = estimator._filler
@@ -105,42 +118,55 @@ def filler_of(estimator):
 # -- after training --------------------------------------------------------------------
 
 
-def set_curves(estimator, result):
-    """How training went, in the units of `score`."""
+def set_result(estimator, net, result):
+    """Set the net and the attributes about training, in the units of `score`."""
+    estimator.net_ = net
+    estimator.n_components_ = result.n_components
     estimator.n_samples_ = result.n_samples
     estimator.n_iter_ = result.n_iter
     estimator.best_epoch_ = result.best_epoch
+    estimator.outcome_ = result.outcome
     estimator.loss_curve_ = [*result.train_errors]
     estimator.validation_curve_ = [*result.held_out_errors]
     estimator.pca_score_ = -result.pca_error
+    estimator._n_steps = result.n_steps
 
 
 def set_stream(estimator, stream, result):
-    """What a chunk of a stream leaves; where its rows are waiting, there is no result."""
+    """Set the attributes after a chunk of a stream.
+
+    Parameters
+    ----------
+    estimator : estimator
+    stream : Stream
+    result : StreamResult or None
+        None if the rows of the chunk wait for others.
+    """
     estimator._ongoing = stream
     estimator.n_samples_seen_ = stream.n_samples
     if result is None:
         return
-    before = getattr(estimator, "_inference", None) if result.is_matched else None
+    before = getattr(estimator, "_inference", None) if result.has_followed else None
     frame = result.network.frame
     set_statistics(estimator, frame.mean, frame.scale)
     set_filler(estimator, frame.filler)
-    estimator._loss_statistics, estimator._loss = result.loss_statistics, result.loss
-    set_network(estimator, result.network.module)
-    set_curves(estimator, result)
+    estimator._loss_statistics = result.loss_statistics
+    estimator._loss = result.loss
+    set_result(estimator, net_around(estimator, result.network.module), result)
     set_codes(estimator, result, before)
-    stream.settle(estimator.net_.module_)
+    stream.settle(estimator.net_.network)
 
 
 def set_codes(estimator, result, before=None):
-    """The network, its codes made canonical where it has changed, and what they explain.
+    """Make the codes canonical if the network has changed; set the attributes of codes.
 
     Parameters
     ----------
     estimator : estimator
     result : Result or StreamResult
     before : Inference or None
-        Codes keep the order and the signs that they have there.
+        The codes get the order and the signs that they have in this one. None lets them be
+        as in PCA.
     """
     with thread_limit(result.n_threads):
         inputs, X, weights = result.sample()
@@ -148,14 +174,13 @@ def set_codes(estimator, result, before=None):
         estimator._n_features_out = k = estimator.n_components_
         inference, shares = _inference_of(estimator), result.pca_shares
         params = estimator._params_of_fit
-        is_linear_code = (
-            params["module"] is None and params["code_activation"] == "identity"
-        )
-        if is_linear_code and not result.is_as_it_was:
+        absorbs = estimator._network_kind.absorbs
+        is_linear_code = absorbs and params["code_activation"] == "identity"
+        if is_linear_code and not result.has_same_codes:
             if not result.is_pca:
                 inference.canonize(inputs, X, k, weights)
             if before is not None:
-                order = inference.match(before, inputs[:MATCHED], k, params["ordered"])
+                order = inference.match(before, inputs[:MATCHED], k)
                 shares = None if shares is None else shares[:k][order]
         description = describe(
             inference,
@@ -173,6 +198,7 @@ def set_codes(estimator, result, before=None):
 
 
 def _set_description(estimator, description):
+    """Set the attributes that `describe` or `attributes` has computed."""
     estimator.components_ = description["components_"]
     estimator.explained_variance_ = description["explained_variance_"]
     estimator.explained_variance_ratio_ = description["explained_variance_ratio_"]
@@ -182,13 +208,14 @@ def _set_description(estimator, description):
     estimator._code_deviations = description["_code_deviations"]
     estimator._falls = description["_falls"]
     estimator._squares = description["_squares"]
+    estimator._score_unit = description["_score_unit"]
 
 
-def set_network(estimator, module):
-    """An initialized net around a trained module; there is nothing to call back of."""
+def net_around(estimator, network):
+    """Return an initialized net, without callbacks, around a trained network."""
     net = build_net(
-        module,
-        estimator._loss,
+        network,
+        Objective(estimator._loss),
         seed=0,
         device=estimator.device_,
         callbacks=None,
@@ -196,13 +223,13 @@ def set_network(estimator, module):
         lr=estimator._params_of_fit["lr"],
     )
     net.initialize().module_.eval()
-    estimator.net_ = net
+    return net
 
 
 def _inference_of(estimator):
-    """The network in the units of X; with `standardize` codes have no unit."""
+    """Return the `Inference` of the network, in the units that `standardize` asks for."""
     return Inference(
-        estimator.net_.module_,
+        estimator.net_.network,
         estimator._loss,
         estimator.mean_,
         estimator.scale_,
@@ -214,12 +241,12 @@ def _inference_of(estimator):
 
 
 def set_inference(estimator, inference):
-    """What the methods compute with."""
+    """Set the `Inference` that the methods of the estimator use."""
     if estimator._params_of_fit["whiten"]:
         deviations = estimator._code_deviations
         varies = deviations > SMALLEST * deviations.max()
         inference.code_scale = 1 / np.where(varies, deviations, 1.0)
-    if estimator._params_of_fit["module"] is None:
+    if estimator._network_kind.absorbs:
         inference.fold()
     estimator._inference = inference
 
@@ -228,48 +255,55 @@ def set_inference(estimator, inference):
 
 
 def truncate(estimator, n_components):
-    """Keep the first codes of a fitted estimator."""
+    """Keep only the first codes of a fitted estimator."""
     k = n_components
     estimator._ongoing = None
-    estimator.n_components = estimator.n_components_ = estimator._n_features_out = k
+    estimator.n_components = k
+    estimator.n_components_ = k
+    estimator._n_features_out = k
     estimator._params_of_fit["n_components"] = k
-    estimator.net_.module_.truncate(k)
+    estimator.net_.network.truncate(k)
     inference = _inference_of(estimator)
-    statistics = estimator._mean_code, estimator._code_deviations, estimator._falls
-    shape = estimator.n_samples_, estimator.n_features_in_
-    mean, deviations, falls = (array[:k] for array in statistics)
-    _set_description(
-        estimator, attributes(inference, shape, mean, deviations, falls, estimator._squares)
+    description = attributes(
+        inference,
+        shape=(estimator.n_samples_, estimator.n_features_in_),
+        mean=estimator._mean_code[:k],
+        deviations=estimator._code_deviations[:k],
+        falls=estimator._falls[:k],
+        squares=estimator._squares,
     )
+    _set_description(estimator, description)
     n_inputs, _, hidden_layer_sizes = estimator._fitted_widths
     estimator._fitted_widths = n_inputs, k, hidden_layer_sizes
     set_inference(estimator, inference)
 
 
 def restore(estimator, network):
-    """Make of an unpickled estimator one that computes.
+    """Set the attributes that a pickle or a file does not keep.
 
     Parameters
     ----------
     estimator : estimator
-        It has the attributes that a pickle or a file keeps.
+        An estimator with the other attributes.
     network : nn.Module, or dict of str and ndarray
-        The user's own module, or the weights of one of ours.
+        The user's own module, or the weights of a network of the package.
     """
     params = estimator._params_of_fit
     estimator.device_ = resolve_device(params["device"], strict=False)
     vars(estimator).setdefault("_ongoing", None)
     set_loss(estimator, unfitted_loss(estimator), estimator._loss_statistics)
-    if params["module"] is None:
-        # A copy: joblib may hand out read-only maps of a file.
+    if isinstance(network, dict):
+        # Copied, because joblib may pass arrays that are read-only maps of a file.
         weights = {name: torch.tensor(array) for name, array in network.items()}
         network = outline(estimator, make_generator(0))
         network.load_state_dict(weights)
-    set_network(estimator, network)
+    else:
+        network = adapted(network, estimator.n_features_in_)
+    estimator.net_ = net_around(estimator, network)
     set_inference(estimator, _inference_of(estimator))
 
 
 def outline(estimator, generator=None):
-    """A network of the shape of the fitted one."""
+    """Return a network of the same shape as the fitted one."""
     n_inputs = estimator.n_features_in_ * (2 if estimator._has_marks else 1)
     return estimator._make_module(n_inputs, estimator.n_features_in_, generator)

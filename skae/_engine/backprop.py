@@ -1,7 +1,7 @@
 """The gradient of a dense autoencoder by the chain rule, written out.
 
-Autograd's bookkeeping costs more than the arithmetic of a small network: here a step is
-the products themselves. What is computed is the same, operation by operation.
+For a small network the bookkeeping of autograd takes longer than the arithmetic. Here a
+step consists of the arithmetic alone. The operations are the same as those of autograd.
 """
 
 import copy
@@ -9,13 +9,14 @@ import copy
 import torch
 from torch import nn
 
-from skae.modules import DenseAutoencoder, Linear, Mapping
+from skae.modules import Linear, Mapping
 
 __all__ = ["Backprop", "is_plain"]
 
 aten = torch.ops.aten
 
-# Derivatives of activations: (gradient by the output, input, output) -> by the input.
+# Derivatives of activations: functions of the gradient with respect to the output, the
+# input and the output, which return the gradient with respect to the input.
 BACKWARD = {
     nn.Identity: lambda gradient, X, Y: gradient,
     nn.ReLU: lambda gradient, X, Y: aten.threshold_backward(gradient, Y, 0),
@@ -26,26 +27,29 @@ BACKWARD = {
     nn.Sigmoid: lambda gradient, X, Y: aten.sigmoid_backward(gradient, Y),
 }
 
-KNOWN = {DenseAutoencoder, Mapping, nn.Sequential, Linear, *BACKWARD}
+KNOWN = {Mapping, nn.Sequential, Linear, *BACKWARD}
 HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
 
 
-def is_plain(module):
-    """Whether `Backprop` knows all that a module consists of.
+def is_plain(network):
+    """Whether `Backprop` knows every part of a network.
 
-    Dropout, normalizations, ordered codes, tied weights and constants are autograd's, as
-    are subclasses, weights that are frozen, shared or computed, and whatever somebody has
-    hooks on.
+    Autograd is used for dropout, normalizations, ordered codes, tied weights and
+    constants, and also for subclasses, for weights that are frozen, shared or computed,
+    and for anything that has hooks.
     """
-    if type(module) is not DenseAutoencoder or module.constants is not None:
+    if network.paths is None:
         return False
-    parts, affine = list(module.modules()), []
+    whole, *parts = network.unwrapped.modules()
+    if not all(type(part) in KNOWN for part in parts):
+        return False
+    if any(getattr(part, hooks) for part in (whole, *parts) for hooks in HOOKS):
+        return False
+    affine = []
     for part in parts:
-        if type(part) not in KNOWN or any(getattr(part, hooks) for hooks in HOOKS):
-            return False
         if type(part) is Linear:
             affine += [part.weight] if part.bias is None else [part.weight, part.bias]
-    weights = list(module.parameters())
+    weights = list(network.parameters())
     return (
         {*map(id, weights)} == {*map(id, affine)}
         and len(weights) == len(affine)
@@ -57,24 +61,24 @@ def is_plain(module):
 
 
 class Backprop:
-    """Loss of a batch, and its gradient by the weights of a module.
+    """Computes the loss of a batch and its gradient for the weights of a network.
 
     Parameters
     ----------
-    module : DenseAutoencoder
-        One that `is_plain`, or a stack of them.
-    criterion : Criterion
+    network : Network
+        A network for which `is_plain` is true, or a stack of such networks.
+    objective : Objective
     bfloat16 : bool
-        Whether to compute with a copy of the weights that is rounded to bfloat16. Loss,
-        weights and their gradients are of float32 all the same, as with
-        `torch.autocast`, which rounds the weights over and over.
+        Whether to compute with a copy of the weights that is rounded to bfloat16. The
+        loss, the weights and their gradients are in float32 nevertheless, as with
+        `torch.autocast`, which rounds the weights anew for every product.
     """
 
-    def __init__(self, module, criterion, bfloat16=False):
-        self.criterion, self.bfloat16 = criterion, bfloat16
-        worker = copy.deepcopy(module).bfloat16() if bfloat16 else module
+    def __init__(self, network, objective, bfloat16=False):
+        self.objective, self.bfloat16 = objective, bfloat16
+        worker = copy.deepcopy(network).bfloat16() if bfloat16 else network
         self.weights, self.its_weights = (
-            list(network.parameters()) for network in (module, worker)
+            list(which.parameters()) for which in (network, worker)
         )
         for weight in (*self.weights, *self.its_weights):
             weight.grad = torch.empty_like(weight)
@@ -82,17 +86,18 @@ class Backprop:
             [weight.grad for weight in weights]
             for weights in (self.weights, self.its_weights)
         )
-        self.encoder, self.decoder = _Path(worker.encoder), _Path(worker.decoder)
-        self.activation = _Activation(worker.code)
+        encoder, code, decoder = worker.paths
+        self.encoder, self.decoder = _Path(encoder), _Path(decoder)
+        self.activation = _Activation(code)
 
     @torch.no_grad()
     def __call__(self, inputs, batch):
-        """Write `grad` of the module's parameters.
+        """Compute the loss, and write the `grad` of the network's parameters.
 
         Parameters
         ----------
         inputs : Tensor of shape (..., n, p)
-            What the encoder sees.
+            The rows that the encoder sees.
         batch : Batch
 
         Returns
@@ -107,23 +112,27 @@ class Backprop:
         else:
             outcome = self._pass(inputs, batch)
         for weight, gradient in zip(self.weights, self.gradients, strict=True):
-            weight.grad = gradient  # which a callback may have set to None
+            weight.grad = gradient  # a callback may have set it to None
         return outcome
 
     def _pass(self, inputs, batch):
-        code, of_encoder = self.encoder.forward(inputs)
+        """Go forward and back through the network; return the loss and the output."""
+        code, encoder_inputs = self.encoder.forward(inputs)
         Z = self.activation.forward(code)
-        output, of_decoder = self.decoder.forward(Z)
+        output, decoder_inputs = self.decoder.forward(Z)
         output = output.float()
-        loss, gradient = self.criterion.gradient(output, batch)
-        gradient = self.decoder.backward(of_decoder, gradient.to(Z))
+        loss, gradient = self.objective.gradient(output, batch)
+        gradient = self.decoder.backward(decoder_inputs, gradient.to(Z))
         gradient = self.activation.backward(code, Z, gradient)
-        self.encoder.backward(of_encoder, gradient, is_first=True)
+        self.encoder.backward(encoder_inputs, gradient, is_first=True)
         return loss, output
 
 
 class _Path:
-    """A mapping both ways. Layers are looked up once, for modules are slow to ask."""
+    """A `Mapping` forward and backward.
+
+    Its layers are looked up only once, because attributes of modules are slow.
+    """
 
     def __init__(self, mapping):
         self.hidden = [
@@ -137,27 +146,37 @@ class _Path:
         self.join = mapping.join
 
     def forward(self, X):
-        """What the mapping makes of X, and the inputs of its layers, the last one's too."""
-        seen = [X]
+        """Return the output for X, and a list of the inputs of all layers."""
+        layer_inputs = [X]
         for layer in self.hidden:
-            seen.append(layer.forward(seen[-1]))
-        return self.join(X, seen[-1]), seen
+            layer_inputs.append(layer.forward(layer_inputs[-1]))
+        return self.join(X, layer_inputs[-1]), layer_inputs
 
-    def backward(self, seen, gradient, is_first=False):
-        """Gradient by the input; None of the first mapping, for nobody asks for it."""
+    def backward(self, layer_inputs, gradient, is_first=False):
+        """Write the gradients of the weights, and return the gradient of the input.
+
+        With `is_first` this is the mapping at the input of the network, where no gradient
+        is needed: the result is None.
+        """
         by_input = None
         if self.linear is not None:
-            by_input = self.linear.backward(seen[0], None, gradient, is_first)
+            by_input = self.linear.backward(layer_inputs[0], None, gradient, is_first)
         if self.correction is None:
             return by_input
-        gradient = self.correction.backward(seen[-1], None, gradient)
+        gradient = self.correction.backward(layer_inputs[-1], None, gradient)
         for i in reversed(range(len(self.hidden))):
-            of_layer = seen[i], seen[i + 1], gradient, is_first and i == 0
-            gradient = self.hidden[i].backward(*of_layer)
+            gradient = self.hidden[i].backward(
+                X=layer_inputs[i],
+                Y=layer_inputs[i + 1],
+                gradient=gradient,
+                is_first=is_first and i == 0,
+            )
         return gradient if by_input is None or is_first else gradient.add_(by_input)
 
 
 class _Affine:
+    """A `Linear` layer forward and backward."""
+
     def __init__(self, layer):
         self.forward, self.weight = layer.forward, layer.weight.detach()
         self.by_weight = layer.weight.grad
@@ -165,7 +184,7 @@ class _Affine:
         self.product = torch.mm if self.weight.ndim == 2 else torch.bmm
 
     def backward(self, X, Y, gradient, is_first=False):
-        """Write the gradients by weight and bias, and return that by X."""
+        """Write the gradients of weight and bias, and return that of X, None if first."""
         self.product(gradient.mT, X, out=self.by_weight)
         if self.by_bias is not None:
             torch.sum(gradient, -2, out=self.by_bias)
@@ -173,8 +192,11 @@ class _Affine:
 
 
 class _Activation:
+    """An activation forward and backward."""
+
     def __init__(self, layer):
         self.forward, self.derivative = layer.forward, BACKWARD[type(layer)]
 
     def backward(self, X, Y, gradient, is_first=False):
+        """Return the gradient of the input X for that of the output Y."""
         return self.derivative(gradient, X, Y)

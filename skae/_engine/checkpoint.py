@@ -1,7 +1,8 @@
-"""A fit in a file: its state after an epoch, so that a killed fit can go on.
+"""A file with the state of a fit after an epoch, from which a killed fit can go on.
 
-The file is one of `skae._files.container`: numbers and words, opening it runs nothing. Its
-parameters are the fingerprint of the fit, and what it says is fitted is the state.
+The file has the format of `skae._files.container`: it holds numbers and words, and opening
+it runs no code. Its parameters are the fingerprint of the fit, and its fitted attributes
+are the state.
 """
 
 import hashlib
@@ -15,47 +16,47 @@ from scipy import sparse
 from skae._files.container import loaded_versions, read_model, remove_model, write_model
 from skae._tables.rows import row_blocks, rows_of
 from skae.exceptions import DivergenceError, ModelFileError
-from skae.modules import DenseAutoencoder
+from skae.modules._base import layers_that_draw
 
 __all__ = ["Checkpoint", "fingerprint"]
 
-KIND = "checkpoint"  # what stands in the file where models have a class
-EVERY = 30.0  # seconds between two writes, at least
-MOST_TIME = 0.05  # share of the time that writing may take
-SHOWN = 60  # characters of a value in a message
+KIND = "checkpoint"  # in the place of the class in a model file
+EVERY = 30.0  # least number of seconds between two writes
+MOST_TIME = 0.05  # largest share of the time that writing may take
+SHOWN = 60  # largest number of characters of a value in a message
 SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 OWN_FILES = (
-    "Fits that share one estimator's parameters, as those of a search do, need a file "
-    "each: make a folder and set checkpoint to it."
+    "Fits that have the same parameters, as those of a search do, need separate files: "
+    "make a folder and set checkpoint to it."
 )
 
 
 class Checkpoint:
-    """The file of one fit, and what is to be written to it.
+    """The file of one fit, and the state that is written to it.
 
     Parameters
     ----------
     path : str or path-like
-        Of the file, or of a folder in which every fit has a file of its own, named after
-        its fingerprint.
+        Path of the file, or of a folder in which every fit has a file of its own, named
+        after its fingerprint.
     owner : str
         Name of the estimator's class.
     fingerprint : dict of str and str
-        See `fingerprint`.
+        See the function `fingerprint`.
     seed : int
-        Of the fit, unless the file has another: where nobody has set a seed there, a fit
-        that goes on takes the one it began with.
+        Seed of the fit. If the file exists its seed is used instead, so that a fit without
+        a `random_state` goes on with the seed with which it began.
 
     Raises
     ------
     FileNotFoundError
-        If the folder is not there.
+        If the folder does not exist.
     ValueError
-        If the file is of another fit, or no checkpoint.
+        If the file belongs to another fit, or is not a checkpoint.
     """
 
     def __init__(self, path, owner, fingerprint, seed):
-        # An absolute path: whoever trains may change the working directory.
+        # The path is absolute because the working directory may change in training.
         self.path = os.path.abspath(os.fspath(path))
         self.owner, self.fingerprint, self.seed = owner, fingerprint, seed
         self.state = None  # after the last epoch
@@ -69,7 +70,7 @@ class Checkpoint:
             )
         if is_folder:
             self.path = os.path.join(folder, _file_name(owner, fingerprint))
-        self.mark = _mark(self.path)  # of the file that is ours
+        self.mark = _mark(self.path)  # identifies the file as this fit has left it
         if self.mark is not None:
             self._read()
 
@@ -91,31 +92,31 @@ class Checkpoint:
         ]
         if differs:
             raise ValueError(
-                f"{where} is of another fit: {'; '.join(differs)}. Call fit as it was "
-                "called then to go on with it, or delete the file or choose another path "
-                f"to start anew. {OWN_FILES}"
+                f"{where} is of another fit: {'; '.join(differs)}. To go on with that fit "
+                "call fit as it was called then. To start anew delete the file or choose "
+                f"another path. {OWN_FILES}"
             )
         self.seed, self.state = state.pop("seed"), state
         self.due = time.monotonic() + EVERY
 
     def resume(self, net):
-        """Bring a net that is about to train to where the file was written, if it was."""
+        """Restore the state of the file, if there is one, before a net trains."""
         if self.state is not None:
             restore(net, self.state)
 
     def resume_rates(self, net):
-        """Once more bring the rates there, after callbacks have begun and set theirs."""
+        """Restore the learning rates again, after callbacks have begun and set theirs."""
         if self.state is not None:
             restore_rates(net, self.state)
 
     def note(self, net):
-        """Take the state of a net between two epochs, and write it if it is time."""
+        """Keep the state of a net between two epochs, and write it if it is time."""
         self.state = snapshot(net)
         if time.monotonic() >= self.due:
             self.write()
 
     def write(self):
-        """Replace the file by one with the state after the last epoch."""
+        """Replace the file by one that holds the state after the last epoch."""
         if self.state is None:
             return
         begin = time.monotonic()
@@ -131,7 +132,7 @@ class Checkpoint:
         self.due = end + max(EVERY, (end - begin) / MOST_TIME)
 
     def _shared(self):
-        """The error where the file is not as this fit has left it."""
+        """Return the error for a file that another fit has changed."""
         return ModelFileError(
             f"checkpoint={self.path!r} of {self.owner}: another fit that runs at the same "
             f"time writes to this file or has deleted it. {OWN_FILES}"
@@ -141,20 +142,20 @@ class Checkpoint:
         return self
 
     def __exit__(self, kind, error, trace):
-        """Delete the file where the fit is over, or would end in NaN again."""
+        """Delete the file if the fit is complete, or would end in NaN again."""
         is_over = kind is None or issubclass(kind, DivergenceError)
         if is_over and _mark(self.path) in (None, self.mark):
             remove_model(self.path)
 
 
 def _file_name(owner, fingerprint):
-    """Of a fit in a folder of many."""
+    """Return the name of the file of a fit in a folder."""
     words = "\n".join(f"{name}: {fingerprint[name]}" for name in sorted(fingerprint))
     return f"{owner}-{hashlib.sha256(words.encode()).hexdigest()[:24]}.checkpoint"
 
 
 def _mark(path):
-    """What changes whenever a file is replaced; None where there is no file."""
+    """Return a tuple that changes when a file is replaced; None if there is no file."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -163,24 +164,27 @@ def _mark(path):
 
 
 def _shown(items, name):
+    """Return an entry of a fingerprint as text, short enough for a message."""
     text = str(items.get(name, "not there"))
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 
 
-# -- which fit it is -------------------------------------------------------------------
+# -- the fingerprint of a fit ----------------------------------------------------------
 
 
 def fingerprint(owner, parameters, tables, initial, device):
-    """What decides over the bits of a fit, in words.
+    """Describe in words everything on which the bits of a fit depend.
 
     Parameters
     ----------
     owner : str
+        Name of the estimator's class.
     parameters : dict
-        Of the estimator; those that change no bit are left out.
+        Parameters of the estimator, without those that do not change the result.
     tables : dict of str and (array-like of rows, or None)
+        Arguments of `fit`.
     initial : nn.Module or None
-        The network that a warm start goes on from.
+        The network from which a warm start goes on.
     device : torch.device
 
     Returns
@@ -203,7 +207,7 @@ def fingerprint(owner, parameters, tables, initial, device):
 
 
 def described(value):
-    """A parameter's value in words that another process would find too."""
+    """Describe a parameter in words that are the same in every process."""
     if hasattr(value, "get_params"):
         value = {type(value).__qualname__: value.get_params(deep=False)}
     if isinstance(value, dict):
@@ -220,7 +224,7 @@ def described(value):
 
 
 def _digest(X):
-    """SHA-256 of the values of a table, its dtype and its shape."""
+    """Return the SHA-256 of the values of a table, with its dtype and its shape."""
     if X is None:
         return "none"
     sha256 = hashlib.sha256()
@@ -238,7 +242,7 @@ def _digest(X):
 
 
 def snapshot(net):
-    """What an epoch hands to the next, as plain values and arrays that stay as they are.
+    """Return a copy of everything that an epoch of training leaves for the next.
 
     Parameters
     ----------
@@ -247,6 +251,7 @@ def snapshot(net):
     Returns
     -------
     state : dict
+        Plain values and arrays, which further training does not change.
     """
     choice, optimizer = net.choice, net.optimizer_
     state = {
@@ -264,6 +269,7 @@ def snapshot(net):
         "rates": [_plain(group) for group in optimizer.param_groups],
         "schedulers": [_plain(scheduler.state_dict()) for scheduler in _schedulers(net)],
         "generators": [g.get_state().numpy() for g in _generators(net)],
+        "global generators": net.states_.get_state(),
     }
     if choice is not None:
         state["choice"] = [choice.epoch, float(choice.mark), choice.mark_epoch]
@@ -273,7 +279,7 @@ def snapshot(net):
 
 
 def restore(net, state):
-    """Bring a net that is about to train into the state that `snapshot` took."""
+    """Restore a state that `snapshot` returned, before a net trains."""
     tensors = _tensors(net.module_)
     _copy([*tensors.values()], [state["network"][name] for name in tensors])
     _copy(net.averages_, state["averages"])
@@ -288,6 +294,7 @@ def restore(net, state):
     restore_rates(net, state)
     for generator, array in zip(_generators(net), state["generators"], strict=True):
         generator.set_state(torch.tensor(array))
+    net.states_.set_state(state["global generators"])
     for epoch in state["epochs"]:
         net.history.new_epoch()
         for name, value in epoch.items():
@@ -304,50 +311,46 @@ def restore(net, state):
 
 
 def restore_rates(net, state):
-    """Bring the rates of weights, and schedulers of callbacks, to what they were."""
+    """Restore the learning rates, and the schedulers of callbacks."""
     net.lr = state["lr"]
     for group, kept in zip(net.optimizer_.param_groups, state["rates"], strict=True):
         group.update(kept)
-    # There are none before callbacks have begun, and other callbacks may have others.
+    # Schedulers exist only after callbacks have begun. A fit that goes on may have others.
     for scheduler, kept in zip(_schedulers(net), state["schedulers"], strict=False):
         vars(scheduler).update(kept)
 
 
 def _schedulers(net):
+    """Return the learning rate schedulers of the callbacks."""
     found = (getattr(callback, "lr_scheduler_", None) for _, callback in net.callbacks_)
     return [scheduler for scheduler in found if hasattr(scheduler, "state_dict")]
 
 
 def _tensors(module):
-    """All tensors of a network by name; of a state_dict some buffers may be missing."""
+    """Return all tensors of a network by name; a state_dict may lack some buffers."""
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
 def _trained(optimizer):
+    """Return the weights that the optimizer updates."""
     return [weight for group in optimizer.param_groups for weight in group["params"]]
 
 
 def _generators(net):
-    """Whatever is drawn from in training: order of rows, noise, layers."""
-    layers = (getattr(layer, "generator", None) for layer in net.module_.modules())
+    """Return the generators that training uses, for the order of rows, noise and layers."""
+    layers = (layer.generator for layer in layers_that_draw(net.module_))
     found = [net.iterator_train__generator, net.noise_generator_, *layers]
-    if not isinstance(net.module_, DenseAutoencoder):
-        # torch's own layers draw from the global generators, set for the time of the fit.
-        found.append(torch.default_generator)
-        device = torch.device(net.device)
-        if device.type == "cuda":
-            index = device.index or torch.cuda.current_device()
-            found.append(torch.cuda.default_generators[index])
     return [generator for generator in found if isinstance(generator, torch.Generator)]
 
 
 def _array(tensor):
-    """A copy of a tensor as an ndarray."""
+    """Return a copy of a tensor as an ndarray."""
     return tensor.detach().cpu().numpy().copy()
 
 
 @torch.no_grad()
 def _copy(tensors, arrays):
+    """Copy arrays into tensors of the same shapes."""
     for tensor, array in zip(tensors, arrays, strict=True):
         if tuple(tensor.shape) != array.shape:
             raise ModelFileError(
@@ -358,7 +361,7 @@ def _copy(tensors, arrays):
 
 
 def _plain(items):
-    """Items of a dict that a file can hold: plain values, and lists and tuples of them."""
+    """Return the items of a dict that a file can hold: plain values, lists and tuples."""
     found = {name: _as_plain(value) for name, value in items.items()}
     return {name: value for name, value in found.items() if _is_plain(value)}
 

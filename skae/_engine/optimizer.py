@@ -1,4 +1,4 @@
-"""The optimizer: torch's AdamW, without the compiler."""
+"""The optimizer: torch's AdamW, which here does not import torch's compiler."""
 
 import inspect
 
@@ -6,16 +6,17 @@ import torch
 
 __all__ = ["AdamW"]
 
-BETAS = 0.9, 0.99  # of AdamW
+BETAS = 0.9, 0.99  # decay rates of the averages in AdamW
 
 
 class AdamW(torch.optim.AdamW):
-    """torch's AdamW, which does not import the compiler at its first use.
+    """torch's AdamW, which does not import torch's compiler at its first use.
 
-    `torch._dynamo` takes seconds to import, and only wraps these methods.
+    Importing `torch._dynamo` takes seconds, and it would only wrap these methods.
 
-    The rate of a step is the `lr` of a group of weights times its `share`, if it has one,
-    times `factor`. The first is left to whoever sets rates.
+    The learning rate of a step is the `lr` of a group of weights, times the `share` of the
+    group if it has one, times `factor`. Learning rate schedulers and callbacks may set
+    the `lr`; the engine sets the other two.
     """
 
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
@@ -24,7 +25,10 @@ class AdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self):
-        """As torch's, whose own checks of every tensor take longer than small updates."""
+        """Update the weights.
+
+        The method of torch checks every tensor, which takes longer than a small update.
+        """
         for group in self.param_groups:
             weights = [w for w in group["params"] if w.grad is not None]
             if not weights:
@@ -38,7 +42,10 @@ class AdamW(torch.optim.AdamW):
             torch._fused_adamw_(
                 weights,
                 [w.grad for w in weights],
-                *(first, second, [], steps),
+                exp_avgs=first,
+                exp_avg_sqs=second,
+                max_exp_avg_sqs=[],
+                state_steps=steps,
                 lr=group["lr"] * self.factor * group.get("share", 1.0),
                 beta1=group["betas"][0],
                 beta2=group["betas"][1],
@@ -48,9 +55,10 @@ class AdamW(torch.optim.AdamW):
                 maximize=False,
             )
 
-    step.hooked = True  # which torch's profiler would do, at the price of half a step
+    step.hooked = True  # keeps torch from wrapping it for the profiler, half a step's time
 
     def _first_state(self, weight):
+        """Make and return the state of a weight before its first update."""
         zeros = torch.zeros_like(weight, memory_format=torch.preserve_format)
         self.state[weight] = {
             "step": torch.zeros((), dtype=torch.float32, device=weight.device),

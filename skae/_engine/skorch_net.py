@@ -1,4 +1,4 @@
-"""The engine room: the skorch net and its lean epoch."""
+"""The net of skorch that trains a network, with an epoch of few operations."""
 
 import contextlib
 import copy
@@ -11,11 +11,9 @@ from skorch.helper import predefined_split
 
 from skae._engine.backprop import Backprop, is_plain
 from skae._engine.batches import Batches
-from skae._engine.objective import Criterion, row_errors
 from skae._engine.optimizer import BETAS, AdamW
 from skae._torch import make_generator
-from skae.modules import Dropout, Nested
-from skae.modules._base import decode, encode
+from skae.modules._base import set_generators
 
 __all__ = [
     "AutoencoderNet",
@@ -27,17 +25,17 @@ __all__ = [
     "check_callbacks",
 ]
 
-WARM_UP = 100  # steps
-SLOW_DOWN = 500  # steps
-TAIL = 8  # the average covers about the last eighth of the steps
+WARM_UP = 100  # steps in which the learning rate rises
+SLOW_DOWN = 500  # steps after which its fall sets in
+TAIL = 8  # averages cover about the last eighth of the steps
 
 
 class StopTraining(Exception):
-    """Ends the fit loop, the fit being good."""
+    """Ends the fit loop, and the fit is successful."""
 
 
 class Interrupted(BaseException):
-    """Ctrl-C inside the fit loop, in a form that skorch does not swallow.
+    """Ctrl-C inside the fit loop, as an exception that skorch does not catch.
 
     Attributes
     ----------
@@ -49,66 +47,71 @@ class Interrupted(BaseException):
 
 
 class AutoencoderNet(NeuralNet):
-    """skorch's net with an epoch as short as a hand-written one.
+    """skorch's net, with an epoch that is as fast as a loop written by hand.
 
-    Batches are rows of whole tensors, and the loss is read once an epoch.
-    Per-batch callbacks are notified only where there is one. The weights that are
-    validated and kept are averages of the iterates over the last part of the
-    trajectory, by polynomial decay (Shamir and Zhang 2013, "Stochastic Gradient
-    Descent for Non-smooth Optimization"); with them no schedule has to know in
-    advance when training ends.
+    Batches are rows of whole tensors, and the loss is read once in an epoch. Callbacks for
+    batches are notified only if there are any. The weights that are validated and kept are
+    averages of the weights over the last part of the trajectory, by polynomial decay
+    (Shamir and Zhang 2013, "Stochastic Gradient Descent for Non-smooth Optimization"). With
+    them no learning rate schedule has to know in advance when training ends.
 
     Parameters
     ----------
+    network : Network
+        The network that is trained. Users see it as `module_`.
+    objective : Objective
+        Its `unit` turns errors into the units of the history and of callbacks, which get
+        the mean over the members of a stack.
     choice : Choice or None
-    n_cuts : int
-        How often a row is decoded in a step, each time with another number of ordered
-        codes.
-    spoil : Spoil or None
-    penalties : sequence of callables (module, inputs, codes) -> scalar Tensor
     bfloat16 : bool
+        Whether matrix products are computed in bfloat16.
     checkpoint : Checkpoint or None
-    unit : float
-        What the errors of rows, summed over the features, are multiplied by in the history
-        and for callbacks, which are told of the mean over the members of a stack.
+    seed : int
+        Seed of the generators of layers, and of the random numbers that a user's network
+        draws from the global generators.
+    first_step : int
+        Number of steps that the network was trained for before. The learning rate goes on
+        from there.
 
     Attributes
     ----------
     best_error_ : float
-        Mean error, before that, of the held-out rows in the epoch that is the best so far.
+        Mean error of the held-out rows in the best epoch so far, before it is multiplied by
+        the unit.
     is_finite_ : bool
         Whether the loss and the averaged weights of the last epoch are finite.
     finite_averages_ : list of Tensor or None
-        Without a choice: the averaged weights after the last epoch that was.
+        Averaged weights after the last epoch in which they were finite. Only set if there
+        is no choice.
     """
 
-    is_finite_ = True  # also where Ctrl-C comes before anything was set
+    is_finite_ = True  # also if Ctrl-C comes before anything was set
     backprop_ = None
 
     def __init__(
         self,
-        *args,
+        network,
+        objective,
+        *,
         choice=None,
-        n_cuts=1,
-        spoil=None,
-        penalties=(),
         bfloat16=False,
         checkpoint=None,
-        unit=1.0,
+        seed=0,
+        first_step=0,
         **kwargs,
     ):
-        super().__init__(*args, **kwargs)
+        super().__init__(network.unwrapped, objective, **kwargs)
+        # With setattr skorch would treat them as modules of the net.
+        vars(self).update(network=network, objective=objective)
         self.choice = choice
-        self.n_cuts = n_cuts
-        self.spoil = spoil
-        self.penalties = penalties
         self.bfloat16 = bfloat16
         self.checkpoint = checkpoint
-        self.unit = unit
+        self.seed = seed
+        self.first_step = first_step
 
     @property
     def lr(self):
-        """The learning rate; to set it sets that of all weights."""
+        """The learning rate. Setting it sets the rate of all weights."""
         return vars(self)["lr"]
 
     @lr.setter
@@ -123,9 +126,11 @@ class AutoencoderNet(NeuralNet):
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         super().on_train_begin(net, X, y, **kwargs)
-        self.n_steps_ = self.n_averaged_ = 0
+        self.n_steps_, self.n_averaged_ = self.first_step, 0
         self.weights_ = averaged_tensors(self.module_)
-        self.noise_generator_ = None if self.spoil is None else self.spoil.generator()
+        set_generators(self.network, self.seed, self.device)
+        self.states_ = self.network.private_states(self.seed, self.device, training=True)
+        self.noise_generator_ = self.objective.generator()
         self.averages_ = [p.detach().clone() for p in self.weights_]
         self.has_batch_callbacks_ = any(map(_wants_batches, dict(self.callbacks_).values()))
         self.is_finite_, self.finite_averages_, self.n_resumed_ = True, None, 0
@@ -158,12 +163,12 @@ class AutoencoderNet(NeuralNet):
         return self
 
     def notify(self, method_name, **kwargs):
-        # skorch's callbacks raise KeyboardInterrupt to say that training should stop.
+        # skorch's callbacks raise KeyboardInterrupt to ask for the end of training.
         try:
             super().notify(method_name, **kwargs)
         except KeyboardInterrupt as stop:
-            # Before the first epoch and after the last there is no loop to leave, and
-            # without callbacks nobody who could mean it: that is Ctrl-C.
+            # It is Ctrl-C if there are no callbacks that could have raised it, or if there
+            # is no loop to leave, before the first epoch and after the last.
             is_outside = method_name in {"on_train_begin", "on_train_end"}
             is_ctrl_c = is_outside or not self.callbacks
             raise Interrupted if is_ctrl_c else StopTraining from stop
@@ -171,52 +176,40 @@ class AutoencoderNet(NeuralNet):
     def train_step(self, batch, **fit_params):
         self._set_rate()
         if self.backprop_ is not None:
-            loss, output = self.backprop_(self._inputs(batch), batch)
+            inputs = self.objective.inputs(batch, self.noise_generator_)
+            loss, output = self.backprop_(inputs, batch)
         else:
             self.optimizer_.zero_grad()
-            loss, output = self._loss(batch)
+            loss, output = self.objective.step(
+                self.network, batch, self.noise_generator_, self.bfloat16
+            )
             loss.backward()
         if self.has_batch_callbacks_:
-            named = list(self.get_all_learnable_params())
-            of_step = {"named_parameters": named, "batch": batch[:2], "training": True}
-            self.notify("on_grad_computed", **of_step)
+            self.notify(
+                "on_grad_computed",
+                named_parameters=list(self.get_all_learnable_params()),
+                batch=batch[:2],
+                training=True,
+            )
         self.optimizer_.step()
-        vars(self)["n_steps_"] += 1  # skorch's own way takes as long as a small product
+        vars(self)["n_steps_"] += 1  # skorch's setattr takes as long as a small product
         return {"loss": loss.detach(), "y_pred": output.detach()}
 
-    def _inputs(self, batch):
-        """What the encoder sees."""
-        if self.spoil is None:
-            return batch.inputs
-        return self.spoil(batch.inputs, self.noise_generator_)
-
-    def _loss(self, batch):
-        inputs = self._inputs(batch)
-        with torch.autocast(inputs.device.type, torch.bfloat16, self.bfloat16):
-            Z = encode(self.module_, inputs)
-            seen = Z if self.n_cuts == 1 else torch.cat([Z] * self.n_cuts, dim=-2)
-            output = decode(self.module_, seen)
-        if self.n_cuts > 1:
-            batch = batch.repeat(self.n_cuts)
-        loss = self.criterion_(output.float() if self.bfloat16 else output, batch)
-        for penalty in self.penalties:
-            loss = loss + penalty(self.module_, inputs, Z)
-        return loss, output
-
     def _set_rate(self):
-        """The schedule. Rates themselves are left to callbacks, which set and read them."""
+        """Set the factor of all learning rates. Rates are set and read by callbacks."""
         step = self.n_steps_
         factor = min(1.0, (step + 1) / WARM_UP) / math.sqrt(1 + step / SLOW_DOWN)
         self.optimizer_.factor = factor
 
     def _average(self):
+        """Include the weights in their averages."""
         self.n_averaged_ += 1
         weights = [w.detach() for w in self.weights_]
         torch._foreach_lerp_(self.averages_, weights, TAIL / (self.n_averaged_ + TAIL))
 
     @contextlib.contextmanager
     def averaged(self):
-        """Within it the module holds the averaged weights."""
+        """Return a context in which the module has the averaged weights."""
         kept = [w.detach().clone() for w in self.weights_]
         self.load(self.averages_)
         yield
@@ -224,7 +217,7 @@ class AutoencoderNet(NeuralNet):
 
     @torch.no_grad()
     def load(self, weights):
-        """Copy tensors into the module's trained parameters."""
+        """Copy tensors into the weights of the module that are averaged."""
         torch._foreach_copy_([w.detach() for w in self.weights_], list(weights))
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
@@ -235,10 +228,28 @@ class AutoencoderNet(NeuralNet):
             return
         self._set_training(True)
         self.backprop_ = None
-        if is_plain(self.module_) and not self.penalties:
-            self.backprop_ = Backprop(self.module_, self.criterion_, self.bfloat16)
+        if is_plain(self.network) and not self.objective.penalties:
+            self.backprop_ = Backprop(self.network, self.objective, self.bfloat16)
+        # The loss is a sum over the members.
+        unit = self.objective.unit / len(iterator.dataset.index)
+        with self.states_:
+            total = self._steps(iterator, unit, step_fn, **fit_params)
+        # Both are read together, because reading from a GPU waits for all its operations.
+        norm = torch.stack(torch._foreach_norm(self.averages_)).sum()
+        total, norm = torch.stack([total.double(), norm.double()]).tolist()
+        mean = unit * (total / len(iterator))
+        if not self.has_batch_callbacks_:
+            self.history.new_batch()  # skorch's Checkpoint needs one
+            self._record_batch("train", mean, len(iterator.dataset))
+        self.history.record("train_loss", mean)
+        self.history.record("train_batch_count", len(iterator))
+        self.is_finite_ = math.isfinite(total) and math.isfinite(norm)
+        if self.is_finite_:
+            self._keep_averages()
+
+    def _steps(self, iterator, unit, step_fn, **fit_params):
+        """Train on each batch, and return the sum of the losses of the batches."""
         every = max(1, len(iterator) // 10)
-        unit = self.unit / len(iterator.dataset.index)  # of a sum over members
         total = 0.0
         for number, batch in enumerate(iterator):
             if self.has_batch_callbacks_:
@@ -251,18 +262,7 @@ class AutoencoderNet(NeuralNet):
                 step["loss"] = step["loss"].double() * unit
                 self._record_batch("train", step["loss"].item(), batch.inputs.shape[-2])
                 self.notify("on_batch_end", batch=batch[:2], training=True, **step)
-        # Read at once: on a GPU each reading waits for all that is under way.
-        norm = torch.stack(torch._foreach_norm(self.averages_)).sum()
-        total, norm = torch.stack([total.double(), norm.double()]).tolist()
-        mean = unit * (total / len(iterator))
-        if not self.has_batch_callbacks_:
-            self.history.new_batch()  # skorch's Checkpoint looks for one
-            self._record_batch("train", mean, len(iterator.dataset))
-        self.history.record("train_loss", mean)
-        self.history.record("train_batch_count", len(iterator))
-        self.is_finite_ = math.isfinite(total) and math.isfinite(norm)
-        if self.is_finite_:
-            self._keep_averages()
+        return total
 
     def _record_batch(self, prefix, loss, n_rows):
         self.history.record_batch(f"{prefix}_loss", loss)
@@ -270,34 +270,40 @@ class AutoencoderNet(NeuralNet):
 
     def forward_iter(self, X, training=False, device="cpu"):
         raise NotImplementedError(
-            "The net inside an autoencoder predicts nothing: its rows are centred, scaled "
-            "and often of several networks at once. A score of `callbacks` can be computed "
-            "from net.history, whose train_loss and valid_loss are in the units of "
-            "`score`, or from net.module_; the methods of the fitted estimator take X."
+            "The net inside an autoencoder has no predictions, because its rows are "
+            "centred, scaled and often of several networks at once. A score of `callbacks` "
+            "can be computed from net.history, whose train_loss and valid_loss are in the "
+            "units of `score`, or from net.module_. The methods of the fitted estimator "
+            "take X."
         )
 
     def _keep_averages(self):
+        """Keep the averaged weights, unless the choice does so for the best epoch."""
         if self.choice is None:
             self.finite_averages_ = [average.clone() for average in self.averages_]
 
     def forget(self):
-        """Let go of the data and of copies of the weights once training is over."""
-        self.train_split = self.choice = self.spoil = self.checkpoint = None
+        """Drop the data and all copies of the weights once training is over."""
+        self.train_split = self.choice = self.checkpoint = None
+        self.objective.forget()
         self.weights_ = self.averages_ = self.finite_averages_ = self.backprop_ = None
         for weight in self.module_.parameters():
             weight.grad = None
-        self.initialize_optimizer()  # the old one holds weights, and two moments of each
-        for layer in self.module_.modules():
-            if isinstance(layer, Dropout | Nested):
-                layer.generator = None
+        self.initialize_optimizer()  # the old one holds two moments of all weights
+        set_generators(self.network, None, self.device)
+
+    def keep(self, network):
+        """Replace the network that was trained by another."""
+        vars(self)["network"], self.module_ = network, network.unwrapped
 
     def _validate(self, rows):
-        of_rows = self.criterion_.loss, rows, self.choice.cuts, self.spoil
+        """Record the errors of held-out rows, and pass them to the choice."""
         with self.averaged():
-            errors = row_errors(self.module_, *of_rows)
+            errors = self.objective.row_errors(self.network, rows)
         error = float(self.choice.mean(errors[-1]))
-        self._record_batch("valid", self.unit * error, errors.shape[-1])
-        self.history.record("valid_loss", self.unit * error)
+        loss = self.objective.unit * error
+        self._record_batch("valid", loss, errors.shape[-1])
+        self.history.record("valid_loss", loss)
         self.choice.see(errors, self.averages_)
         is_best = self.choice.best_epoch == self.choice.epoch
         self.history.record("valid_loss_best", is_best)
@@ -306,14 +312,14 @@ class AutoencoderNet(NeuralNet):
 
 
 def averaged_tensors(module):
-    """What is averaged over the steps: trained weights, and the statistics beside them."""
+    """Return the tensors that are averaged over the steps: trained weights and buffers."""
     weights = [w for w in module.parameters() if w.requires_grad]
     return weights + [b for b in module.buffers() if b.is_floating_point()]
 
 
 def build_net(
-    module,
-    loss,
+    network,
+    objective,
     *,
     seed,
     device,
@@ -324,39 +330,44 @@ def build_net(
     caution=1.0,
     **params,
 ):
-    """The net that trains `module`.
+    """Return the net that trains `network`.
 
     Parameters
     ----------
-    module : nn.Module
-    loss : Loss
+    network : Network
+    objective : Objective
     seed : int
-        Of the order of the rows and of dropout.
+        Seed of the order of the rows and of dropout.
     device : torch.device
     callbacks : list of skorch callbacks or None
-        Copied, for skorch sets attributes; a writer or a run that one holds is shared.
+        Callbacks, which are copied, because skorch sets attributes of them. A writer or a
+        run that one holds is shared.
     weight_decay : float
-        Of AdamW (Loshchilov and Hutter 2019), as a multiple of the learning rate.
-    caution : float
-        Share of the learning rate for layers named `linear` and `correction`.
+        Weight decay of AdamW (Loshchilov and Hutter 2019), as a multiple of the learning
+        rate.
     held_out : Rows or None
     choice : Choice or None
-        Goes with `held_out`.
+        Choice of the epoch; None if `held_out` is None.
+    caution : float
+        Share of the learning rate that layers named `linear` and `correction` get.
     **params
-        `lr`, `max_epochs`, `batch_size`, `n_cuts`, `spoil`, `penalties`,
-        `bfloat16`, `checkpoint` and `unit` of the net.
+        Other parameters of the net: `lr`, `max_epochs`, `batch_size`, `bfloat16`,
+        `checkpoint`, `first_step` and those of its iterators.
+
+    Returns
+    -------
+    AutoencoderNet
     """
-    for layer in module.modules():
-        if isinstance(layer, Dropout | Nested):
-            layer.generator = make_generator(seed, device)
     return AutoencoderNet(
-        module,
-        criterion=Criterion(loss),
+        network,
+        objective,
+        seed=seed,
         optimizer=AdamW,
         optimizer__fused=True,
         optimizer__weight_decay=weight_decay,
         optimizer__betas=BETAS,
-        # Linear paths and corrections; every group of weights costs a call in every step.
+        # The pattern is that of linear paths and corrections. Without caution there is one
+        # group of weights, because each group takes another call in every step.
         optimizer__param_groups=[("*coder.[lc]*", {"share": caution})]
         if caution < 1
         else [],
@@ -367,14 +378,14 @@ def build_net(
         callbacks=[_copied(callback) for callback in callbacks or []],
         choice=choice,
         device=device,
-        use_caching=False,  # of predictions by callbacks that score them
+        use_caching=False,  # callbacks that score predictions would cache these
         verbose=0,
         **params,
     )
 
 
 def check_callbacks(callbacks, owner):
-    """Refuse what is neither a callback of skorch nor a pair of a name and one."""
+    """Refuse items that are neither a callback of skorch nor a pair of a name and one."""
     for item in callbacks or []:
         is_pair = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
         callback = item[1] if is_pair else item
@@ -389,6 +400,7 @@ def check_callbacks(callbacks, owner):
 
 
 def _copied(callback):
+    """Return a shallow copy of a callback, or of a pair of a name and a callback."""
     if isinstance(callback, tuple):
         name, callback = callback
         return name, copy.copy(callback)
@@ -396,5 +408,6 @@ def _copied(callback):
 
 
 def _wants_batches(callback):
+    """Whether a callback has a method that is called for batches."""
     hooks = "on_batch_begin", "on_batch_end", "on_grad_computed"
     return any(getattr(type(callback), h) is not getattr(Callback, h) for h in hooks)

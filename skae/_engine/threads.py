@@ -1,4 +1,4 @@
-"""How many threads a step is given: those that it is faster with now."""
+"""Chooses the number of threads with which a training step is faster at the moment."""
 
 import time
 
@@ -6,20 +6,20 @@ import torch
 
 __all__ = ["Pace"]
 
-TRIAL = 0.05  # seconds that the other number of threads is tried for
+TRIAL = 0.05  # seconds for which the other number of threads is tried
 SHORTEST, LONGEST = 0.5, 5.0  # seconds between two trials
 
 
 class Pace:
-    """Steps with all threads or with one, whichever takes less time at the moment.
+    """Takes steps with all threads or with one, whichever is faster at the moment.
 
-    Where other processes use the cores too, a thread that has lost its core keeps the
-    others waiting at the end of every product, and OpenMP waits busily: on two cores
-    with load for four, steps with two threads took 2 to 4 times as long as with one, and
-    3 to 4 times its processor time. What the load is like, only time tells. So now and
-    then some steps are taken with the other number of threads, seldomer while the
-    outcome is that of the last time. Products of a few rows are rounded otherwise with
-    another number of threads, all others are the same to the bit.
+    If other processes use the cores too, a thread that has lost its core makes the others
+    wait at the end of every product, and OpenMP waits busily. On two cores with work for
+    four, steps with two threads took 2 to 4 times as long as steps with one, and 3 to 4
+    times the processor time. The load can only be found out by measuring. Therefore some
+    steps are taken now and then with the other number of threads, less often as long as
+    the result does not change. With another number of threads products of a few rows are
+    rounded differently; all other products have the same bits.
     """
 
     def __init__(self):
@@ -27,10 +27,13 @@ class Pace:
         self.is_trial, self.rest = False, SHORTEST
         self.left = SHORTEST  # seconds until the next trial
         self.spent, self.n_steps = 0.0, 0
-        self.seconds = None  # of a step before the trial
+        self.seconds = None  # time of a step before the trial
 
     def of(self, batches):
-        """The batches; how long each is worked on is what is timed, not its making."""
+        """Yield the batches, and measure the time between one and the next.
+
+        The time that it takes to make a batch is left out.
+        """
         torch.set_num_threads(self.n_threads)
         for batch in batches:
             start = time.perf_counter()
@@ -38,6 +41,7 @@ class Pace:
             self._note(time.perf_counter() - start)
 
     def _note(self, seconds):
+        """Take the time of a step into account, and begin or end a trial."""
         self.spent += seconds
         self.n_steps += 1
         self.left -= seconds
@@ -52,7 +56,7 @@ class Pace:
             self._switch()
 
     def _judge(self, is_faster):
-        """End a trial; what is faster stays."""
+        """End a trial and keep the faster number of threads."""
         self.is_trial = False
         self.rest = SHORTEST if is_faster else min(2 * self.rest, LONGEST)
         self.left = self.rest
@@ -60,5 +64,6 @@ class Pace:
             self._switch()
 
     def _switch(self):
+        """Go on with the other number of threads."""
         self.n_threads, self.other = self.other, self.n_threads
         torch.set_num_threads(self.n_threads)

@@ -1,1 +1,1 @@
-"""Model files: plain values and arrays in a file, and back."""
+"""Model files: writes plain values and arrays to a file, and reads them."""

@@ -1,24 +1,26 @@
-"""Model files: plain values and arrays in one safetensors file, and back.
+"""Writes plain values and arrays to one safetensors file, and reads them.
 
-A file is data. To open one imports no name that it holds and calls nothing that runs
-code; a value that is not one of the kinds below is refused, when writing and reading.
+A file is data. Opening one does not import any name that the file holds, and does not
+call anything that runs code. A value that is not of one of the kinds below is refused,
+both in writing and in reading.
 
-The file is in the safetensors format: eight bytes, the length of the header; the header,
-JSON; the arrays. Its metadata has the one entry "skae", JSON again, with the keys
+The file has the safetensors format: eight bytes with the length of the header, the header
+as JSON, and the arrays. The metadata in the header has one entry, "skae", which is JSON
+again, with these keys:
 
-sha256      of the whole file, these 64 digits read as zeros
-format      version of what is described here, an int
+sha256      SHA-256 of the whole file, computed with zeros for these 64 digits
+format      version of the format that is described here, an int
 class       name of the estimator's class
-versions    of the libraries that wrote the file
-parameters  of the estimator's constructor
-fitted      what `fit` has set
+versions    versions of the libraries that wrote the file
+parameters  parameters of the estimator's constructor
+fitted      attributes that `fit` has set
 
-and always in this order, so that equal models make equal files. In the last two,
-numbers, strings, booleans, None and lists stand for themselves, and an object with one
-key for the rest:
+They are always in this order, so that equal models give equal files. In the last two,
+numbers, strings, booleans, None and lists stand for themselves. Every other value is an
+object with one key:
 
 {"tuple": [...]}, {"dict": {...}}     with values of any kind
-{"float": "nan" | "inf" | "-inf"}     what JSON has no number for
+{"float": "nan" | "inf" | "-inf"}     a float that JSON cannot express
 {"float64": 0.5}                      a NumPy scalar, by the name of its type
 {"names": [...]}                      a one-dimensional object array of strings
 {"array": "mean_"}                    the tensor of that name; each is used once
@@ -40,8 +42,8 @@ from skae.exceptions import ModelFileError
 __all__ = ["loaded_versions", "pack", "read_model", "remove_model", "unpack", "write_model"]
 
 FORMAT = 1
-LONGEST_HEADER = 2**24  # bytes; a million feature names of a dozen letters
-DEEPEST = 32  # levels of lists and objects in a header
+LONGEST_HEADER = 2**24  # bytes; enough for a million feature names of a dozen letters
+DEEPEST = 32  # largest number of nested lists and objects in a header
 ZEROS = b"0" * 64
 PREFIX = rb'{"__metadata__":{"skae":"{\"sha256\":\"'
 DIGEST = slice(8 + len(PREFIX), 8 + len(PREFIX) + len(ZEROS))
@@ -62,15 +64,15 @@ OTHER_FILES = {
 
 
 def write_model(path, class_name, parameters, fitted):
-    """Write a model to a file, whole or not at all.
+    """Write a model to a file, either completely or not at all.
 
     Parameters
     ----------
     path : str or path-like
-        A file of that name is replaced once the new one is complete.
+        An existing file is replaced when the new one is complete.
     class_name : str
     parameters, fitted : dict of str and values
-        See the top of this file for the kinds of value.
+        The docstring of this module lists the kinds of value.
 
     Raises
     ------
@@ -80,8 +82,8 @@ def write_model(path, class_name, parameters, fitted):
         If a value is of another kind.
     """
     data = pack(class_name, parameters, fitted)
-    path = os.path.realpath(path)  # the file that a link points to is replaced
-    # By open() and not by tempfile, whose files no other user may read.
+    path = os.path.realpath(path)  # the target of a link is replaced, not the link
+    # open() is used because other users cannot read the files that tempfile makes.
     temporary = _temporary(path, secrets.token_hex(8))
     try:
         with open(temporary, "xb") as file:
@@ -96,7 +98,7 @@ def write_model(path, class_name, parameters, fitted):
 
 
 def remove_model(path):
-    """Delete a file, and what was left beside it where writing it was killed."""
+    """Delete a file, and temporary files of writes to it that were killed."""
     path = os.path.realpath(path)
     folder, name = os.path.split(_temporary(path, "*"))
     for left in [path, *glob.glob(os.path.join(glob.escape(folder), name))]:
@@ -105,14 +107,14 @@ def remove_model(path):
 
 
 def _temporary(path, mark):
-    """A name beside that of a file, of one length, that tells whose it is."""
+    """Return a temporary name of fixed length that belongs to a file, in its folder."""
     folder, name = os.path.split(path)
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
     return os.path.join(folder, f".skae-{digest}-{mark}.tmp")
 
 
 def read_model(path):
-    """Read what `write_model` wrote.
+    """Read a file that `write_model` wrote.
 
     Parameters
     ----------
@@ -128,12 +130,12 @@ def read_model(path):
     FileNotFoundError
         If there is no such file.
     ModelFileError
-        If the file is anything but a model file as skae wrote it.
+        If the file is not a model file exactly as skae wrote it.
     """
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         try:
-            # A file of another kind is not read whole.
+            # The start shows a file of another kind, which is then not read as a whole.
             _check_start(file.read(16), size)
             file.seek(0)
             return unpack(file.read(size))
@@ -142,7 +144,7 @@ def read_model(path):
 
 
 def pack(class_name, parameters, fitted):
-    """The bytes of a model file; parameters as in `write_model`."""
+    """Return the bytes of a model file. The parameters are those of `write_model`."""
     tensors = {}
     model = {
         "sha256": ZEROS.decode(),
@@ -157,17 +159,17 @@ def pack(class_name, parameters, fitted):
     n_header = int.from_bytes(data[:8], "little")
     if n_header > LONGEST_HEADER:
         raise ValueError(
-            f"The model's names and numbers beside its arrays take {n_header} bytes, and "
-            f"a model file has room for {LONGEST_HEADER}. Save it with joblib."
+            f"The model without its arrays, its names and numbers, takes {n_header} bytes, "
+            f"but a model file has room for {LONGEST_HEADER}. Save it with joblib."
         )
     if data[8 : DIGEST.stop] != PREFIX + ZEROS:
-        raise RuntimeError("This version of safetensors lays out headers in a new way.")
+        raise RuntimeError("This version of safetensors has a new layout of headers.")
     digest = hashlib.sha256(data).hexdigest().encode()
     return b"".join([data[: DIGEST.start], digest, data[DIGEST.stop :]])
 
 
 def unpack(data):
-    """What `pack` packed, as `read_model` returns it; ModelFileError for anything else."""
+    """Read what `pack` returned; the result and the errors are those of `read_model`."""
     data = memoryview(data)
     n_header = _check_start(bytes(data[:16]), len(data))
     header = bytes(data[8 : 8 + n_header])
@@ -178,12 +180,12 @@ def unpack(data):
     header = _read_json(header)
     model = _read_metadata(header.pop("__metadata__"))
     if not all(_is_tensor(entry) for entry in header.values()):
-        raise ModelFileError("has arrays that are not described as arrays are.")
+        raise ModelFileError("has a header that does not describe its arrays correctly.")
     try:
         tensors = _safetensors().load(bytes(data))
     except ImportError:
         raise
-    except Exception as error:  # safetensors has its own, and dtypes raise KeyError
+    except Exception as error:  # SafetensorError, or KeyError for an unknown dtype
         raise ModelFileError(f"holds arrays that cannot be read: {error}") from error
     parameters = decode_items(model["parameters"], tensors)
     fitted = decode_items(model["fitted"], tensors)
@@ -203,7 +205,7 @@ def _safetensors():
 
 
 def loaded_versions():
-    """Of those libraries that are imported: to name them costs no import of any."""
+    """Return the versions of `LIBRARIES` that are imported, without importing any."""
     loaded = [name for name in LIBRARIES if name in sys.modules]
     return {name: str(sys.modules[name].__version__) for name in loaded}
 
@@ -212,7 +214,7 @@ def loaded_versions():
 
 
 def _check_start(start, size):
-    """Length of the header, from the first 16 bytes and the size of a file."""
+    """Return the length of the header, from the first 16 bytes and the size of a file."""
     if start[8:9] != b"{":
         for magic, kind in OTHER_FILES.items():
             if start.startswith(magic):
@@ -220,12 +222,12 @@ def _check_start(start, size):
         if size > 8:
             raise ModelFileError("is not a model file of skae.")
     if size < DIGEST.stop:
-        raise ModelFileError(f"is truncated, or no model file of skae: {size} bytes.")
+        raise ModelFileError(f"is truncated, or not a model file of skae: {size} bytes.")
     n_header = int.from_bytes(start[:8], "little")
     if n_header > LONGEST_HEADER:
         raise ModelFileError(
-            f"claims a header of {n_header} bytes, and at most {LONGEST_HEADER} are "
-            "read: it is not a model file of skae, or was altered."
+            f"claims a header of {n_header} bytes, but at most {LONGEST_HEADER} are "
+            "allowed: it is not a model file of skae, or was altered."
         )
     if 8 + n_header > size:
         raise ModelFileError(
@@ -235,7 +237,7 @@ def _check_start(start, size):
 
 
 def _check_length(header, size):
-    """Tell a file cut short from one altered: both fail the digest."""
+    """Refuse a file that is too short. Its digest is wrong too, but this says why."""
     ends = [
         int(end) for end in re.findall(rb'"data_offsets":\[\d{1,20},(\d{1,20})\]', header)
     ]
@@ -255,9 +257,9 @@ def _check_digest(data):
 
 
 def _read_json(text):
-    """Value of JSON in bytes, without NaN, repeated keys and nesting beyond reason."""
+    """Read JSON from bytes; NaN, repeated keys and deep nesting are refused."""
     depth = 0
-    # A string is one match, also where its closing mark is missing.
+    # A string is one match, even if its closing quotation mark is missing.
     for mark in re.finditer(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[]}]', text, flags=re.DOTALL):
         depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(mark[0], 0)
         if depth > DEEPEST:
@@ -288,17 +290,17 @@ def _is_tensor(entry):
 
 
 def _read_metadata(metadata):
-    """The entry "skae", its keys checked."""
+    """Return the entry "skae" of the metadata, after a check of its keys."""
     if [*metadata] != ["skae"]:
-        raise ModelFileError(f"has metadata of others: {first_few(metadata)}.")
+        raise ModelFileError(f"has unknown metadata: {first_few(metadata)}.")
     model = _read_json(metadata["skae"].encode("utf-8", "surrogatepass"))
     version, versions = model.get("format"), model.get("versions")
     if type(version) is not int or version < 1:
-        raise ModelFileError(f"has no format version, but {version!r}.")
+        raise ModelFileError(f"has the invalid format version {version!r}.")
     if version > FORMAT:
         writer = versions.get("skae") if isinstance(versions, dict) else None
         raise ModelFileError(
-            f"is of format {version}, and this version of skae reads up to {FORMAT}. "
+            f"has format {version}, but this version of skae reads formats up to {FORMAT}. "
             f"Install skae {writer} or newer."
         )
     if [*model] != KEYS:
@@ -306,5 +308,5 @@ def _read_metadata(metadata):
     kinds = {"class": str, "versions": dict, "parameters": dict, "fitted": dict}
     for key, kind in kinds.items():
         if not isinstance(model[key], kind):
-            raise ModelFileError(f"has {key!r} of the wrong type.")
+            raise ModelFileError(f"has an entry {key!r} of the wrong type.")
     return model

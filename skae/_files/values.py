@@ -1,4 +1,4 @@
-"""Plain values as JSON and arrays, and back; `container` lists the kinds."""
+"""Converts plain values to JSON and arrays, and back. `container` lists the kinds."""
 
 import math
 from typing import NamedTuple
@@ -7,9 +7,9 @@ import numpy as np
 
 from skae.exceptions import ModelFileError
 
-__all__ = ["Recipe", "decode_items", "encode_items", "first_few"]
+__all__ = ["SavedObject", "decode_items", "encode_items", "first_few"]
 
-RECIPE_FILES = ("skae.noise", "skae.regularizers")
+OBJECT_MODULES = ("skae.noise", "skae.regularizers")
 INTEGERS = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
 SCALARS = {
     name: np.dtype(name).type
@@ -17,20 +17,24 @@ SCALARS = {
 }
 
 
-class Recipe(NamedTuple):
-    """What a file says of a noise or a regularizer; whoever reads it knows the classes."""
+class SavedObject(NamedTuple):
+    """A noise or a regularizer as a file holds it: the name of its class, and parameters.
+
+    `skae.persistence` makes the object, because it knows the classes.
+    """
 
     name: str
     parameters: dict
 
 
 def first_few(names):
-    """The first few names, short enough for a message."""
+    """Return text with the first few names, short enough for a message."""
     text = ", ".join(repr(name)[:40] for name in [*names][:6])
     return text + (", ..." if len(names) > 6 else "")
 
 
 def encode_items(items, where, tensors):
+    """Return JSON for the values of a dict; `where` is the path to the dict."""
     return {
         name: _encode(value, f"{where}/{name}".lstrip("/"), tensors)
         for name, value in items.items()
@@ -38,7 +42,7 @@ def encode_items(items, where, tensors):
 
 
 def _encode(value, where, tensors):
-    """JSON for a value; its arrays go into `tensors`, under the path to them."""
+    """Return JSON for a value. Its arrays are added to `tensors`, named by their path."""
     kind = type(value)
     if value is None or kind in (bool, int, str):
         return value
@@ -53,7 +57,7 @@ def _encode(value, where, tensors):
         return {value.dtype.name: _encode(value.item(), where, tensors)}
     if kind is np.ndarray:
         return _encode_array(value, where, tensors)
-    if kind.__module__ in RECIPE_FILES and hasattr(value, "get_params"):
+    if kind.__module__ in OBJECT_MODULES and hasattr(value, "get_params"):
         parameters = value.get_params(deep=False)
         return {"recipe": [kind.__name__, encode_items(parameters, where, tensors)]}
     raise TypeError(f"{where} cannot be saved: {_name(kind)} is not plain data.")
@@ -72,21 +76,23 @@ def _encode_array(array, where, tensors):
 
 
 def _name(kind):
+    """Return the full name of a class."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def decode_items(items, tensors):
+    """Return the dict for which `encode_items` returned the JSON `items`."""
     return {name: _decode(value, tensors) for name, value in items.items()}
 
 
 def _decode(value, tensors):
-    """The value that JSON stands for; arrays are taken out of `tensors`."""
+    """Return the value that JSON stands for. Its arrays are removed from `tensors`."""
     if isinstance(value, list):
         return [_decode(v, tensors) for v in value]
     if not isinstance(value, dict):
         return value
     if len(value) != 1:
-        raise ModelFileError(f"has a value of unknown kind: {first_few(value)}.")
+        raise ModelFileError(f"has a value of an unknown kind: {first_few(value)}.")
     ((kind, content),) = value.items()
     try:
         if kind in SCALARS:
@@ -94,7 +100,7 @@ def _decode(value, tensors):
         return DECODERS[kind](content, tensors)
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         shown = f"{kind}: {content!r}"[:60]
-        raise ModelFileError(f"has a value that is not understood: {shown}.") from error
+        raise ModelFileError(f"has a value that cannot be read: {shown}.") from error
 
 
 def _decode_scalar(kind, number):
@@ -124,10 +130,10 @@ def _decode_array(name, tensors):
     return tensors.pop(name)
 
 
-def _decode_recipe(content, tensors):
+def _decode_object(content, tensors):
     if not isinstance(content, list) or [*map(type, content)] != [str, dict]:
         raise TypeError
-    return Recipe(content[0], decode_items(content[1], tensors))
+    return SavedObject(content[0], decode_items(content[1], tensors))
 
 
 DECODERS = {
@@ -136,5 +142,5 @@ DECODERS = {
     "float": _decode_float,
     "names": _decode_names,
     "array": _decode_array,
-    "recipe": _decode_recipe,
+    "recipe": _decode_object,
 }

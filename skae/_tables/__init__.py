@@ -1,1 +1,1 @@
-"""What users give, made ready for a network."""
+"""The tables that users pass to `fit`: checks, and preparation for a network."""

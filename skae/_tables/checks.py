@@ -1,4 +1,4 @@
-"""Checks of the tables that users give."""
+"""Checks of the tables that users pass to an estimator."""
 
 import contextlib
 import re
@@ -13,7 +13,7 @@ from skae._tables.rows import is_lazy, is_streamed, row_blocks, rows_of
 __all__ = ["check_rows", "check_table"]
 
 FLOATS = [np.float64, np.float32]
-SHOWN = 5  # columns that a message names
+SHOWN = 5  # number of columns that a message names
 
 
 def check_table(
@@ -26,9 +26,9 @@ def check_table(
     dtype=FLOATS,
     input_name="X",
 ):
-    """X as an ndarray, or as it is where it is too large to be read whole.
+    """Return X as an ndarray, or as it is if it is too large to be read as a whole.
 
-    Sparse matrices are brought to CSR format, and to an array where they are small.
+    Sparse matrices are converted to CSR format, and small ones to an array.
 
     Parameters
     ----------
@@ -37,18 +37,23 @@ def check_table(
     reset : bool
         Whether X decides the number and the names of the features.
     for_fit : bool
-        Whether X is to be fitted to: missing cells are then taken where `allow_nan` is
-        set and X is not streamed, and later where the fit has learned to fill them.
+        Whether the estimator is fitted to X. Missing cells are then accepted if
+        `allow_nan` is set and X is not streamed. Otherwise they are accepted if the
+        estimator learned to fill them when it was fitted.
     ensure_min_samples, dtype
         As in `sklearn.utils.check_array`.
     input_name : str
-        For messages.
+        Name of the argument, for messages.
+
+    Returns
+    -------
+    X : ndarray, or a table that `rows_of` takes, of shape (n_samples, n_features)
 
     Raises
     ------
     TypeError, ValueError
-        With scikit-learn's words and, where it says no more than that there are NaN or
-        strings, what to do about them.
+        If X is refused. The message is that of scikit-learn. Where that only says that X
+        holds NaN or strings, advice is added.
     """
     takes_nan = estimator.allow_nan if for_fit else estimator._filler is not None
     is_large = _has_two_dimensions(X) and is_streamed(X)
@@ -70,7 +75,7 @@ def _has_two_dimensions(X):
 
 
 def _check_stream(estimator, X, reset, ensure_all_finite):
-    """scikit-learn's checks, block by block."""
+    """Apply scikit-learn's checks block by block, and return X."""
     _check_feature_names(estimator, X[:1], reset=reset)
     _check_n_features(estimator, X, reset=reset)
     if np.dtype(X.dtype).kind not in "fiub":
@@ -85,7 +90,7 @@ def _check_stream(estimator, X, reset, ensure_all_finite):
 
 @contextlib.contextmanager
 def _explained(estimator, X, input_name, takes_nan):
-    """Within it scikit-learn's errors name the parameter and say what to do."""
+    """Make scikit-learn's errors in this context name the argument and say what to do."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -95,7 +100,7 @@ def _explained(estimator, X, input_name, takes_nan):
             advice = _advice_on_nan(type(estimator).__name__, takes_nan)
         elif isinstance(error, TypeError) or "could not convert" in message:
             message = message.partition(" This means")[0]  # NumPy lists every dtype
-            advice = _advice_on_words(X, input_name)
+            advice = _advice_on_strings(X, input_name)
         if input_name != "X":
             named = re.sub(r"\bX\b", input_name, message, count=1)
             message = named if named != message else f"{input_name}: {message}"
@@ -108,20 +113,20 @@ def _explained(estimator, X, input_name, takes_nan):
 def _advice_on_nan(owner, takes_nan):
     if takes_nan:
         return (
-            f"{owner} with allow_nan=True is fitted to missing values in tables that are "
-            "held in memory, and this one is so large that it is read in parts. Fit to "
-            "some of its rows, or call partial_fit with one chunk of rows after the "
-            "other; transform, score and impute then take all of it."
+            f"{owner} with allow_nan=True can be fitted to missing values only in tables "
+            "that are held in memory, and this one is so large that it is read in parts. "
+            "Fit to some of its rows, or call partial_fit with one chunk of rows after the "
+            "other. transform, score and impute then take the whole table."
         )
     return (
         f"{owner} takes missing values once it is fitted with allow_nan=True: each is "
-        "filled from the other values of its row. Set this, or fill them with an imputer "
-        "in a Pipeline."
+        "filled from the other values of its row. Set allow_nan=True, or fill them with "
+        "an imputer in a Pipeline."
     )
 
 
-def _advice_on_words(X, input_name):
-    """Which columns hold no numbers, and what to do; None where all do."""
+def _advice_on_strings(X, input_name):
+    """Return text that names the columns that hold no numbers; None if there are none."""
     found = []
     table = X if hasattr(X, "columns") else np.array(X, dtype=object)
     if len(table.shape) != 2:
@@ -134,20 +139,20 @@ def _advice_on_words(X, input_name):
         except (TypeError, ValueError):
             is_number = False
         if not is_number:
-            found.append(f"column {name!r} (such as {_first_word(column)})")
+            found.append(f"column {name!r} (such as {_first_string(column)})")
     if not found:
         return None
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return (
         f"Every column of {input_name} must hold numbers, and these do not: "
-        f"{', '.join(found[:SHOWN])}{more}. Encode categories by a OneHotEncoder in a "
-        "ColumnTransformer, turn dates and the like into numbers with astype, or drop "
+        f"{', '.join(found[:SHOWN])}{more}. Encode categories with a OneHotEncoder in a "
+        "ColumnTransformer, convert dates and the like to numbers with astype, or drop "
         "these columns."
     )
 
 
-def _first_word(column):
-    """The first value of a column that is no number, as text."""
+def _first_string(column):
+    """Return the first value of a column that is not a number, as text."""
     for value in column:
         try:
             np.array([value], dtype=object).astype(np.float64)
@@ -157,9 +162,10 @@ def _first_word(column):
 
 
 def check_rows(loss, X, estimator, numbers=None):
-    """Refuse values of X that the loss is not defined for, rounding aside.
+    """Refuse values of X for which the loss is not defined, rounding aside.
 
-    `numbers` are those of the rows in what the user gave.
+    `numbers` (n_samples,) are the numbers of the rows in the table that the user passed.
+    None counts them from 0.
     """
     names = getattr(estimator, "feature_names_in_", None)
     numbers = np.arange(X.shape[0]) if numbers is None else numbers

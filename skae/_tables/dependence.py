@@ -1,4 +1,4 @@
-"""Rows that depend on each other."""
+"""Rows that depend on each other, and must not be on both sides of a split."""
 
 import dataclasses
 import hashlib
@@ -20,22 +20,22 @@ __all__ = [
     "splits_of",
 ]
 
-COMPARED = 64  # columns by which most rows differ
-MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, its bits without a pattern
+COMPARED = 64  # number of columns that are compared first; most rows differ in them
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # an odd number without a pattern in its bits
 
 
 @dataclasses.dataclass
 class Dependence:
-    """Which rows of a table may not be on both sides of a split.
+    """Says which rows of a table must not be on both sides of a split.
 
     Attributes
     ----------
     copies : ndarray of int of shape (n_samples,)
         Equal rows have the same number; the numbers are 0, 1, 2, ...
     groups : ndarray of int of shape (n_samples,) or None
-        The user's own groups, numbered in the same way.
+        The user's groups, numbered in the same way.
     folds : list of (train, held_out) or None
-        The splits that the user's splitter has made, as arrays of row numbers.
+        The splits that the user's splitter made, as arrays of row numbers.
     """
 
     copies: np.ndarray
@@ -44,33 +44,33 @@ class Dependence:
 
     @classmethod
     def none(cls, n_samples):
-        """Every row stands for itself."""
+        """Return the dependence of rows that are independent of each other."""
         return cls(np.arange(n_samples))
 
     @property
-    def units(self):
-        """Numbers (n_samples,) of what is held out together."""
+    def labels(self):
+        """Labels (n_samples,), equal for rows that must be held out together."""
         return self.copies if self.groups is None else self.groups
 
 
 def check_groups(groups, X):
-    """A user's groups, numbered 0, 1, 2, ... by first appearance, one for each row of X."""
+    """Return the groups (n_samples,), numbered 0, 1, 2, ... by their first appearance."""
     groups = column_or_1d(groups)
     check_consistent_length(X, groups)
     return _numbered(groups)[0]
 
 
 def splits_of(cv, n_samples, y, groups, owner):
-    """The splits that a user's splitter makes of n_samples rows.
+    """Return the splits that a user's splitter makes of n_samples rows.
 
     Parameters
     ----------
     cv : splitter of scikit-learn or iterable of (train, held_out)
     n_samples : int
     y, groups : array-like of shape (n_samples,) or None
-        Handed to the splitter.
+        Arguments of the splitter.
     owner : str
-        Name of the estimator's class.
+        Name of the estimator's class, for messages.
 
     Returns
     -------
@@ -80,13 +80,13 @@ def splits_of(cv, n_samples, y, groups, owner):
     Raises
     ------
     ValueError
-        If a split has rows that are not there, or no row on one of its sides.
+        If a split names rows that do not exist, or has no row on one of its sides.
     """
-    everyone = np.arange(n_samples)
+    rows = np.arange(n_samples)
     folds = []
-    for fold in check_cv(cv).split(everyone[:, None], y, groups):
+    for fold in check_cv(cv).split(rows[:, None], y, groups):
         try:
-            train, held_out = (everyone[side] for side in fold)
+            train, held_out = (rows[side] for side in fold)
         except (IndexError, TypeError, ValueError) as error:
             raise ValueError(
                 f"cv of {owner} must make pairs (train, held_out) of row numbers from 0 to "
@@ -95,7 +95,7 @@ def splits_of(cv, n_samples, y, groups, owner):
         if not (len(train) and len(held_out)):
             raise ValueError(
                 f"cv of {owner} makes a split with {len(train)} rows to train on and "
-                f"{len(held_out)} to hold out. Each side needs rows."
+                f"{len(held_out)} to hold out. Each side needs at least one row."
             )
         folds.append((train, held_out))
     return folds
@@ -104,8 +104,8 @@ def splits_of(cv, n_samples, y, groups, owner):
 def equal_rows(X):
     """Number the distinct rows of a table in the order in which they appear.
 
-    Rows are compared by a hash of 64 bits: two different rows of a million have the same
-    one with a probability of 3e-8, and are then merely held out together.
+    Rows are compared by a hash of 64 bits. The probability that any two different rows
+    out of a million have the same hash is 3e-8; they would merely be held out together.
 
     Parameters
     ----------
@@ -114,28 +114,28 @@ def equal_rows(X):
     Returns
     -------
     ndarray of int of shape (n_samples,)
-        Two rows have the same number where they are equal, NaN being equal to NaN.
+        Equal rows have the same number, where NaN is equal to NaN.
     """
     n_samples, n_features = X.shape
-    everyone = np.arange(n_samples)
     columns = np.unique(np.linspace(0, n_features - 1, COMPARED).astype(int))
-    numbers, counts = _numbered(_hashes(X, everyone, columns))
-    twins = np.flatnonzero(counts[numbers] > 1)
-    if len(twins) and len(columns) < n_features:
-        # Where some columns agree all of them are compared.
+    numbers, counts = _numbered(_hashes(X, np.arange(n_samples), columns))
+    repeated = np.flatnonzero(counts[numbers] > 1)
+    if len(repeated) and len(columns) < n_features:
+        # Rows that agree in these columns are compared in all columns.
         hashes = numbers.astype(np.uint64)
-        hashes[twins] = _hashes(X, twins, np.arange(n_features)) | np.uint64(2**63)
+        full_hashes = _hashes(X, repeated, np.arange(n_features))
+        hashes[repeated] = full_hashes | np.uint64(2**63)
         numbers, _ = _numbered(hashes)
     return numbers
 
 
 def row_keys(X):
-    """Keys (n_samples,) of 64 bits for rows, the same in whatever chunk a row comes."""
+    """Return keys (n_samples,) of 64 bits, which are the same for equal rows of tables."""
     return _hashes(X, np.arange(X.shape[0]), np.arange(X.shape[1]))
 
 
 def label_keys(labels):
-    """Keys (n_samples,) of 64 bits for labels of groups, the same in every process."""
+    """Return keys (n_samples,) of 64 bits for labels, the same in every process."""
     labels = column_or_1d(labels)
     if labels.dtype.kind in "biuf":
         return _mixed(_bits(labels) + np.uint64(1))
@@ -145,13 +145,13 @@ def label_keys(labels):
 
 
 def is_held_out(keys, share, seed):
-    """Whether (n_samples,) what has these keys is held out, as about a share of all is."""
+    """Return for each key whether its rows are held out, as are about `share` of all."""
     drawn = _mixed(_mixed(keys ^ _mixed(np.array([seed + 1], dtype=np.uint64))))
     return drawn < np.uint64(share * 2.0**64)
 
 
 def _numbered(keys):
-    """Numbers (n,) of the distinct keys, by first appearance, and their counts."""
+    """Number distinct keys by first appearance; return numbers (n,) and their counts."""
     _, first, inverse, counts = np.unique(
         keys, return_index=True, return_inverse=True, return_counts=True
     )
@@ -162,7 +162,7 @@ def _numbered(keys):
 
 
 def _hashes(X, rows, columns):
-    """Hashes (n,) of some columns of some rows, in ascending order, block by block."""
+    """Return hashes (n,) of some columns of some rows, given in ascending order."""
     factors = _mixed(np.arange(1, X.shape[1] + 1, dtype=np.uint64)) | np.uint64(1)
     hashes = np.zeros(len(rows), dtype=np.uint64)
     for block in row_blocks(*X.shape):
@@ -180,21 +180,21 @@ def _hashes(X, rows, columns):
 
 
 def _hashes_of_sparse(X, factors):
-    """A cell of zero adds nothing to the sum, so that only stored ones are looked at."""
+    """Return hashes (n,) of rows. Only stored cells are read: a zero adds nothing."""
     ends = np.zeros(len(X.data) + 1, dtype=np.uint64)
     np.cumsum(_mixed(_bits(X.data)) * factors[X.indices], out=ends[1:])
     return ends[X.indptr[1:]] - ends[X.indptr[:-1]]
 
 
 def _bits(values):
-    """Values as integers of 64 bits, which are equal where the values are."""
-    values = values.astype(np.float64) + 0.0  # which makes -0.0 zero
+    """Return values as integers of 64 bits, which are equal where the values are."""
+    values = values.astype(np.float64) + 0.0  # turns -0.0 into 0.0
     np.copyto(values, np.nan, where=np.isnan(values))
     return values.view(np.uint64)
 
 
 def _mixed(bits):
-    """A permutation of the integers of 64 bits that keeps zero and spreads the rest."""
+    """Permute the integers of 64 bits so that zero stays and neighbours are far apart."""
     bits = bits * MULTIPLIER
     bits ^= bits >> np.uint64(32)
     return bits * MULTIPLIER

@@ -1,4 +1,4 @@
-"""What a user gives to `fit`: rows, targets and weights."""
+"""The arguments of `fit`, checked: rows, targets, weights, groups and splits."""
 
 import dataclasses
 
@@ -17,32 +17,35 @@ from skae._tables.rows import (
     row_blocks,
     rows_of,
 )
-from skae._tables.scaling import location_and_scale, nan_location_and_scale, one_scale
+from skae._tables.scaling import location_and_scale, nan_location_and_scale
 
 __all__ = ["Given"]
 
-TELLING = 64  # columns by which rows mostly differ
-FEWEST_ROWS = 256  # of a streamed table, however wide, that its filler is fitted to
+TELLING = 64  # number of columns that are sorted by first; most rows differ in them
+FEWEST_ROWS = 256  # least number of rows of a streamed table that a filler is fitted to
 
 
 @dataclasses.dataclass
 class Given:
-    """What a user gives to `fit`, checked.
+    """The arguments of `fit`, checked.
 
     Attributes
     ----------
     X : ndarray, or a table that is streamed, of shape (n_samples, n_features)
-        What the encoder sees.
+        The rows that the encoder sees.
     X_target : ndarray of shape (n_samples, n_features) or None
-        What it is to become, where that is not X.
+        The rows that the decoder is to return. None stands for X.
     X_val : ndarray of shape (n_held_out, n_features) or None
+        Held-out rows of the user's own.
     weights : ndarray of shape (n_samples,) or None
+        Weights of the rows.
     groups : ndarray of int of shape (n_samples,) or None
         Rows with the same number depend on each other.
     folds : list of (train, held_out) or None
-        Arrays of row numbers, as they came from the splitter of the user.
+        Splits made by the user's splitter, as arrays of row numbers.
     numbers : ndarray of int of shape (n_samples,) or None
-        Of the rows, in what the user gave; None where they are all there in their order.
+        Numbers of the rows in the table that the user passed. None if all of these are
+        here in their original order.
     """
 
     X: np.ndarray
@@ -55,13 +58,16 @@ class Given:
 
     @property
     def goal(self):
+        """The rows that the decoder is to return: `X_target`, or X."""
         return self.X if self.X_target is None else self.X_target
 
     def weigh(self, sample_weight, least=2, is_part=False):
-        """Take weights into account: none is a row that is not there.
+        """Take `sample_weight` into account. A row of weight zero is left out.
 
-        Whole numbers that make up a small table are repetitions of its rows, exactly.
-        Other weights are brought to a mean of one, unless the rows are a part of more.
+        Whole numbers that sum to at most `FEW_ROWS` repeat the rows, so that they give
+        exactly the result of copies. Other weights are scaled to a mean of one, unless
+        `is_part` says that there are other rows. A ValueError is raised if fewer than
+        `least` rows are left.
         """
         w = _check_sample_weight(
             sample_weight, self.X, dtype=np.float64, ensure_non_negative=True
@@ -74,8 +80,8 @@ class Given:
             rows = np.flatnonzero(w)
         if len(rows) < least:
             raise ValueError(
-                f"sample_weight leaves {len(rows)} rows of the {least} that are the least "
-                "to fit to: a row of weight zero is left out."
+                f"sample_weight leaves {len(rows)} rows, and a fit needs at least {least}. "
+                "A row of weight zero is left out."
             )
         if not is_repeated:
             self.weights = w if is_part else w * (len(rows) / w[rows].sum())
@@ -83,14 +89,14 @@ class Given:
             self._take(rows)
         elif len(rows) < len(w):
             raise ValueError(
-                "sample_weight of a table that is not read whole must be positive."
+                "sample_weight of a table that is read in parts must be positive."
             )
 
     def sort(self):
-        """Bring the rows of a small table into an order that is their own.
+        """Sort the rows of a small table, so that a fit does not depend on their order.
 
-        The outcome then depends on the rows and not on how they came. Rows are compared
-        by the first value that differs, NaN being the largest; no scaling changes that.
+        Rows are compared by the first value that differs, where NaN is the largest. No
+        scaling of the features changes this order.
         """
         if self.X.shape[0] > FEW_ROWS:
             return
@@ -104,6 +110,7 @@ class Given:
         self._take(order)
 
     def _take(self, rows):
+        """Keep these rows, in this order."""
         self.numbers = rows if self.numbers is None else self.numbers[rows]
         for name in ("X", "X_target", "weights", "groups"):
             part = getattr(self, name)
@@ -115,16 +122,16 @@ class Given:
             ]
 
     def dependence(self):
-        """Which rows may not be on both sides of a split.
+        """Return which rows must not be on both sides of a split.
 
-        Rows depend on each other where their goals are equal: of several noisy versions
-        of one clean row, one tells what another is to become.
+        Rows depend on each other if their targets are equal: if there are several noisy
+        versions of one clean row, one of them reveals the target of the others.
         """
         return Dependence(equal_rows(self.goal), self.groups, self.folds)
 
     @property
     def tables(self):
-        """What was given, as arrays by name."""
+        """All arguments as a dict of names to arrays or None."""
         tables = {
             name: part
             for name, part in vars(self).items()
@@ -136,7 +143,7 @@ class Given:
 
     @property
     def observed(self):
-        """Where X has values (n_samples, n_features); None where it has all."""
+        """True in the cells of X that have a value; None if all have, or X is streamed."""
         if is_streamed(self.X):
             return None
         tables = [self.X] if self.X_val is None else [self.X, self.X_val]
@@ -145,7 +152,7 @@ class Given:
         return ~np.concatenate([np.isnan(X) for X in tables])
 
     def location_and_scale(self, standardize):
-        """Mean (n_features,) and scale of the features, of the cells that are there."""
+        """Return the mean (n_features,) and the scale of the features, ignoring NaN."""
         if self.observed is None:
             return location_and_scale(self.goal, standardize, self.weights)
         if np.isnan(self.X).all():
@@ -153,12 +160,14 @@ class Given:
         mean, spread = nan_location_and_scale(self.X, self.weights)
         if standardize:
             return mean, np.where(spread == 0, 1.0, spread)
-        return mean, one_scale(spread)
+        largest = spread.max() or 1.0
+        scale = largest * np.sqrt(np.mean(np.square(spread / largest)))
+        return mean, float(scale or 1.0)
 
     def filler(self, mean, scale, seed):
-        """What fills missing cells of rows like these."""
+        """Return a `Filler` that fills missing cells of rows like these."""
         X, w = self.X, self.weights
-        if is_streamed(X):  # of which evenly spaced rows will do
+        if is_streamed(X):  # evenly spaced rows are enough
             n_rows = min(MOST_ROWS, max(FEWEST_ROWS, SMALL // X.shape[1]))
             some = slice(None, None, -(-X.shape[0] // n_rows))
             X, w = rows_of(X, some), None if w is None else w[some]
@@ -168,5 +177,5 @@ class Given:
 
 
 def _has_missing(X):
-    """Whether cells of X are NaN; block by block, for marks of all cells take memory."""
+    """Whether cells of X are NaN, found block by block to save memory."""
     return any(np.isnan(X[block]).any() for block in row_blocks(*X.shape))

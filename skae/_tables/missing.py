@@ -1,4 +1,4 @@
-"""Missing cells: what a linear Gaussian model of the others makes of them."""
+"""Fills missing cells with a linear Gaussian model of the cells that are observed."""
 
 from dataclasses import dataclass
 
@@ -9,29 +9,29 @@ from skae._torch import make_generator
 
 __all__ = ["Filler", "fit_filler", "with_marks"]
 
-MOST_ROWS = 2048  # that the model is fitted to
+MOST_ROWS = 2048  # largest number of rows that the model is fitted to
 MOST_FACTORS = 32
-COSTLY = 16  # factors; more than that are tried only where that brings something
+COSTLY = 16  # more factors than these are tried only as long as they improve the model
 HELD_OUT = 0.1  # share of the cells that choose the number of factors
-BLOCK = 2**22  # values that are worked on at a time
-N_ITER, N_TRIAL = 30, 15  # rounds of the fit, and of one that is only tried
+BLOCK = 2**22  # number of values that are processed at a time
+N_ITER, N_TRIAL = 30, 15  # iterations of the final fit, and of one for each trial
 SMALLEST_NOISE = 1e-6
 
 
 @dataclass
 class Filler:
-    """Probabilistic PCA as a model of rows of which some cells are missing.
+    """Probabilistic PCA as a model of rows in which some cells are missing.
 
-    x = mean + weight z + noise, with z standard normal: a missing cell becomes its
-    expectation given the cells of its row that are there (Tipping and Bishop 1999,
-    "Probabilistic principal component analysis").
+    The model is x = mean + weight z + noise, where z is standard normal. A missing cell is
+    filled with its expectation given the observed cells of its row (Tipping and Bishop
+    1999, "Probabilistic principal component analysis").
 
     Attributes
     ----------
     mean : Tensor of shape (p,)
     weight : Tensor of shape (p, q)
     noise : float
-        Variance.
+        Variance of the noise.
     """
 
     mean: torch.Tensor
@@ -39,21 +39,22 @@ class Filler:
     noise: float
 
     def __call__(self, X, observed):
-        """X (..., n, p) with the cells filled that are not `observed`."""
+        """Return X (..., n, p) with the cells filled that are not `observed`."""
         step = max(1, BLOCK // self.weight.shape[1] ** 2)
         parts = zip(X.split(step, dim=-2), observed.split(step, dim=-2), strict=True)
         return torch.cat([self._filled(*part) for part in parts], dim=-2)
 
     def _filled(self, X, observed):
-        # In float64: where the cells there are cannot tell factors apart, the noise
-        # alone does, and that may be smaller than rounding errors in float32.
+        # This needs float64: where the observed cells do not determine the factors, only
+        # the noise makes the system regular, and it may be smaller than the rounding
+        # errors of float32.
         weight, mean = (a.to(X.device, torch.float64) for a in (self.weight, self.mean))
         Z, _ = _factors(X.double(), observed, mean, weight, self.noise)
         return torch.where(observed, X, (mean + Z @ weight.mT).to(X.dtype))
 
 
 def _factors(X, observed, mean, weight, noise):
-    """Expectation (..., n, q) of the factors of each row, and the root of its precision."""
+    """Return the expected factors (..., n, q) of each row, and their precision's root."""
     p, q = weight.shape
     outer = (weight[:, :, None] * weight[:, None, :]).reshape(p, q * q)
     precision = (observed.to(X.dtype) @ outer).reshape(*X.shape[:-1], q, q)
@@ -64,16 +65,18 @@ def _factors(X, observed, mean, weight, noise):
 
 
 def fit_filler(X, observed, seed, weights=None):
-    """The filler for a table, its number of factors chosen by cells it has not seen.
+    """Fit a `Filler` to a table. Held-out cells choose its number of factors.
 
     Parameters
     ----------
     X : Tensor of float64 of shape (n, p)
-        Centred and scaled; anything in missing cells.
+        Centred and scaled rows, with any values in missing cells.
     observed : Tensor of bool of shape (n, p)
+        True in cells that have a value.
     seed : int
+        Seed of the choice of held-out cells.
     weights : Tensor of float64 of shape (n,) or None
-        Of the rows.
+        Weights of the rows.
 
     Returns
     -------
@@ -101,21 +104,27 @@ def fit_filler(X, observed, seed, weights=None):
 
 
 def _error(X, observed, hidden, q, w):
-    """Of hidden cells, by a model that was fitted to the others; weights w (n, 1)."""
+    """Return the error in hidden cells of a model with q factors fitted to the others.
+
+    w (n, 1) are the weights of the rows.
+    """
     filler = _expectation_maximization(X, observed & ~hidden, q, N_TRIAL, w)
     errors = filler(X, observed & ~hidden) - X
     return float((w * torch.square(errors))[hidden].sum())
 
 
 def _error_of_rows(X, observed, hidden, q, w):
-    """Of hidden cells in every other row of a complete table, by a model of the rest."""
+    """Return the error in hidden cells of every other row of a complete table.
+
+    The model with q factors is fitted to the remaining rows.
+    """
     filler, rest = _principal_components(X[::2], q, w[::2]), slice(1, None, 2)
     errors = filler(X[rest], ~hidden[rest]) - X[rest]
     return float((w[rest] * torch.square(errors))[hidden[rest]].sum())
 
 
 def _principal_components(X, q, w):
-    """The most likely model of a complete table (Tipping and Bishop 1999, eq. 7 and 8)."""
+    """Return the likeliest model of a complete table (Tipping and Bishop, eq. 7 and 8)."""
     p, w = X.shape[1], w / w.sum()
     mean = (w * X).sum(dim=0)
     axes = torch.linalg.svd(w.sqrt() * (X - mean), full_matrices=False)
@@ -126,10 +135,10 @@ def _principal_components(X, q, w):
 
 
 def _expectation_maximization(X, observed, q, n_iter, w):
-    """Maximum a posteriori under a standard normal prior of the weights, in turns.
+    """Return the maximum a posteriori under a standard normal prior of the weights.
 
-    Ilin and Raiko (2010), "Practical approaches to principal component analysis in the
-    presence of missing values".
+    It is found by expectation maximization: Ilin and Raiko (2010), "Practical approaches
+    to principal component analysis in the presence of missing values".
     """
     n, p = X.shape
     known = w * observed
@@ -159,5 +168,5 @@ def _outer(weight):
 
 
 def with_marks(X, observed):
-    """Rows (..., n, p) and behind them a one for every missing cell: (..., n, 2 p)."""
+    """Append to rows (..., n, p) the marks (..., n, p), which are 1 in missing cells."""
     return torch.cat([X, (~observed).to(X.dtype)], dim=-1)

@@ -7,31 +7,35 @@ from skae._tables.rows import Scaled, row_blocks, rows_of
 
 __all__ = ["principal_axes", "with_signs"]
 
-MOST_FEATURES = 4096  # whose covariance is computed where the table is streamed
-N_MORE, N_POWER = 10, 8  # directions and rounds of the iteration for wider ones
+# A streamed table of more features than these is decomposed by subspace iteration, with
+# so many additional directions and rounds. Otherwise its covariance is computed.
+MOST_FEATURES = 4096
+N_MORE, N_POWER = 10, 8
 
 
 def principal_axes(X, n_components=None, weights=None):
-    """Principal axes of a centred table.
+    """Compute the principal axes of a centred table.
 
     Parameters
     ----------
-    X : ndarray or Scaled of shape (n_samples, n_features), columns of mean zero
+    X : ndarray or Scaled of shape (n_samples, n_features)
+        Its columns have mean zero.
     n_components : int or None
-        How many are needed of a streamed table; of others there are all.
+        Number of axes to compute of a wide streamed table. Of other tables all axes are
+        computed.
     weights : ndarray of shape (n_samples,) or None
-        Of the rows.
+        Weights of the rows.
 
     Returns
     -------
     deviations : ndarray of shape (r,)
-        Standard deviation (ddof=0) along every axis, descending. There are
-        r = min(n_samples, n_features), or where X is streamed and wide `n_components`.
+        Standard deviations (ddof=0) along the axes, descending. Their number r is
+        min(n_samples, n_features), or `n_components` if X is streamed and wide.
     axes : ndarray of shape (r, n_features)
-        Orthonormal rows; the entry of largest magnitude in each is positive, which is
-        scikit-learn's convention for the signs of `PCA.components_`.
+        Orthonormal rows. The entry of largest magnitude in each row is positive, which
+        is scikit-learn's convention for the signs of `PCA.components_`.
     total : float
-        Sum of the variances of all the features.
+        Sum of the variances of all features.
     """
     n_samples, n_features = X.shape
     is_streamed = isinstance(X, Scaled)
@@ -40,21 +44,22 @@ def principal_axes(X, n_components=None, weights=None):
         weight = n_samples if weights is None else weights.sum()
         total = _sum_of_squares(X, weights) / weight
     elif n_features <= n_samples:
-        variances, axes = _of_covariance(X, weights)
+        variances, axes = _from_covariance(X, weights)
         total = variances.clip(min=0).sum()
     else:
-        variances, axes = _of_gram_matrix(X, weights)
+        variances, axes = _from_gram_matrix(X, weights)
         total = variances.clip(min=0).sum()
     return np.sqrt(variances.clip(min=0)), with_signs(axes), float(total)
 
 
 def with_signs(axes):
-    """Axes (r, p) with scikit-learn's signs: of each the largest entry is positive."""
+    """Return axes (r, p) with scikit-learn's signs: their largest entries are positive."""
     largest = np.abs(axes).argmax(axis=1)
     return axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
 
 
-def _of_covariance(X, weights):
+def _from_covariance(X, weights):
+    """Return variances (p,) and axes (p, p) from the covariance matrix."""
     n_samples, n_features = X.shape
     covariance = np.zeros((n_features, n_features))
     for block in row_blocks(n_samples, n_features):
@@ -65,26 +70,27 @@ def _of_covariance(X, weights):
     return variances[::-1], axes[:, ::-1].T
 
 
-def _of_gram_matrix(X, weights):
+def _from_gram_matrix(X, weights):
+    """Return variances (n,) and axes (n, p) from the Gram matrix of the rows."""
     X = X.astype(np.float64, copy=False)
     weight = len(X)
     if weights is not None:
         X, weight = X * np.sqrt(weights)[:, None], weights.sum()
     variances, left = linalg.eigh(X @ X.T / weight)
     variances, left = variances[::-1], left[:, ::-1]
-    # X.T @ left has orthogonal columns, up to rounding in those that are nearly
-    # zero; its QR decomposition makes them orthonormal whatever the rank.
-    # In LAPACK's order of cells, so that the axes take the products' place.
+    # X.T @ left has orthogonal columns, up to rounding errors in those that are nearly
+    # zero. Its QR decomposition makes them orthonormal, whatever the rank. The products
+    # are in the order of cells that LAPACK uses, so that the axes can overwrite them.
     products = (left.T @ X).T
     del X
     return variances, linalg.qr(products, overwrite_a=True, mode="economic")[0].T
 
 
 def _randomized(X, n_components, weights):
-    """Variances (k,) and axes (k, p) of a wide streamed table.
+    """Return the variances (k,) and axes (k, p) of a wide streamed table.
 
-    Subspace iteration from random directions: Halko, Martinsson and Tropp (2011),
-    "Finding structure with randomness", algorithm 4.4.
+    They are found by subspace iteration from random directions: Halko, Martinsson and
+    Tropp (2011), "Finding structure with randomness", algorithm 4.4.
     """
     n_samples, n_features = X.shape
     weight = n_samples if weights is None else weights.sum()
@@ -99,9 +105,9 @@ def _randomized(X, n_components, weights):
 
 
 def _covariance_times(X, Q, weights):
-    """The Gram matrix of the rows of X, times Q (p, k).
+    """Return X.T @ X @ Q for Q (p, k), where the rows of X are weighted.
 
-    Of a sparse table the mean is taken off the products, which leaves it sparse.
+    For a sparse table the mean is subtracted from the products, so that X stays sparse.
     """
     mean, scale = X.mean / X.scale, np.reshape(X.scale, (-1, 1))
     products = np.zeros(Q.shape)
@@ -115,7 +121,7 @@ def _covariance_times(X, Q, weights):
 
 
 def _sum_of_squares(X, weights):
-    """Of the rows of X, each times its weight."""
+    """Return the sum of squares of the rows of X, each times its weight."""
     total = 0.0
     for block in row_blocks(*X.shape):
         rows = X[block].astype(np.float64, copy=False)

@@ -1,28 +1,29 @@
-"""Values that must lie in a range: what rounding did to them, and what is outside."""
+"""Checks that values lie in a range, with a tolerance for rounding errors."""
 
 import numpy as np
 
 __all__ = ["first_outside", "told_apart", "within"]
 
-# A scaler divides and adds, each with its own rounding. The distance of 1 to the next
-# larger number, so many times, is what such a chain may add to a value of 1.
+# A scaler divides and adds, and each operation rounds. Such a chain may move a value of 1
+# by so many times the distance between 1 and the next larger number.
 N_ULP = 8
 
 
 def first_outside(X, low, high):
-    """The first feature with values outside the range by more than rounding explains.
+    """Find the first feature with values further outside the range than rounding explains.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        NaN is passed over.
+        NaN is ignored.
     low, high : floats, or arrays of shape (n_features,)
-        Ends of the range. Rounding is measured in the precision of X, at 1 or at the end
-        itself where that is larger.
+        Ends of the range. The tolerance is that of the precision of X for a value of 1,
+        or for the end of the range if that is larger.
 
     Returns
     -------
     j : int or None
+        Number of the feature; None if all values are in the range.
     """
     if not _may_be_outside(X, low, high):
         return None
@@ -41,18 +42,19 @@ def _slack(dtype, end):
 
 
 def within(X, low, high):
-    """X with what rounding carried out of the range set to the nearest end.
+    """Set values that rounding carried out of the range to the nearest end of it.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        Of which `first_outside` finds nothing. NaN stays.
+        A table for which `first_outside` returns None. NaN stays.
     low, high : floats, or arrays of shape (n_features,)
+        Ends of the range.
 
     Returns
     -------
     X : ndarray of shape (n_samples, n_features)
-        X itself where nothing has to change, else a copy of its dtype.
+        X itself if no value has to change, otherwise a copy with the same dtype.
     """
     if not _may_be_outside(X, low, high):
         return X
@@ -61,7 +63,7 @@ def within(X, low, high):
 
 
 def told_apart(value, *ends):
-    """A number in as few digits, six at least, as tell it from the ends of a range."""
+    """Format a number with at least six digits, and enough to differ from the ends."""
     value = float(value)
     others = [float(end) for end in ends if float(end) != value]
     for n_digits in range(6, 17):

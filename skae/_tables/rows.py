@@ -1,30 +1,32 @@
-"""Rows of a table, whatever holds it: an array, a sparse matrix, a file."""
+"""Access to the rows of a table that is an array, a sparse matrix or a file."""
 
 import numpy as np
 from scipy import sparse
 
 __all__ = ["Scaled", "chunks", "is_lazy", "is_streamed", "row_blocks", "rows_of"]
 
-# Values worked on at a time: 8 MB of float64. glibc keeps what is freed of blocks of up
-# to 32 MB once there was one of that size, several times over.
+# Number of values that are processed at a time, 8 MB of float64. Once a program has freed a
+# block of up to 32 MB, glibc keeps several blocks of that size for itself.
 BLOCK = 2**20
-SMALL = 2**21  # values; so many or fewer are read, and made dense, at once
-FEW_ROWS = 1000  # and so are so many rows
-SMALL_MAP = 2**26  # values of a memory map that are read at once
-CHUNK = 2**20  # values worked on at a time
+# A table of at most so many values, or of at most so many rows, is read, and made dense,
+# as a whole.
+SMALL = 2**21
+FEW_ROWS = 1000
+SMALL_MAP = 2**26  # a memory map of at most so many values is read as a whole
+CHUNK = 2**20  # number of values that are processed at a time
 
 
 def row_blocks(n_samples, n_features):
-    """Slices that cut the rows into blocks of a few megabytes."""
+    """Return slices that cut the rows into blocks of a few megabytes."""
     step = max(1, BLOCK // max(1, n_features))
     return [slice(i, min(i + step, n_samples)) for i in range(0, n_samples, step)]
 
 
 def is_lazy(X):
-    """Whether X gives its rows when asked, as arrays of h5py, zarr and dask do.
+    """Whether X reads its rows only on access, as arrays of h5py, zarr and dask do.
 
-    That is anything with two dimensions, a dtype and slices that is no array, frame,
-    sparse matrix or tensor.
+    This is anything with a shape, a NumPy dtype and slices, except for arrays, frames,
+    sparse matrices and tensors.
     """
     is_known = isinstance(X, np.ndarray) or sparse.issparse(X)
     has_all = all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__"))
@@ -33,7 +35,7 @@ def is_lazy(X):
 
 
 def is_streamed(X):
-    """Whether X is so large, and so held, that it should never be whole in memory."""
+    """Whether X is sparse or a file, and too large to be made one dense array."""
     if isinstance(X, np.memmap):
         return X.ndim == 2 and X.size > SMALL_MAP
     n_samples, size = X.shape[0], X.shape[0] * X.shape[1]
@@ -41,7 +43,7 @@ def is_streamed(X):
 
 
 def rows_of(X, rows):
-    """Rows of X as a dense ndarray (n, p), in its own dtype.
+    """Return rows of X as a dense ndarray (n, p) with the dtype of X.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ def rows_of(X, rows):
         return X[rows]
     if isinstance(rows, slice):
         return _strided(X, *rows.indices(X.shape[0]))
-    # Slices are all that every such table takes: one for each run of neighbours.
+    # Only slices are supported by all such tables: one slice for each run of neighbours.
     order = np.argsort(rows, kind="stable")
     ordered = np.asarray(rows)[order]
     runs = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1)
@@ -65,7 +67,7 @@ def rows_of(X, rows):
 
 
 def _strided(X, start, stop, step):
-    """Rows start, start + step, ... of a file: all is read, for single rows take longer."""
+    """Return every step-th row of a file. All are read, as single rows take longer."""
     if step == 1:
         return np.asarray(X[start:stop])
     parts = []
@@ -76,7 +78,7 @@ def _strided(X, start, stop, step):
 
 
 class Scaled:
-    """(X - mean) / scale of a table, computed for the rows that are asked for.
+    """The table (X - mean) / scale, computed for rows when they are accessed.
 
     Parameters
     ----------
@@ -84,7 +86,8 @@ class Scaled:
     mean : ndarray of shape (n_features,), or 0.0
     scale : float or ndarray of shape (n_features,)
     bounds : (low, high), floats or arrays of shape (n_features,), or None
-        Values beyond them become them: what rounding did to checked values is undone.
+        Values outside the bounds are set to them. As X was checked, only rounding errors
+        are removed.
     """
 
     dtype = np.dtype(np.float32)
@@ -104,7 +107,7 @@ class Scaled:
         return self.of(rows_of(self.X, rows))
 
     def of(self, rows):
-        """Rows (n, p) of X in the units of this table."""
+        """Convert rows (n, p) of X to the units of this table."""
         out = np.empty(rows.shape, dtype=self.dtype)
         for block in row_blocks(*rows.shape):
             part = np.asarray(rows[block], dtype=np.float64) - self.mean
@@ -116,6 +119,6 @@ class Scaled:
 
 
 def chunks(n, p):
-    """Slices of the p columns that hold about `CHUNK` values each."""
+    """Return slices of the p columns that hold about `CHUNK` values each."""
     step = max(1, CHUNK // max(n, 1))
     return [slice(j, j + step) for j in range(0, p, step)]

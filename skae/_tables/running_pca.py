@@ -1,4 +1,4 @@
-"""Mean, scale and principal axes of rows that come in chunks."""
+"""Mean, scale and principal axes of a table that comes in chunks."""
 
 import dataclasses
 
@@ -10,33 +10,33 @@ from skae._tables.scaling import ROUNDING, one_scale
 
 __all__ = ["RunningPCA"]
 
-MOST_FEATURES = 256  # up to so many, nothing is left out of what is kept
-BLOCK = 512  # rows that are added at a time
-N_MORE = 64  # directions that are kept of wider tables, beside two for each component
+MOST_FEATURES = 256  # largest number of features for which all directions are kept
+N_MORE = 64  # for more features, 2 * n_components + N_MORE directions are kept
+BLOCK = 512  # number of rows that are added at once
 
 
 @dataclasses.dataclass(frozen=True)
 class RunningPCA:
-    """The first two moments of all rows so far, in the memory of a small table.
+    """The mean and the covariance of all rows so far.
 
     Rows are added as in Ross, Lim, Lin and Yang (2008), "Incremental learning for robust
-    visual tracking", which scikit-learn's `IncrementalPCA` does too. With up to 256
-    features nothing is lost by it, and the axes are those of PCA of all rows; of more
-    features the directions with the least variance are dropped after every chunk.
+    visual tracking", and in scikit-learn's `IncrementalPCA`. With up to 256 features the
+    covariance is exact, and the axes are those of PCA of all rows. With more features the
+    directions of least variance are dropped after each block of rows.
 
     Attributes
     ----------
     origin : ndarray of shape (n_features,)
     unit : float or ndarray of shape (n_features,)
-        Rows are counted as (X - origin) / unit, which keeps squares finite.
+        Everything below refers to (X - origin) / unit, whose squares are finite.
     n_axes : int
-        Most directions that are kept.
+        Largest number of directions that are kept.
     weight : float
         Sum of the weights of the rows.
     mean, squares : ndarray of shape (n_features,)
         Weighted mean, and sum of the squared deviations from it.
     root : ndarray of shape (r, n_features)
-        root.T @ root is the scatter matrix of the rows, but for what is dropped.
+        root.T @ root is the scatter matrix of the rows, without what was dropped.
     """
 
     origin: np.ndarray
@@ -49,13 +49,13 @@ class RunningPCA:
 
     @classmethod
     def begin(cls, origin, unit, n_components):
-        """Of no rows yet."""
+        """Return the moments of no rows."""
         p = len(origin)
         n_axes = p if p <= MOST_FEATURES else min(p, 2 * n_components + N_MORE)
         return cls(origin, unit, n_axes, 0.0, np.zeros(p), np.zeros(p), np.zeros((0, p)))
 
     def updated(self, X, weights=None):
-        """With the rows of X (n, n_features), in their own units, of weights (n,)."""
+        """Return the moments after the rows of X (n, n_features), with weights (n,)."""
         w = np.ones(len(X)) if weights is None else weights
         found = self
         for i in range(0, len(X), BLOCK):
@@ -67,7 +67,7 @@ class RunningPCA:
         weight = self.weight + w.sum()
         mean = w @ rows / w.sum()
         rows = (rows - mean) * np.sqrt(w)[:, None]
-        # How far the two means are apart adds to the scatter about the common one.
+        # The difference of the two means adds to the scatter about the common mean.
         apart = np.sqrt(self.weight * w.sum() / weight) * (mean - self.mean)
         return dataclasses.replace(
             self,
@@ -78,7 +78,7 @@ class RunningPCA:
         )
 
     def _shortened(self, root):
-        """Another root (r, n_features), short, of what the scatter matrix was."""
+        """Return a root with at most `n_axes` rows of about the same scatter matrix."""
         if self.n_axes == root.shape[1]:
             return linalg.qr(root, mode="r")[0][: root.shape[1]]
         if len(root) <= self.n_axes:
@@ -88,10 +88,7 @@ class RunningPCA:
         return left.T @ root
 
     def location_and_scale(self, standardize):
-        """Mean of every feature, and what the centred features are divided by.
-
-        Both as `skae._tables.scaling.location_and_scale` has them.
-        """
+        """Return the mean and the scale, as the function of this name does for a table."""
         mean = self.origin + self.unit * self.mean
         spread = self.unit * np.sqrt(self.squares / self.weight)
         constant = spread <= ROUNDING * np.abs(mean)
@@ -99,13 +96,13 @@ class RunningPCA:
             return mean, np.where(constant, 1.0, spread)
         return mean, one_scale(np.where(constant, 0.0, spread))
 
-    def squares_of(self, scale):
-        """Mean squared length of the centred rows, in units of the largest scale."""
-        factor = self.unit / np.max(scale)
+    def mean_square(self, scale):
+        """Return the mean squared length of the rows (X - mean) / scale."""
+        factor = self.unit / scale
         return float((self.squares * np.square(factor)).sum() / self.weight)
 
     def principal_axes(self, mean, scale):
-        """PCA of (X - mean) / scale for all rows X so far.
+        """Return PCA of (X - mean) / scale for all rows X so far.
 
         Parameters
         ----------
@@ -115,10 +112,11 @@ class RunningPCA:
         Returns
         -------
         centre : ndarray of shape (n_features,)
+            Mean of these rows.
         deviations : ndarray of shape (r,)
         axes : ndarray of shape (r, n_features)
         total : float
-            As `skae._tables.pca.principal_axes` returns them.
+            As returned by `skae._tables.pca.principal_axes`.
         """
         factor = self.unit / scale
         centre = (self.origin - mean) / scale + factor * self.mean

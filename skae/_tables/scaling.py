@@ -17,23 +17,23 @@ ROUNDING = 10 * np.finfo(np.float64).eps  # of a mean, that deviations may be ma
 
 
 def location_and_scale(X, standardize, weights=None):
-    """Mean of every feature, and what the centred features are divided by.
+    """Compute the mean and the scale of the features.
 
     Parameters
     ----------
     X : table of shape (n_samples, n_features) that `rows_of` takes
-    weights : ndarray of shape (n_samples,) or None
-        Of the rows.
     standardize : bool
-        One scale for each feature, or one for all: the root mean square of the
-        centred table, which leaves PCA's objective as it is.
+        True computes a scale for each feature. False computes one for all, the root mean
+        square of the centred table, which leaves PCA's objective as it is.
+    weights : ndarray of shape (n_samples,) or None
+        Weights of the rows.
 
     Returns
     -------
     mean : ndarray of shape (n_features,)
     scale : float or ndarray of shape (n_features,)
-        Standard deviations (ddof=0). 1 where a feature, or the whole table, varies by
-        no more than rounding.
+        Standard deviations (ddof=0), or one number for the whole table. It is 1 where a
+        feature, or the table, varies by no more than rounding errors.
     """
     n_samples, n_features = X.shape
     blocks = row_blocks(n_samples, n_features)
@@ -45,8 +45,8 @@ def location_and_scale(X, standardize, weights=None):
         total += rows.sum(axis=0) if weights is None else weights[block] @ rows
         np.minimum(low, rows.min(axis=0), out=low)
         np.maximum(high, rows.max(axis=0), out=high)
-    mean = np.where(low == high, low, total / weight)  # a constant is its own mean
-    # Squares of values near 1e300 overflow, those of deviations over the largest don't.
+    mean = np.where(low == high, low, total / weight)  # exact if constant
+    # Deviations are divided by the largest, since squares of values near 1e300 overflow.
     reach = np.maximum(high - mean, mean - low)
     constant = reach <= ROUNDING * np.abs(mean)
     divisor = np.where(constant, np.inf, reach)
@@ -72,7 +72,7 @@ def one_scale(spread):
 
 
 def scaled(X, mean, scale, dtype):
-    """(X - mean) / scale, computed in float64 block by block, as a new array."""
+    """Return (X - mean) / scale as a new array, computed in float64 block by block."""
     out = np.empty(X.shape, dtype=dtype)
     for block in row_blocks(*X.shape):
         rows = np.subtract(X[block], mean, dtype=np.float64)
@@ -82,24 +82,25 @@ def scaled(X, mean, scale, dtype):
 
 
 def shares(X, weights=None):
-    """Shares (n,) of the rows of a tensor X (n, ...) in its total weight."""
+    """Return the share (n,) of each row of a tensor X (n, ...) in the total weight."""
     w = X.new_ones(len(X)) if weights is None else weights.to(X)
     return w / w.sum()
 
 
 def nan_location_and_scale(X, weights=None):
-    """Means and standard deviations (p,) of an array X (n, p), NaN passed over.
+    """Return means and standard deviations (p,) of an array X (n, p), ignoring NaN.
 
-    A column without values has mean 0; the deviation is 0 where a column varies by no
-    more than rounding. The squares of values near 1e300 do not overflow.
+    A column without values has mean 0. The deviation is 0 where a column varies by no
+    more than rounding errors. Values near 1e300 do not overflow when squared.
     """
     w = np.ones(len(X)) if weights is None else weights
-    ends = [_of_values(X[:, c], w[:, None]) for c in chunks(*X.shape)]
-    mean, spread = (np.concatenate(parts) for parts in zip(*ends, strict=True))
+    found = [_mean_and_deviation(X[:, c], w[:, None]) for c in chunks(*X.shape)]
+    mean, spread = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return mean, spread
 
 
-def _of_values(X, w):
+def _mean_and_deviation(X, w):
+    """Return means and standard deviations (p,) of X (n, p), for weights w (n, 1)."""
     X = np.asarray(X, dtype=np.float64)
     has_value = ~np.isnan(X)
     w = has_value * w

@@ -11,29 +11,32 @@ from skae._tables.scaling import scaled
 
 __all__ = ["Table", "make_table"]
 
-SAMPLED, FEWEST_SAMPLED = 2**24, 4096  # values and rows that describe a streamed table
+# A sample of a streamed table has about so many values, but at least so many rows.
+SAMPLED, FEWEST_SAMPLED = 2**24, 4096
 
 
 @dataclasses.dataclass
 class Table:
-    """What a fit learns from.
+    """The table that a fit learns from.
 
     Attributes
     ----------
     X : ndarray or Scaled of shape (n_samples, n_features)
-        Centred and scaled.
+        The rows, centred and scaled.
     target : ndarray or Scaled of shape (n_samples, n_features)
-        In the units of the loss: the object X where these are centred and scaled.
+        The rows in the units in which the loss is measured. It is the same object as X
+        if these are centred and scaled.
     inputs : ndarray of shape (n_samples, n_features) or None
-        What the encoder sees in the place of X, centred and scaled as it is.
+        The rows that the encoder sees, centred and scaled. None stands for X.
     weights : ndarray of shape (n_samples,) or None
-        Of the rows; their mean is one.
+        Weights of the rows. Their mean is one.
     observed : ndarray of bool of shape (n_samples, n_features) or None
-        Where X has a value of its own; elsewhere it is filled.
+        True in cells that had a value; the others were filled. None stands for all True.
     n_held_out : int
-        The last rows are held out, by the user's choice.
+        So many rows at the end are held out, because the user passed them for that.
     dependence : Dependence or None
-        Which rows may not be on both sides of a split; None where nobody has asked.
+        Says which rows must not be on both sides of a split. None if the table is not
+        split.
     """
 
     X: np.ndarray | Scaled
@@ -50,13 +53,16 @@ class Table:
 
     @property
     def observed_share(self):
-        """Share of the cells that are there, those of a row counting as it weighs."""
+        """Share of the cells that are observed, weighted by row."""
         if self.observed is None:
             return 1.0
         return float(np.average(self.observed.mean(axis=1), weights=self.weights))
 
     def sample(self, n):
-        """Arrays (inputs, X, weights) of the first n rows; of a streamed table, of some."""
+        """Return arrays (inputs, X, weights) of the first n rows, NaN in missing inputs.
+
+        Of a streamed table they hold only some of these rows, evenly spaced.
+        """
         own = self if n == len(self.X) else self.first(n)
         if self.is_streamed:
             step = -(-n // max(FEWEST_SAMPLED, SAMPLED // self.X.shape[1]))
@@ -67,7 +73,7 @@ class Table:
         return inputs, own.X, own.weights
 
     def first(self, n):
-        """The table of the first n rows, or of a slice of them."""
+        """Return the table of the first n rows, or of a slice of rows."""
         rows = n if isinstance(n, slice) else slice(n)
         X = self.X[rows]
         rest = (self.inputs, self.weights, self.observed)
@@ -76,25 +82,30 @@ class Table:
 
 
 def make_table(given, loss, mean, scale, filler=None, dependence=None):
-    """The table that is trained on.
+    """Centre and scale the arguments of `fit`, fill missing cells, and return a `Table`.
 
     Parameters
     ----------
     given : Given
     loss : Loss
-        Fitted.
+        A loss that has its statistics, see `Loss.fitted`.
     mean : ndarray of shape (n_features,)
     scale : float or ndarray of shape (n_features,)
     filler : Filler or None
-        Goes with missing cells.
+        Fills missing cells; it may be None if there are none.
     dependence : Dependence or None
+        See `Table`.
+
+    Returns
+    -------
+    Table
     """
     if is_streamed(given.X):
         X = Scaled(given.X, mean, scale)
         target = X if loss.of_scaled else Scaled(given.X, bounds=loss.bounds)
         return Table(X, target, weights=given.weights, dependence=dependence)
     goal, weights, n_held_out = given.goal, given.weights, 0
-    if given.X_val is not None:  # which goes without X_target
+    if given.X_val is not None:  # X_target is then None
         goal, n_held_out = np.concatenate([goal, given.X_val]), len(given.X_val)
         if weights is not None:
             weights = np.concatenate([weights, np.ones(n_held_out)])

@@ -1,4 +1,4 @@
-"""The fewest components that keep a share of the variance."""
+"""Finds the fewest components that keep a share of the variance."""
 
 import numpy as np
 
@@ -8,17 +8,17 @@ __all__ = ["fewest_components"]
 
 
 def fewest_components(table, train, share):
-    """The smallest network that keeps a share of the variance of held-out rows.
+    """Find the smallest network that keeps a share of the variance of held-out rows.
 
-    Bisection between no component and as many as PCA needs on the training rows,
-    which is the outcome when fewer do not do.
+    The number of components is found by bisection between zero and the number that PCA
+    needs on the training rows, which is the result if no smaller number is enough.
 
     Parameters
     ----------
     table : Table
     train : callable (n_components) -> Result
     share : float
-        In (0, 1).
+        The share of the variance, in (0, 1).
 
     Returns
     -------
@@ -36,11 +36,11 @@ def fewest_components(table, train, share):
 
 
 def _components_of_pca(table, share):
-    """How many components of PCA keep a share of the variance of the rows themselves."""
+    """Return how many components PCA needs to keep a share of the variance of its rows."""
     own = table if not table.n_held_out else table.first(len(table.X) - table.n_held_out)
     k = 1
     spread, _, total = principal_axes(own.X, k, own.weights)
-    # Of wide streamed tables there are no more axes than are asked for.
+    # For a wide streamed table only k axes are computed: k doubles until they are enough.
     while len(spread) == k and np.square(spread).sum() < share * total:
         k *= 2
         spread, _, total = principal_axes(own.X, k, own.weights)

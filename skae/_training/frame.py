@@ -1,15 +1,15 @@
-"""The units that a network works in, and how it gets from one to another."""
+"""The units in which a network works, and the change from one to another."""
 
 import copy
 import dataclasses
 
 import numpy as np
 import torch
-from torch import nn
 
 from skae._tables.fit_data import Given
 from skae._tables.missing import Filler
 from skae._tables.table import make_table
+from skae.modules._base import Network
 
 __all__ = ["Frame", "FramedNetwork"]
 
@@ -23,7 +23,7 @@ class Frame:
     mean : ndarray of shape (n_features,)
     scale : float or ndarray of shape (n_features,)
     filler : Filler or None
-        None where no cell may be missing.
+        Filler of missing cells, if there may be any.
     has_marks : bool
         Whether networks are told which cells are missing.
     """
@@ -34,19 +34,16 @@ class Frame:
     has_marks: bool = False
 
     def table(self, rows, loss):
-        """The Table of some StreamRows."""
-        weights = rows.weights
-        if (weights == weights[0]).all():
-            weights = None
-        X = rows.X if self.has_marks else self.filled(rows.X)
-        given = Given(X, weights=weights)
+        """Return the Table of StreamRows."""
+        weights = None if (rows.weights == rows.weights[0]).all() else rows.weights
+        given = Given(rows.X if self.has_marks else self.filled(rows.X), weights=weights)
         table = make_table(given, loss, self.mean, self.scale, self.filler)
         if self.has_marks and table.observed is None:
-            table.observed = np.ones(X.shape, dtype=bool)
+            table.observed = np.ones(rows.X.shape, dtype=bool)
         return table
 
     def filled(self, X):
-        """X (n, n_features), in its own units, with its missing cells filled."""
+        """Return X (n, n_features), in its own units, with missing cells filled."""
         if self.filler is None:
             return X
         observed = ~np.isnan(X)
@@ -57,23 +54,24 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True)
 class FramedNetwork:
-    """A trained network and the frame that it works in.
+    """A trained network and the frame of the rows that it takes.
 
     Attributes
     ----------
-    module : nn.Module
+    module : Network
     frame : Frame
     """
 
-    module: nn.Module
+    module: Network
     frame: Frame
 
     @torch.no_grad()
     def at(self, frame, loss):
-        """The FramedNetwork that does the same in another frame, with the same codes.
+        """Return a network for another frame, with the same reconstructions and codes.
 
-        Its first and last layers take up the difference; the frames fill missing cells
-        alike, and where there is one scale for all features codes are in units of it.
+        The difference of the frames is folded into the layers, which therefore must absorb.
+        Both frames are without a filler. If there is one scale for all features, codes are
+        multiples of it, and these change.
         """
         if frame is self.frame:
             return self
@@ -83,9 +81,9 @@ class FramedNetwork:
         ratio = np.broadcast_to(frame.scale / np.asarray(self.frame.scale), shape).copy()
         shift = (frame.mean - self.frame.mean) / self.frame.scale
         ratio, shift = torch.from_numpy(ratio), torch.from_numpy(shift)
-        module.encoder.absorb_input(ratio, shift)
+        module.absorb_input(ratio, shift)
         if loss.of_scaled:
-            module.decoder.absorb_output(1 / ratio, -shift / ratio)
+            module.absorb_output(1 / ratio, -shift / ratio)
         if np.ndim(frame.scale) == 0:
             (mean,) = torch.zeros_like(module.encode(torch.zeros(1, *shape).double()))
             module.recode(torch.ones_like(mean).diag() / ratio[0], mean)

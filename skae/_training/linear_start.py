@@ -1,4 +1,4 @@
-"""The linear autoencoder that a network starts from, and its coordinates."""
+"""The linear autoencoder from which a network starts, and its coordinates."""
 
 import dataclasses
 
@@ -11,40 +11,46 @@ from skae.modules import DenseAutoencoder
 
 __all__ = ["NOTHING_LEFT", "Start", "make_start", "start_of_axes"]
 
-# An iterated linear decoder is fitted to so many evenly spaced rows, or where they are
-# wide to so many values.
+# A linear decoder that needs iterations is fitted to at most so many evenly spaced rows. Of
+# wide rows there are fewer: about so many values, but at least so many rows.
 DECODER_ROWS, FEWEST_ROWS, DECODER_VALUES = 4096, 512, 2**25
-TINY = 1e-12  # a deviation of rounding errors; tables are scaled to deviations of one
-FLOOR = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
-NOTHING_LEFT = 1e-10  # share of the variance that PCA leaves when nothing can be gained
+TINY = 1e-12  # the size of rounding errors in a table that is scaled to a deviation of one
+FLOOR = 1e-6  # smallest deviation of a whitened code, as a share of the largest
+NOTHING_LEFT = (
+    1e-10  # if PCA leaves less than this share of the variance, nothing is gained
+)
 
 
 @dataclasses.dataclass
 class Start:
-    """Coordinates x -> axes (x - mean), and PCA or its kin in them.
+    """Coordinates x -> axes (x - mean), and a linear autoencoder in these coordinates.
+
+    The encoder is that of PCA. The decoder is that of PCA, or the linear decoder of the
+    loss, see `Loss.decoder_start`.
 
     Attributes
     ----------
     mean : ndarray of shape (n_features,)
     axes : ndarray of shape (r, n_features) or None
-        Orthonormal rows, or rows of zeros; None is the identity.
+        Orthonormal rows, or rows of zeros. None stands for the identity.
     deviations : ndarray of shape (k,)
-        Standard deviations of the k principal components: the code is whitened for
-        the time of training.
+        Standard deviations of the k principal components, by which the codes are divided
+        during training.
     encoder : ndarray of shape (k, r)
     decoder : ndarray of shape (q, k)
     bias : ndarray of shape (q,) or longer
-        Of the decoder, and the constants that a loss learns; the encoder has none, for
-        the coordinates are centred.
+        Bias of the decoder, followed by the constants that the loss learns. The encoder
+        has no bias, because the coordinates are centred.
     rotates_output : bool
         Whether the reconstruction is in these coordinates too.
     variances : ndarray
-        Along all principal axes, descending; of a wide streamed table k of them.
+        Variances along all principal axes, descending. For a wide streamed table they
+        are only the first k.
     total : float
-        Sum of the variances along all of them.
+        Sum of the variances along all principal axes.
     n_marks : int
-        Inputs of the network that follow the coordinates, for missing cells; PCA does
-        not look at them.
+        Number of inputs of the network that follow the coordinates and mark missing
+        cells. PCA ignores them.
     """
 
     mean: np.ndarray
@@ -60,14 +66,17 @@ class Start:
 
     @property
     def unexplained(self):
-        """Share of the variance that is left to the other components."""
+        """Share of the variance that the k components leave unexplained."""
         k = len(self.deviations)
-        if len(self.variances) > k:  # exact also where next to nothing is left
+        if len(self.variances) > k:  # this is exact even if the share is tiny
             return self.variances[k:].sum() / (self.total or 1.0)
         return max(self.total - self.variances.sum(), 0.0) / (self.total or 1.0)
 
     def coordinates(self, X):
-        """X in the network's coordinates (n, r), and what they lose of a row, (n,) or 0."""
+        """Return X in these coordinates, (n, r), and the squared error that they cause.
+
+        The error has shape (n,), or is 0 if the coordinates lose nothing.
+        """
         centred = X - self.mean if self.mean.any() else X
         if self.axes is None:
             return centred, 0.0
@@ -75,102 +84,95 @@ class Start:
         lost = np.square(centred).sum(axis=1) - np.square(inputs).sum(axis=1)
         return inputs, lost.clip(min=0)
 
-    @torch.no_grad()
-    def load(self, module):
-        """Write the linear autoencoder into the linear path of `module`."""
-        k = len(self.encoder)
-        module.encoder.linear.weight.zero_()
-        r = self.encoder.shape[1]
-        module.encoder.linear.weight[:, :r] = torch.from_numpy(self.encoder)
-        module.encoder.linear.bias.zero_()
-        # Inputs after the k-th tell which codes are missing: PCA does not ask.
-        module.decoder.linear.weight.zero_()
-        module.decoder.linear.weight[:, :k] = torch.from_numpy(self.decoder)
-        bias, p = torch.from_numpy(self.bias), len(self.decoder)
-        module.decoder.linear.bias.copy_(bias[:p])
-        if module.constants is not None:
-            module.constants.copy_(bias[p:])
-        return module
+    def load(self, network):
+        """Write the linear autoencoder into the linear path of `network`; return it."""
+        network.set_linear(*map(torch.from_numpy, (self.encoder, self.decoder, self.bias)))
+        return network
 
     def linear_module(self, ordered=False):
-        """The linear autoencoder as a network without hidden layers."""
+        """Return the linear autoencoder as a network without hidden layers."""
         (k, r), q = self.encoder.shape, len(self.decoder)
         n_constants = len(self.bias) - q
         module = DenseAutoencoder(
-            *(r + self.n_marks, k, q),
+            n_inputs=r + self.n_marks,
+            n_components=k,
+            n_outputs=q,
             ordered=ordered,
             n_constants=n_constants,
             generator=make_generator(0),
         )
         return self.load(module).eval()
 
-    def undo(self, module):
-        """Fold the coordinates and the whitening into the layers of `module`."""
+    def undo(self, network):
+        """Fold the coordinates and the whitening into the layers of `network`; return it.
+
+        The network then takes centred and scaled rows.
+        """
         mean = torch.from_numpy(self.mean)
         if self.axes is None:
             shift = torch.cat([-mean, torch.zeros(self.n_marks, dtype=mean.dtype)])
-            module.encoder.absorb_input(None, shift)
+            network.absorb_input(None, shift)
         else:
             axes = torch.from_numpy(self.axes)
-            module.encoder.absorb_input(axes, -axes @ mean)
+            network.absorb_input(axes, -axes @ mean)
         if self.rotates_output:
-            module.decoder.absorb_output(None if self.axes is None else axes.T, mean)
+            network.absorb_output(None if self.axes is None else axes.T, mean)
         deviations = torch.from_numpy(self.deviations)
-        module.recode(deviations.diag(), torch.zeros_like(deviations))
-        return module
+        network.recode(deviations.diag(), torch.zeros_like(deviations))
+        return network
 
 
 def make_start(table, rows, n_components, loss, rotate, n_axes=None):
-    """PCA of some rows of a table, as the start of a network.
+    """Fit PCA to some rows of a table, as the start of a network.
 
     Parameters
     ----------
     table : Table
     rows : ndarray of int, or None
-        Rows to fit to; None takes all, and takes their mean to be zero.
+        Numbers of the rows that PCA is fitted to. None stands for all rows, which have
+        mean zero.
     n_components : int
     loss : Loss
     rotate : bool
-        Whether the network works in the coordinates of the principal axes. They hold
-        all that a network can learn of a table with fewer rows than columns, and are
-        fewer; a row's remainder outside them is neither seen nor reconstructed, as
-        in PCA.
+        Whether the network works in the coordinates of the principal axes. In a table
+        with fewer rows than columns there are fewer of them than columns, and they hold
+        everything that can be learned. The part of a row outside their span is neither
+        encoded nor reconstructed, as in PCA.
     n_axes : int or None
-        Rows of zeros bring the axes to this number.
+        If there are fewer axes than this, rows of zeros are appended.
+
+    Returns
+    -------
+    Start
     """
-    X, weights = table.X, table.weights
-    mean = np.zeros(X.shape[1])
-    if rows is not None and table.is_streamed:
-        # A weight of zero leaves a row out; the mean remains that of all rows.
-        weights = np.bincount(rows, weights=None if weights is None else weights[rows])
-        weights = np.pad(weights.astype(float), (0, len(X) - len(weights)))
-    elif rows is not None:
-        X, weights = X[rows], None if weights is None else weights[rows]
-        if table.observed is None:  # what fills cells has its own idea of the mean
-            mean = np.average(X.astype(np.float64, copy=False), axis=0, weights=weights)
-            X = X - mean
+    X, weights, mean = _centred(table, rows)
     principal = mean, *principal_axes(X, n_components, weights)
     start = _start(principal, n_components, loss, table.observed, rotate, n_axes)
-    return start if loss.of_scaled else _with_decoder(start, table, rows, loss)
+    return start if loss.of_scaled else _with_decoder(start, loss, table, rows)
 
 
 def start_of_axes(principal, table, n_components, loss):
-    """The start of a network whose PCA is known, in the coordinates of the table.
+    """Return the Start for a PCA that is known, in the coordinates of a table.
 
     Parameters
     ----------
-    principal : (mean, deviations, axes, total)
-        The mean in the units of the table, and what `principal_axes` returns.
+    principal : tuple (mean, deviations, axes, total)
+        The mean, in the coordinates of the table, and the results of `principal_axes`.
     table : Table
-        Rows that a decoder is fitted to where the loss needs one of its own.
+        Rows that the decoder is fitted to, if the loss has one of its own.
     n_components : int
     loss : Loss
+
+    Returns
+    -------
+    Start
     """
     start = _start(principal, n_components, loss, table.observed)
-    return start if loss.of_scaled else _with_decoder(start, table, None, loss)
+    return start if loss.of_scaled else _with_decoder(start, loss, table, None)
 
 
 def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
+    """Return the Start with PCA's own decoder."""
     mean, spread, axes, total = principal
     # A fold may have fewer rows than the table has components.
     short = max(0, n_components - len(spread))
@@ -178,7 +180,7 @@ def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
     largest = spread[0] if spread[0] > TINY else 1.0
     deviations = np.maximum(spread[:n_components], FLOOR * largest)
     if rotate:
-        # An axis along which nothing varies would be trained on rounding errors.
+        # Along an axis without variance the network would learn rounding errors.
         axes[n_components:][spread[n_components:] <= FLOOR * largest] = 0.0
         axes = np.pad(axes, ((0, (n_axes or len(axes)) - len(axes)), (0, 0)))
     basis = np.eye(n_components, len(axes)) if rotate else axes[:n_components]
@@ -196,11 +198,28 @@ def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
     )
 
 
-def _with_decoder(start, table, rows, loss):
-    """The start with the linear decoder that is best by the loss."""
-    everyone = np.arange(len(table.X)) if rows is None else rows
-    n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // len(start.mean)))
-    some = everyone[:: -(-len(everyone) // n_rows)]
+def _centred(table, rows):
+    """The rows that PCA is fitted to, their weights, and their mean, which is taken off."""
+    X, weights = table.X, table.weights
+    mean = np.zeros(X.shape[1])
+    if rows is None:
+        return X, weights, mean
+    if table.is_streamed:
+        # A weight of zero leaves a row out. The mean remains that of all rows.
+        weights = np.bincount(rows, weights=None if weights is None else weights[rows])
+        return X, np.pad(weights.astype(float), (0, len(X) - len(weights))), mean
+    X, weights = X[rows], None if weights is None else weights[rows]
+    if table.observed is None:  # filled cells follow the mean of the filler
+        mean = np.average(X.astype(np.float64, copy=False), axis=0, weights=weights)
+        X = X - mean
+    return X, weights, mean
+
+
+def _with_decoder(start, loss, table, rows):
+    """Return the Start with the linear decoder for a loss that has its own units."""
+    rows = np.arange(len(table.X)) if rows is None else rows
+    n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // table.X.shape[1]))
+    some = rows[:: -(-len(rows) // n_rows)]
     codes = (table.X[some].astype(np.float64) - start.mean) @ start.encoder.T
     goal = torch.from_numpy(table.target[some].astype(np.float64))
     w = None if table.weights is None else torch.from_numpy(table.weights[some])

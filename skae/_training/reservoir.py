@@ -1,4 +1,4 @@
-"""Rows of a stream that stay in memory."""
+"""Rows of a stream, and those of them that stay in memory."""
 
 import dataclasses
 
@@ -9,10 +9,10 @@ from skae._tables.rows import is_streamed, row_blocks, rows_of
 
 __all__ = ["Memory", "Reservoir", "StreamRows", "joined", "stream_rows"]
 
-# Values of rows that are kept to be trained on again, and rows at least.
-MOST_KEPT, LEAST_KEPT = 2**22, 512
-# Rows that are kept and held out, values of them, and rows at least.
-MOST_JUDGES, VALUES_OF_JUDGES, LEAST_JUDGES = 4096, 2**20, 256
+# Largest number of values of training rows, and number of rows that are kept however wide.
+MOST_VALUES, FEWEST_ROWS = 2**22, 512
+# Largest numbers of held-out rows and of their values, and again a number of rows.
+MOST_JUDGES, JUDGES_VALUES, FEWEST_JUDGES = 4096, 2**20, 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class StreamRows:
     Attributes
     ----------
     X : ndarray of shape (n, n_features)
-        In their own units, NaN where a value is missing.
+        Rows in their own units, with NaN for missing values.
     weights : ndarray of shape (n,)
     keys : ndarray of uint64 of shape (n,)
         Rows with the same key depend on each other.
@@ -39,7 +39,7 @@ class StreamRows:
         return StreamRows(self.X[rows], self.weights[rows], self.keys[rows])
 
     def replaced(self, places, others):
-        """With other rows in some places; where one is named twice, the last counts."""
+        """Return a copy with other rows in some places; the last row for a place counts."""
         parts = {}
         for field in dataclasses.fields(self):
             mine, theirs = getattr(self, field.name), getattr(others, field.name)
@@ -49,16 +49,12 @@ class StreamRows:
 
 
 def stream_rows(given):
-    """StreamRows of what a user gives, in parts where it is too large to be read whole.
+    """Yield the StreamRows of a chunk, in parts if it is too large to be read whole.
 
     Parameters
     ----------
     given : Given
         Its groups are keys.
-
-    Yields
-    ------
-    StreamRows
     """
     X, weights, groups = given.X, given.weights, given.groups
     blocks = row_blocks(*X.shape) if is_streamed(X) else [slice(None)]
@@ -69,7 +65,7 @@ def stream_rows(given):
 
 
 def joined(parts):
-    """The rows of several `StreamRows`, one after another."""
+    """Return the StreamRows of a list or tuple of them, one after another."""
     if len(parts) == 1:
         return parts[0]
     names = [field.name for field in dataclasses.fields(StreamRows)]
@@ -78,19 +74,19 @@ def joined(parts):
 
 @dataclasses.dataclass(frozen=True)
 class Reservoir:
-    """A sample of all rows so far, in which each row is as likely to be as any other.
+    """A random sample of all rows so far, in which all rows are equally likely.
 
-    Algorithm R of Vitter (1985), "Random sampling with a reservoir".
+    This is algorithm R of Vitter (1985), "Random sampling with a reservoir".
 
     Attributes
     ----------
     size : int
-        Most rows that it holds.
+        Largest number of rows.
     seed : int
     rows : StreamRows or None
-        None before the first.
+        The sample; None if there were no rows yet.
     n_seen : int
-        Rows that it is a sample of.
+        Number of rows of which it is a sample.
     """
 
     size: int
@@ -101,36 +97,36 @@ class Reservoir:
     def __len__(self):
         return 0 if self.rows is None else len(self.rows)
 
-    def _rng(self):
-        """The same wherever the stream is where it is."""
-        return np.random.default_rng([self.seed, self.n_seen])
-
     def updated(self, new):
-        """With the rows `new` having been seen too."""
+        """Return the reservoir after the StreamRows `new`."""
         n_seen = self.n_seen + len(new)
         n_free = self.size - len(self)
         rest = new[n_free:]
         rows = joined([part for part in (self.rows, new[:n_free]) if part is not None])
-        # A row that is the i-th to come takes a place with probability size / i.
+        # The i-th row of the stream gets a place with probability size / i.
         places = self._rng().integers(np.arange(n_seen - len(rest), n_seen) + 1)
-        stays = places < self.size
-        rows = rows.replaced(places[stays], rest[stays]) if stays.any() else rows
+        has_place = places < self.size
+        if has_place.any():
+            rows = rows.replaced(places[has_place], rest[has_place])
         return dataclasses.replace(self, rows=rows, n_seen=n_seen)
 
     def spread(self, n):
-        """Evenly spaced rows, n or all."""
-        step = -(-len(self) // n)
-        return self.rows[::step]
+        """Return at most n rows, evenly spaced."""
+        return self.rows[:: -(-len(self) // n)]
 
     def drawn(self, n):
-        """n rows at random, each as often as any other, or once more."""
+        """Return n rows in random order, each as often as any other, or once more."""
         order = self._rng().permutation(len(self))
         return self.rows[np.resize(order, n)]
+
+    def _rng(self):
+        """Return a generator that depends only on the seed and the number of rows."""
+        return np.random.default_rng([self.seed, self.n_seen])
 
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """The rows of a stream that are kept: those to train on, and those held out.
+    """The rows of a stream that are kept: some to train on again, and some held out.
 
     Attributes
     ----------
@@ -144,34 +140,41 @@ class Memory:
 
     @classmethod
     def begin(cls, n_features, seed):
-        """Of no rows yet."""
-        n_judges = min(MOST_JUDGES, VALUES_OF_JUDGES // n_features)
-        sizes = max(LEAST_KEPT, MOST_KEPT // n_features), max(LEAST_JUDGES, n_judges)
+        """Return a memory without rows."""
+        n_judges = min(MOST_JUDGES, JUDGES_VALUES // n_features)
+        sizes = max(FEWEST_ROWS, MOST_VALUES // n_features), max(FEWEST_JUDGES, n_judges)
         return cls(*(Reservoir(size, seed) for size in sizes), seed)
 
     def updated(self, new, share):
-        """With the rows `new`, a share of which is held out, and those to train on."""
+        """Add StreamRows, of which about a share `share` is held out.
+
+        Returns
+        -------
+        memory : Memory
+        own : StreamRows
+            Those of the new rows that are not held out.
+        """
         is_judge = is_held_out(new.keys, share, self.seed)
         own = new[~is_judge]
         judges = self.judges.updated(new[is_judge])
         return Memory(self.train.updated(own), judges, self.seed), own
 
     def some(self, n):
-        """At most about n rows of both sides, as they are mixed in the stream."""
+        """Return about n rows at most, of both kinds, in the proportions of the stream."""
         n_seen = self.train.n_seen + self.judges.n_seen
         return joined(
-            [side.spread(-(-n * side.n_seen // n_seen)) for side in self._sides()]
+            [kind.spread(-(-n * kind.n_seen // n_seen)) for kind in self._kinds()]
         )
 
     @property
-    def n_units(self):
-        """Independent rows, or groups of rows, among those that are kept."""
-        return len(np.unique(np.concatenate([s.rows.keys for s in self._sides()])))
+    def n_independent(self):
+        """Number of independent rows, or groups of rows, in the memory."""
+        return len(np.unique(np.concatenate([kind.rows.keys for kind in self._kinds()])))
 
     @property
     def has_judges(self):
-        """Whether more than one independent row is held out."""
+        """Whether at least two independent rows are held out."""
         return len(self.judges) > 0 and len(np.unique(self.judges.rows.keys)) > 1
 
-    def _sides(self):
-        return [side for side in (self.train, self.judges) if len(side)]
+    def _kinds(self):
+        return [kind for kind in (self.train, self.judges) if len(kind)]

@@ -1,26 +1,28 @@
-"""Held-out rows of a stream, and which network they are for."""
+"""Compares networks on the held-out rows of a stream."""
 
 import numpy as np
 
 from skae._engine.epoch_choice import Choice
-from skae._engine.objective import row_errors
+from skae._engine.objective import Objective
 from skae._training.member_rows import member_rows
 from skae._training.streamed_network import members_of
-from skae._training.training import MARGIN
 from skae._training.truncation import cuts_of
 
 __all__ = ["Judge"]
 
-MOST_ASKED = 4096  # rows
+# Standard errors by which a network must be better than the outcome so far, which is not
+# compared with many networks at once, as it is in a fit.
+MARGIN = 2.5
+MOST_ASKED = 4096  # largest number of other rows, if no rows are held out
 
 
 class Judge:
-    """Rows that networks are compared on, in one frame.
+    """Compares networks on held-out rows, in one frame.
 
     Parameters
     ----------
     memory : Memory
-        While no rows are held out, others are asked.
+        As long as no rows are held out, its other rows are used.
     frame : Frame
     start : Start
     tools : Tools
@@ -28,43 +30,43 @@ class Judge:
     """
 
     def __init__(self, memory, frame, start, tools, seed):
-        has_judges = memory.has_judges
-        rows = memory.judges.rows if has_judges else memory.some(MOST_ASKED)
-        self.frame, self.tools, self.keys = frame, tools, rows.keys
-        self.n_units = memory.n_units
+        rows = memory.judges.rows if memory.has_judges else memory.some(MOST_ASKED)
+        self.frame, self.loss, self.keys = frame, tools.loss, rows.keys
+        self.n_independent = memory.n_independent
         members = members_of(rows, frame, tools.loss, start)
         self.rows, _ = member_rows(members, tools.loss, tools.device, False)
-        settings = tools.settings_in(frame, tools.units(rows, frame))
-        self.corruption = settings.corruption(seed, tools.device)
-        self.cuts = cuts_of(settings.n_components) if settings.ordered else (None,)
         self.weights = members.table.weights
-        self.unit = settings.unit / members.table.observed_share
+        settings = tools.settings_in(frame, tools.units(rows, frame))
+        self.margin = MARGIN if settings.from_pca else 0.0
+        self.objective = Objective(
+            tools.loss,
+            cuts=cuts_of(settings.n_components) if settings.ordered else (None,),
+            corruption=settings.corruption(seed, tools.device),
+            unit=settings.unit / members.table.observed_share,
+        )
 
     def errors(self, network):
-        """Errors (n_cuts, n_rows) of the rows by a FramedNetwork."""
-        loss = self.tools.loss
-        module = network.at(self.frame, loss).module
-        return row_errors(module, loss, self.rows, self.cuts, self.corruption)
+        """Return the errors (n_cuts, n_rows) of a FramedNetwork."""
+        module = network.at(self.frame, self.loss).module
+        return self.objective.row_errors(module, self.rows)
 
     def mean(self, errors):
-        """Mean of the errors with all codes, in the units of `score`."""
-        return self.unit * float(np.average(errors[-1], weights=self.weights))
+        """Return the mean of the errors with all codes, in the units of `score`."""
+        mean = np.average(errors[-1], weights=self.weights)
+        return self.objective.unit * float(mean)
 
     def best(self, reference, kept, trained):
-        """Which of three networks is the outcome.
+        """Return which of three networks is to be the outcome, as 0, 1 or 2.
 
         Parameters
         ----------
         reference : ndarray of shape (n_cuts, n_rows)
-            Errors of the network that is the outcome unless another is better.
-        kept, trained : ndarray of shape (n_cuts, n_rows) or None
-            Errors of the network that was the outcome before, which stays while it is
-            better on average, and of another, which has to be certainly better.
-
-        Returns
-        -------
-        int
-            0, 1 or 2.
+            Errors of the network that is the outcome if neither of the others is better.
+        kept : ndarray of shape (n_cuts, n_rows) or None
+            Errors of the network that was the outcome before, for which it is enough to be
+            better on average.
+        trained : ndarray of shape (n_cuts, n_rows) or None
+            Errors of a network whose gain must be certain.
         """
         choice = Choice(
             reference,
@@ -72,13 +74,12 @@ class Judge:
             allow_start=True,
             patience=1,
             tol=0.0,
-            cuts=self.cuts,
             weights=self.weights,
             groups=self.keys,
-            n_seen=self.n_units,
+            n_seen=self.n_independent,
         )
-        nothing = np.full_like(reference, np.nan)  # is never kept
+        nothing = np.full_like(reference, np.nan)  # is never chosen
         choice.see(nothing if kept is None else kept, [])
-        choice.margin = MARGIN if self.tools.settings.from_pca else 0.0
+        choice.margin = self.margin
         choice.see(nothing if trained is None else trained, [])
         return choice.best_epoch

@@ -1,4 +1,4 @@
-"""What came of the chunks of a stream so far."""
+"""The result of the chunks of a stream so far."""
 
 import dataclasses
 
@@ -11,7 +11,10 @@ __all__ = ["StreamResult"]
 
 @dataclasses.dataclass(frozen=True)
 class StreamResult:
-    """The outcome of a stream so far.
+    """The result of the chunks of a stream so far.
+
+    Attributes that are not listed here are those of `Result`, with rounds of training in
+    the place of epochs.
 
     Attributes
     ----------
@@ -19,42 +22,44 @@ class StreamResult:
     start : Start
         PCA of all rows so far, in the frame of the network.
     loss : Loss
-        Fitted.
+        Loss with its statistics of the rows.
     loss_statistics : dict of str and ndarray
-    n_samples, n_iter, best_epoch, train_errors, held_out_errors, pca_error
-        As those of `Result`; an epoch is a round of training.
-    is_pca, is_as_it_was, n_threads
-        Likewise.
-    is_matched : bool
-        Whether codes are to keep their order and signs.
+    has_same_codes : bool
+        Whether the network, and therefore its codes, are those of the result before.
+    has_followed : bool
+        Whether codes get the order and the signs of those before.
     squares : float
-        Sum of the squares of all centred rows, in units of the largest scale.
+        Sum of the squares of all rows, in the frame.
     rows : tuple
-        Arrays (inputs, X, weights) of rows that codes are described by.
+        Arrays (inputs, X, weights) of rows for statistics of the codes.
     """
 
     network: FramedNetwork
     start: Start
     loss: Loss
     loss_statistics: dict
+    n_components: int
     n_samples: int
     n_iter: int
     best_epoch: int
     train_errors: list
     held_out_errors: list
     pca_error: float
+    outcome: str
     is_pca: bool
-    is_as_it_was: bool
-    is_matched: bool
+    has_same_codes: bool
+    has_followed: bool
+    n_steps: int
     n_threads: int | None
     squares: float
     rows: tuple
 
     @property
     def pca_shares(self):
-        """Shares (k,) of PCA's components in the variance, where the network is PCA."""
+        """Shares of the variance that PCA's components have, None if it is not PCA."""
         start = self.start
         return start.variances / (start.total or 1.0) if self.is_pca else None
 
     def sample(self):
+        """Return arrays (inputs, X, weights) of rows for statistics of the codes."""
         return self.rows

@@ -1,6 +1,5 @@
-"""A network that trains on rows as they come."""
+"""A network that is trained on rows as they come."""
 
-import contextlib
 import copy
 import dataclasses
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from skae._engine.corruption import Hide, noise_units
 from skae._engine.skorch_net import averaged_tensors
 from skae._tables.dependence import Dependence
 from skae._tables.fit_data import Given
-from skae._torch import make_generator, seeded_scope, thread_limit
+from skae._torch import make_generator, thread_limit
 from skae._training.frame import Frame, FramedNetwork
 from skae._training.member_rows import member_rows
 from skae._training.members import Members
@@ -21,27 +20,27 @@ from skae._training.settings import Settings, error_unit
 from skae._training.training import Training, make_networks
 from skae.losses._base import Loss
 
-__all__ = ["StreamedNetwork", "Tools", "awake", "members_of"]
+__all__ = ["StreamedNetwork", "Tools", "asleep", "awake", "members_of"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Tools:
-    """What a stream works with and does not keep.
+    """Everything that a stream needs and does not keep.
 
     Attributes
     ----------
     settings : Settings
-        Of the stream; what depends on its rows is not in it yet.
+        Settings without those that depend on the rows.
     loss : Loss
-    make_module : callable (n_inputs, n_outputs, generator) -> nn.Module
+    make_module : callable (n_inputs, n_outputs, generator) -> Network
     device : torch.device
     n_features : int
-    noise : recipe of skae.noise or None
+    noise : noise of skae.noise or None
     standardize : bool
     has_marks : bool
-        Whether cells may be missing.
+        Whether networks are told which cells are missing.
     follows : bool
-        Whether the first and last layers of a network can take up another mean and scale.
+        Whether a change of mean and scale can be folded into the layers of a network.
     """
 
     settings: Settings
@@ -55,61 +54,55 @@ class Tools:
     follows: bool
 
     def fitted(self, loss_statistics):
-        """With a loss that knows these statistics of the rows."""
+        """Return these tools with a loss that has the statistics."""
         return dataclasses.replace(self, loss=self.loss.fitted(loss_statistics))
 
     def units(self, rows, frame):
-        """Landmarks for the noise; None where there is none."""
-        return self.noise and noise_units(rows.X, frame.mean, frame.scale)
+        """Return the `Units` of StreamRows that noise refers to, or None without noise."""
+        if self.noise is None:
+            return None
+        return noise_units(rows.X, frame.mean, frame.scale, self.standardize)
 
-    def settings_in(self, frame, units):
-        """The settings of training in a frame."""
+    def settings_in(self, frame, units, first_step=0):
+        """Return the settings of training in a frame."""
+        loss, n_features = self.loss, self.n_features
         return dataclasses.replace(
             self.settings,
-            noise_and_units=self.noise and (self.noise, units),
+            noise_and_units=None if self.noise is None else (self.noise, units),
             hide=Hide(frame.filler, 0.0) if self.has_marks else None,
-            unit=self.unit(frame.scale),
+            unit=error_unit(loss, frame.scale, n_features, self.standardize),
+            first_step=first_step,
         )
 
-    def unit(self, scale):
-        """What the engine's errors are multiplied by to be in the units of `score`."""
-        return error_unit(self.loss, scale, self.n_features, self.standardize)
+    def n_threads(self, module, n_rows):
+        """Return the largest number of threads that is worth it; None is no limit."""
+        batch_size, _ = self.settings.sizes(n_rows)
+        return self.settings.threads(module, batch_size, self.device).limit
 
     def outline(self, seed=0):
-        """An untrained network."""
+        """Return an untrained network."""
         n_inputs = self.n_features * (2 if self.has_marks else 1)
-        with self.scope(seed):
-            return self.make_module(n_inputs, self.n_features, make_generator(seed))
+        return self.make_module(n_inputs, self.n_features, make_generator(seed))
 
     def untrained(self, start, frame, seed):
-        """The FramedNetwork before training: PCA, where networks begin there."""
+        """Return the network before training: PCA, if networks start from PCA."""
         module = self.outline(seed)
         if self.settings.from_pca:
             module = start.undo(start.load(module).double()).float()
         return FramedNetwork(module.to(self.device).eval(), frame)
 
     def linear(self, start, frame):
-        """PCA, or its kin for the loss, as a FramedNetwork without hidden layers."""
+        """Return PCA, or the linear start of the loss, without hidden layers."""
         module = start.undo(start.linear_module(self.settings.ordered).double()).float()
         return FramedNetwork(module.to(self.device).eval(), frame)
 
-    def n_threads(self, module, n_rows):
-        """Threads that are worth their cost; None is no limit."""
-        batch_size, _ = self.settings.sizes(n_rows)
-        return self.settings.threads(module, batch_size, self.device).limit
-
-    def scope(self, seed):
-        """Within it the user's own layers draw from seeded global generators."""
-        is_ours = self.settings.is_ours
-        return contextlib.nullcontext() if is_ours else seeded_scope(seed)
-
     def first_frame(self, rows, seed):
-        """The Frame of some StreamRows by themselves."""
+        """Return the Frame of StreamRows alone."""
         given = Given(rows.X, weights=rows.weights)
         return self.frame(rows, *given.location_and_scale(self.standardize), seed)
 
     def frame(self, rows, mean, scale, seed):
-        """The Frame of this mean and scale, its filler learned from some StreamRows."""
+        """Return the Frame with this mean and scale, and a filler fitted to StreamRows."""
         if not self.has_marks:
             return Frame(mean, scale)
         given = Given(rows.X, weights=rows.weights)
@@ -117,65 +110,78 @@ class Tools:
 
 
 def members_of(rows, frame, loss, start):
-    """The Members of one network that trains on all of some StreamRows."""
+    """Return the Members of one network that is trained on all of the StreamRows."""
     everyone = np.arange(len(rows))
-    nothing_known = Dependence.none(len(rows))
+    independent = Dependence.none(len(rows))
     table = frame.table(rows, loss)
-    return Members(table, [everyone], [everyone[:0]], [start], nothing_known)
+    return Members(table, [everyone], [everyone[:0]], [start], independent)
 
 
 class StreamedNetwork:
-    """A network that trains on rows as they come, and its optimizer.
+    """A network that is trained on rows as they come, with its optimizer.
 
     Parameters
     ----------
     tools : Tools
     rows : StreamRows
-        Of the stream so far.
+        Rows of the stream so far.
     frame : Frame
-        In which it trains for as long as it lives.
+        Frame in which it is trained from beginning to end.
     start : Start
-        PCA of the rows so far.
+        PCA of the rows so far, in this frame.
     seed : int
     n_rows : int
-        Rows of the stream so far.
-    initial : nn.Module or None
-        A trained network to go on from, of this frame.
+        Number of rows of the stream so far.
+    initial : Network or None
+        Trained network to go on with, for the frame.
+    first_step : int
+        Number of steps that `initial` was trained for.
+
+    Attributes
+    ----------
+    is_sound : bool
+        Whether the last pass has come to its end, and in finite numbers.
     """
 
-    def __init__(self, tools, rows, frame, start, seed, n_rows, initial=None):
+    def __init__(self, tools, rows, frame, start, seed, n_rows, initial=None, first_step=0):
         self.frame, self.start, self.seed, self.n_rows = frame, start, seed, n_rows
-        self.is_new = initial is None
+        self.is_new, self.first_step = initial is None, first_step
         self.units = tools.units(rows, frame)
-        with tools.scope(seed):
-            self._build(tools, rows, initial)
+        self._build(tools, rows, initial)
 
     def _build(self, tools, rows, initial):
-        settings = tools.settings_in(self.frame, self.units)
+        """Make the net, in its state before the first step."""
+        settings = tools.settings_in(self.frame, self.units, self.first_step)
         members = members_of(rows, self.frame, tools.loss, self.start)
         made = make_networks(members, settings, tools.make_module, initial, self.seed)
         training = Training(members, tools.loss, settings, made, self.seed, tools.device)
-        train = member_rows(members, tools.loss, tools.device, made.in_coordinates)
-        error = training.mean(training.reference(train))
+        both = member_rows(members, tools.loss, tools.device, made.in_coordinates)
+        linear_error = training.mean(training.reference(both))
         self.limit = tools.n_threads(made.joined, len(rows))
         self.untrained, self.in_coordinates = made.last, made.in_coordinates
-        self.net = training.build(train, None, error, None).initialize()
-        self.net.notify("on_train_begin", X=train.train, y=None)
+        self.net = training.build(both, None, linear_error, None).initialize()
+        self.net.notify("on_train_begin", X=both.train, y=None)
         self.is_sound = True
 
+    @property
+    def n_steps(self):
+        """Number of steps that the network was trained for."""
+        return self.net.n_steps_
+
     def train(self, tools, rows, n_seen):
-        """One pass over some StreamRows.
+        """Train on StreamRows once.
 
         Parameters
         ----------
+        tools : Tools
+        rows : StreamRows
         n_seen : int
-            Rows to train on in all of the stream so far, which the batch size goes by.
+            Number of training rows of the stream so far, which determines the batch size.
 
         Returns
         -------
         error : float
-            Mean training error, in the units of `score`. The attribute `is_sound` says
-            whether the pass has come to its end, and in finite numbers.
+            Mean training error, in the units of `score`.
         """
         net, self.is_sound = self.net, False
         members = members_of(rows, self.frame, tools.loss, self.start)
@@ -183,7 +189,7 @@ class StreamedNetwork:
         net.batch_size = min(tools.settings.sizes(n_seen)[0], len(rows))
         net.initialize_history()
         net.history.new_epoch()
-        with thread_limit(self.limit), tools.scope(self.seed + n_seen):
+        with thread_limit(self.limit):
             batches = net.get_iterator(train, training=True)
             net.run_single_epoch(
                 batches, training=True, prefix="train", step_fn=net.train_step
@@ -193,7 +199,7 @@ class StreamedNetwork:
 
     @torch.no_grad()
     def exported(self, tools):
-        """The FramedNetwork with the averaged weights, free of coordinates of its own."""
+        """Return the network with averaged weights, for rows of the frame."""
         module = copy.deepcopy(self.untrained).to(tools.device)
         torch._foreach_copy_(averaged_tensors(module), self.net.averages_)
         if tools.settings.tied_weights:
@@ -203,7 +209,7 @@ class StreamedNetwork:
         return FramedNetwork(module.eval(), self.frame)
 
     def __getstate__(self):
-        """Numbers and arrays: no device, no net."""
+        """Return the state with the net as plain values and arrays."""
         state = vars(self).copy()
         if not isinstance(self.net, dict):
             state["net"] = snapshot(self.net) if self.is_sound else None
@@ -211,16 +217,15 @@ class StreamedNetwork:
         return state
 
     def wake(self, tools, rows):
-        """Be ready to train, after a way through a pickle."""
+        """Make the net anew, if this comes from a pickle."""
         state = self.net
         if isinstance(state, dict):
-            with tools.scope(self.seed):
-                self._build(tools, rows, None if self.is_new else tools.outline())
-                restore(self.net, state)
+            self._build(tools, rows, None if self.is_new else tools.outline())
+            restore(self.net, state)
 
 
 def asleep(framed):
-    """A FramedNetwork with arrays in the place of its network, for a pickle."""
+    """Return a FramedNetwork with arrays instead of its network, for a pickle."""
     if isinstance(framed.module, dict):
         return framed
     tensors = framed.module.state_dict().items()
@@ -229,7 +234,7 @@ def asleep(framed):
 
 
 def awake(framed, tools):
-    """The FramedNetwork that `asleep` may have put to sleep."""
+    """Return the FramedNetwork for which `asleep` has returned `framed`."""
     if not isinstance(framed.module, dict):
         return framed
     module = tools.outline()

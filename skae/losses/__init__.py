@@ -1,9 +1,9 @@
 """Losses: one number per sample, summed over the features.
 
-Every function takes the decoder's output and the target, both of shape
-(..., n_samples, n_features), and returns (..., n_samples). A `Loss` says in addition
-how the output becomes a reconstruction, which data the loss is defined for, and which
-constant and which linear decoder are the best start.
+Every loss function takes the decoder's output and the target, both of shape
+(..., n_samples, n_features), and returns a tensor of shape (..., n_samples). A `Loss`
+holds such a function and also says how the output becomes a reconstruction, which data
+the loss is defined for, and which constant and which linear decoder to start from.
 """
 
 from skae.losses._base import Loss

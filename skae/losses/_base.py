@@ -1,4 +1,4 @@
-"""What training and scoring need to know of a loss."""
+"""The class `Loss`: everything that training and scoring need to know about a loss."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ INF = float("inf")
 
 
 def with_statistics(loss, **statistics):
-    """The loss whose functions have these tensors as keyword arguments."""
+    """Return the loss with these tensors as keyword arguments of its functions."""
     names = "function", "inverse_link", "decoder_start", "constant"
     functions = {name: getattr(loss, name) for name in names}
     functions = {name: f and partial(f, **statistics) for name, f in functions.items()}
@@ -24,47 +24,55 @@ def with_statistics(loss, **statistics):
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """What training and scoring need to know of a loss.
+    """Everything that training and scoring need to know about a loss.
 
-    Scaled units are those the network works in: X centred and divided by one root mean
-    square deviation, or with `standardize` by each feature's standard deviation.
+    The network works in scaled units: X is centred and divided by one number, the root
+    mean square deviation of the table, or with `standardize` by the standard deviation
+    of each feature.
 
     Attributes
     ----------
     function : callable (output, X) -> (..., n_samples)
+        The loss of each row.
     inverse_link : callable or None
-        Turns the decoder's output into the reconstruction; None is the identity.
+        Turns the decoder's output into the reconstruction. None stands for the identity.
     bounds : (low, high), floats or arrays of shape (n_features,)
         Smallest and largest value that X may hold, rounding aside: see `check` and
         `within`.
     decoder_start : callable (Z, X, weights) -> (weight, bias) or None
-        The linear decoder to start from, for codes Z (n, k) of mean zero and unit
-        covariance, X (n, p) in its own units and weights (n,) or None of the rows:
-        weight (p, k) and bias ((1 + n_constants) * p,), the constants behind the p
-        outputs. Z and X may not have missing values. None: PCA's, in scaled units, in
-        which the loss is then measured; all other losses are measured in the units of X.
+        Computes the linear decoder to start from. It is given codes Z (n, k) of mean
+        zero and unit covariance, X (n, p) in its own units, both without missing values,
+        and row weights (n,) or None. It returns the weight (p, k) and the bias
+        ((1 + n_constants) * p,), in which the constants follow the p outputs. None
+        stands for PCA's decoder in scaled units; the loss is then measured in scaled
+        units, whereas every other loss is measured in the units of X.
     constant : callable (X, weights) -> Tensor of shape ((1 + n_constants) * p,)
-        Output of the best constant reconstruction, in the units of the loss.
+        Computes the output that stands for the best constant reconstruction, in the
+        units in which the loss is measured.
     rotation_invariant : bool
         Whether the loss may be measured in rotated coordinates.
     degree : int
-        loss(s * output, s * X) = s**degree * loss(output, X). For Huber's loss: where
-        its bend is scaled too, so that this brings scaled units into those of X.
+        The number for which loss(s * output, s * X) = s**degree * loss(output, X). In
+        Huber's loss the point where it turns from a square into a line is scaled too.
+        With this number a loss in scaled units is converted into the units of X.
     slope : callable (output, X) -> Tensor, shaped as `output`, or None
-        Derivative of each row's loss by its output; None leaves it to autograd.
+        Derivative of each row's loss with respect to its output. None leaves it to
+        autograd.
     missing : (output, X), floats or arrays of shape (n_features,)
-        A cell where both are replaced by these adds nothing.
+        Values that are put in the place of the output and of X in missing cells, where
+        they add nothing to the loss.
     n_constants : int
-        Numbers that are learned for each feature and are the same in all rows.
+        How many numbers are learned for each feature that are the same in all rows.
     name : str, or list of str of shape (n_features,)
-        For messages.
-    checks : tuple of callables (X, whose, names, numbers)
-        Further demands on X.
+        The name that messages use.
+    checks : tuple of callables (X, owner, feature_names, numbers)
+        Further checks of X, which raise a ValueError. The arguments are those of `check`.
     statistics : callable (X, weights) -> dict of str to array, or None
-        What the loss has to know of the data, see `measure`.
+        Computes the statistics of the data that the loss needs, see `measure`.
     fit : callable (Loss, **statistics) -> Loss
-        Puts them, as tensors of float64, into the loss, see `fitted`. Unless another is
-        given they become keyword arguments of the four functions.
+        Returns the loss that uses these statistics, given as tensors of float64, see
+        `fitted`. By default they become keyword arguments of `function`, `inverse_link`,
+        `decoder_start` and `constant`.
     """
 
     function: Callable
@@ -84,27 +92,27 @@ class Loss:
 
     @property
     def of_scaled(self):
-        """Whether output and target are in the network's centred and scaled units."""
+        """Whether the loss is measured in scaled units and not in the units of X."""
         return self.decoder_start is None
 
     def reconstruction(self, output):
-        """Reconstruction (..., n, p) that the decoder's output (..., n, q) stands for."""
+        """Return the reconstruction (..., n, p) for the decoder's output (..., n, q)."""
         return output if self.inverse_link is None else self.inverse_link(output)
 
     def observed(self, output, target, mask):
-        """Output and target whose missing cells add nothing to loss and gradient.
+        """Replace missing cells, so that they add nothing to the loss and its gradient.
 
         Parameters
         ----------
-        output : Tensor of shape (..., n, p), or (..., n, q) with constants behind
+        output : Tensor of shape (..., n, p), or (..., n, q) where constants follow
         target : Tensor of shape (..., n, p)
-            NaN or anything else in missing cells.
+            It may hold NaN or any other value in missing cells.
         mask : Tensor of bool of shape (..., n, p)
-            Where there is a value.
+            True where there is a value.
 
         Returns
         -------
-        output, target : Tensor, shaped as those given
+        output, target : Tensor, shaped as the arguments
         """
         p = target.shape[-1]
         fill = [torch.as_tensor(value).to(output) for value in self.missing]
@@ -114,66 +122,66 @@ class Loss:
         return kept, torch.where(mask, target, fill[1].to(target))
 
     def measure(self, X, weights=None):
-        """What the loss has to know of data: the argument of `fitted`.
+        """Compute the statistics of the data that the loss needs.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
-            In its own units; NaN is passed over.
+            The data in its own units. NaN is ignored.
         weights : ndarray of shape (n_samples,) or None
-            Of the rows.
+            Weights of the rows.
 
         Returns
         -------
         dict of str to ndarray of float64
-            Finite; empty where the loss needs nothing.
+            Finite statistics, the argument of `fitted`. Empty where the loss needs none.
         """
         X = self.within(X)
         found = {} if self.statistics is None else self.statistics(X, weights)
         return {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
 
     def fitted(self, statistics):
-        """The loss for data of which `measure` found these statistics."""
+        """Return the loss for data with these statistics, as `measure` computed them."""
         if self.statistics is None:
             return self
         arrays = {k: np.asarray(v, dtype=np.float64) for k, v in statistics.items()}
         return self.fit(self, **{name: torch.tensor(v) for name, v in arrays.items()})
 
-    def check(self, X, whose, feature_names=None, numbers=None):
-        """Refuse values that the loss is not defined for; NaN is passed over.
+    def check(self, X, owner, feature_names=None, numbers=None):
+        """Refuse values that the loss is not defined for. NaN is ignored.
 
-        What is out of bounds by rounding alone is let pass: whoever computes the loss
-        brings it back by `within`.
+        Values that are out of bounds by rounding alone are accepted; `within` sets them
+        to the bound before the loss is computed.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
-        whose : str
-            Name of the estimator, for the message.
+        owner : str
+            Name of the estimator's class, for the message.
         feature_names : sequence of str or None
         numbers : ndarray of int of shape (n_samples,) or None
-            Of the rows, for the message; None counts them from 0.
+            Numbers of the rows, for the message. None counts the rows from 0.
 
         Raises
         ------
         ValueError
-            With the first feature that has values out of bounds.
+            If values are out of bounds. The message names the first such feature.
         """
         j = ranges.first_outside(X, *self.bounds)
         if j is not None:
-            raise ValueError(self._complaint(j, X, whose, feature_names))
+            raise ValueError(self._complaint(j, X, owner, feature_names))
         numbers = np.arange(len(X)) if numbers is None else numbers
         for check in self.checks:
-            check(X, whose, feature_names, numbers)
+            check(X, owner, feature_names, numbers)
 
     def within(self, X):
-        """X (n, p) with values that rounding carried out of bounds set to the bound.
+        """Return X (n, p) with values set to the bound that rounding carried past it.
 
-        X is checked, and returned as it is where all of it is within the bounds.
+        X must have passed `check`. X itself is returned if all values are within bounds.
         """
         return ranges.within(X, *self.bounds)
 
-    def _complaint(self, j, X, whose, feature_names):
+    def _complaint(self, j, X, owner, feature_names):
         low, high = (np.broadcast_to(end, X.shape[1:])[j] for end in self.bounds)
         ends = np.nanmin(X[:, j]), np.nanmax(X[:, j])
         smallest, largest = (ranges.told_apart(end, low, high) for end in ends)
@@ -181,7 +189,7 @@ class Loss:
         label = "" if feature_names is None else f" ({str(feature_names[j])!r})"
         advice = "Scale X with MinMaxScaler(clip=True) or use" if high == 1 else "Use"
         return (
-            f"loss={name!r} of {whose} takes values in [{low:g}, {high:g}], but feature "
+            f"loss={name!r} of {owner} takes values in [{low:g}, {high:g}], but feature "
             f"{j}{label} of X has values in [{smallest}, {largest}]. {advice} "
             "loss='squared_error'."
         )

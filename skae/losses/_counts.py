@@ -1,6 +1,7 @@
-"""Counts: their rates, and where losses of counts start.
+"""Losses of counts: the link from output to rate, and the best starts.
 
-Constants and linear decoders are as in `skae.losses._starts`.
+The functions for constants and linear decoders have the arguments and results that
+`skae.losses._starts` describes.
 """
 
 import math
@@ -26,54 +27,57 @@ __all__ = [
     "typical",
 ]
 
-# The rate of a count is softplus(output + OFFSET) in units of mean / UNIT: an output of
-# zero is the mean. The larger OFFSET, the nearer to a straight line that is cut at zero.
+# The rate of a count is softplus(output + OFFSET) * mean / UNIT, so that an output of zero
+# stands for the mean. The larger OFFSET is, the more the rate resembles a straight line
+# that is cut off at zero.
 OFFSET = 2.5
 UNIT = math.log1p(math.exp(OFFSET))
-LOG_THETA = -6.0, 12.0  # range of the logarithm of the inverse dispersion
-LOWEST = -80.0  # below it log(softplus(t)) is t; exp(LOWEST) is still a normal float32
+LOG_THETA = -6.0, 12.0  # range of log(theta), where 1 / theta is the dispersion
+LOWEST = -80.0  # log(softplus(t)) is t below it; exp(LOWEST) is still a normal float32
 
 
 def rate(output, mean=1.0):
-    """Rates of counts: the mean where the output is 0, and never below zero.
+    """Return the rates of counts: the mean where the output is 0, and never below zero.
 
-    Above the mean a rate grows as the output, not as its exponential, so that nothing
-    overflows and a reconstruction is never worse by orders of magnitude.
+    Above the mean a rate grows in proportion to the output and not exponentially, so
+    that nothing overflows and no reconstruction is wrong by orders of magnitude.
 
     Parameters
     ----------
     output : Tensor of shape (..., n_samples, n_features)
     mean : Tensor of shape (n_features,), or float
-        Of the counts, see `typical`.
+        Mean of the counts, see `typical`.
 
     Returns
     -------
     Tensor of shape (..., n_samples, n_features)
     """
-    return _unit(mean, output) * F.softplus(output + OFFSET)
+    return _rate_scale(mean, output) * F.softplus(output + OFFSET)
 
 
-def _unit(mean, like):
+def _rate_scale(mean, like):
+    """Return mean / UNIT, the factor of the softplus in a rate, as a tensor."""
     return torch.as_tensor(mean).to(like) / UNIT
 
 
 def log_rate(output, mean):
-    """Logarithm of `rate`, also where that underflows."""
+    """Return the logarithm of `rate`, also where the rate underflows."""
     output = output + OFFSET
     raised = output.clamp(min=LOWEST)
-    return F.softplus(raised).log() + (output - raised) + _unit(mean, output).log()
+    return F.softplus(raised).log() + (output - raised) + _rate_scale(mean, output).log()
 
 
 def first_rate(output, mean=1.0):
-    """Rates (..., n, p) that the output (..., n, 2 p) of a negative binomial stands for."""
+    """Return the rates (..., n, p) for a negative binomial's output (..., n, 2 p)."""
     return rate(output.tensor_split(2, dim=-1)[0], mean)
 
 
 def log_gammas(X, theta=None):
-    """Sum over the features of log(x!), and of log(Gamma(theta) / Gamma(theta + x)).
+    """Return the sum over the features of log(x!) + log(Gamma(theta) / Gamma(theta + x)).
 
-    Both are zero for x = 0 and slow to compute, so that only the other cells are looked
-    at; in float64, for the second is a small difference of large numbers.
+    Both terms are zero for x = 0 and slow to compute, so that only the other cells are
+    computed. The second, which is left out without theta, is a small difference of large
+    numbers and is therefore computed in float64.
 
     Parameters
     ----------
@@ -100,9 +104,9 @@ def log_gammas(X, theta=None):
 
 
 def typical(X, weights=None):
-    """Means (p,) of counts, an array X (n, p); NaN is passed over.
+    """Return {"mean": means (p,)} of an array X (n, p) of counts, ignoring NaN.
 
-    A feature that is always zero is taken to have half a count in all of the table.
+    A feature that is always zero is taken to have half a count in the whole table.
     """
     w = np.ones(len(X)) if weights is None else weights
     blocks = [X[:, c] for c in chunks(*X.shape)]
@@ -112,8 +116,8 @@ def typical(X, weights=None):
 
 
 def constant(X, weights=None, mean=1.0):
-    """Output that stands for the mean of X, where zero stands for `mean`."""
-    soft = _positive_mean(X, weights) / _unit(mean, X)
+    """Return the output (p,) for the mean of X, where an output of 0 stands for `mean`."""
+    soft = _positive_mean(X, weights) / _rate_scale(mean, X)
     return soft + torch.log(-torch.expm1(-soft)) - OFFSET
 
 
@@ -123,7 +127,7 @@ def _positive_mean(X, weights):
 
 
 def overdispersed_constant(X, weights=None, mean=1.0):
-    """`constant`, and behind it the logarithms of the likeliest theta."""
+    """Return (2 p,): the output of `constant`, then log(theta) for the likeliest theta."""
     average = _positive_mean(X, weights)[:, None]
     w = len(X) * shares(X, weights)
     parts = [_log_dispersion(X[:, c].T, average[c], w) for c in chunks(*X.shape)]
@@ -134,37 +138,38 @@ def overdispersed_constant(X, weights=None, mean=1.0):
 
 
 def regression(Z, X, weights=None, mean=1.0, n_iter=12):
-    """Poisson regression with the link of `rate`, see `_regression`."""
+    """Fit Poisson regressions with the link of `rate`, see `_regression`."""
     return _regression(Z, X, weights, mean, None, (n_iter,))
 
 
 def overdispersed_regression(Z, X, weights=None, mean=1.0, rounds=(4, 4, 4)):
-    """Negative binomial regression, with log(theta) behind the bias: (2 p,).
+    """Fit negative binomial regressions; log(theta) follows the bias, which is (2 p,).
 
-    Begins with the best constant's theta, which takes for noise what the codes can
-    explain, and after every round finds the likeliest theta anew.
+    Theta is at first that of the best constant, which counts as noise what the codes can
+    explain. After every round of iterations the likeliest theta is found anew.
     """
     log_theta = overdispersed_constant(X, weights, mean)[X.shape[1] :]
     return _regression(Z, X, weights, mean, log_theta, rounds)
 
 
 def _regression(Z, X, weights, mean, log_theta, rounds):
-    """Weight (p, k) and bias (p,), or (2 p,) with log_theta (p,).
+    """Return the weight (p, k) and the bias, (p,) or with `log_theta` (2 p,).
 
-    Maximum a posteriori under a standard normal prior of the slopes, which holds them
-    where a feature is zero in nearly every row. Every feature for itself descends from
-    the best constant by steps of the length of Barzilai and Borwein (1988), "Two-point
-    step size gradient methods", of which none is taken that makes it worse. In float32,
-    the precision of the network that starts here.
+    The estimate is the maximum a posteriori under a standard normal prior of the slopes,
+    which keeps them finite where a feature is zero in nearly every row. Each feature
+    descends separately from its best constant, with the step lengths of Barzilai and
+    Borwein (1988), "Two-point step size gradient methods"; a step that makes a feature
+    worse is not taken. It is computed in float32, the precision of the network that
+    starts here.
     """
     U, back = whitened(Z, weights)
     design = torch.cat([U.new_ones(len(U), 1), U], dim=1).float()
     w = len(X) * shares(X, weights)
     first = constant(X, weights, mean) + OFFSET
-    unit = _unit(mean, X).expand(X.shape[1])
+    rate_scale = _rate_scale(mean, X).expand(X.shape[1])
     found, refined = [], []
     for c in chunks(*X.shape):
-        counts, of_chunk = X[:, c].T.contiguous(), unit[c, None]
+        counts, of_chunk = X[:, c].T.contiguous(), rate_scale[c, None]
         B = design.new_zeros(len(counts), design.shape[1])
         B[:, 0] = first[c]
         scaled, prior = (counts / of_chunk).float(), 1 / (len(X) * of_chunk).float()
@@ -185,10 +190,10 @@ def _regression(Z, X, weights, mean, log_theta, rounds):
 
 
 def _descend(B, design, X, weights, theta, prior, n_iter):
-    """Better coefficients than B (c, k + 1) for counts X (c, n), see `_errors`."""
+    """Return better coefficients than B (c, k + 1) for counts X (c, n), see `_errors`."""
     w = weights / len(weights)
-    rows = design, design * w[:, None], w
-    value, slope = _errors(B, *rows, X, theta, prior)
+    weighted = design * w[:, None]
+    value, slope = _errors(B, design, weighted, w, X, theta, prior)
     # Fisher's information about the constant makes the first step Newton's.
     rate = F.softplus(B[:, :1])
     step = rate / torch.square(torch.sigmoid(B[:, :1]))
@@ -196,7 +201,7 @@ def _descend(B, design, X, weights, theta, prior, n_iter):
         step = step * (1 + rate / theta)
     for _ in range(n_iter):
         trial = B - step * slope
-        trial_value, trial_slope = _errors(trial, *rows, X, theta, prior)
+        trial_value, trial_slope = _errors(trial, design, weighted, w, X, theta, prior)
         is_better = (trial_value < value)[:, None]
         moved, turned = trial - B, trial_slope - slope
         bend = (moved * turned).sum(1, keepdim=True)
@@ -210,11 +215,11 @@ def _descend(B, design, X, weights, theta, prior, n_iter):
 
 
 def _errors(B, design, weighted, w, X, theta, prior):
-    """Mean loss (c,), up to a constant, and its gradient (c, k + 1) by B.
+    """Return the mean loss (c,), up to a constant, and its gradient (c, k + 1) for B.
 
-    Counts X (c, n), their rates and theta (c, 1) are in units of mean / UNIT, in which
-    the rate is the softplus and all are of order one; B[:, 0] has OFFSET added. The
-    rows of `weighted` are those of the design times their shares w (n,).
+    Counts X (c, n), their rates and theta (c, 1) are divided by mean / UNIT, so that a
+    rate is the softplus and all of them are of order one. OFFSET is included in B[:, 0].
+    The rows of `weighted` are those of the design matrix times their shares w (n,).
     """
     output = (B @ design.T).clamp_(min=LOWEST)
     rate = F.softplus(output)
@@ -233,10 +238,12 @@ def _errors(B, design, weighted, w, X, theta, prior):
 
 
 def _log_dispersion(X, mean, weights, n_iter=10):
-    """Logarithm (c,) of the likeliest theta of counts X (c, n) of means (c, n or 1).
+    """Return the logarithm (c,) of the likeliest theta of counts X (c, n).
 
-    Bisection of the likelihood's derivative; what a count of zero adds to it is summed
-    over all cells, in float32 as these are many, the rest over the others.
+    `mean` has shape (c, n), or (c, 1) where it is the same in all rows. The root of the
+    likelihood's derivative is found by bisection. What a count of zero adds to the
+    derivative is summed over all cells, in float32 because they are many; what remains
+    is summed over the cells that are not zero.
     """
 
     def total(values):

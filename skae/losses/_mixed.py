@@ -1,4 +1,4 @@
-"""Tables of mixed types: a loss for some columns each, all columns counting alike."""
+"""The loss of a table of mixed types: each column has its own, and all count alike."""
 
 import dataclasses
 import functools
@@ -24,41 +24,42 @@ OF_COLUMNS = (
     "poisson",
 )
 PADDING = -1e30  # logit of a class that a group does not have
-UNLIKELY = -100.0  # logit of a missing class
-SHOWN = 8  # columns that a message names
-N_ITER = 50  # of a softmax regression
-ROUNDING = 1e-5  # of the sum of a group, which may have been rounded to float32
+UNLIKELY = -100.0  # logit in a missing cell
+SHOWN = 8  # number of columns that a message names
+N_ITER = 50  # number of iterations of a softmax regression
+ROUNDING = 1e-5  # tolerance of a group's sum, which may have been rounded to float32
 
 
-def mixed_loss(loss, n_features, feature_names, whose):
-    """The loss of a table whose columns have losses of their own.
+def mixed_loss(loss, n_features, feature_names, owner):
+    """Return the loss of a table in which each column has a loss of its own.
 
     Every column, or group of one-hot columns, counts alike: its error is divided by
     that of its best constant, as in the factor analysis of mixed data (Pagès 2004,
-    "Analyse factorielle de données mixtes"). Outputs of squared, absolute and Huber's
-    errors are in standard deviations from the column's mean.
+    "Analyse factorielle de données mixtes"). For the squared, the absolute and Huber's
+    error an output is the deviation from the column's mean in standard deviations.
 
     Parameters
     ----------
     loss : dict of str to list
-        Of the names in `OF_COLUMNS` to columns, by index or name; of "cross_entropy" to
-        groups of one-hot columns, each group a softmax.
+        A key in `OF_COLUMNS` has a list of columns, given by index or name. The key
+        "cross_entropy" has a list of groups of one-hot columns; each group is a softmax.
     n_features : int
     feature_names : sequence of str or None
-    whose : str
-        Name of the estimator, for messages.
+    owner : str
+        Name of the estimator's class, for messages.
 
     Returns
     -------
     Loss
-        To be used once it is `fitted`.
+        A loss that can be used after `Loss.fitted`.
 
     Raises
     ------
     ValueError
-        If a name is unknown, a column is not named once, or a group has but one.
+        If a name is unknown, if a column is not named exactly once, or if a group has
+        only one column.
     """
-    terms = _terms(loss, n_features, feature_names, whose)
+    terms = _terms(loss, n_features, feature_names, owner)
     low, high = np.full(n_features, -np.inf), np.full(n_features, np.inf)
     names = [""] * n_features
     for name, columns in terms.items():
@@ -78,31 +79,32 @@ def mixed_loss(loss, n_features, feature_names, whose):
 
 
 def _unfitted(*args):
-    raise RuntimeError("A mixed loss is used before `Loss.fitted`.")
+    raise RuntimeError("A loss of mixed columns was used before `Loss.fitted`.")
 
 
 def _statistics(terms, X, weights=None):
-    """Means and scales (p,) of columns, and errors (p,) of the best constants.
+    """Return the means and scales (p,) of columns and the errors (p,) of best constants.
 
-    The error of a group stands in all its columns. A scale is 1 where nothing varies, an
-    error 0 where there are no values, or but one and the loss is one of scaled units.
+    All columns of a group have the error of the group. A scale is 1 where a column does
+    not vary. An error is 0 where a column has no values, and where it does not vary and
+    its loss is measured in scaled units.
     """
     mean, scale = nan_location_and_scale(X, weights)
     varies = scale > 0
     scale[~varies] = 1.0
     baseline = np.zeros(X.shape[1])
-    everyone = np.ones(len(X)) if weights is None else weights
+    row_weights = np.ones(len(X)) if weights is None else weights
     for name, columns in terms.items():
         if name == "cross_entropy":
             for group in columns:
                 table = torch.tensor(X[:, group], dtype=torch.float64)
-                shares = _log_shares_of(table, torch.tensor(everyone))
-                baseline[group] = -(shares.exp() * shares).sum()
+                log_shares = _log_shares_of(table, torch.tensor(row_weights))
+                baseline[group] = -(log_shares.exp() * log_shares).sum()
             continue
         for j in columns:
             has_value = ~np.isnan(X[:, j])
-            values, w = X[has_value][:, [j]].astype(np.float64), everyone[has_value]
-            # Those of counts are never zero.
+            values, w = X[has_value][:, [j]].astype(np.float64), row_weights[has_value]
+            # A loss of counts has a mean of its own, which is never zero.
             mean[j] = LOSSES[name].measure(values, w).get("mean", mean[j]).item()
             if varies[j] or (len(values) and not LOSSES[name].of_scaled):
                 ends = [torch.tensor([end]) for end in (mean[j], scale[j], 1.0)]
@@ -132,48 +134,51 @@ def _fit(terms, loss, **statistics):
 
 
 def _inverse(baseline):
-    """1 / baseline; 1 where there is nothing to reconstruct."""
+    """Return 1 / baseline, and 1 where there is nothing to reconstruct."""
     return torch.where(baseline > 0, 1 / baseline, 1.0)
 
 
-# -- what a dict means -----------------------------------------------------------------
+# -- reading the dict ------------------------------------------------------------------
 
 
-def _terms(loss, n_features, feature_names, whose):
-    """Dict of term to list of indices; of "cross_entropy" to list of lists of them."""
+def _terms(loss, n_features, feature_names, owner):
+    """Return the dict with column indices in the place of names.
+
+    A value is a list of indices, and that of "cross_entropy" a list of such lists.
+    """
     unknown = sorted(set(loss) - {*OF_COLUMNS, "cross_entropy"}, key=str)
     if unknown or not loss:
         raise ValueError(
-            f"The keys of the dict loss of {whose} must be among "
+            f"The keys of the dict loss of {owner} must be among "
             f"{[*OF_COLUMNS, 'cross_entropy']}, got {unknown}."
         )
     indices = {} if feature_names is None else {n: j for j, n in enumerate(feature_names)}
-    strangers, terms = [], {}
+    unknown_columns, terms = [], {}
 
     def index(column):
         j = indices.get(column, column) if isinstance(column, str) else column
         is_index = isinstance(j, (int, np.integer)) and not isinstance(j, bool)
         if not is_index or not 0 <= j < n_features:
-            strangers.append(column)
+            unknown_columns.append(column)
             return 0
         return int(j)
 
     for key, columns in loss.items():
         if isinstance(columns, str) or not isinstance(columns, Iterable):
             raise ValueError(
-                f"loss[{key!r}] of {whose} must be a list of columns, got {columns!r}."
+                f"loss[{key!r}] of {owner} must be a list of columns, got {columns!r}."
             )
         if key != "cross_entropy":
             terms[key] = [index(column) for column in columns]
         elif any(isinstance(group, (str, int, np.integer)) for group in columns):
             raise ValueError(
-                f"loss['cross_entropy'] of {whose} must be a list of groups of one-hot "
+                f"loss['cross_entropy'] of {owner} must be a list of groups of one-hot "
                 f"columns, such as [['red', 'green', 'blue']], got {columns!r}."
             )
         else:
             terms[key] = [[index(column) for column in group] for group in columns]
-            _check_sizes(columns, whose)
-    _check_cover(terms, strangers, n_features, feature_names, whose)
+            _check_sizes(columns, owner)
+    _check_cover(terms, unknown_columns, n_features, feature_names, owner)
     return {key: columns for key, columns in terms.items() if columns}
 
 
@@ -181,7 +186,8 @@ def _indices(key, columns):
     return list(chain(*columns)) if key == "cross_entropy" else columns
 
 
-def _check_cover(terms, strangers, n_features, feature_names, whose):
+def _check_cover(terms, unknown_columns, n_features, feature_names, owner):
+    """Refuse columns that are unknown, named twice, or not named."""
     names = range(n_features) if feature_names is None else feature_names
     named = list(chain(*itertools.starmap(_indices, terms.items())))
     counts = np.bincount(np.array(named, dtype=int), minlength=n_features)
@@ -189,56 +195,57 @@ def _check_cover(terms, strangers, n_features, feature_names, whose):
         "named twice": [names[j] for j in np.flatnonzero(counts > 1)],
         "not named": [names[j] for j in np.flatnonzero(counts == 0)],
     }
-    if strangers:  # what they were meant to be is not known either
-        problems = {"unknown": strangers}
+    if unknown_columns:  # the other problems may come from the same misspelling
+        problems = {"unknown": unknown_columns}
     found = [f"{what}: {_some(which)}" for what, which in problems.items() if which]
     if not found:
         return
     advice = ""
-    if strangers and feature_names is not None:
+    if unknown_columns and feature_names is not None:
         advice = f" The columns of X are {_some(names)}."
-    elif strangers:
+    elif unknown_columns:
         advice = (
             f" X has no column names: give it as a DataFrame with string names, or name "
             f"the columns by their indices, 0 to {n_features - 1}."
         )
     raise ValueError(
-        f"The dict loss of {whose} must name each of the {n_features} columns once; "
+        f"The dict loss of {owner} must name each of the {n_features} columns once; "
         f"{'; '.join(found)}.{advice}"
     )
 
 
 def _some(names):
-    """The first names of a list, and how many more there are."""
+    """Return text with the first names of a list, and how many more there are."""
     first = str([*map(str, names[:SHOWN])])
     return first if len(names) <= SHOWN else f"{first} and {len(names) - SHOWN} more"
 
 
-def _check_sizes(groups, whose):
-    """Refuse groups whose softmax is 1 in every row, whatever the row is."""
+def _check_sizes(groups, owner):
+    """Refuse groups of one column, because their softmax is 1 in every row."""
     for group in groups:
         if len(group) < 2:
             raise ValueError(
-                f"loss['cross_entropy'] of {whose} takes groups of two or more one-hot "
-                "columns, for the probabilities of a group have the sum 1, got the group "
+                f"loss['cross_entropy'] of {owner} takes groups of two or more one-hot "
+                "columns, because the probabilities of a group sum to 1, got the group "
                 f"{[*group]}. Name a single column under 'binary_cross_entropy', or "
                 "encode all its classes with OneHotEncoder(drop=None)."
             )
 
 
-def _check_groups(groups, X, whose, feature_names, numbers):
+def _check_groups(groups, X, owner, feature_names, numbers):
+    """Refuse rows in which the columns of a group do not sum to 1."""
     for group in groups:
         totals = X[:, group].sum(axis=1)
-        wrong = np.flatnonzero(np.abs(totals - 1) > ROUNDING)  # which NaN is not
+        wrong = np.flatnonzero(np.abs(totals - 1) > ROUNDING)  # NaN compares as False
         if len(wrong):
             i = min(wrong, key=numbers.__getitem__)
             names = group if feature_names is None else np.take(feature_names, group)
             raise ValueError(
-                f"loss['cross_entropy'] of {whose} takes groups of one-hot columns, "
-                f"whose rows have the sum 1, but row {numbers[i]} of the columns "
+                f"loss['cross_entropy'] of {owner} takes groups of one-hot columns, "
+                f"which sum to 1 in every row, but row {numbers[i]} of the columns "
                 f"{[*map(str, names)]} of X has the sum {totals[i]:.8g}. Encode all "
-                "classes, with OneHotEncoder(drop=None); a class that is not known is a "
-                "row of NaN in the group, with allow_nan=True."
+                "classes with OneHotEncoder(drop=None). Where the class is not known, "
+                "fill the columns of the group with NaN and set allow_nan=True."
             )
 
 
@@ -248,8 +255,8 @@ def _check_groups(groups, X, whose, feature_names, numbers):
 class _Columns:
     """One loss for some columns, each measured against its best constant.
 
-    loss(output, (x - mean) / scale) / baseline; mean and scale are those of the column
-    where the loss is one of scaled units, else 0 and 1.
+    The error of a cell is loss(output, (x - mean) / scale) / baseline. Mean and scale are
+    those of the column if the loss is measured in scaled units, otherwise 0 and 1.
 
     Parameters
     ----------
@@ -263,7 +270,8 @@ class _Columns:
         mean, scale = mean[columns], scale[columns]
         self.columns = columns
         self.loss = loss.fitted({"mean": mean})
-        # With the features where a loss has its samples it gives one number for a cell.
+        # A loss sums over the last axis. With features on the axis of the samples, and a
+        # last axis of length one, it returns one number for each cell.
         self.cells = loss.fitted({"mean": mean[:, None]})
         self.mean = mean if loss.of_scaled else torch.zeros_like(mean)
         self.scale = scale if loss.of_scaled else torch.ones_like(scale)
@@ -273,8 +281,9 @@ class _Columns:
         return (X[..., self.columns] - self.mean.to(X)) / self.scale.to(X)
 
     def errors(self, output, X):
-        cells = output[..., self.columns, None], self._scaled(X)[..., None]
-        return self.cells.function(*cells) @ self.weight.to(output)
+        output = output[..., self.columns, None]
+        errors = self.cells.function(output, self._scaled(X)[..., None])
+        return errors @ self.weight.to(output)
 
     def reconstruct(self, output):
         part = self.loss.reconstruction(output[..., self.columns])
@@ -288,13 +297,13 @@ class _Columns:
         return self.loss.constant(self._scaled(X), weights)
 
     def missing(self):
-        """Output and X (c,) of cells that add nothing."""
+        """Return output and X (c,) with which a cell adds nothing to the loss."""
         output, X = self.loss.missing
         return torch.full_like(self.mean, output), self.mean + X * self.scale
 
 
 class _Groups:
-    """Cross-entropy of groups of one-hot columns, each over that of its shares.
+    """Cross-entropies of groups of one-hot columns, each over its best constant's.
 
     Parameters
     ----------
@@ -326,15 +335,23 @@ class _Groups:
         return self._log_shares(output).exp()[..., ~self.is_padding.to(output.device)]
 
     def start(self, Z, X, weights):
-        """Softmax regressions, by the bound of Böhning (1992), "Multinomial logistic
-        regression algorithm": a Hessian never exceeds half the Gram matrix."""
-        softmax = functools.partial(torch.softmax, dim=-1)
+        """Fit softmax regressions; return their weights and biases, one under the other.
+
+        They ascend by the bound of Böhning (1992), "Multinomial logistic regression
+        algorithm": the Hessian never exceeds half the Gram matrix.
+        """
         tables = [X[:, group] for group in self.groups]
         starts = [
             _starts.bounded_ascent(
-                *(Z, T, weights, softmax, _log_shares_of(T, weights), 0.5, N_ITER)
+                Z,
+                table,
+                weights,
+                mean=functools.partial(torch.softmax, dim=-1),
+                bias=_log_shares_of(table, weights),
+                curvature=0.5,
+                n_iter=N_ITER,
             )
-            for T in tables
+            for table in tables
         ]
         weights, biases = zip(*starts, strict=True)
         return torch.cat(weights), torch.cat(biases)
@@ -348,14 +365,14 @@ class _Groups:
 
 
 def _log_shares_of(table, weights):
-    """Logarithms (m,) of the shares of the classes of a table (n, m)."""
+    """Return the logarithms (m,) of the shares of the classes of a table (n, m)."""
     counts = len(table) * shares(table, weights) @ table.nan_to_num()
-    floor = torch.where(counts == 0, 0.5, counts)  # half a row of a class without any
+    floor = torch.where(counts == 0, 0.5, counts)  # an empty class gets half a row
     return torch.log(floor / floor.sum())
 
 
 class _Mix:
-    """The terms of a table of mixed types, each for its own columns."""
+    """The sum of the losses of all columns, with functions as `Loss` wants them."""
 
     def __init__(self, terms):
         self.terms = terms

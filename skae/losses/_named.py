@@ -21,12 +21,12 @@ __all__ = [
     "squared_error",
 ]
 
-LARGEST_COUNT = 1e13  # gradients are as large, and float32 has to hold their squares
-SHORTEST = 1e-3  # of a reconstruction, as a share of its target, in the cosine
+LARGEST_COUNT = 1e13  # gradients get as large, and float32 has to hold their squares
+SHORTEST = 1e-3  # length of a reconstruction in the cosine, as a share of its target's
 
 
 def squared_error(X_hat, X):
-    """Squared error; the best constant is the mean.
+    """Return the squared error. The best constant is the mean.
 
     Parameters
     ----------
@@ -41,42 +41,46 @@ def squared_error(X_hat, X):
 
 
 def absolute_error(X_hat, X):
-    """Absolute error, which outlying cells move less; the best constant is the median.
+    """Return the absolute error, on which outliers have less influence.
 
-    Shapes as in `squared_error`. The linear start is PCA.
+    The best constant is the median, the linear start is PCA. Shapes are as in
+    `squared_error`.
     """
     return torch.abs(X_hat - X).sum(-1)
 
 
 def huber(X_hat, X):
-    """Half the squared error up to 1, the absolute error less a half above.
+    """Return Huber's error: half the square up to 1, the absolute error less 1/2 above.
 
-    Huber (1964), "Robust estimation of a location parameter". The 1 is in the units the
-    network works in: one root mean square deviation of the table, or with `standardize`
-    of the feature. Shapes as in `squared_error`. The linear start is PCA.
+    See Huber (1964), "Robust estimation of a location parameter". The 1 is in the scaled
+    units of the network: one root mean square deviation of the table, or with
+    `standardize` of the feature. The linear start is PCA. Shapes are as in
+    `squared_error`.
     """
     return F.huber_loss(X_hat, X, reduction="none").sum(-1)
 
 
 def binary_cross_entropy(logits, X):
-    """Cross-entropy of values in [0, 1], read as probabilities.
+    """Return the cross-entropy of values in [0, 1], read as probabilities.
 
-    The reconstruction is the logistic function of the logits, which keep the loss
-    finite where a probability would round to 0 or 1. The best constant is the logit of
-    the mean, the linear start a logistic regression. Shapes as in `squared_error`.
+    The reconstruction is the logistic function of the logits. Computed from logits, the
+    loss stays finite where a probability would be rounded to 0 or 1. The best constant
+    is the logit of the mean, the linear start is a logistic regression. Shapes are as in
+    `squared_error`.
     """
     return F.binary_cross_entropy_with_logits(logits, X, reduction="none").sum(-1)
 
 
 def poisson(output, X, mean=1.0):
-    """Minus the log-likelihood of counts X under Poisson distributions.
+    """Return minus the log-likelihood of counts X under Poisson distributions.
 
-    All its terms are there, so that it compares with `negative_binomial`; a perfect
-    reconstruction costs minus the log-probability of the counts under their own means.
-    Counts need not be whole. The best constant is the mean; the linear start are
-    principal components of Collins, Dasgupta and Schapire (2001), "A generalization of
-    principal component analysis to the exponential family", with PCA's scores and the
-    link of `rate`.
+    No term is left out, so that the loss can be compared with `negative_binomial`. The
+    loss of a perfect reconstruction is therefore not zero: it is minus the
+    log-probability of the counts, given rates that equal them. Counts need not be whole
+    numbers. The best constant is the mean. The linear start is the principal component
+    analysis of Collins, Dasgupta and Schapire (2001), "A generalization of principal
+    component analysis to the exponential family", with PCA's scores and the link of
+    `rate`.
 
     Parameters
     ----------
@@ -93,18 +97,18 @@ def poisson(output, X, mean=1.0):
 
 
 def negative_binomial(output, X, mean=1.0):
-    """Minus the log-likelihood of overdispersed counts.
+    """Return minus the log-likelihood of overdispersed counts.
 
-    A count of rate r has variance r + r² / theta; theta is learned for each feature
-    (Lawless 1987, "Negative binomial and mixed Poisson regression"). All terms are
-    there: as theta grows the loss becomes `poisson`. The best constant is the mean with
-    the most likely theta, the linear start a regression with the link of `rate`.
+    A count of rate r has the variance r + r² / theta, and theta is learned for each
+    feature (Lawless 1987, "Negative binomial and mixed Poisson regression"). No term is
+    left out: as theta grows the loss approaches `poisson`. The best constant is the mean
+    with the likeliest theta, the linear start is a regression with the link of `rate`.
 
     Parameters
     ----------
     output : Tensor of shape (..., n_samples, 2 * n_features)
-        Those of `poisson`, then logarithms of theta. These are read from the first row,
-        for they are the same in every row.
+        The output that `poisson` takes, then the logarithms of theta. These are read
+        from the first row, because they are the same in every row.
     X : Tensor of shape (..., n_samples, n_features)
     mean : as in `poisson`
 
@@ -119,20 +123,20 @@ def negative_binomial(output, X, mean=1.0):
 
 
 def cosine(X_hat, X):
-    """1 - cosine of the angle between reconstruction and target, in the units of X.
+    """Return 1 - cosine of the angle between reconstruction and target, in units of X.
 
-    The measure of texts' likeness (Salton, Wong and Yang 1975, "A vector space model
-    for automatic indexing"). Only directions count: the length of a reconstruction says
-    nothing. A row of zeros has no direction to miss, and costs nothing. The best constant
-    is the mean of the rows brought to one length, the linear start least squares.
-    Shapes as in `squared_error`.
+    This is the usual distance between texts (Salton, Wong and Yang 1975, "A vector space
+    model for automatic indexing"). Only directions count: the length of a reconstruction
+    has no influence. A row of zeros has no direction, and its loss is zero. The best
+    constant is the mean of the rows divided by their lengths, the linear start is least
+    squares. Shapes are as in `squared_error`.
     """
-    unit = X.abs().amax(-1, keepdim=True)  # its square neither over- nor underflows
-    empty = unit == 0
-    unit = unit.masked_fill(empty, 1.0)
-    X, X_hat = X / unit, X_hat / unit
+    largest = X.abs().amax(-1, keepdim=True)  # so that squares neither over- nor underflow
+    empty = largest == 0
+    largest = largest.masked_fill(empty, 1.0)
+    X, X_hat = X / largest, X_hat / largest
     length = X.norm(dim=-1).masked_fill(empty[..., 0], 1.0)
-    # Near zero the gradient of a direction has no bound; the floor gives it one.
+    # The gradient of a direction is unbounded near zero; the smallest length bounds it.
     product = length * torch.maximum(X_hat.norm(dim=-1), SHORTEST * length)
     return (1 - (X_hat * X).sum(-1) / product).masked_fill(empty[..., 0], 0.0)
 
@@ -145,7 +149,8 @@ def _slope_of_cross_entropy(logits, X):
     return torch.sigmoid(logits).sub_(X)
 
 
-def _of_counts(function, **fields):
+def _count_loss(function, **fields):
+    """Return the `Loss` of a function of counts."""
     bounds, missing = (0.0, LARGEST_COUNT), (-100.0, 0.0)
     return Loss(
         function, bounds=bounds, missing=missing, statistics=_counts.typical, **fields
@@ -171,13 +176,13 @@ LOSSES = {
         slope=_slope_of_cross_entropy,
         missing=(-100.0, 0.0),
     ),
-    "poisson": _of_counts(
+    "poisson": _count_loss(
         poisson,
         inverse_link=rate,
         decoder_start=_counts.regression,
         constant=_counts.constant,
     ),
-    "negative_binomial": _of_counts(
+    "negative_binomial": _count_loss(
         negative_binomial,
         inverse_link=_counts.first_rate,
         decoder_start=_counts.overdispersed_regression,

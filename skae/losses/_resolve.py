@@ -1,4 +1,4 @@
-"""From the parameter `loss` to a `Loss`: names, users' losses, dicts of columns."""
+"""Turns the parameter `loss`, a name, a callable or a dict, into a `Loss`."""
 
 import copy
 import dataclasses
@@ -17,25 +17,26 @@ from skae.losses._named import LOSSES
 __all__ = ["resolve_loss"]
 
 
-def resolve_loss(loss, n_features, feature_names=None, whose="the estimator"):
-    """The `Loss` that the parameter `loss` stands for.
+def resolve_loss(loss, n_features, feature_names=None, owner="the estimator"):
+    """Return the `Loss` that the parameter `loss` stands for.
 
     Parameters
     ----------
     loss : str, callable or dict
-        A key of `LOSSES`. Or `(X_hat, X) -> (n_samples,)`, tensors of shape
-        (n_samples, n_features) in the units of X; an `nn.Module` with
-        `reduction="none"` and any callable may return (n_samples, n_features), which is
-        summed over the features. Or a dict, see `skae.losses._mixed.mixed_loss`.
+        A string is a key of `LOSSES`. A callable, which may be an `nn.Module` with
+        `reduction="none"`, takes X_hat and X, tensors of shape (n_samples, n_features)
+        in the units of X. It returns the losses of the rows, (n_samples,), or those of
+        the cells, (n_samples, n_features), which are summed over the features. For a
+        dict see `skae.losses._mixed.mixed_loss`.
     n_features : int
     feature_names : sequence of str or None
-    whose : str
-        Name of the estimator, for messages.
+    owner : str
+        Name of the estimator's class, for messages.
 
     Returns
     -------
     Loss
-        To be used once it is `fitted`.
+        A loss that can be used after `Loss.fitted`.
 
     Raises
     ------
@@ -47,15 +48,15 @@ def resolve_loss(loss, n_features, feature_names=None, whose="the estimator"):
     """
     if isinstance(loss, str) and loss in LOSSES:
         found = LOSSES[loss]
-        # Losses of the units of X without a link would train weights in these units.
-        has_units = found.of_scaled or found.inverse_link is not None
-        return found if has_units else _in_scaled_units(found)
+        # A loss in the units of X that has no link would need weights in these units.
+        is_trainable = found.of_scaled or found.inverse_link is not None
+        return found if is_trainable else _with_scaled_output(found)
     if isinstance(loss, dict):
-        return mixed_loss(loss, n_features, feature_names, whose)
+        return mixed_loss(loss, n_features, feature_names, owner)
     if callable(loss) and not isinstance(loss, type):
-        return _in_scaled_units(_of_user(loss, whose))
+        return _with_scaled_output(_from_callable(loss, owner))
     allowed = f"one of {sorted(LOSSES)}, a callable (X_hat, X) or a dict"
-    message = f"loss of {whose} must be {allowed}, got {loss!r}."
+    message = f"loss of {owner} must be {allowed}, got {loss!r}."
     if isinstance(loss, type):
         message += " Give an instance, not the class."
     raise ValueError(message) if isinstance(loss, str) else TypeError(message)
@@ -65,7 +66,7 @@ def resolve_loss(loss, n_features, feature_names=None, whose="the estimator"):
 
 
 class _UserLoss:
-    """A user's loss as one number per sample, also of stacks of networks."""
+    """A user's loss as one number per sample, also for stacks of networks."""
 
     def __init__(self, function):
         self.function = function
@@ -88,14 +89,15 @@ class _UserLoss:
         return errors.sum(-1) if errors.ndim == 2 else errors
 
 
-def _of_user(loss, whose):
+def _from_callable(loss, owner):
+    """Return the `Loss` of a user's callable, which is measured in the units of X."""
     reduction = getattr(loss, "reduction", "none")
     if reduction != "none":
         raise ValueError(
-            f"loss of {whose} must have reduction='none', for every sample has its own, "
-            f"got {type(loss).__name__}(reduction={reduction!r})."
+            f"loss of {owner} must have reduction='none', because every sample needs a "
+            f"loss of its own, got {type(loss).__name__}(reduction={reduction!r})."
         )
-    # A module may be moved to another device, which its owner should not notice.
+    # A module is moved to the device of the fit. The user's own stays where it is.
     loss = copy.deepcopy(loss) if isinstance(loss, nn.Module) else loss
     return Loss(
         _UserLoss(loss),
@@ -105,15 +107,16 @@ def _of_user(loss, whose):
     )
 
 
-# -- losses of the units of X, whose outputs are centred and scaled --------------------
+# -- losses in the units of X, for networks with centred and scaled output -------------
 
 
-def _in_scaled_units(loss):
+def _with_scaled_output(loss):
+    """Return the loss for output in scaled units, which it converts into those of X."""
     return dataclasses.replace(loss, statistics=_mean_and_scale, fit=_rescaled)
 
 
 def _mean_and_scale(X, weights=None):
-    """Mean (p,), and scale (1,): the root mean square of the deviations from it."""
+    """Return mean (p,), and scale (1,): the root mean square of the deviations from it."""
     mean, spread = nan_location_and_scale(X, weights)
     largest = spread.max() or 1.0
     return {"mean": mean, "scale": [_root_mean_square(spread / largest) * largest or 1.0]}
@@ -124,24 +127,24 @@ def _root_mean_square(values):
 
 
 def _rescaled(loss, mean, scale):
-    units = {"mean": mean, "scale": scale}
+    statistics = {"mean": mean, "scale": scale}
     return dataclasses.replace(
         loss,
-        function=partial(_function, loss.function, **units),
-        inverse_link=partial(_in_units, **units),
-        decoder_start=partial(_decoder_start, loss.decoder_start, **units),
-        constant=partial(_constant, loss.constant, **units),
+        function=partial(_function, loss.function, **statistics),
+        inverse_link=partial(_in_data_units, **statistics),
+        decoder_start=partial(_decoder_start, loss.decoder_start, **statistics),
+        constant=partial(_constant, loss.constant, **statistics),
         missing=(-mean / scale, 0.0),
         statistics=None,
     )
 
 
-def _in_units(output, mean, scale):
+def _in_data_units(output, mean, scale):
     return output * scale.to(output) + mean.to(output)
 
 
 def _function(function, output, X, mean, scale):
-    return function(_in_units(output, mean, scale), X)
+    return function(_in_data_units(output, mean, scale), X)
 
 
 def _decoder_start(start, Z, X, weights=None, *, mean, scale):

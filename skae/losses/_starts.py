@@ -1,10 +1,10 @@
-"""Where the losses of `skae.losses` start: best constants and linear decoders.
+"""Where training starts for each loss: the best constants and linear decoders.
 
-A constant is a function (X, weights) -> bias, a linear decoder a function
-(Z, X, weights) -> (weight, bias) of codes Z (n, k) and data X (n, p), neither with missing
-values, and of the weights (n,) of the rows, where None counts all rows alike. Weight
-(p, k) and bias (p,) give the output Z @ weight.T + bias. What a loss learns once for all
-rows of a feature stands behind the p values of the bias.
+The function for a constant takes (X, weights) and returns the bias. The function for a
+linear decoder takes (Z, X, weights) and returns weight (p, k) and bias (p,), with which
+the output is Z @ weight.T + bias. Codes Z (n, k) and data X (n, p) have no missing
+values. `weights` are the weights (n,) of the rows; None counts all rows alike. Constants
+that a loss learns once for all rows follow the p values of the bias.
 """
 
 import torch
@@ -24,17 +24,19 @@ __all__ = [
     "whitened",
 ]
 
-ROUNDING = 1e-9  # of a sum of shares
+ROUNDING = 1e-9  # error of a sum of shares
 
 
 # -- constants -------------------------------------------------------------------------
 
 
 def mean(X, weights=None):
+    """Return the mean (p,) of X."""
     return shares(X, weights) @ X
 
 
 def median(X, weights=None):
+    """Return the median (p,) of X."""
     ordered, rows = X.sort(0)
     below = shares(X, weights)[rows].cumsum(0)
     ends = [(below < half).sum(0) for half in (0.5 - ROUNDING, 0.5 + ROUNDING)]
@@ -42,7 +44,7 @@ def median(X, weights=None):
 
 
 def huber_location(X, weights=None, n_iter=50):
-    """Huber's estimate of the location of X, by reweighting."""
+    """Return Huber's estimate (p,) of the location of X, by reweighting."""
     location, w = median(X, weights), shares(X, weights)[:, None]
     for _ in range(n_iter):
         weight = w / (X - location).abs().clamp(min=1)
@@ -51,7 +53,10 @@ def huber_location(X, weights=None, n_iter=50):
 
 
 def logit_mean(X, weights=None):
-    # A feature that is always 0 or 1 is taken to be half a row away from it.
+    """Return the logit (p,) of the mean of X.
+
+    The mean of a feature that is always 0 or always 1 is moved by half a row.
+    """
     half = 0.5 / len(X)
     average = mean(X, weights)
     average = torch.where((X == 0).all(0), half, average)
@@ -59,25 +64,26 @@ def logit_mean(X, weights=None):
 
 
 def mean_direction(X, weights=None):
-    """Mean of the rows brought to one length."""
+    """Return the mean (p,) of the rows of X, each brought to the mean length."""
     length = X.norm(dim=1, keepdim=True)
-    unit = X / torch.where(length == 0, 1.0, length)
-    return mean(unit, weights) * mean(length, weights)
+    unit_rows = X / torch.where(length == 0, 1.0, length)
+    return mean(unit_rows, weights) * mean(length, weights)
 
 
 # -- linear decoders -------------------------------------------------------------------
 
 
 def whitened(Z, weights=None):
-    """Codes Z (n, k) of mean zero and unit covariance, and the way back.
+    """Bring codes Z (n, k) to mean zero and unit covariance.
 
-    Those that come are so in all rows of a table, not in the few that a decoder is
-    fitted to. Directions in which these do not vary are left out.
+    The codes that are passed have both in all rows of a table, but not in the few rows
+    that a decoder is fitted to. Directions in which these do not vary are left out.
 
     Returns
     -------
     U : Tensor of shape (n, r), r <= k
     back : callable (weight (q, r), bias (q,)) -> weight (q, k), bias (q,)
+        Turns a linear map of U into the same map of Z.
     """
     w = shares(Z, weights)
     mean = w @ Z
@@ -93,18 +99,34 @@ def whitened(Z, weights=None):
 
 
 def least_squares(Z, X, weights=None):
-    """Linear regression."""
+    """Fit a linear regression of X on Z."""
     U, back = whitened(Z, weights)
     w = shares(Z, weights)
     return back(X.T @ (U * w[:, None]), w @ X)
 
 
 def bounded_ascent(Z, X, weights, mean, bias, curvature, n_iter):
-    """Generalized linear model with the canonical link, from the constant `bias`.
+    """Fit a generalized linear model with the canonical link, from the constant `bias`.
 
-    Ascent on a quadratic bound of the likelihood: its Hessian never exceeds `curvature`
-    times the design's Gram matrix, which is the identity here, so that each step is one
-    product and none can make the likelihood worse.
+    The steps ascend a quadratic lower bound of the likelihood, whose Hessian never
+    exceeds `curvature` times the Gram matrix of the design. As that is the identity here,
+    each step is one product, and none can make the likelihood worse.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (n, k)
+    X : Tensor of shape (n, p)
+    weights : Tensor of shape (n,) or None
+    mean : callable
+        Turns linear predictors (n, p) into means (n, p): the inverse link.
+    bias : Tensor of shape (p,)
+    curvature : float
+    n_iter : int
+
+    Returns
+    -------
+    weight : Tensor of shape (p, k)
+    bias : Tensor of shape (p,)
     """
     U, back = whitened(Z, weights)
     w = shares(Z, weights)
@@ -118,25 +140,28 @@ def bounded_ascent(Z, X, weights, mean, bias, curvature, n_iter):
 
 
 def logistic(Z, X, weights=None, n_iter=50):
-    """Logistic regression.
+    """Fit logistic regressions of X on Z.
 
-    The bound of Böhning and Lindsay (1988), "Monotonicity of quadratic-approximation
-    algorithms": a logistic Hessian never exceeds a quarter of the Gram matrix.
+    They ascend by the bound of Böhning and Lindsay (1988), "Monotonicity of
+    quadratic-approximation algorithms": the Hessian never exceeds a quarter of the Gram
+    matrix.
     """
     bias = logit_mean(X, weights)
-    return bounded_ascent(Z, X, weights, torch.sigmoid, bias, 0.25, n_iter)
+    return bounded_ascent(
+        Z, X, weights, mean=torch.sigmoid, bias=bias, curvature=0.25, n_iter=n_iter
+    )
 
 
 def directions(cosine, Z, X, weights=None):
-    """The best, by the loss `cosine`, of some linear decoders.
+    """Return the linear decoder with the least loss `cosine` out of several.
 
-    Least squares for X, and for its rows brought to one length; of the latter also with
-    smaller weights, down to none, which is the best constant.
+    They are least squares for X, and least squares for the rows of X brought to one
+    length, the latter also with smaller weights down to zero, which is the best constant.
     """
     length = X.norm(dim=1, keepdim=True)
-    unit = X / torch.where(length == 0, 1.0, length) * mean(length, weights)
+    of_one_length = X / torch.where(length == 0, 1.0, length) * mean(length, weights)
     decoders = [least_squares(Z, X, weights)]
-    weight, bias = least_squares(Z, unit, weights)
+    weight, bias = least_squares(Z, of_one_length, weights)
     decoders += [(share * weight, bias) for share in (1.0, 0.5, 0.25, 0.0)]
     w = shares(X, weights)
     return min(decoders, key=lambda d: float(w @ cosine(Z @ d[0].T + d[1], X)))

@@ -1,18 +1,189 @@
-"""What every network can do."""
+"""The base class of networks, in which a network declares what it can do."""
 
-__all__ = ["decode", "encode", "reconstruct"]
+import contextlib
+
+import torch
+from torch import nn
+
+from skae._torch import PrivateStates, make_generator
+
+__all__ = [
+    "Network",
+    "decode",
+    "encode",
+    "fresh_generators",
+    "layers_that_draw",
+    "reconstruct",
+    "set_generators",
+]
+
+
+class Network(nn.Module):
+    """Base class of autoencoders, with everything that the rest of the package uses of one.
+
+    A subclass has `encode`, which turns X (..., n, p) into codes (..., n, k), and `decode`,
+    which turns codes into an output (..., n, q). Both are methods or layers. The attributes
+    below declare what else it can do. Their values here hold for every network that has
+    these two methods.
+
+    The letters in shapes are explained in `skae.modules`.
+
+    Attributes
+    ----------
+    has_own_code : bool
+        Whether the code of the network was written by a user. Such a network is tried on
+        two rows before anything is computed, and copies keep the module itself, because it
+        cannot be made anew from its weights.
+    has_linear_path : bool
+        Whether the network can have a linear path, to which `set_linear` writes PCA.
+    is_stackable : bool
+        Whether several such networks can be run as one, see `stack`.
+    takes_marks : bool
+        Whether the inputs may be followed by marks of missing cells.
+    absorbs : bool
+        Whether affine maps of the input, the output and the codes can be folded into the
+        layers, by `absorb_input`, `absorb_output`, `recode` and `folded_encoder`.
+    is_ordered : bool
+        Whether the network can decode any number of the first codes.
+    paths : tuple of (Mapping, nn.Module, Mapping) or None
+        Encoder, activation of the code and decoder, if the network does nothing but apply
+        them one after another. `Backprop` may then be able to compute the gradient.
+    unwrapped : nn.Module
+        The module that users see. In an adapter it is the user's own module.
+    """
+
+    has_own_code = False
+    has_linear_path = False
+    is_stackable = False
+    takes_marks = False
+    absorbs = False
+    is_ordered = False
+    paths = None
+
+    @property
+    def unwrapped(self):
+        return self
+
+    def encode_with_loss(self, X):
+        """Return the codes of X, and numbers that are added to the loss of each row.
+
+        This method replaces `encode` in training and for held-out rows. A network with a
+        distribution of codes, for example, draws the codes here and returns the divergence
+        of the distribution from its prior.
+
+        Parameters
+        ----------
+        X : Tensor of shape (..., n, p)
+
+        Returns
+        -------
+        Z : Tensor of shape (..., n, k)
+        added : Tensor of shape (..., n) or None
+            Numbers in the units of the loss, which is summed over the features. None adds
+            nothing.
+        """
+        return self.encode(X), None
+
+    def forward(self, X):
+        return self.decode(self.encode(X))
+
+    def private_states(self, seed, device, training=False):
+        """Return a context that keeps the global generators from being changed.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the random numbers that the network draws within the context.
+        device : torch.device
+        training : bool
+            Whether the network is in training mode within the context.
+        """
+        return PrivateStates(seed, device)
+
+    def set_linear(self, encoder, decoder, bias):
+        """Set the linear path to x -> decoder @ encoder @ x + bias.
+
+        Parameters
+        ----------
+        encoder : Tensor of shape (k, r)
+            Weights of the first r inputs. Those of the others become zero.
+        decoder : Tensor of shape (p, k)
+        bias : Tensor of shape (p,) or longer
+            Bias of the output, followed by the constants of the output.
+        """
+        raise NotImplementedError
+
+    def absorb_input(self, weight, shift=None):
+        """Replace f(x) by f(weight x + shift). None stands for the identity or zero."""
+        raise NotImplementedError
+
+    def absorb_output(self, weight, shift=None):
+        """Replace f(x) by weight f(x) + shift. None stands for the identity or zero."""
+        raise NotImplementedError
+
+    def folded_encoder(self, weight, shift):
+        """Return a module that encodes x as this network encodes diag(weight) x + shift."""
+        raise NotImplementedError
+
+    def recode(self, weight, mean):
+        """Replace the codes z by weight (z - mean), without changing the reconstruction."""
+        raise NotImplementedError
+
+    def truncate(self, n_components):
+        """Keep only the first of ordered codes."""
+        raise NotImplementedError
+
+    def tie(self):
+        """Give the decoder the transposed weights of the encoder, until `untie`."""
+        raise NotImplementedError
+
+    def untie(self):
+        """Give the decoder weights of its own, equal to those it shared."""
+        return self
 
 
 def encode(module, X):
-    """The code of X."""
+    """Return the codes of X."""
     return module.encode(X)
 
 
 def decode(module, Z):
-    """The decoder's output for the code Z."""
+    """Return the output of the decoder for the codes Z."""
     return module.decode(Z)
 
 
 def reconstruct(module, X):
-    """The decoder's output for X; a user's module need not have a `forward`."""
+    """Return the output of the decoder for X. The module may lack a `forward`."""
     return module.decode(module.encode(X))
+
+
+def layers_that_draw(module):
+    """Return the layers whose attribute `generator` is a `torch.Generator` or None.
+
+    Every layer of the package that draws random numbers has this attribute. It is set
+    during a fit.
+    """
+    kinds = torch.Generator | None
+    layers = module.modules()
+    return [m for m in layers if isinstance(getattr(m, "generator", 0), kinds)]
+
+
+def set_generators(module, seed, device):
+    """Give each layer that draws random numbers its own generator, seeded with `seed`.
+
+    If `seed` is None the generators are removed.
+    """
+    for layer in layers_that_draw(module):
+        layer.generator = None if seed is None else make_generator(seed, device)
+
+
+@contextlib.contextmanager
+def fresh_generators(module, seed, device):
+    """Replace the generators of layers in this context by others, seeded with `seed`."""
+    layers = [(layer, layer.generator) for layer in layers_that_draw(module)]
+    set_generators(module, seed, device)
+    try:
+        yield
+    finally:
+        for layer, generator in layers:
+            layer.generator = generator

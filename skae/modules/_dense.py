@@ -1,10 +1,13 @@
 """Fully connected autoencoders: a linear map plus a correction."""
 
+import copy
 import itertools
 
 import torch
 from torch import nn
 
+from skae._torch import NoStates
+from skae.modules._base import Network
 from skae.modules._layers import ACTIVATIONS, NORMALIZATIONS, Dropout, Linear, Nested
 from skae.modules._tied import Tied
 
@@ -14,23 +17,26 @@ __all__ = ["DenseAutoencoder", "Mapping"]
 class Mapping(nn.Module):
     """A linear map plus a perceptron that corrects it.
 
-    f(x) = A x + a + V h(x), where h is the stack of hidden layers. V starts at zero, so
-    that before training f is the linear map alone; this is the start of a residual
-    branch in Zhang, Dauphin and Ma (2019), "Fixup Initialization".
+    f(x) = A x + a + V h(x), where h(x) is the output of the hidden layers. V starts at
+    zero, so that before training f is the linear map alone. Zhang, Dauphin and Ma (2019),
+    "Fixup Initialization", start residual branches in the same way.
 
     Parameters
     ----------
     n_in, n_out : int
+        Widths of the input and the output.
     hidden_layer_sizes : tuple of int
-        Without hidden layers f is the linear map.
+        Widths of the hidden layers. Without hidden layers f is the linear map.
     activation : key of ACTIVATIONS
     dropout : float in [0, 1)
-        Rate after every hidden layer.
+        Rate of dropout after every hidden layer.
     linear_path : bool
-        False leaves out A x + a: a plain perceptron with a bias in its last layer.
+        Whether to have the linear map. Without it f is a plain perceptron with a bias in
+        its last layer.
     generator : torch.Generator or None
+        Generator from which the weights are drawn.
     normalization : key of NORMALIZATIONS or None
-        Of every hidden layer, before its activation.
+        Normalization of every hidden layer, before its activation.
     """
 
     def __init__(
@@ -71,7 +77,7 @@ class Mapping(nn.Module):
         return self.join(X, self.hidden(X))
 
     def join(self, X, H):
-        """Output for X whose last hidden layer is H: the sum of the two paths."""
+        """Return the output for the input X and the last hidden layer H."""
         if self.correction is None:
             return self.linear(X)
         out = self.correction(H)
@@ -79,10 +85,10 @@ class Mapping(nn.Module):
 
     @torch.no_grad()
     def absorb_input(self, weight, shift=None):
-        """Let f(x) become f(weight x + shift).
+        """Replace f(x) by f(weight x + shift).
 
-        `weight` has shape (n_in, n_new), or (n_in,) for a diagonal matrix, `shift`
-        (n_in,); None is the identity, zero.
+        `weight` has shape (n_in, n_new), or (n_in,) if it is the diagonal of a matrix.
+        `shift` has shape (n_in,). None stands for the identity or zero.
         """
         for layer in (self.linear, self.hidden[0] if len(self.hidden) else None):
             if layer is not None:
@@ -94,10 +100,10 @@ class Mapping(nn.Module):
 
     @torch.no_grad()
     def absorb_output(self, weight, shift=None):
-        """Let f(x) become weight f(x) + shift.
+        """Replace f(x) by weight f(x) + shift.
 
-        `weight` has shape (n_new, n_out), or (n_out,) for a diagonal matrix, `shift`
-        (n_new,); None is the identity, zero.
+        `weight` has shape (n_new, n_out), or (n_out,) if it is the diagonal of a matrix.
+        `shift` has shape (n_new,). None stands for the identity or zero.
         """
         for layer in (self.linear, self.correction):
             if layer is not None and weight is not None:
@@ -111,29 +117,37 @@ class Mapping(nn.Module):
             (self.correction if self.linear is None else self.linear).bias += shift
 
 
-class DenseAutoencoder(nn.Module):
+class DenseAutoencoder(Network):
     """Fully connected autoencoder.
 
     Parameters
     ----------
     n_inputs, n_components, n_outputs : int
-        Widths of data, code and reconstruction.
+        Widths of the input, the code and the output.
     hidden_layer_sizes : tuple of int
-        Hidden layers of the encoder; the decoder mirrors them.
+        Widths of the hidden layers of the encoder; the decoder mirrors them.
     activation : key of ACTIVATIONS
+        Activation of the hidden layers.
     code_activation : key of ACTIVATIONS
-        Applied to the code.
+        Activation of the code.
     dropout : float in [0, 1)
+        Rate of dropout after every hidden layer.
     normalization : key of NORMALIZATIONS or None
+        Normalization of every hidden layer.
     linear_path : bool
-        See `Mapping`.
+        Whether encoder and decoder have a linear map, see `Mapping`.
     n_constants : int
-        Numbers that are learned and follow every row's output.
+        How many learned numbers follow the output of every row.
     ordered : bool
-        Whether any number of first codes can be decoded, see `Nested`.
+        Whether any number of the first codes can be decoded, see `Nested`.
     generator : torch.Generator or None
-        Source of the initial weights; None is torch's global generator.
+        Generator from which the weights are drawn; None is torch's global generator.
     """
+
+    has_linear_path = True
+    is_stackable = True
+    takes_marks = True
+    absorbs = True
 
     def __init__(
         self,
@@ -152,23 +166,44 @@ class DenseAutoencoder(nn.Module):
         generator=None,
     ):
         super().__init__()
-        shared = activation, dropout, linear_path, generator, normalization
+        options = {
+            "activation": activation,
+            "dropout": dropout,
+            "linear_path": linear_path,
+            "generator": generator,
+            "normalization": normalization,
+        }
         mirrored = hidden_layer_sizes[::-1]
-        self.encoder = Mapping(n_inputs, n_components, hidden_layer_sizes, *shared)
+        self.encoder = Mapping(n_inputs, n_components, hidden_layer_sizes, **options)
         self.code = ACTIVATIONS[code_activation]()
         self.nested = Nested(n_components) if ordered else None
         n_seen = 2 * n_components if ordered else n_components
-        self.decoder = Mapping(n_seen, n_outputs, mirrored, *shared)
+        self.decoder = Mapping(n_seen, n_outputs, mirrored, **options)
         self.constants = nn.Parameter(torch.zeros(n_constants)) if n_constants else None
 
+    @property
+    def is_ordered(self):
+        return self.nested is not None
+
+    @property
+    def paths(self):
+        # A subclass may do something else or something more.
+        is_all = type(self) is DenseAutoencoder and self.constants is self.nested is None
+        return (self.encoder, self.code, self.decoder) if is_all else None
+
+    def private_states(self, seed, device, training=False):
+        if type(self) is DenseAutoencoder:  # its layers have generators of their own
+            return NoStates()
+        return super().private_states(seed, device, training)
+
     def encode(self, X):
-        """Codes (..., n, k) of X (..., n, p)."""
+        """Return the codes (..., n, k) of X (..., n, p)."""
         return self.code(self.encoder(X))
 
     def decode(self, Z):
-        """Output (..., n, p) of the codes Z (..., n, k), before the inverse link.
+        """Return the output (..., n, p) for codes Z (..., n, k), before the inverse link.
 
-        Of ordered codes the last may be missing.
+        The last of ordered codes may be missing.
         """
         output = self.decoder(Z if self.nested is None else self.nested(Z))
         if self.constants is None:
@@ -176,27 +211,54 @@ class DenseAutoencoder(nn.Module):
         constants = self.constants.unsqueeze(-2).to(output.dtype)
         return torch.cat([output, constants.expand(*output.shape[:-1], -1)], dim=-1)
 
-    def forward(self, X):
-        return self.decode(self.encode(X))
+    @torch.no_grad()
+    def set_linear(self, encoder, decoder, bias):
+        (k, r), p = encoder.shape, len(decoder)
+        self.encoder.linear.weight.zero_()
+        self.encoder.linear.weight[:, :r] = encoder
+        self.encoder.linear.bias.zero_()
+        # Inputs after the k-th mark the codes that are missing. PCA ignores them.
+        self.decoder.linear.weight.zero_()
+        self.decoder.linear.weight[:, :k] = decoder
+        self.decoder.linear.bias.copy_(bias[:p])
+        if self.constants is not None:
+            self.constants.copy_(bias[p:])
+
+    def absorb_input(self, weight, shift=None):
+        self.encoder.absorb_input(weight, shift)
+
+    def absorb_output(self, weight, shift=None):
+        self.decoder.absorb_output(weight, shift)
+
+    def folded_encoder(self, weight, shift):
+        encoder = copy.deepcopy(self.encoder)
+        encoder.absorb_input(weight, shift)
+        return nn.Sequential(encoder, self.code)
 
     def tie(self):
-        """Let the decoder have the encoder's weights, transposed, until `untie`."""
         self.decoder = Tied(self.encoder, self.decoder)
         return self
 
     def untie(self):
-        """Give the decoder weights of its own, equal to those it shared."""
         if isinstance(self.decoder, Tied):
-            empty = Mapping(1, 1, (), "identity", 0.0, True, torch.Generator())
+            empty = Mapping(
+                n_in=1,
+                n_out=1,
+                hidden_layer_sizes=(),
+                activation="identity",
+                dropout=0.0,
+                linear_path=True,
+                generator=torch.Generator(),
+            )
             empty.linear = None
             self.decoder = self.decoder.untie(empty)
         return self
 
     @torch.no_grad()
     def recode(self, weight, mean):
-        """Let the codes z become weight (z - mean), and the reconstruction stay.
+        """Replace the codes z by weight (z - mean), without changing the reconstruction.
 
-        `weight` has shape (k, k) and is lower triangular where codes are ordered, `mean`
+        `weight` has shape (k, k), and is lower triangular if the codes are ordered. `mean`
         has shape (k,).
         """
         inverse = torch.linalg.inv(weight)
@@ -209,7 +271,7 @@ class DenseAutoencoder(nn.Module):
 
     @torch.no_grad()
     def truncate(self, n_components):
-        """Keep the first codes only; the decoder takes the others for missing."""
+        """Keep only the first codes. To the decoder the others are missing."""
         k, first = len(self.nested.shift), torch.arange(n_components)
         eye = torch.eye(
             2 * k, dtype=self.nested.weight.dtype, device=self.nested.weight.device

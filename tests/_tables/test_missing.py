@@ -1,0 +1,524 @@
+"""Missing cells: the filler, what training hides, and every method with NaN in X."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.utils import get_tags
+
+import skae
+import skae._autoencoders.fitting
+from skae import AutoencoderTransformer
+from skae._autoencoders.fitted_attributes import filler_of
+from skae._engine.corruption import LARGEST_RATE, SMALLEST_RATE, Hide
+from skae._tables import missing
+from skae._tables.missing import Filler, fit_filler, with_marks
+from skae._training.training import train
+
+METHODS = ["transform", "score", "score_samples", "impute", "denoise"]
+
+
+def autoencoder(n_components=2, **params):
+    params = {"max_epochs": 3, "n_iter_no_change": 3, "random_state": 0} | params
+    return AutoencoderTransformer(n_components, **{"allow_nan": True} | params)
+
+
+def with_gaps(X, share=0.2, seed=0):
+    """A copy of X with a share of its cells missing."""
+    gaps = np.random.default_rng(seed).random(X.shape) < share
+    return np.where(gaps, X.dtype.type(np.nan), X)
+
+
+@pytest.fixture(scope="module")
+def gapped(curved):
+    X = with_gaps(curved)
+    X.flags.writeable = False
+    return X
+
+
+@pytest.fixture(scope="module")
+def fitted(gapped):
+    """Trained, its best epoch not PCA."""
+    ae = autoencoder(max_epochs=30, n_iter_no_change=30).fit(gapped)
+    assert ae.best_epoch_ > 0
+    return ae
+
+
+def random_filler(p, q, noise=0.3, seed=0):
+    rng = np.random.default_rng(seed)
+    mean, weight = torch.tensor(rng.normal(size=p)), torch.tensor(rng.normal(size=(p, q)))
+    return Filler(mean, weight, noise)
+
+
+def rmse(filled, X, gapped):
+    return np.sqrt(np.square(filled - X)[np.isnan(gapped)].mean())
+
+
+def linear_fill(ae, X):
+    """X with its gaps filled by the model that training starts from."""
+    scaled = torch.from_numpy((X - ae.mean_) / ae.scale_)
+    filled = filler_of(ae)(scaled, ~scaled.isnan())
+    return filled.numpy() * ae.scale_ + ae.mean_
+
+
+# -- the filler ------------------------------------------------------------------------
+
+
+def conditional_expectation(filler, X, observed):
+    """X with its missing cells as the density of the filler expects them."""
+    mean, weight = filler.mean.numpy(), filler.weight.numpy()
+    covariance = weight @ weight.T + filler.noise * np.eye(len(mean))
+    expected = X.copy()
+    for x, o in zip(expected, observed, strict=True):
+        known = np.linalg.solve(covariance[np.ix_(o, o)], (x - mean)[o])
+        x[~o] = mean[~o] + covariance[np.ix_(~o, o)] @ known
+    return expected
+
+
+@pytest.mark.parametrize(("p", "q"), [(1, 1), (5, 2), (12, 3), (6, 6)])
+def test_filler_is_the_conditional_expectation(p, q):
+    filler = random_filler(p, q)
+    rng = np.random.default_rng(1)
+    X, observed = rng.normal(size=(40, p)), rng.random((40, p)) < 0.6
+    expected = conditional_expectation(filler, X, observed)
+    filled = filler(torch.tensor(X), torch.tensor(observed))
+    np.testing.assert_allclose(filled.numpy(), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_rows_without_and_with_all_values():
+    filler, X = random_filler(5, 2), torch.randn(4, 5, dtype=torch.float64)
+    nothing = filler(torch.full_like(X, float("nan")), torch.zeros_like(X).bool())
+    np.testing.assert_allclose(nothing.numpy(), filler.mean.expand(4, 5).numpy())
+    assert torch.equal(filler(X, torch.ones_like(X).bool()), X)
+
+
+def test_what_is_in_a_missing_cell_does_not_matter():
+    filler, observed = random_filler(5, 2), torch.rand(20, 5) < 0.5
+    fills = [
+        filler(torch.where(observed, torch.ones(20, 5), value), observed)
+        for value in (0.0, float("nan"), float("inf"))
+    ]
+    assert torch.equal(fills[0], fills[1])
+    assert torch.equal(fills[0], fills[2])
+
+
+def test_blocks_and_stacks_of_rows(monkeypatch):
+    filler, X = random_filler(5, 2), torch.randn(3, 20, 5)
+    observed = torch.rand(3, 20, 5) < 0.6
+    filled = filler(X, observed)
+    assert filled.dtype == torch.float32
+    for part, rows, known in zip(filled, X, observed, strict=True):
+        torch.testing.assert_close(part, filler(rows, known))
+    monkeypatch.setattr(missing, "BLOCK", 28)  # seven rows
+    torch.testing.assert_close(filler(X, observed), filled)
+
+
+def test_float32_rows_of_columns_that_cannot_be_told_apart():
+    """The noise is below the rounding errors of float32 in what the columns share."""
+    copies = 100
+    apart = np.zeros((copies + 1, 2))
+    apart[:copies, 0], apart[copies, 1] = 1, copies**0.5
+    weight = torch.tensor(apart @ [[0.8, -0.6], [0.6, 0.8]])
+    filler = Filler(torch.zeros(copies + 1).double(), weight, missing.SMALLEST_NOISE)
+    X = torch.randn(50, 2, dtype=torch.float64) @ weight.mT
+    observed = torch.rand(X.shape) < 0.8
+    observed[:, -1] = False
+    expected = filler(X, observed)
+    filled = filler(X.float(), observed)
+    torch.testing.assert_close(filled.double(), expected, atol=1e-3, rtol=0)
+
+
+def objective(filler, X, observed, weights):
+    """Log of the posterior density, up to a constant: that of the rows and the prior."""
+    mean, weight = filler.mean.numpy(), filler.weight.numpy()
+    covariance = weight @ weight.T + filler.noise * np.eye(len(mean))
+    total = -(np.square(weight).sum() + np.square(mean).sum()) / 2
+    for x, o, w in zip(X, observed, weights, strict=True):
+        if o.any():
+            total += w * stats.multivariate_normal.logpdf(
+                x[o], mean[o], covariance[np.ix_(o, o)]
+            )
+    return total
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("share", [0.1, 0.6])
+def test_no_round_lowers_the_likelihood(curved, share, weighted):
+    X = (curved - curved.mean(0)) / curved.std(0)
+    observed = np.random.default_rng(0).random(X.shape) > share
+    tensors = torch.tensor(np.where(observed, X, 0.0)), torch.tensor(observed)
+    w = np.linspace(0.1, 1.9, len(X)) ** (3 if weighted else 0)
+    fit, column = missing._expectation_maximization, torch.tensor(w[:, None])
+    values = [objective(fit(*tensors, 2, n, column), X, observed, w) for n in range(12)]
+    assert np.diff(values).min() > -1e-8 * abs(values[0])
+    assert values[-1] > values[0] + 10
+
+
+def test_fit_recovers_a_table_of_low_rank():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4)) @ rng.normal(size=(4, 20))
+    X /= X.std()
+    noisy = X + 0.05 * rng.normal(size=X.shape)
+    gapped = torch.tensor(with_gaps(noisy, 0.3))
+    filler = fit_filler(gapped, ~gapped.isnan(), 0)
+    assert filler.weight.shape == (20, 4)
+    assert filler.noise == pytest.approx(0.05**2, rel=0.1)
+    assert rmse(filler(gapped, ~gapped.isnan()).numpy(), noisy, gapped.numpy()) < 0.065
+
+
+def test_complete_table_gives_probabilistic_pca(curved):
+    X = torch.tensor((curved - curved.mean(0)) / curved.std())
+    filler = fit_filler(X, torch.ones_like(X).bool(), 0)
+    q, n = filler.weight.shape[1], len(X)
+    covariance = filler.weight @ filler.weight.mT + filler.noise * torch.eye(6)
+    expected = PCA(q).fit(X.numpy()).get_covariance() * (n - 1) / n
+    np.testing.assert_allclose(covariance.numpy(), expected, atol=1e-12)
+
+
+def test_weights_of_the_rows_of_a_complete_table(curved):
+    """Probabilistic PCA of the rows as often as they weigh, and of as many factors."""
+    X = torch.tensor((curved - curved.mean(0)) / curved.std())
+    w = torch.arange(len(X)) % 4
+    repeated = X.repeat_interleave(w, dim=0)
+    models = [
+        missing._principal_components(rows, 2, weights[:, None].double())
+        for rows, weights in ((X, w), (repeated, torch.ones(len(repeated))))
+    ]
+    torch.testing.assert_close(*(m.mean for m in models))
+    assert models[0].noise == pytest.approx(models[1].noise)
+    torch.testing.assert_close(*(m.weight @ m.weight.mT for m in models))
+    filler = fit_filler(X, torch.ones_like(X).bool(), 0, w)
+    torch.testing.assert_close(filler.mean, models[1].mean)
+
+
+def test_a_share_of_the_variance_is_one_of_the_cells_that_are_there(curved, monkeypatch):
+    """Of held-out cells: those that are missing have no error, and no variance."""
+    X, seen = with_gaps(curved, 0.4), []
+
+    def noted(*args, **params):
+        seen.append(train(*args, **params))
+        return seen[-1]
+
+    monkeypatch.setattr(skae._autoencoders.fitting, "train", noted)
+    ae = autoencoder(0.9, hidden_layer_sizes=()).fit(X)
+    assert [result.n_components for result in seen] == [1, 2, 3]
+    variance = np.square(X - ae.mean_)[~np.isnan(X)].mean()
+    error = ae.validation_curve_[ae.best_epoch_]
+    assert seen[-1].r2 == pytest.approx(1 - error / variance, rel=1e-5)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("n", [2, 9])
+def test_small_tables_have_a_filler(n, p, share):
+    X = with_gaps(np.random.default_rng(0).normal(size=(n, p)), share)
+    observed = ~np.isnan(X)
+    filler = fit_filler(torch.tensor(X), torch.tensor(observed), 0)
+    filled = filler(torch.tensor(X), torch.tensor(observed)).numpy()
+    assert filler.weight.shape == (p, 1)
+    assert np.array_equal(filled[observed], X[observed])
+    expected = conditional_expectation(filler, X, observed)
+    np.testing.assert_allclose(filled, expected, rtol=1e-6, atol=1e-9)
+    if share == 0:
+        np.testing.assert_allclose(filler.mean, X.mean(axis=0))
+        variance = float(filler.weight.square().sum()) + p * filler.noise
+        assert variance == pytest.approx(X.var(axis=0).sum(), abs=1e-5)
+    if share == 1:
+        assert not filled.any()  # nothing is known but the prior's mean
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.9])
+def test_hide(rate):
+    filler = random_filler(10, 2)
+    X, observed = torch.randn(2000, 10), torch.rand(2000, 10) < 0.7
+    inputs = with_marks(filler(X, observed), observed)
+    hidden = Hide(filler, rate)(inputs, torch.Generator().manual_seed(0))
+    rows, marks = hidden[:, :10], hidden[:, 10:].bool()
+    assert marks[~observed].all()
+    torch.testing.assert_close(rows[~marks], X[~marks])
+    torch.testing.assert_close(rows, filler(X, ~marks))
+    wanted = min(max(rate, SMALLEST_RATE), LARGEST_RATE)
+    assert marks[observed].float().mean() == pytest.approx(wanted, rel=0.15)
+    again = Hide(filler, rate)(inputs, torch.Generator().manual_seed(0))
+    assert torch.equal(hidden, again)
+
+
+# -- data that lack nothing ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("repeats", [1, 6], ids=["cross-fitting", "one split"])
+def test_complete_data_change_no_bit(curved, repeats):
+    X = np.concatenate([curved + 0.1 * i for i in range(repeats)])
+    plain = autoencoder(allow_nan=False).fit(X)
+    ae = autoencoder().fit(X)
+    assert ae.best_epoch_ == plain.best_epoch_ > 0
+    Z = plain.transform(X)
+    assert np.array_equal(ae.transform(X), Z)
+    assert np.array_equal(ae.inverse_transform(Z), plain.inverse_transform(Z))
+    assert ae.score(X) == plain.score(X)
+    names = {n for n in vars(plain) if n.endswith("_") and not n.startswith("_")}
+    assert names == {n for n in vars(ae) if n.endswith("_") and not n.startswith("_")}
+    for name in names - {"net_"}:
+        np.testing.assert_array_equal(getattr(ae, name), getattr(plain, name))
+    weights = [model.net_.module_.state_dict() for model in (ae, plain)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    gapped = with_gaps(X[:20])
+    assert np.isfinite(ae.transform(gapped)).all()
+    assert np.isfinite(ae.impute(gapped)).all()
+
+
+def test_nan_is_an_error_by_default(curved, gapped):
+    plain = autoencoder(allow_nan=False)
+    assert not get_tags(plain).input_tags.allow_nan
+    assert get_tags(autoencoder()).input_tags.allow_nan
+    with pytest.raises(ValueError, match="Input X contains NaN") as caught:
+        plain.fit(gapped)
+    assert "allow_nan=True" in str(caught.value)
+    assert "HistGradientBoosting" not in str(caught.value)
+    plain.fit(curved)
+    for method in METHODS:
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            getattr(plain, method)(gapped)
+    filled = plain.impute(curved)
+    assert np.array_equal(filled, curved)
+
+
+def test_inf_is_an_error(gapped):
+    X = np.where(np.eye(*gapped.shape, dtype=bool), np.inf, gapped)
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        autoencoder().fit(X)
+
+
+# -- every method ----------------------------------------------------------------------
+
+
+def test_shapes_and_values(fitted, gapped, curved):
+    Z = fitted.transform(gapped)
+    assert Z.shape == (200, 2)
+    assert np.isfinite(Z).all()
+    denoised, imputed = fitted.denoise(gapped), fitted.impute(gapped)
+    assert np.array_equal(denoised, fitted.inverse_transform(Z))
+    assert np.isfinite(imputed).all()
+    there = ~np.isnan(gapped)
+    assert np.array_equal(imputed[there], gapped[there])
+    assert np.array_equal(imputed[~there], denoised[~there])
+    squares = np.where(there, np.square(denoised - gapped), 0.0)
+    expected = -squares.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    np.testing.assert_allclose(fitted.score_samples(gapped), expected)
+    assert fitted.score(gapped) == pytest.approx(expected.mean())
+
+
+def test_impute_learns_what_is_curved():
+    """Better than the linear model it starts from, in rows of `fit` and in new ones."""
+    angle = np.random.default_rng(0).uniform(-np.pi, np.pi, 1500)
+    table = np.stack([f(m * angle) for m in (1, 2) for f in (np.cos, np.sin)], axis=1)
+    gapped = with_gaps(table)
+    ae = autoencoder(None, max_epochs=12, n_iter_no_change=12).fit(gapped[:1200])
+    for rows in (slice(1200), slice(1200, None)):
+        X, incomplete = table[rows], gapped[rows]
+        start = rmse(linear_fill(ae, incomplete), X, incomplete)
+        assert rmse(ae.impute(incomplete), X, incomplete) < 0.7 * start
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_impute_keeps_the_linear_fill_where_nothing_is_gained(share):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 2)) @ rng.normal(size=(2, 8))
+    X += 0.5 * rng.normal(size=X.shape)
+    gapped = with_gaps(X, share)
+    ae = autoencoder(None, max_epochs=10).fit(gapped)
+    start = rmse(linear_fill(ae, gapped), X, gapped)
+    assert rmse(ae.impute(gapped), X, gapped) <= 1.02 * start
+
+
+def test_no_epoch_kept_is_the_linear_fill_exactly(gapped):
+    ae = autoencoder(None).fit(gapped[:15])  # too few rows to hold any out
+    assert ae.best_epoch_ == 0
+    # The weights of the network are in float32.
+    expected = linear_fill(ae, gapped)
+    np.testing.assert_allclose(ae.impute(gapped), expected, atol=1e-5)
+
+
+def test_rows_and_columns_without_values(gapped):
+    X = gapped.copy()
+    X[3], X[:, 2] = np.nan, np.nan
+    ae = autoencoder().fit(X)
+    filled = ae.impute(X)
+    assert np.isfinite(ae.transform(X)).all()
+    assert np.isfinite(filled).all()
+    np.testing.assert_allclose(filled[:, 2], 0.0, atol=0.2)  # nothing is known of it
+    assert ae.mean_[2] == 0
+    assert ae.score_samples(X)[3] == 0
+
+
+def test_float32(gapped):
+    X = gapped.astype(np.float32)
+    ae, double = autoencoder().fit(X), autoencoder().fit(X.astype(np.float64))
+    for method in ("transform", "impute", "denoise"):
+        out, expected = getattr(ae, method)(X), getattr(double, method)(X)
+        assert out.dtype == np.float32
+        np.testing.assert_allclose(out, expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_rows_do_not_depend_on_each_other(fitted, gapped):
+    alone = np.concatenate([fitted.impute(row[None]) for row in gapped[:9]])
+    np.testing.assert_allclose(fitted.impute(gapped)[:9], alone, rtol=1e-9)
+
+
+def test_order_of_rows_changes_no_bit(gapped):
+    order = np.random.default_rng(1).permutation(len(gapped))
+    Z = autoencoder().fit(gapped).transform(gapped)
+    assert np.array_equal(autoencoder().fit(gapped[order]).transform(gapped), Z)
+
+
+def test_frames(fitted, gapped):
+    frame = pd.DataFrame(gapped, columns=list("abcdef"), index=np.arange(200) + 7)
+    frame = frame.astype({"b": "Float64", "c": "Float64"})
+    assert frame["b"].isna().any()
+    ae = clone(fitted).set_params(max_epochs=3).set_output(transform="pandas").fit(frame)
+    filled = ae.impute(frame)
+    assert list(filled.columns) == list("abcdef")
+    assert list(filled.index) == list(frame.index)
+    assert filled.notna().all(axis=None)
+    known = ~np.isnan(gapped)
+    assert np.array_equal(filled.to_numpy()[known], gapped[known])
+    assert ae.score(frame) < 0
+
+
+@pytest.mark.parametrize("way", ["pickle", "load"])
+def test_round_trips(fitted, gapped, way, tmp_path):
+    if way == "pickle":
+        again = pickle.loads(pickle.dumps(fitted))
+    else:
+        fitted.save(tmp_path / "model.skae")
+        again = skae.load(tmp_path / "model.skae")
+    for method in METHODS:
+        out = getattr(again, method)(gapped)
+        assert np.array_equal(out, getattr(fitted, method)(gapped))
+
+
+# -- together with other parameters ----------------------------------------------------
+
+COMBINATIONS = {
+    "absolute_error": {"loss": "absolute_error"},
+    "huber": {"loss": "huber"},
+    "poisson": {"loss": "poisson"},
+    "negative_binomial": {"loss": "negative_binomial"},
+    "binary_cross_entropy": {"loss": "binary_cross_entropy"},
+    "cosine": {"loss": "cosine"},
+    "mixed": {"loss": {"squared_error": [0, 1, 2], "binary_cross_entropy": [3, 4, 5]}},
+    "standardize": {"standardize": True},
+    "noise": {"noise": 0.1},
+    "masking": {"noise": skae.noise.MaskingNoise(0.2)},
+    "ordered": {"ordered": True},
+    "whiten": {"whiten": True},
+    "share": {"n_components": 0.7},
+    "random": {"init": "random"},
+    "one split": {"validation_fraction": 0.2, "dropout": 0.1},
+    "no early stopping": {"early_stopping": False},
+    "contractive": {"regularizer": skae.regularizers.Contractive(0.01)},
+}
+
+
+@pytest.mark.parametrize("params", COMBINATIONS.values(), ids=COMBINATIONS)
+def test_combinations(curved, params):
+    scaled = (curved - curved.min(0)) / np.ptp(curved, axis=0)
+    X = with_gaps(scaled)
+    ae = autoencoder(**params).fit(X)
+    filled = ae.impute(X)
+    known = ~np.isnan(X)
+    assert np.array_equal(filled[known], X[known])
+    assert np.isfinite(ae.transform(X)).all()
+    assert np.isfinite(ae.score_samples(X)).all()
+    assert np.isfinite(ae.loss_curve_).all()
+    # A cosine knows directions alone; others are better than the worst constant.
+    if params.get("loss") != "cosine":
+        assert rmse(filled, scaled, X) < 0.4
+    if ae.whiten:
+        np.testing.assert_allclose(ae.transform(X).std(axis=0, ddof=1), 1, rtol=1e-2)
+
+
+def test_weights_repeat_rows(gapped):
+    weights = np.arange(200) % 3
+    weighted = autoencoder().fit(gapped, sample_weight=weights)
+    repeated = autoencoder().fit(np.repeat(gapped, weights, axis=0))
+    assert np.array_equal(weighted.impute(gapped), repeated.impute(gapped))
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_weights_of_fractions(gapped, standardize):
+    weights = np.random.default_rng(0).uniform(0.1, 2, 200)
+    ae = autoencoder(standardize=standardize).fit(gapped, sample_weight=weights)
+    kept = ~np.isnan(gapped) * weights[:, None]
+    filled = np.nan_to_num(gapped)
+    mean = (kept * filled).sum(0) / kept.sum(0)
+    variance = (kept * np.square(filled - mean)).sum(0) / kept.sum(0)
+    np.testing.assert_allclose(ae.mean_, mean)
+    expected = np.sqrt(variance) if standardize else np.sqrt(variance.mean())
+    np.testing.assert_allclose(ae.scale_, expected)
+    assert np.isfinite(ae.impute(gapped)).all()
+
+
+@pytest.mark.parametrize("where", ["X", "X_val", "both"])
+def test_rows_of_ones_own(curved, gapped, where, monkeypatch):
+    """They judge, by the cells that are there, and are not trained on."""
+    X = curved[:150] if where == "X_val" else gapped[:150]
+    X_val = curved[150:] if where == "X" else gapped[150:]
+    # Cells that are hidden from the network are another matter.
+    monkeypatch.setattr(Hide, "__call__", lambda hide, inputs, generator: inputs)
+    ae = autoencoder(max_epochs=12).fit(X, X_val=X_val)
+    np.testing.assert_allclose(ae.mean_, np.nanmean(X, axis=0))
+    assert ae.n_samples_ == 150
+    assert ae.best_epoch_ > 0
+    # The start: PCA about the mean of the cells that are there, of filled rows.
+    centred, new = linear_fill(ae, X) - ae.mean_, linear_fill(ae, X_val) - ae.mean_
+    axes = np.linalg.svd(centred)[2][:2]
+    start = new @ axes.T @ axes + ae.mean_
+    errors = [np.nansum(np.square(out - X_val)) for out in (start, ae.denoise(X_val))]
+    curve = ae.validation_curve_
+    ratio = curve[ae.best_epoch_] / curve[0]
+    assert ratio == pytest.approx(errors[1] / errors[0], rel=1e-4)
+
+
+def test_curves_are_in_the_units_of_score(gapped):
+    ae = autoencoder(early_stopping=False, init="random").fit(gapped)
+    assert 0.2 < ae.loss_curve_[-1] / -ae.score(gapped) < 5
+
+
+def test_warm_start(gapped):
+    ae = autoencoder(warm_start=True).fit(gapped)
+    score = ae.score(gapped)
+    assert ae.fit(gapped).score(gapped) >= score - 0.01 * abs(score)
+
+
+def own_module(n_features, n_components):
+    return skae.modules.DenseAutoencoder(
+        *(n_features, n_components, n_features), generator=torch.Generator()
+    )
+
+
+def test_errors(curved, gapped):
+    with pytest.raises(ValueError, match=r"missing cells.*module of your own"):
+        autoencoder(module=own_module).fit(gapped)
+    with pytest.raises(ValueError, match=r"missing cells.*X_target"):
+        autoencoder().fit(gapped, X_target=curved)
+    with pytest.raises(ValueError, match=r"X_target .* has missing cells"):
+        autoencoder().fit(curved, X_target=gapped)
+    with pytest.raises(ValueError, match="X has no values"):
+        autoencoder().fit(np.full((30, 3), np.nan))
+
+
+def test_module_of_ones_own_fills_rows_to_come(curved, gapped):
+    ae = autoencoder(module=own_module).fit(curved)
+    start = linear_fill(ae, gapped)
+    known = ~np.isnan(gapped)
+    np.testing.assert_allclose(start[known], gapped[known])
+    assert rmse(start, curved, gapped) < 0.9 * rmse(curved.mean(axis=0), curved, gapped)
+    expected = np.where(known, gapped, ae.inverse_transform(ae.transform(start)))
+    np.testing.assert_allclose(ae.impute(gapped), expected, atol=1e-6)

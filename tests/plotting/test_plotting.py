@@ -1,0 +1,753 @@
+"""Displays: one family of checks for all of them, then what each one draws."""
+
+import functools
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from scipy import sparse
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.datasets import load_iris
+from sklearn.decomposition import NMF, PCA, TruncatedSVD
+from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from skae import AutoencoderTransformer, plotting
+from skae.metrics import reconstruction_error
+from skae.plotting import (
+    CodesDisplay,
+    ErrorDisplay,
+    ExplainedVarianceDisplay,
+    LossCurveDisplay,
+    ReconstructionDisplay,
+)
+from skae.plotting._drawing import two_figures
+
+# Parameters of from_estimator, and the shape of axes_; None is a Display with ax_.
+CASES = {
+    "ReconstructionDisplay": ({"n_shown": 3}, (2, 3)),
+    "LossCurveDisplay": ({}, None),
+    "ExplainedVarianceDisplay": ({"threshold": 0.5}, None),
+    "CodesDisplay": ({}, (3, 3)),
+    "ErrorDisplay": ({"n_worst": 2}, (1, 2)),
+}
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    """Draw without a screen, and leave no figure behind."""
+    with mpl.rc_context({"backend": "Agg"}):
+        yield
+        plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return load_iris(as_frame=True)
+
+
+def autoencoder(n_components=3, **params):
+    params = {"max_epochs": 2, "random_state": 0} | params
+    return AutoencoderTransformer(n_components, **params)
+
+
+@pytest.fixture(scope="module")
+def fitted(iris):
+    """Fitted estimators and the X (150, 4) of each: an array, a frame."""
+    X = iris.data.to_numpy()
+    return {
+        "autoencoder": (autoencoder().fit(X), X),
+        "frames": (
+            autoencoder().set_output(transform="pandas").fit(iris.data),
+            iris.data,
+        ),
+        "Pipeline": (make_pipeline(StandardScaler(), autoencoder()).fit(X), X),
+        "PCA": (PCA(3).fit(X), X),
+        "Pipeline of PCA": (
+            make_pipeline(StandardScaler(), PCA(3)).fit(iris.data),
+            iris.data,
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def pca8(digits):
+    return PCA(8).fit(digits[0])
+
+
+def axes_of(display):
+    return display.axes_.ravel() if hasattr(display, "axes_") else np.array([display.ax_])
+
+
+def labels(ax):
+    """Words of the legend."""
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_cases_are_complete():
+    assert set(CASES) == set(plotting.__all__)
+
+
+FAMILY = [
+    (name, model)
+    for name in CASES
+    for model in ("autoencoder", "frames", "Pipeline", "Pipeline of PCA")
+    if not (name == "LossCurveDisplay" and "PCA" in model)
+]
+
+
+@pytest.mark.parametrize(("name", "model"), FAMILY)
+def test_from_estimator(fitted, name, model):
+    params, shape = CASES[name]
+    estimator, X = fitted[model]
+    before = set(vars(estimator))
+    display = getattr(plotting, name).from_estimator(estimator, X, **params)
+    assert type(display).__name__ == name
+    assert len(plt.get_fignums()) == 1
+    if shape is None:
+        assert isinstance(display.ax_, mpl.axes.Axes)
+    else:
+        assert display.axes_.shape == shape
+    assert all(ax.figure is display.figure_ for ax in axes_of(display))
+    assert all(ax.has_data() for ax in axes_of(display) if ax.axison)
+    assert vars(estimator).keys() == before
+    # The data are in the Display: it can be drawn again.
+    assert display.plot() is display
+    assert len(plt.get_fignums()) == 2
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_ax(fitted, name):
+    params, shape = CASES[name]
+    shape = shape or (1, 1)
+    Display = getattr(plotting, name)
+    figure, axes = plt.subplots(*shape, squeeze=False)
+    display = Display.from_estimator(*fitted["autoencoder"], **params, ax=axes)
+    assert (axes_of(display) == axes.ravel()).all()
+    assert display.figure_ is figure
+    display.plot(list(axes.ravel()))
+    assert (axes_of(display) == axes.ravel()).all()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 5), layout="constrained")
+    display = Display.from_estimator(*fitted["autoencoder"], **params, ax=left)
+    assert display.figure_ is figure
+    assert len(axes_of(display)) == np.prod(shape)
+    assert not right.has_data()
+    figure.draw_without_rendering()
+    edge = right.get_position().x0
+    assert all(ax.get_position().x1 <= edge for ax in axes_of(display))
+    part = plt.figure(layout="constrained").subfigures(1, 2)[0]
+    display = Display.from_estimator(*fitted["autoencoder"], **params, ax=part.subplots())
+    assert display.figure_ is part
+    assert len(plt.get_fignums()) == 3
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_ax(fitted, name):
+    params, shape = CASES[name]
+    figure = plt.figure()
+    wrong = {f"{n} Axes": figure.subplots(n, 1) for n in (5, 7)} | {"Figure size": figure}
+    if shape is not None:  # one Axes without a place that could be divided
+        wrong["<Axes: >"] = figure.add_axes([0, 0, 1, 1])
+    for got, ax in wrong.items():
+        with pytest.raises(ValueError, match=f"^ax of {name} must be None, .*got.*{got}"):
+            getattr(plotting, name).from_estimator(*fitted["autoencoder"], **params, ax=ax)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_unfitted(iris, name):
+    Display = getattr(plotting, name)
+    for estimator in autoencoder(), make_pipeline(StandardScaler(), autoencoder()):
+        with pytest.raises(NotFittedError):
+            Display.from_estimator(estimator, iris.data)
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_without_matplotlib(fitted, name, monkeypatch):
+    params, _ = CASES[name]
+    Display = getattr(plotting, name)
+    display = Display.from_estimator(*fitted["autoencoder"], **params)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for method, call in [
+        ("from_estimator", lambda: Display.from_estimator(*fitted["autoencoder"])),
+        ("plot", display.plot),
+    ]:
+        message = f"^{name}.{method} requires matplotlib. You can install matplotlib"
+        with pytest.raises(ImportError, match=message):
+            call()
+
+
+class Forward(TransformerMixin, BaseEstimator):
+    """Fitted from the start, no way back."""
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return np.asarray(X)[:, :2]
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "lacks"),
+    [
+        ("ReconstructionDisplay", {}, "inverse_transform"),
+        ("ErrorDisplay", {}, "inverse_transform"),
+        ("CodesDisplay", {"decoded": 3}, "inverse_transform"),
+        ("CodesDisplay", {"loadings": 3}, "components_"),
+        ("LossCurveDisplay", {}, "loss_curve_"),
+        ("ExplainedVarianceDisplay", {}, "explained_variance_ratio_"),
+    ],
+)
+def test_what_an_estimator_lacks(iris, name, params, lacks):
+    with pytest.raises(TypeError, match=rf"{lacks}.*Forward|Forward has no {lacks}"):
+        getattr(plotting, name).from_estimator(Forward(), iris.data, **params)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda pca, X, **kw: ReconstructionDisplay.from_estimator(pca, X, **kw),
+        lambda pca, X, **kw: ErrorDisplay.from_estimator(pca, X, **kw),
+        lambda pca, X, **kw: CodesDisplay.from_estimator(
+            pca, X, codes=(0, 1), decoded=2, **kw
+        ),
+    ],
+    ids=["ReconstructionDisplay", "ErrorDisplay", "CodesDisplay"],
+)
+def test_bad_shape(digits, pca8, draw):
+    X = digits[0][:20]
+    with pytest.raises(ValueError, match=r"shape=\(7, 9\) of .*Display multiplies to 63"):
+        draw(pca8, X, shape=(7, 9))
+    with pytest.raises(ValueError, match=r"shape of .*Display must be \(height, width\)"):
+        draw(pca8, X, shape=64)
+    with pytest.raises(ValueError, match=r"shape of .*Display must be .*got 'square'"):
+        draw(pca8, X, shape="square")
+
+
+def test_reconstructions_of_images(digits, pca8):
+    X = digits[0][:4]
+    display = ReconstructionDisplay.from_estimator(
+        autoencoder(8).fit(digits[0]), X, baseline=pca8
+    )
+    assert display.axes_.shape == (3, 4)
+    first, last = "PCA, 8 components", "AutoencoderTransformer, 8 components"
+    assert list(display.reconstructions) == [first, last]
+    np.testing.assert_allclose(
+        display.reconstructions[first], pca8.inverse_transform(pca8.transform(X))
+    )
+    for row, images in enumerate([X, *display.reconstructions.values()]):
+        for column, image in enumerate(images):
+            (drawn,) = display.axes_[row, column].images
+            np.testing.assert_allclose(drawn.get_array(), image.reshape(8, 8))
+            assert drawn.get_clim() == (X.min(), X.max())
+    error = np.square(display.reconstructions[last][1] - X[1]).mean()
+    assert display.axes_[2, 1].get_xlabel() == f"{error:#.2g}"
+    assert [ax.get_ylabel() for ax in display.axes_[:, 0]] == [
+        "original",
+        "PCA\n8 components",
+        "Autoencoder\nTransformer\n8 components",
+    ]
+
+
+def test_two_of_a_kind_and_a_name(digits, pca8):
+    X = digits[0][:2]
+    display = ReconstructionDisplay.from_estimator(pca8, X, baseline=pca8)
+    assert list(display.reconstructions) == ["PCA, 8 components", "PCA, 8 components (2)"]
+    display = ReconstructionDisplay.from_estimator(pca8, X, baseline=pca8, name="ours")
+    assert list(display.reconstructions) == ["PCA, 8 components", "ours"]
+
+
+@pytest.mark.parametrize(
+    ("n_features", "params", "shape"),
+    [
+        (64, {}, (8, 8)),
+        (64, {"shape": (4, 16)}, (4, 16)),
+        (64, {"shape": (4, 16, 1)}, (4, 16)),
+        (48, {"shape": (4, 4, 3)}, (4, 4, 3)),
+        (49, {}, None),  # a table of 49 features is no picture
+        (65, {}, None),
+        (64, {"shape": None}, None),
+        (64, {"x": np.arange(64)}, None),
+    ],
+)
+def test_shapes(n_features, params, shape):
+    rng = np.random.default_rng(0)
+    X, X_hat = rng.random((2, 5, n_features)) * 3 - 1
+    display = ReconstructionDisplay.from_reconstructions(X, {"half": X_hat}, **params)
+    images = display.axes_[0, 0].images
+    if shape is None:
+        assert not images
+        original, reconstruction = display.axes_[0, 4].lines
+        np.testing.assert_array_equal(original.get_ydata(), X[4])
+        np.testing.assert_array_equal(reconstruction.get_ydata(), X_hat[4])
+        difference = display.axes_[1, 4].lines[-1]
+        np.testing.assert_allclose(difference.get_ydata(), X_hat[4] - X[4])
+    else:
+        assert images[0].get_array().shape == shape
+    if len(shape or ()) == 3:  # colours are brought to [0, 1] together
+        expected = (X[0] - X.min()) / np.ptp(X)
+        np.testing.assert_allclose(images[0].get_array().ravel(), expected)
+
+
+def test_curves_are_labelled(iris):
+    pca = PCA(2).fit(iris.data)
+    display = ReconstructionDisplay.from_estimator(pca, iris.data)
+    assert display.axes_.shape == (2, 3)
+    ticks = [tick.get_text() for tick in display.axes_[1, 0].get_xticklabels()]
+    assert ticks == list(iris.data.columns)
+    assert labels(display.axes_[0, -1]) == ["original", "PCA\n2 components"]
+    x = pd.Series([400, 500, 600, 700], name="wavelength (nm)")
+    display = ReconstructionDisplay.from_estimator(pca, iris.data, x=x)
+    assert display.axes_[1, 0].get_xlabel() == "wavelength (nm)"
+    with pytest.raises(ValueError, match="n_shown of ReconstructionDisplay must be 1"):
+        ReconstructionDisplay.from_estimator(pca, iris.data, n_shown=0)
+    with pytest.raises(ValueError, match=r"X has the shape \(2, 4\) and X_hat"):
+        ReconstructionDisplay.from_reconstructions(np.eye(4)[:2], {"other": np.eye(3)})
+
+
+def test_nmf_and_sparse(digits):
+    X = sparse.csr_array(digits[0][:100])
+    nmf = NMF(4, init="nndsvda", max_iter=20, tol=0.1).fit(X)
+    display = ReconstructionDisplay.from_estimator(nmf, X, n_shown=2)
+    np.testing.assert_array_equal(display.X, digits[0][:2])
+    assert ErrorDisplay.from_estimator(nmf, X).worst_.size == 5
+    display = CodesDisplay.from_estimator(nmf, X, codes=(0, 1), decoded=3)
+    assert display.decoded.shape == (3, 3, 64)
+    pipe = make_pipeline(MinMaxScaler(clip=True), nmf).fit(digits[0][:100])
+    assert CodesDisplay.from_estimator(pipe, digits[0]).axes_.shape == (4, 4)
+
+
+def pinball_loss(X_hat, X, share=0.5):
+    return torch.maximum(share * (X - X_hat), (share - 1) * (X - X_hat))
+
+
+LOSSES_OF_USERS = [
+    ({"squared_error": [0, 1], "huber": [2, 3]}, "mixed loss"),
+    (pinball_loss, "pinball loss"),
+    (functools.partial(pinball_loss, share=0.9), "pinball loss"),
+    (lambda X_hat, X: torch.abs(X_hat - X), "loss"),
+    (torch.nn.L1Loss(reduction="none"), "L1Loss"),
+    ("binary_cross_entropy", "binary cross entropy"),
+]
+
+
+@pytest.mark.parametrize(("loss", "words"), LOSSES_OF_USERS)
+def test_losses_of_users(iris, loss, words):
+    """Every Display takes an autoencoder of any loss, and the axis has its name."""
+    X = (iris.data / 8).to_numpy()
+    ae = autoencoder(2, loss=loss, hidden_layer_sizes=(4,), max_epochs=1).fit(X)
+    displays = {
+        name: getattr(plotting, name).from_estimator(ae, X, **params)
+        for name, (params, _) in CASES.items()
+    }
+    label = displays["LossCurveDisplay"].ax_.get_ylabel()
+    assert label == f"{words} per feature"
+
+
+def test_loss_curves(digits):
+    X = digits[0][:1200]
+    ae = autoencoder(2, max_epochs=3).fit(X)
+    ax = LossCurveDisplay.from_estimator(ae).ax_
+    training, held_out, pca, best = ax.lines
+    np.testing.assert_allclose(training.get_xydata(), np.c_[[1, 2, 3], ae.loss_curve_])
+    np.testing.assert_allclose(held_out.get_xydata()[:, 0], [0, 1, 2, 3])
+    np.testing.assert_allclose(held_out.get_ydata(), ae.validation_curve_)
+    np.testing.assert_allclose(pca.get_ydata(), -ae.pca_score_)
+    kept = [[ae.best_epoch_, ae.validation_curve_[ae.best_epoch_]]]
+    np.testing.assert_allclose(best.get_xydata(), kept)
+    assert labels(ax) == ["training", "held out", "PCA", f"kept: epoch {ae.best_epoch_}"]
+    assert ax.get_ylabel() == "squared error per feature"
+    styles = {line.get_linestyle() for line in (training, held_out, pca)}
+    assert len(styles) == 3
+    # A second model on the same Axes is told apart.
+    LossCurveDisplay.from_estimator(ae, ax=ax, name="twin")
+    assert "twin, held out" in labels(ax)
+    assert ax.lines[5].get_color() != held_out.get_color()
+
+
+def test_loss_curves_of_a_fit_that_did_not_train(digits):
+    X = digits[0]
+    for n_rows, params in [(15, {}), (100, {"hidden_layer_sizes": ()})]:
+        display = LossCurveDisplay.from_estimator(autoencoder(2, **params).fit(X[:n_rows]))
+        assert [text.get_text() for text in display.ax_.texts] == [
+            "not trained: the model is PCA"
+        ]
+        assert labels(display.ax_) == ["PCA"]
+        low, high = display.ax_.get_ylim()
+        assert low < display.pca_error < high
+        display.figure_.draw_without_rendering()
+    display = LossCurveDisplay.from_estimator(
+        autoencoder(2, early_stopping=False).fit(X[:50])
+    )
+    assert labels(display.ax_) == ["training", "PCA"]
+    assert not display.ax_.texts
+
+
+@pytest.mark.parametrize(
+    ("curve", "yscale", "expected"),
+    [
+        ([1.0, 0.3], "auto", "linear"),
+        ([1.0, 0.2], "auto", "log"),
+        ([1.0, 0.0], "auto", "linear"),
+        ([1.0, -0.1], "auto", "linear"),
+        ([1.0, 0.2], "linear", "linear"),
+        ([1.0, 0.9], "log", "log"),
+    ],
+)
+def test_yscale(curve, yscale, expected):
+    display = LossCurveDisplay([], curve, best_epoch=1).plot(yscale=yscale)
+    assert display.ax_.get_yscale() == expected
+    with pytest.raises(
+        ValueError, match=r"yscale of LossCurveDisplay\.plot must be 'auto'"
+    ):
+        display.plot(yscale="symlog")
+
+
+def test_explained_variance(digits, pca8):
+    X = digits[0]
+    full = PCA().fit(X).explained_variance_ratio_
+    display = ExplainedVarianceDisplay.from_estimator(pca8, X, threshold=0.9)
+    reached = int((np.cumsum(full) < 0.9).sum()) + 1
+    assert display.n_components_ == {"PCA of X": reached, "PCA": None}
+    np.testing.assert_allclose(display.ratios["PCA of X"], full[:reached])
+    curves = {line.get_label(): line for line in display.ax_.lines}
+    drawn = curves["PCA (does not reach it)"].get_xydata()
+    expected = np.c_[np.arange(1, 9), np.cumsum(pca8.explained_variance_ratio_)]
+    np.testing.assert_allclose(drawn, expected)
+    assert [text.get_text() for text in display.ax_.texts] == [str(reached)]
+    alone = ExplainedVarianceDisplay.from_estimator(pca8, name="mine")
+    assert alone.n_components_ == {}
+    assert labels(alone.ax_) == ["mine"]
+    # 0.7 + 0.2 is 0.8999999999999999 in floating point.
+    exact = ExplainedVarianceDisplay({"all": [0.7, 0.2, 0.1]}, threshold=0.9).plot()
+    assert exact.n_components_ == {"all": 2}
+    for threshold in (0, 1, 95):
+        with pytest.raises(ValueError, match="threshold of ExplainedVarianceDisplay must"):
+            ExplainedVarianceDisplay({"all": [1.0]}, threshold=threshold).plot()
+
+
+def test_explained_variance_in_a_pipeline(iris):
+    """The PCA beside it sees what the last step sees."""
+    pipe = make_pipeline(StandardScaler(), autoencoder(2)).fit(iris.data)
+    display = ExplainedVarianceDisplay.from_estimator(pipe, iris.data)
+    scaled = PCA().fit(StandardScaler().fit_transform(iris.data))
+    np.testing.assert_allclose(display.ratios["PCA"], scaled.explained_variance_ratio_[:2])
+
+
+@pytest.mark.parametrize(
+    ("y", "explained"),
+    [
+        (None, None),
+        (np.repeat([0, 1, 2], 50), ["0", "1", "2"]),
+        (np.repeat([0.0, 1.0, 2.0], 50), ["0", "1", "2"]),
+        (np.repeat(["a", "b"], 75), ["a", "b"]),
+        (np.arange(150) > 70, ["False", "True"]),
+        (np.arange(150) % 10, [str(digit) for digit in range(10)]),
+        (np.arange(150), "y"),
+        (pd.Series(np.linspace(0, 1, 150), name="pH"), "pH"),
+    ],
+    ids=["none", "int", "float", "str", "bool", "digits", "many", "scale"],
+)
+def test_colours(fitted, y, explained):
+    many = isinstance(explained, str) or y is None or len(explained) == 10
+    codes = (0, 1, 2) if many else (0, 1)
+    display = CodesDisplay.from_estimator(*fitted["autoencoder"], y, codes=codes)
+    display.figure_.draw_without_rendering()
+    legend = display.axes_[0, -1].get_legend()
+    data = [ax for ax in display.axes_.ravel() if ax.axison]
+    if isinstance(explained, str):
+        (box,) = display.axes_[0, -1].child_axes
+        assert box.get_ylabel() == explained
+        covering = box.get_window_extent()
+    elif explained is None:
+        assert legend is None
+        return
+    else:
+        assert labels(display.axes_[0, -1]) == explained
+        covering = legend.get_window_extent()
+        scatter = display.axes_[-1, 0].collections
+        colors = {tuple(points.get_facecolor()[0]) for points in scatter}
+        paths = {points.get_paths()[0].vertices.tobytes() for points in scatter}
+        assert len(colors) == len(paths) == len(explained)
+    assert not any(covering.overlaps(ax.get_window_extent()) for ax in data)
+
+
+def test_codes(fitted, iris):
+    estimator, X = fitted["PCA"]
+    Z = estimator.transform(X)
+    display = CodesDisplay.from_estimator(estimator, X, codes=(2, 0))
+    np.testing.assert_array_equal(display.Z, Z[:, [2, 0]])
+    drawn = display.axes_[0, 0].collections[0].get_offsets()
+    np.testing.assert_array_equal(drawn, Z[:, [2, 0]])
+    assert display.axes_[0, 0].get_xlabel() == "code 3"
+    pairs = CodesDisplay.from_estimator(estimator, X)
+    drawn = pairs.axes_[2, 1].collections[0].get_offsets()
+    np.testing.assert_array_equal(drawn, Z[:, [1, 2]])
+    one = CodesDisplay.from_estimator(estimator, X, iris.target, codes=[1])
+    assert one.axes_.shape == (1, 1)
+    assert labels(one.axes_[0, 0]) == ["0", "1", "2"]
+    size = CodesDisplay.from_estimator(
+        estimator, X, codes=(0, 1), scatter_kwargs={"s": 3, "color": "red"}
+    )
+    assert size.axes_[0, 0].collections[0].get_sizes() == [3]
+    for codes in [(0, 3), (-1, 0), ()]:
+        with pytest.raises(ValueError, match=r"codes of CodesDisplay must be among 0\.\.2"):
+            CodesDisplay.from_estimator(estimator, X, codes=codes)
+    for option in ("decoded", "loadings"):
+        with pytest.raises(ValueError, match=f"{option} of CodesDisplay takes two codes"):
+            CodesDisplay.from_estimator(estimator, X, **{option: 2})
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        CodesDisplay.from_estimator(estimator, X, iris.target[:10])
+
+
+def test_decoded(digits, pca8):
+    X = digits[0]
+    display = CodesDisplay.from_estimator(pca8, X, digits[1], codes=(0, 1), decoded=4)
+    assert display.axes_.shape == (1, 2)
+    Z = pca8.transform(X)
+    ends = np.percentile(Z[:, :2], [1, 99], axis=0)
+    code = np.r_[ends[1, 0], ends[0, 1], Z[:, 2:].mean(axis=0)]  # right, below
+    expected = pca8.inverse_transform(code[None])[0]
+    np.testing.assert_allclose(display.decoded[0, 3], expected, atol=1e-12)
+    (mosaic,) = display.axes_[0, 1].images
+    lowest_right = mosaic.get_array()[-9:-1, -9:-1]
+    np.testing.assert_allclose(lowest_right, expected.reshape(8, 8), atol=1e-12)
+    left, right, low, high = mosaic.get_extent()
+    assert left < ends[0, 0] < ends[1, 0] < right
+    assert low < ends[0, 1] < ends[1, 1] < high
+    curves = CodesDisplay.from_estimator(pca8, X, codes=(0, 1), decoded=2, shape=None)
+    assert len(curves.axes_[0, 1].lines) == 8
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_loadings(iris, whiten):
+    """In the direction of an arrow the feature rises, in proportion to its length."""
+    pipe = make_pipeline(StandardScaler(), PCA(2, whiten=whiten)).fit(iris.data)
+    display = CodesDisplay.from_estimator(pipe, iris.data, iris.target, loadings=3)
+    step = np.eye(2)
+    base = pipe[-1].inverse_transform(np.zeros((1, 2)))
+    np.testing.assert_allclose(
+        display.loadings, (pipe[-1].inverse_transform(step) - base).T
+    )
+    ax = display.axes_[0, 0]
+    written = [text.get_text() for text in ax.texts if text.get_text()]
+    order = np.argsort(-np.hypot(*display.loadings.T))[:3]
+    assert written == list(iris.data.columns[order])
+    display.figure_.draw_without_rendering()
+    frame = ax.get_window_extent()
+    texts = [text for text in ax.texts if text.get_text()]
+    boxes = [text.get_window_extent() for text in texts]
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+    assert ax.get_aspect() == 1.0  # angles are read
+
+
+def test_labels_of_bundled_arrows_are_apart():
+    """Features that go the same way have names that can be read."""
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(50, 2))
+    angles = np.linspace(0.1, 0.3, 8)
+    loadings = np.c_[np.cos(angles), np.sin(angles)] * np.linspace(0.7, 1, 8)[:, None]
+    display = CodesDisplay(Z, loadings=loadings).plot()
+    display.figure_.draw_without_rendering()
+    texts = [text for text in display.axes_[0, 0].texts if text.get_text()]
+    assert sorted(text.get_text() for text in texts) == [f"x{j}" for j in range(8)]
+    renderer = display.figure_.canvas.get_renderer()
+    # Of the words alone, without the lines that lead to them.
+    boxes = [mpl.text.Text.get_window_extent(text, renderer) for text in texts]
+    heights = np.sort([(box.y0 + box.y1) / 2 for box in boxes])
+    assert np.diff(heights).min() > 8 * display.figure_.dpi / 72
+
+
+@pytest.mark.parametrize(
+    "metric", ["squared_error", "absolute_error", "root_mean_squared_error"]
+)
+def test_errors(iris, metric):
+    X = iris.data.set_index(np.arange(1000, 1150))
+    pca = PCA(1).fit(X)
+    X_hat = pca.inverse_transform(pca.transform(X))
+    display = ErrorDisplay.from_estimator(pca, X, metric=metric, n_worst=3, n_bars=2)
+    params = {"metric": metric, "multioutput": "raw_values"}
+    expected = reconstruction_error(X, X_hat, **params)
+    np.testing.assert_allclose(display.feature_errors, expected)
+    row = reconstruction_error(X[:1], X_hat[:1], metric=metric)
+    if metric == "root_mean_squared_error":
+        row = np.sqrt(np.square(X_hat[0] - X.iloc[0]).mean())
+    np.testing.assert_allclose(display.row_errors[0], row)
+    worst = np.argsort(-display.row_errors)[:3]
+    np.testing.assert_array_equal(display.worst_, worst)
+    left, right = display.axes_[0]
+    assert {text.get_text() for text in right.texts} == {str(1000 + i) for i in worst}
+    widths = [bar.get_width() for bar in left.patches]
+    np.testing.assert_allclose(widths, np.sort(expected)[::-1][:2])
+    bars = [tick.get_text() for tick in left.get_yticklabels()]
+    assert bars == list(X.columns[np.argsort(-expected)[:2]])
+    assert labels(right)[1] == "3 worst rows"
+
+
+def test_errors_of_images_and_curves(digits, pca8):
+    X = digits[0][:50]
+    X_hat = pca8.inverse_transform(pca8.transform(X))
+    image = ErrorDisplay.from_reconstruction(X, X_hat)
+    expected = np.square(X_hat - X).mean(axis=0)
+    (drawn,) = image.axes_[0, 0].images
+    np.testing.assert_allclose(drawn.get_array(), expected.reshape(8, 8))
+    colours = ErrorDisplay.from_reconstruction(X[:, :48], X_hat[:, :48], shape=(4, 4, 3))
+    (drawn,) = colours.axes_[0, 0].images
+    means = expected[:48].reshape(4, 4, 3).mean(axis=2)
+    np.testing.assert_allclose(drawn.get_array(), means)
+    curve = ErrorDisplay.from_reconstruction(X, X_hat, x=np.arange(64), n_worst=0)
+    np.testing.assert_allclose(curve.axes_[0, 0].lines[0].get_ydata(), expected)
+    assert not curve.axes_[0, 1].texts
+    with pytest.raises(ValueError, match="metric of ErrorDisplay must be an error"):
+        ErrorDisplay.from_reconstruction(X, X_hat, metric="r2")
+    with pytest.raises(ValueError, match="X_hat is to reconstruct X"):
+        ErrorDisplay.from_reconstruction(X, X_hat[1:])
+
+
+def test_outlier_does_not_break_the_histogram():
+    display = ErrorDisplay(np.ones(3), np.r_[np.full(500, 1e-6), 1e6]).plot()
+    assert display.worst_[0] == 500
+    assert len(display.axes_[0, 1].patches) <= 50
+    same = ErrorDisplay(np.ones(3), np.zeros(5)).plot()  # a perfect reconstruction
+    same.figure_.draw_without_rendering()
+    assert same.worst_.size == 5
+
+
+# -- incomplete and sparse rows --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gaps(digits):
+    """Digits (200, 64) with missing pixels and an autoencoder that takes them."""
+    X = digits[0][:200]
+    X = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
+    return X, autoencoder(4, allow_nan=True).fit(X)
+
+
+def test_missing_pixels_have_a_colour(gaps):
+    X, ae = gaps
+    display = ReconstructionDisplay.from_estimator(ae, X, n_shown=3)
+    X_hat = ae.inverse_transform(ae.transform(X[:3]))
+    for column, ax in enumerate(display.axes_[0]):
+        image = ax.images[0]
+        np.testing.assert_array_equal(image.get_array().mask.ravel(), np.isnan(X[column]))
+        assert image.cmap.get_bad().tolist() == list(mpl.colors.to_rgba("#E69F00"))
+        assert image.get_clim() == (np.nanmin(X[:3]), np.nanmax(X[:3]))
+        error = np.nanmean((X[column] - X_hat[column]) ** 2)
+        assert display.axes_[1, column].get_xlabel() == two_figures(error)
+    legend = display.axes_[0, -1].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["missing"]
+    whole = ReconstructionDisplay.from_estimator(ae, np.nan_to_num(X), n_shown=3)
+    assert whole.axes_[0, -1].get_legend() is None
+
+
+def test_missing_pixels_of_coloured_images():
+    X = np.linspace(0, 1, 48).reshape(1, 48)
+    X_gaps = X.copy()
+    X_gaps[0, 4] = np.nan
+    display = ReconstructionDisplay.from_reconstructions(
+        X_gaps, {"a": X, "b": X + 0.1}, shape=(4, 4, 3)
+    )
+    image = display.axes_[0, 0].images[0].get_array()
+    assert image.shape == (4, 4, 4)
+    np.testing.assert_allclose(image[0, 1], mpl.colors.to_rgba("#E69F00"))
+    np.testing.assert_allclose(image[0, 0], [*X[0, :3], 1])
+    errors = [ax.get_xlabel() for ax in display.axes_[1:, 0]]
+    assert errors == ["0.0", "0.010"]
+
+
+def test_gaps_in_curves(gaps):
+    X, ae = gaps
+    display = ReconstructionDisplay.from_estimator(ae, X, shape=None)
+    for column in range(3):
+        top, bottom = display.axes_[:, column]
+        np.testing.assert_array_equal(top.lines[0].get_ydata(), X[column])
+        np.testing.assert_array_equal(
+            np.isnan(bottom.lines[1].get_ydata()), np.isnan(X[column])
+        )
+        assert top.lines[0].get_marker() == "."  # so that lone values are seen
+        assert np.isfinite(top.lines[1].get_ydata()).all()
+
+
+def test_codes_of_incomplete_rows(gaps):
+    X, ae = gaps
+    display = CodesDisplay.from_estimator(ae, X, codes=(0, 1), decoded=3, loadings=2)
+    np.testing.assert_array_equal(display.Z, ae.transform(X)[:, :2])
+    assert display.limits == (np.nanmin(X), np.nanmax(X))
+    assert CodesDisplay.from_estimator(ae, X).axes_.shape == (4, 4)
+
+
+def test_errors_of_incomplete_rows(gaps):
+    X, ae = gaps
+    X = X.copy()
+    X[7], X[:, 3] = np.nan, np.nan
+    squares = (X - ae.inverse_transform(ae.transform(X))) ** 2
+    display = ErrorDisplay.from_estimator(ae, X, n_worst=500, shape=None)
+    known = np.arange(64) != 3
+    features = np.nanmean(squares[:, known], axis=0)
+    np.testing.assert_allclose(display.feature_errors[known], features)
+    assert np.isnan(display.feature_errors[3])
+    known = np.arange(200) != 7
+    np.testing.assert_allclose(
+        display.row_errors[known], np.nanmean(squares[known], axis=1)
+    )
+    assert 7 not in display.worst_
+    assert len(display.worst_) == 199
+    assert sum(bar.get_height() for bar in display.axes_[0, 1].patches) == 199
+    with pytest.raises(ValueError, match="no values to score"):
+        ErrorDisplay.from_reconstruction(np.full((2, 3), np.nan), np.zeros((2, 3)))
+
+
+def test_explained_variance_of_incomplete_rows(gaps):
+    X, ae = gaps
+    assert list(ExplainedVarianceDisplay.from_estimator(ae).ratios) == [
+        "AutoencoderTransformer"
+    ]
+    text = "X of ExplainedVarianceDisplay has missing cells, and PCA.*impute of an Auto"
+    with pytest.raises(ValueError, match=text):
+        ExplainedVarianceDisplay.from_estimator(ae, X)
+    filled = make_pipeline(SimpleImputer(), PCA(3)).fit(X)
+    ratios = ExplainedVarianceDisplay.from_estimator(filled, X).ratios["PCA of X"]
+    np.testing.assert_allclose(ratios[:3], filled[-1].explained_variance_ratio_)
+
+
+@pytest.mark.parametrize("draw", [ErrorDisplay, CodesDisplay, ReconstructionDisplay])
+def test_an_estimator_that_takes_no_gaps_says_so(gaps, digits, draw):
+    pca = PCA(2).fit(digits[0])
+    with pytest.raises(ValueError, match="PCA does not accept missing values"):
+        draw.from_estimator(pca, gaps[0])
+
+
+@pytest.mark.parametrize("form", ["csr_array", "coo_matrix"])
+def test_sparse_rows_are_drawn_as_dense_ones(digits, form, monkeypatch):
+    dense = digits[0][:100]
+    X = getattr(sparse, form)(dense)
+    svd = TruncatedSVD(3, random_state=0).fit(X)
+    monkeypatch.setattr("skae._tables.rows.BLOCK", 640)
+    monkeypatch.setattr("skae._tables.rows.SMALL", 0)
+    monkeypatch.setattr("skae._tables.rows.FEW_ROWS", 10)
+    ours, theirs = (ErrorDisplay.from_estimator(svd, each) for each in (X, dense))
+    np.testing.assert_allclose(ours.row_errors, theirs.row_errors)
+    np.testing.assert_allclose(ours.feature_errors, theirs.feature_errors)
+    ours, theirs = (ReconstructionDisplay.from_estimator(svd, each) for each in (X, dense))
+    np.testing.assert_array_equal(ours.X, theirs.X)
+    params = {"codes": (0, 1), "decoded": 3, "loadings": 2}
+    ours, theirs = (CodesDisplay.from_estimator(svd, each, **params) for each in (X, dense))
+    np.testing.assert_allclose(ours.Z, theirs.Z)
+    assert ours.limits == theirs.limits
+    for n_rows in (100, 30):  # more rows than features, and fewer
+        ours, theirs = (
+            ExplainedVarianceDisplay.from_estimator(svd, each, threshold=0.95)
+            for each in (sparse.csr_array(X)[:n_rows], dense[:n_rows])
+        )
+        assert ours.n_components_ == theirs.n_components_
+        np.testing.assert_allclose(ours.ratios["PCA"], theirs.ratios["PCA"])

@@ -1,0 +1,35 @@
+"""`python -m skae`: the table that it prints is right, and the picture is written."""
+
+import functools
+import sys
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from skae import AutoencoderTransformer, __main__
+
+
+@pytest.mark.parametrize("has_matplotlib", [True, False])
+def test_demonstration(monkeypatch, tmp_path, capsys, has_matplotlib):
+    quick = functools.partial(AutoencoderTransformer, max_epochs=1)
+    monkeypatch.setattr(__main__, "AutoencoderTransformer", quick)
+    monkeypatch.setattr(__main__, "COMPONENTS", (8,))
+    monkeypatch.chdir(tmp_path)
+    if not has_matplotlib:
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    __main__.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("skae ")
+    X_train, X_test, _, _ = __main__.load_split()
+    pca = PCA(8).fit(X_train)
+    expected = np.square(pca.inverse_transform(pca.transform(X_test)) - X_test).mean()
+    k, error, ours, gain, *_, pca_accuracy, accuracy = lines[-3].replace("%", "").split()
+    assert k == "8"
+    assert float(error) == pytest.approx(expected, abs=1e-5)
+    assert float(ours) < float(error)
+    assert float(gain) == pytest.approx(100 * (1 - float(ours) / float(error)), abs=0.6)
+    assert 80 < float(pca_accuracy) < 100
+    assert 80 < float(accuracy) < 100
+    assert (tmp_path / __main__.PICTURE).exists() == has_matplotlib
+    assert lines[-1].startswith("wrote" if has_matplotlib else "no picture")
