@@ -1,6 +1,7 @@
 """Training on the chunks of a stream."""
 
 import copy
+import dataclasses
 
 import numpy as np
 
@@ -157,10 +158,21 @@ class Stream:
             self.kept = self.kept.at(self.frame, tools.loss)
         trained = self._train(own, start, tools)
         kept, pca_error = self._decide(trained, start, tools)
-        network = kept or tools.untrained(start, self.frame, self.seed)
+        result = self._result(kept, start, pca_error, tools)
+        has_same_codes = kept is not None and kept is not trained
+        return dataclasses.replace(
+            result,
+            has_same_codes=has_same_codes,
+            has_followed=has_followed,
+            n_threads=tools.n_threads(result.network.module, len(new)),
+        )
+
+    def _result(self, kept, start, pca_error, tools):
+        """Return the StreamResult; `kept` is None for PCA."""
+        outcome = "trained" if self.kept_at else "unchanged"
         described = self.memory.some(DESCRIBED)
         return StreamResult(
-            network=network,
+            network=kept or tools.untrained(start, self.frame, self.seed),
             start=start,
             loss=tools.loss,
             loss_statistics=self.loss_statistics,
@@ -171,12 +183,9 @@ class Stream:
             train_errors=[*self.train_errors],
             held_out_errors=[*self.held_out_errors],
             pca_error=pca_error,
-            outcome=self._outcome(),
+            outcome="pca" if kept is None else outcome,
             is_pca=kept is None and tools.settings.from_pca and tools.loss.of_scaled,
-            has_same_codes=kept is not None and kept is not trained,
-            has_followed=has_followed,
             n_steps=self.n_steps,
-            n_threads=tools.n_threads(network.module, len(new)),
             squares=self._squares(),
             rows=self.frame.table(described, tools.loss).sample(len(described)),
         )
@@ -213,12 +222,6 @@ class Stream:
         n_features = len(self.frame.mean)
         of_stream = self.pca.mean_square(self.frame.scale)
         return self.n_before * n_features + self.n_rows * of_stream
-
-    def _outcome(self):
-        """Return the name of the outcome, as in `Result`."""
-        if self.kept is None:
-            return "pca"
-        return "trained" if self.kept_at else "unchanged"
 
     # -- the network -------------------------------------------------------------------
 

@@ -47,12 +47,12 @@ class StreamResult:
     pca_error: float
     outcome: str
     is_pca: bool
-    has_same_codes: bool
-    has_followed: bool
     n_steps: int
-    n_threads: int | None
     squares: float
     rows: tuple
+    n_threads: int | None = None
+    has_same_codes: bool = False
+    has_followed: bool = False
 
     @property
     def pca_shares(self):
