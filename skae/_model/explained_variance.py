@@ -66,6 +66,7 @@ def describe(
     ordered=False,
     weights=None,
     n_samples=None,
+    squares=None,
 ):
     """The fitted attributes about codes and variance.
 
@@ -82,6 +83,8 @@ def describe(
         Of the rows; their mean is one.
     n_samples : int or None
         Rows of the table, where X is a part of it.
+    squares : float or None
+        Sum of squares of the table, see `attributes`, where it is known better than by X.
 
     Returns
     -------
@@ -103,13 +106,19 @@ def describe(
         falls = explained_falls(reconstruct, Z[some] - mean, goal, ordered, of_rows)
     else:
         falls = pca_variances[:n_components]
+    shape = n_samples or len(X), X.shape[1]
+    if squares is None:
+        squares = _sum_of_table(X, weights, shape[0])
+    return attributes(inference, shape, mean, deviations, falls, squares)
+
+
+def _sum_of_table(X, weights, n_samples):
+    """Sum of squares of a table of so many rows, by some of them, X (n, p)."""
     # As einsum the sum of squares needs no copy of the table.
     w = np.ones(1) if weights is None else weights
     by_feature = np.einsum("ij,ij,i->j", X, X, np.broadcast_to(w, len(X)), dtype=np.float64)
-    shape = n_samples or len(X), X.shape[1]
-    squares = by_feature.sum()
-    squares *= shape[0] / (len(X) if weights is None else weights.sum())
-    return attributes(inference, shape, mean, deviations, falls, squares)
+    n_rows = len(X) if weights is None else weights.sum()
+    return by_feature.sum() * (n_samples / n_rows)
 
 
 def attributes(inference, shape, mean, deviations, falls, squares):
