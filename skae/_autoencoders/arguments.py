@@ -1,4 +1,4 @@
-"""The arguments of `fit` and `partial_fit`, checked."""
+"""Checks of the arguments of `fit` and `partial_fit`."""
 
 from numbers import Integral, Real
 
@@ -11,7 +11,7 @@ __all__ = ["given_to_fit", "given_to_partial_fit", "holds_out_rows"]
 
 
 def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target):
-    """What the user gives to `fit`.
+    """Check the arguments of `fit`, and return what they give to train on.
 
     Returns
     -------
@@ -34,7 +34,9 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target):
 
 
 def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
-    """What the user gives to `partial_fit`; a chunk but the first may be one row.
+    """Check the arguments of `partial_fit`, and return what they give to train on.
+
+    Every chunk except the first may consist of one row.
 
     Returns
     -------
@@ -42,8 +44,7 @@ def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
         Its groups are keys of 64 bits, the same in every chunk.
     """
     least = 2 if is_first else 1
-    sizes = {"reset": is_first, "ensure_min_samples": least}
-    X = check_table(estimator, X, for_fit=True, **sizes)
+    X = check_table(estimator, X, for_fit=True, reset=is_first, ensure_min_samples=least)
     if is_first:
         _check_first_chunk(estimator, X)
     given = Given(X)
@@ -72,25 +73,25 @@ def _check_first_chunk(estimator, X):
 
 
 def holds_out_rows(estimator, given):
-    """Whether rows of X itself choose the epoch."""
+    """Whether held-out rows of X choose the epoch."""
     has_rule = given.groups is not None or not isinstance(estimator.cv, str)
     if given.X_val is not None and has_rule:
         raise ValueError(
-            f"X_val of {type(estimator).__name__}.fit holds out rows of its own, and "
-            "groups and cv tell which rows of X to hold out. Leave out X_val, or leave "
+            f"X_val of {type(estimator).__name__}.fit gives the held-out rows, and "
+            "groups and cv decide which rows of X are held out. Leave out X_val, or leave "
             "out groups and set cv='auto'."
         )
     return estimator.early_stopping and given.X_val is None
 
 
 def _folds(estimator, X, y, groups):
-    """The splits of a splitter or an iterable; None where skae makes its own."""
+    """Return the splits of a splitter or an iterable, or None if skae makes its own."""
     cv, name = estimator.cv, type(estimator).__name__
     if cv is None or isinstance(cv, str | Integral):
         if not (estimator._network_kind.is_stackable or isinstance(cv, str)):
             raise ValueError(
                 f"cv={cv!r} of {name} trains several networks, "
-                "and a module of your own is trained once. Set cv='auto', or to a "
+                "and a module of your own is trained once. Set cv='auto', or set it to a "
                 "splitter with one split, such as ShuffleSplit(1)."
             )
         return None
@@ -105,6 +106,7 @@ def _folds(estimator, X, y, groups):
 
 
 def _check_target(estimator, X_target, X):
+    """Check the argument `X_target` of `fit`, and return it as an array."""
     name = type(estimator).__name__
     X_target = check_table(
         estimator, X_target, for_fit=True, reset=False, input_name="X_target"
@@ -117,13 +119,14 @@ def _check_target(estimator, X_target, X):
         )
     if X_target.shape != X.shape:
         raise ValueError(
-            f"X_target of {name}.fit has shape {X_target.shape}, X has {X.shape}: each "
-            "row of X needs its own."
+            f"X_target of {name}.fit has shape {X_target.shape} and X has {X.shape}, but "
+            "each row of X needs a target."
         )
     return X_target
 
 
 def _check_held_out_rows(estimator, X_val, given):
+    """Check the argument `X_val` of `fit`, and return it as an array."""
     name = type(estimator).__name__
     if not estimator.early_stopping:
         raise ValueError(
@@ -132,8 +135,8 @@ def _check_held_out_rows(estimator, X_val, given):
         )
     if given.X_target is not None or is_streamed(given.X):
         raise ValueError(
-            f"X_val of {name}.fit goes with an X that is held in memory and is its "
-            "own target. Leave out X_val: validation_fraction of the rows is held out."
+            f"X_val of {name}.fit needs an X that is held in memory and is its own "
+            "target. Leave out X_val; then validation_fraction of the rows is held out."
         )
     X_val = check_table(estimator, X_val, for_fit=True, reset=False, input_name="X_val")
     if is_streamed(X_val):

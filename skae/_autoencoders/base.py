@@ -1,4 +1,4 @@
-"""The walk of X through fit, transform, inverse_transform and score."""
+"""The base class of autoencoders: fit, transform, inverse_transform, score and more."""
 
 import copy
 import os
@@ -43,7 +43,7 @@ __all__ = ["BaseAutoencoder"]
 class BaseAutoencoder(
     CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
-    """What every autoencoder of the package does with X.
+    """Base class of the autoencoders of the package.
 
     A subclass has a docstring, and an `__init__` that takes the parameters in the table
     below and its own. It adds its own parameters to `_parameter_constraints`, and to
@@ -51,7 +51,7 @@ class BaseAutoencoder(
     `_decide_widths`, `_network_kind` and `_make_module`.
     """
 
-    # Everything that the base reads of a subclass's parameters.
+    # All parameters of a subclass that this class reads.
     _parameter_constraints: dict = {
         "n_components": [
             Interval(Integral, 1, None, closed="left"),
@@ -101,7 +101,7 @@ class BaseAutoencoder(
     )
 
     def _decide_widths(self, n_samples, n_features, n_expected=None):
-        """Check the parameters of the layers, and decide their widths.
+        """Check the parameters of the layers, and decide the widths of the layers.
 
         Parameters
         ----------
@@ -112,29 +112,34 @@ class BaseAutoencoder(
         Returns
         -------
         n_components : int
-            1 where `n_components` is a share of the variance.
+            Width of the code; 1 if `n_components` is a share of the variance.
         hidden_layer_sizes : tuple of int
         """
         raise NotImplementedError
 
     @property
     def _network_kind(self):
-        """The subclass of `Network` that the fit was made with, or is to be."""
+        """The subclass of `Network` that the fit used, or is going to use."""
         raise NotImplementedError
 
     def _make_module(self, n_inputs, n_outputs, generator):
-        """An untrained network, whose code has `n_components_` numbers.
+        """Return an untrained network with `n_components_` codes.
 
-        It is made by `_params_of_fit` and by the fitted attributes that are there before
-        training, so that the network of a copy can be made anew.
+        Only `_params_of_fit` and the fitted attributes that are set before training decide
+        which network it is, so that a copy of the estimator can make the same network.
 
         Parameters
         ----------
         n_inputs, n_outputs : int
-            They differ from the number of features where the network works in principal
-            axes or is told which cells are missing.
+            Widths of the input and the output. They differ from the number of features if
+            the network works in principal axes or is told which cells are missing.
         generator : torch.Generator or None
-            Draws the weights. None leaves them as they are allocated.
+            Generator from which the weights are drawn. None leaves them as they are
+            allocated.
+
+        Returns
+        -------
+        Network
         """
         raise NotImplementedError
 
@@ -147,26 +152,26 @@ class BaseAutoencoder(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data. A large `np.memmap`, and anything else that has a shape, a
             dtype and slices of rows, such as arrays of h5py and zarr, is read block by
-            block; rows of a large sparse matrix become dense a batch at a time. Tables
+            block; rows of a large sparse matrix are made dense a batch at a time. Tables
             that are read in parts may have missing cells in every other method, but not
-            here: give them to `partial_fit` in chunks.
+            here: pass them to `partial_fit` in chunks.
         y : array-like of shape (n_samples,) or None, default=None
-            Handed to the splitter `cv`, which may be a `StratifiedKFold`; otherwise
-            ignored.
+            Labels that are passed to the splitter `cv`, which may be a
+            `StratifiedKFold`; otherwise ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weights of the rows, in loss, mean, scale and PCA. A weight of zero leaves a
-            row out. In a table of up to 1000 rows, whole numbers repeat them.
+            Weights of the rows in the loss, the mean, the scale and PCA. A weight of zero
+            leaves a row out. In a table of up to 1000 rows, whole numbers repeat rows.
         groups : array-like of shape (n_samples,) or None, default=None
-            Labels of rows that depend on each other, such as measurements of one person:
-            rows with the same label train together or are held out together. Equal rows
-            are held out together without being told. `cv` gets the labels too.
+            Labels of rows that depend on each other, such as measurements of one person.
+            Rows with the same label are all trained on or all held out. For equal rows
+            this holds without labels. `cv` gets the labels too.
         X_val : array-like of shape (n_held_out, n_features) or None, default=None
-            Held-out rows of your own: they choose the epoch, with every row of X
-            training. In a Pipeline the steps before must transform them too, see
+            Held-out rows of your own. They choose the epoch, and all rows of X are
+            trained on. In a Pipeline the steps before must transform them too, see
             `sklearn.pipeline.Pipeline(transform_input=["X_val"])`.
         X_target : array-like of shape (n_samples, n_features) or None, default=None
-            What the rows of X are to become, such as clean versions of noisy rows. Mean,
-            scale and PCA are then those of `X_target`.
+            Targets of the rows of X, such as clean versions of noisy rows. Mean, scale and
+            PCA are then those of `X_target`.
 
         Returns
         -------
@@ -182,20 +187,20 @@ class BaseAutoencoder(
             If training ends in numbers that are not finite and there are no earlier
             weights to go back to.
         MemoryError
-            If memory, of the CPU or the device, is not enough.
+            If the memory of the CPU or of the device is not sufficient.
         KeyboardInterrupt
-            On Ctrl-C. The estimator is then as it was before the call; with
-            `warm_start=True`, once training has begun, it is fitted, with the best epoch
-            so far.
+            On Ctrl-C. The estimator is then as it was before the call. With
+            `warm_start=True`, once training has begun, it is fitted instead, with the best
+            epoch so far.
 
         Warns
         -----
         ConvergenceWarning
             If training ends in numbers that are not finite and earlier weights are kept,
-            or if it ends at a `max_epochs` of your own while it still brought something.
+            or if it reaches a `max_epochs` of your own while the error was still falling.
         UserWarning
-            If y is a table of the shape of X: what the rows of X are to become is given
-            as `X_target`.
+            If y has the shape of X, because targets of the rows of X are passed as
+            `X_target`.
         """
         warn_of_target(self, X, y, "fit")
         before = vars(self).copy()
@@ -206,14 +211,14 @@ class BaseAutoencoder(
                     self, X, y, sample_weight, groups, X_val, X_target, tasks.callbacks
                 )
         except BaseException as error:
-            # Only training turns Ctrl-C into an end that leaves a fitted estimator.
+            # Only training can be ended by Ctrl-C and leave a fitted estimator.
             is_ctrl_c = isinstance(error, Interrupted)
             is_kept = is_ctrl_c and self.warm_start and error.is_kept
             if not is_kept:
                 before |= {k: v for k, v in vars(self).items() if k in FIT_STATE}
                 vars(self).clear()
                 vars(self).update(before)
-            if is_ctrl_c:  # the frames of the engine would hide the user's own
+            if is_ctrl_c:  # a traceback through the engine would hide the user's frames
                 raise KeyboardInterrupt(interrupted(self, "fit", is_kept)) from None
             raise
         return self
@@ -265,18 +270,18 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            As of `fit`; if `n_components` is a share of the variance, and if the first
-            chunk has fewer rows than there are components.
+            For the same reasons as in `fit`, if `n_components` is a share of the variance,
+            or if the first chunk has fewer rows than there are components.
         DivergenceError
             If training ended in numbers that are not finite, and there is neither PCA nor
             an earlier network to fall back on.
         KeyboardInterrupt
-            On Ctrl-C, and where a callback raises one.
+            On Ctrl-C, or if a callback raises it.
 
         Warns
         -----
         UserWarning
-            If y is a table of the shape of X, see `fit`.
+            If y has the shape of X, see `fit`.
 
         Notes
         -----
@@ -301,7 +306,7 @@ class BaseAutoencoder(
         return self
 
     def transform(self, X):
-        """Codes of X.
+        """Encode X.
 
         Parameters
         ----------
@@ -311,26 +316,26 @@ class BaseAutoencoder(
         Returns
         -------
         Z : ndarray of shape (n_samples, n_components_)
-            In float32 for float32 X, in float64 for everything else, and computed in
-            that precision. Where training gained nothing these are PCA's scores.
+            Codes, in float32 for float32 X and in float64 for everything else, and
+            computed in that precision. If training gained nothing these are PCA's scores.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False)
         return self._inference.encode(X, self.n_components_)
 
     def inverse_transform(self, X):
-        """Reconstruction from codes.
+        """Decode codes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components_)
-            Codes; with `ordered=True` the first of them will do.
+            Codes. With `ordered=True` the last ones may be left out.
 
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features_in_)
-            In the units of the training data, also with `standardize`; probabilities for
-            `loss="binary_cross_entropy"`.
+            Reconstruction, in the units of the training data, also with `standardize`.
+            With `loss="binary_cross_entropy"` these are probabilities.
         """
         check_is_fitted(self)
         Z = check_array(X, dtype=FLOATS, input_name="X")
@@ -344,7 +349,7 @@ class BaseAutoencoder(
         return in_container(self, self._inference.decode(Z), self._feature_names_in(), X)
 
     def denoise(self, X):
-        """Reconstruction of X: `inverse_transform(transform(X))` in one call.
+        """Reconstruct X: `inverse_transform(transform(X))` in one call.
 
         Parameters
         ----------
@@ -353,7 +358,7 @@ class BaseAutoencoder(
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features)
-            In the units of X.
+            Reconstruction, in the units of X.
         """
         check_is_fitted(self)
         index = X
@@ -363,19 +368,19 @@ class BaseAutoencoder(
         return in_container(self, X_hat, self._feature_names_in(), index)
 
     def impute(self, X):
-        """X with its missing cells filled by their reconstruction.
+        """Fill the missing cells of X with their reconstruction.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            NaN where a value is missing. The other cells stay as they are; what a sparse
-            matrix leaves out is zero. As in `fit`, it may be larger than memory, but the
-            result is one array.
+            Rows with NaN where a value is missing. The other cells stay as they are;
+            cells that a sparse matrix does not store are zero. As in `fit`, X may be larger
+            than memory, but the result is one array.
 
         Returns
         -------
         X_filled : ndarray of shape (n_samples, n_features)
-            In the units of X.
+            X with its missing cells filled, in the units of X.
 
         Raises
         ------
@@ -394,30 +399,30 @@ class BaseAutoencoder(
 
     @in_own_modes()
     def truncate(self, n_components):
-        """A smaller estimator that keeps the first codes.
+        """Make a smaller estimator that keeps only the first codes.
 
         Parameters
         ----------
         n_components : int
-            How many, from 1 to `n_components_`.
+            Number of codes to keep, from 1 to `n_components_`.
 
         Returns
         -------
         estimator : object
-            Fitted, and independent of this one. It encodes to `Z[:, :n_components]` and
-            decodes as `inverse_transform` does these. Attributes about the course of
-            training are those of this estimator.
+            Fitted estimator, which is independent of this one. It encodes to
+            `Z[:, :n_components]`, and decodes these codes as `inverse_transform` does.
+            Attributes about the course of training are those of this estimator.
 
         Raises
         ------
         ValueError
-            If the codes are not `ordered`, or fewer than `n_components`.
+            If the codes are not `ordered`, or if there are fewer than `n_components`.
         """
         check_is_fitted(self)
         name = type(self).__name__
         if not self._params_of_fit["ordered"]:
             raise ValueError(
-                f"truncate of {name} takes codes of which the first serve without the "
+                f"truncate of {name} needs codes of which the first are of use without the "
                 "others. Set ordered=True and fit again."
             )
         check_scalar(
@@ -432,7 +437,7 @@ class BaseAutoencoder(
         return smaller
 
     def components_at(self, X):
-        """What a code does to the reconstruction, near each row.
+        """Differentiate the reconstruction by the codes, at each row.
 
         Parameters
         ----------
@@ -441,10 +446,10 @@ class BaseAutoencoder(
         Returns
         -------
         jacobian : ndarray of shape (n_samples, n_components_, n_features_in_)
-            Derivative of each feature of the reconstruction, with `standardize` of each
-            standardized feature, by each code as it is without `whiten`, at the code of
-            each row. At the mean code its rows, brought to unit length, are
-            `components_`.
+            Derivative of each feature of the reconstruction, or with `standardize` of each
+            standardized feature, with respect to each code as it is without `whiten`, at
+            the code of each row of X. At the mean code these vectors, scaled to unit
+            length, are `components_`.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False, dtype=np.float64)
@@ -452,17 +457,16 @@ class BaseAutoencoder(
         return self._inference.jacobian(Z)
 
     def get_covariance(self):
-        """Covariance of the data under the linear Gaussian model of the codes.
+        """Compute the covariance of the data under the linear Gaussian model of the codes.
 
         With `standardize` it is that of standardized features.
 
         Returns
         -------
         cov : ndarray of shape (n_features, n_features)
-            The covariance of probabilistic PCA (Tipping and Bishop 1999):
+            Covariance of probabilistic PCA (Tipping and Bishop 1999):
             components_.T @ S @ components_ + noise_variance_ * I, where S is diagonal
-            and holds explained_variance_ - noise_variance_, or zero where that is
-            negative.
+            and holds explained_variance_ - noise_variance_, or zero if that is negative.
         """
         check_is_fitted(self)
         excess = np.maximum(self.explained_variance_ - self.noise_variance_, 0.0)
@@ -471,18 +475,18 @@ class BaseAutoencoder(
         return covariance
 
     def get_precision(self):
-        """Inverse of `get_covariance()`.
+        """Compute the inverse of `get_covariance()`.
 
         Returns
         -------
         precision : ndarray of shape (n_features, n_features)
-            The pseudo-inverse where `noise_variance_` is zero and there are fewer
-            components than features.
+            Inverse of the covariance, or its pseudo-inverse if `noise_variance_` is zero
+            and there are fewer components than features.
         """
         return linalg.pinvh(self.get_covariance())
 
     def score_samples(self, X):
-        """Minus the reconstruction error of each row.
+        """Compute minus the reconstruction error of each row.
 
         Parameters
         ----------
@@ -491,9 +495,10 @@ class BaseAutoencoder(
         Returns
         -------
         score : ndarray of shape (n_samples,)
-            Minus the mean over the features of the squared error, or of the chosen loss:
-            in the units of X, or with `standardize` in standardized ones. Losses that are
-            of X in its own units, see there, stay so. Higher is better.
+            Minus the mean over the features of the squared error, or of the chosen loss,
+            in the units of X, or with `standardize` in standardized ones. Losses that
+            always refer to X in its own units, see `standardize`, do so here too. Higher
+            is better.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False)
@@ -501,7 +506,7 @@ class BaseAutoencoder(
         return self._inference.row_scores(X)
 
     def score(self, X, y=None, sample_weight=None):
-        """Mean of `score_samples`: minus the mean reconstruction error.
+        """Compute the mean of `score_samples`, which is minus the mean error.
 
         Parameters
         ----------
@@ -514,8 +519,8 @@ class BaseAutoencoder(
         Returns
         -------
         score : float
-            Higher is better; 0 is a perfect reconstruction. Unlike `PCA.score` it is no
-            log-likelihood.
+            Mean score. Higher is better, and 0 is a perfect reconstruction. Unlike
+            `PCA.score` it is not a log-likelihood.
         """
         scores = self.score_samples(X)
         if sample_weight is not None:
@@ -525,15 +530,17 @@ class BaseAutoencoder(
         return float(np.average(scores, weights=sample_weight))
 
     def save(self, path):
-        """Write the fitted model to one file, which `skae.load` opens.
+        """Write the fitted model to a file, which `skae.load` opens.
 
-        A safetensors file with a digest of all its bytes. No code is in it, so that to
-        open one is safe wherever it is from, as it is not with pickle and joblib.
+        It is a safetensors file with a digest of all its bytes. There is no code in it, so
+        that it is safe to open wherever it comes from, which does not hold for pickle and
+        joblib.
 
         Parameters
         ----------
         path : str or path-like
-            A file of that name is replaced, and stays as it is where writing fails.
+            Name of the file. A file of that name is replaced, and stays as it is if
+            writing fails.
 
         Raises
         ------
@@ -542,25 +549,26 @@ class BaseAutoencoder(
         NotFittedError
             If the estimator is not fitted.
         TypeError
-            If the class is not one of skae's, or an attribute is no plain data.
+            If the class is not one of skae's, or an attribute is not plain data.
 
         Notes
         -----
         The file holds the parameters that the estimator was fitted with, and those that
-        it has now. All are kept but these: `callbacks`, `checkpoint` and a RandomState
-        instance become None, a splitter in `cv` becomes "auto", `load` chooses the
-        `device`, and of a custom `module` the weights alone are written, so that `load`
-        must be given `module` again. Metadata routing requests are left out.
+        it has now. All are kept with these exceptions: `callbacks`, `checkpoint` and a
+        RandomState instance become None, a splitter in `cv` becomes "auto", the `device`
+        is chosen by `load`, and only the weights of a custom `module` are written, so that
+        `module` must be passed to `load` again. Metadata routing requests are left out.
         """
         check_is_fitted(self)
         if not type(self).__module__.startswith("skae."):
             raise TypeError(
-                f"save of {type(self).__name__}: a model file holds classes of skae, and "
-                "none of your own. Use joblib, or save an AutoencoderTransformer."
+                f"save of {type(self).__name__} takes classes of skae only, not one of "
+                "your own. Use joblib, or save an AutoencoderTransformer."
             )
         write_model(path, type(self).__name__, *parts_of_file(self))
 
     def _feature_names_in(self):
+        """Return the names of the features; x0, x1, ... if X had none."""
         generic = [f"x{j}" for j in range(self.n_features_in_)]
         return getattr(self, "feature_names_in_", np.array(generic, dtype=object))
 
@@ -569,7 +577,7 @@ class BaseAutoencoder(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        # As get_params, tags are of the parameters, which the next fit goes by.
+        # Like get_params, tags show the parameters that the next fit will use.
         tags.input_tags.allow_nan = self.allow_nan
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -579,9 +587,9 @@ class BaseAutoencoder(
 
     @in_own_modes()
     def __getstate__(self):
-        """Of the net only weights are kept, as arrays: no device, no optimizer.
+        """Return the state, with only the weights of the net, as arrays.
 
-        A user's module is kept whole, on the CPU, for we cannot make it anew.
+        A user's module is kept whole, on the CPU, because it cannot be made anew.
         """
         state = super().__getstate__().copy()
         if "net_" in state:
@@ -595,7 +603,7 @@ class BaseAutoencoder(
     def __setstate__(self, state):
         super().__setstate__(state)
         if "net_" in state:
-            if "_params_of_fit" not in state:  # of an earlier version
+            if "_params_of_fit" not in state:  # pickled by an earlier version
                 self._params_of_fit = params_of_fit(self)
             if self._params_of_fit["standardize"] and "_score_unit" not in state:
                 warn_of_units(type(self).__name__)

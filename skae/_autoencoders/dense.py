@@ -17,196 +17,205 @@ class AutoencoderTransformer(BaseAutoencoder):
     """Autoencoder that takes the place of PCA.
 
     A network encodes each row x into `n_components` numbers, z = encode(x), and decodes
-    them, so that the rows' mean loss is small:
+    them again, such that the mean loss of the rows is small:
 
         minimize  sum_i loss(decode(encode(x_i)), x_i)
 
-    With `init="pca"` encoder and decoder are each a linear map plus a perceptron that
-    corrects it,
+    With `init="pca"` the encoder and the decoder are each the sum of a linear map and a
+    perceptron that corrects it,
 
-        encode(x) = A x + a + f(x),    decode(z) = B z + b + g(z),
+        encode(x) = A x + a + f(x),    decode(z) = B z + b + g(z).
 
-    where (A, a, B, b) is PCA before training and f and g are zero. Training is kept only
-    as far as rows it has not seen are reconstructed better for it, see `early_stopping`;
-    where that is never so the model is PCA of all rows.
+    Before training (A, a, B, b) is PCA, and f and g are zero. Training is kept only as far
+    as it improves the reconstruction of rows that it has not seen, see `early_stopping`. If
+    it never does, the model is PCA of all rows.
 
     Parameters
     ----------
     n_components : int, float or None, default=None
-        Width of the code. A float in (0, 1) is a share of the variance: the fewest
-        components whose autoencoder keeps it on held-out rows, found by bisection, and
-        never more than `PCA` takes with the same float, which counts the training rows.
-        None is `min(n_samples, n_features)`, as in PCA. More than that needs
-        `init="random"`.
+        Width of the code. A float in (0, 1) is a share of the variance: the model then has
+        the fewest components with which an autoencoder keeps this share on held-out rows.
+        They are found by bisection, and are never more than `PCA` takes with the same
+        float, which counts the training rows. None stands for
+        `min(n_samples, n_features)`, as in PCA. A wider code needs `init="random"`.
     hidden_layer_sizes : array-like of int or "auto", default="auto"
         Hidden layers of the encoder; the decoder mirrors them. `()` is a linear
-        autoencoder, which from PCA is PCA. "auto" is two layers of (h, h/2) units, h
-        being the power of two nearest to the smaller of 4 sqrt(n_samples) and
-        16 n_features, 64 at least and 512 at most, and twice that with `ordered`; with
-        `init="random"` no layer is narrower than the code.
+        autoencoder, which is PCA if it starts from PCA. "auto" stands for two layers of
+        (h, h/2) units, where h is the power of two nearest to the smaller of
+        4 sqrt(n_samples) and 16 n_features, but at least 64 and at most 512. With
+        `ordered` the layers are twice as wide. With `init="random"` no layer is narrower
+        than the code.
     activation : {"gelu", "silu", "relu", "elu", "tanh", "logistic", "identity"}, \
             default="gelu"
-        Of the hidden layers.
+        Activation of the hidden layers.
     init : {"pca", "random"}, default="pca"
-        "random" is a plain autoencoder: perceptrons alone, random at the start. A narrow
-        random network often ends worse than PCA.
+        Start of training. "random" is a plain autoencoder, which consists of perceptrons
+        alone and has random weights at the start. A narrow random network often ends worse
+        than PCA.
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", \
             "poisson", "negative_binomial", "cosine"}, callable or dict, \
             default="squared_error"
-        What is minimized, and minus what `score` is. "binary_cross_entropy" takes X in
-        [0, 1] and makes `inverse_transform` return probabilities, which for pixels often
-        have the smaller *squared* error too; "poisson" and
-        "negative_binomial", whose dispersion is learned for each feature, take counts
-        and return rates; "cosine" is for texts. Each has a linear start of its own on
-        PCA's scores, such as a logistic regression, and `init="pca"` promises never to
-        be worse than that. A callable takes tensors `(X_hat, X)` in the units of X and
-        returns one error per row, or per cell. A dict names the columns of each loss,
-        by index or name, {"squared_error": ["age"], "poisson": ["visits"],
-        "cross_entropy": [["red", "green"]]}: the last is for groups of one-hot columns,
-        one for each class (`OneHotEncoder(drop=None)`). Every column, or group, then
-        counts alike.
+        Loss that is minimized; `score` is minus this loss. "binary_cross_entropy" takes X
+        in [0, 1] and makes `inverse_transform` return probabilities, which for pixels often
+        have the smaller *squared* error too. "poisson" and "negative_binomial" take counts
+        and return rates; "negative_binomial" also learns a dispersion for each feature.
+        "cosine" is for texts. Each of these four has a linear start of its own on the
+        scores of PCA, such as a logistic regression, and `init="pca"` promises that the
+        model is never worse than this start. A callable takes tensors `(X_hat, X)` in the
+        units of X and returns one error for each row, or for each cell. A dict gives the
+        columns of each loss, by index or name, {"squared_error": ["age"], "poisson":
+        ["visits"], "cross_entropy": [["red", "green"]]}. Here "cross_entropy" is for groups
+        of one-hot columns, with one column for each class (`OneHotEncoder(drop=None)`).
+        Every column, or group, then has the same weight.
     code_activation : {"identity", "relu", "gelu", "silu", "elu", "tanh", "logistic"}, \
             default="identity"
-        Applied to the code. Any but "identity" needs `init="random"`.
+        Activation of the code. Any but "identity" needs `init="random"`.
     ordered : bool, default=False
-        Train for truncation, by nested dropout (Rippel, Gelbart and Adams 2014), so that
-        the first k codes serve on their own for every k: `inverse_transform` takes
-        `Z[:, :k]` and `truncate(k)` gives the smaller estimator. The decoder is told
-        which codes are missing, and an epoch is only kept if at none of up to eight k
-        held-out rows are reconstructed worse than by PCA with k components. The price is
-        a higher error than that of a separate fit with k components, see
-        `examples/benchmarks/README.md`.
+        Whether to train for truncation, by nested dropout (Rippel, Gelbart and Adams 2014),
+        so that for every k the first k codes are of use without the others:
+        `inverse_transform` takes `Z[:, :k]`, and `truncate(k)` returns the smaller
+        estimator. The decoder is told which codes are missing. An epoch is kept only if it
+        reconstructs held-out rows no worse than PCA with k components, for each of up to
+        eight values of k. The error is higher than that of a separate fit with k
+        components, see `examples/benchmarks/README.md`.
     whiten : bool, default=False
-        Divide every code by its standard deviation; `inverse_transform` undoes it.
+        Whether to divide every code by its standard deviation; `inverse_transform` undoes
+        this.
     standardize : bool, default=False
-        Divide every feature by its standard deviation, and undo it on the way out: the
-        same as a Pipeline with `StandardScaler`. Codes, `score`, `score_samples`,
-        `components_`, `components_at`, `explained_variance_` and its kin,
-        `get_covariance`, curves, displays, the share that `n_components` may be, and
-        `noise` are then in standardized units. Rows that go in or come out are in the
-        units of X: `X_target`, `X_val`, `inverse_transform`, `denoise`, `impute`. With
-        "binary_cross_entropy", "poisson", "negative_binomial", "cosine" or a callable
-        the loss, and with it `score` and the curves, is of X in its own units in any
-        case; everything else is as said. As PCA, the estimator otherwise centres the
-        features and leaves their scales alone; features of unlike units should be
-        scaled, here or in a Pipeline.
+        Whether to divide every feature by its standard deviation, and to undo this in the
+        output: the same as a Pipeline with `StandardScaler`. Codes, `score`,
+        `score_samples`, `components_`, `components_at`, `explained_variance_` and the
+        attributes that follow from it, `get_covariance`, curves, displays, the share of the
+        variance in `n_components`, and `noise` are then in standardized units. Rows that
+        are passed or returned are in the units of X: `X_target`, `X_val`,
+        `inverse_transform`, `denoise`, `impute`. With "binary_cross_entropy", "poisson",
+        "negative_binomial", "cosine" or a callable the loss, and therefore also `score` and
+        the curves, always refer to X in its own units; everything else is as described. If
+        it is False the estimator centres the features and keeps their scales, as PCA does.
+        Features in different units should be scaled, here or in a Pipeline.
     allow_nan : bool, default=False
-        Whether X may have missing cells. They are filled by probabilistic PCA, and where
-        X has some in `fit` the network is told which they are and learns to correct what
-        was filled in, from cells that are hidden in training. `impute` fills them. Only
-        cells that are there count in loss and `score`. Tables so large that they are read
-        in parts may have missing cells in every method but `fit`.
+        Whether X may have missing cells. They are filled by probabilistic PCA. If the X of
+        `fit` has some, the network is told which cells are missing and learns to correct
+        the filled values, from cells that are hidden in training. `impute` fills the
+        missing cells. Only observed cells count in the loss and in `score`. Tables that are
+        so large that they are read in parts may have missing cells in every method except
+        `fit`.
     dropout : float in [0, 1), default=0.0
         Rate of dropout after each hidden layer.
     normalization : {"layer", "batch"} or None, default=None
-        Of each hidden layer, before its activation.
+        Normalization of each hidden layer, before its activation.
     tied_weights : bool, default=False
-        Let the decoder have the encoder's weights, transposed, in training (Vincent et
-        al. 2010, "Stacked denoising autoencoders"): half the weights. It goes with
-        `init="random"` and hidden layers, for what `init="pca"` adds to PCA begins with
-        weights of zero, and zero tied to zero never changes.
-    noise : float, recipe of skae.noise or None, default=None
-        What spoils the rows that the encoder sees in training, anew in every step, while
-        the target stays clean: a denoising autoencoder. A float is the standard deviation
-        of `GaussianNoise`, in the units of X or with `standardize` of each feature, in
-        its standard deviations. Held-out rows are spoilt once, and PCA, to
-        which the network is compared, sees them so too.
-    regularizer : recipe of skae.regularizers, list of them or None, default=None
-        What is added to the loss.
+        Whether the decoder has the transposed weights of the encoder during training
+        (Vincent et al. 2010, "Stacked denoising autoencoders"), which halves the number of
+        weights. It needs `init="random"` and hidden layers, because the perceptrons that
+        `init="pca"` adds to PCA begin with weights of zero, and zero tied to zero never
+        changes.
+    noise : float, noise of skae.noise or None, default=None
+        Noise that corrupts the rows that the encoder sees in training, anew in every step,
+        while the target stays clean: a denoising autoencoder. A float is the standard
+        deviation of `GaussianNoise`, in the units of X or, with `standardize`, in standard
+        deviations of each feature. Held-out rows are corrupted once, and PCA, with which
+        the network is compared, sees the same corrupted rows.
+    regularizer : regularizer of skae.regularizers, list of them or None, default=None
+        Regularizers that are added to the loss in training. The epoch is chosen, and the
+        curves of held-out rows are computed, by the loss alone.
     weight_decay : float, default=0.01
-        Of AdamW, as a multiple of the learning rate.
+        Weight decay of AdamW, as a multiple of the learning rate.
     early_stopping : bool, default=True
-        Whether held-out rows choose the epoch whose weights are kept. The gain over PCA
-        must exceed two standard errors, a little more where rows are few, by Student's t.
-        Of the epochs where it does that with the largest gain is kept; while a gain is
-        not beyond doubt, an epoch must be clearly ahead of an earlier one to take its
-        place. If there is no such epoch the model is PCA of all rows. Which rows are held
-        out is told by `cv`. Tables below 20 different rows end as PCA.
-        False trains `max_epochs` epochs on every row and keeps the last.
+        Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
+        over PCA must exceed two standard errors, and slightly more if there are few rows,
+        by Student's t. Among such epochs that with the largest gain is kept; but as long as
+        a gain is not beyond doubt, an epoch must be clearly ahead of an earlier one to
+        replace it. If there is no such epoch the model is PCA of all rows. `cv` decides
+        which rows are held out. Tables with fewer than 20 different rows end as PCA. False
+        trains `max_epochs` epochs on all rows and keeps the last one.
     cv : "auto", int, splitter of scikit-learn, iterable or None, default="auto"
-        Which rows are held out. With "auto", up to 1000 different rows, or groups, are
-        cross-fitted: five networks train on four fifths of the rows each, a sixth on all
-        rows, and the sixth is kept at the epoch that served best the rows that the five
-        had not seen; above, and with `module`, `validation_fraction` is held out. An int
-        cross-fits that many folds, whatever the size of the table (None is 5, as in
-        scikit-learn); a splitter or an iterable of (train, held_out) does so with its own
-        splits. Held-out rows of which training has an equal one are not asked.
-        Leave "auto" where rows are independent: equal rows, and a row of weight 2, are on
-        one side in any case. Pass `fit(X, groups=...)`, with "auto" or a `GroupKFold`,
-        where several rows come from one source, such as a person, a device or a batch.
-        Set `cv=TimeSeriesSplit(gap=...)` where rows follow each other in time and
-        neighbours are alike, as overlapping windows of a series are.
+        Rule that decides which rows are held out. With "auto", a table of up to 1000
+        different rows, or groups, is cross-fitted: five networks are trained on four fifths
+        of the rows each, a sixth is trained on all rows, and the sixth is kept at the epoch
+        that was best for the rows that the five had not seen. For larger tables, and with
+        `module`, `validation_fraction` of the rows is held out. An int cross-fits with that
+        many folds for tables of every size (None is 5, as in scikit-learn); a splitter or
+        an iterable of (train, held_out) cross-fits with its own splits. A held-out row that
+        equals a training row is ignored. Leave "auto" if rows are independent: equal rows,
+        and the copies that a weight of 2 stands for, are never separated. Pass
+        `fit(X, groups=...)`, with "auto" or a `GroupKFold`, if several rows come from one
+        source, such as a person, a device or a batch. Set `cv=TimeSeriesSplit(gap=...)` if
+        rows follow each other in time and neighbours are alike, such as overlapping windows
+        of a series.
     validation_fraction : float in (0, 1), default=0.1
-        Share of the rows that is held out where nothing is cross-fitted. No more than
-        10 000 rows are.
+        Share of the rows that is held out if nothing is cross-fitted, but at most 10 000
+        rows.
     n_iter_no_change : int, default=20
-        Training stops after that many epochs without an improvement of `tol`.
+        Number of epochs without an improvement of `tol` after which training stops.
     tol : float, default=1e-3
-        Improvement of the held-out error that counts, as a share of PCA's.
+        Smallest improvement of the held-out error that counts, as a share of the error of
+        PCA.
     max_epochs : int or "auto", default="auto"
-        Most passes over the rows. "auto" is about 6 000 steps, at least 10 and at most
-        200 epochs.
+        Largest number of passes over the rows. "auto" stands for about 6 000 steps, but at
+        least 10 and at most 200 epochs.
     batch_size : int or "auto", default="auto"
-        Rows per step. "auto" is the power of two nearest to sqrt(n_samples), 16 at least
-        and 1024 at most.
+        Number of rows in a step. "auto" stands for the power of two nearest to
+        sqrt(n_samples), but at least 16 and at most 1024.
     lr : float, default=5e-3
-        Largest learning rate of AdamW. It rises over the first 100 steps and falls with
-        1 / sqrt(1 + step / 500). A rate that one of the `callbacks` sets takes the place of
-        this one: rise and fall multiply it.
+        Largest learning rate of AdamW. The rate rises over the first 100 steps and falls
+        with 1 / sqrt(1 + step / 500). A rate that one of the `callbacks` sets replaces this
+        one, and is multiplied by the same rise and fall.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Of the matrix products in training; weights, losses, the choice of the epoch and
-        everything after `fit` are in float32 or float64 in any case. "auto" takes
-        bfloat16 for steps of 3e7 products or more on CPUs with AVX512-BF16 or AMX and
-        GPUs that have it, unless PCA leaves less than a thousandth of the variance.
+        Precision of the matrix products in training. Weights, losses, the choice of the
+        epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes
+        bfloat16 for steps of 3e7 products or more on CPUs with AVX512-BF16 or AMX and on
+        GPUs that support it, unless PCA leaves less than a thousandth of the variance.
     module : callable or None, default=None
-        `(n_features, n_components) -> torch.nn.Module` with methods `encode` and
-        `decode`: an architecture of your own. It sees
-        centred and scaled data. Before anything is computed two rows pass through it, in
-        evaluation mode, so that wrong shapes are found at once and lazy layers know
-        their widths. It may have a method `encode_with_loss` too, which takes the place of
-        `encode` in training and for held-out rows: it returns the codes, and a number
-        for each row that is added to the loss, such as a divergence from a prior.
-        What it draws from the global generators of torch, NumPy and Python
-        comes from `random_state`, and a module that also draws in evaluation mode draws
-        the same numbers at every call. `init` and the parameters of the layers are then
-        without effect, and so is the promise about PCA.
+        Architecture of your own: a function `(n_features, n_components) ->
+        torch.nn.Module`, which returns a module with methods `encode` and `decode`. The
+        module takes centred and scaled rows. Before anything is computed two rows pass
+        through it, in evaluation mode, so that wrong shapes are found at once and lazy
+        layers get their widths. It may also have a method `encode_with_loss`, which
+        replaces `encode` in training and for held-out rows: it returns the codes, and a
+        number for each row that is added to the loss, such as a divergence from a prior.
+        What the module draws from the global generators of torch, NumPy and Python is
+        determined by `random_state`, and a module that also draws in evaluation mode draws
+        the same numbers at every call. With a module, `init` and the parameters of the
+        layers have no effect, and nothing is promised about PCA.
     callbacks : list of skorch callbacks or None, default=None
-        Called in training: skorch's trackers `TensorBoard(SummaryWriter())`,
+        Callbacks of training: skorch's trackers `TensorBoard(SummaryWriter())`,
         `MlflowLogger()`, `WandbLogger(wandb.init())`, its `Checkpoint`, `LRScheduler` and
         `EarlyStopping`, or your own. Each is copied, but a writer or run that it holds is
         shared; in a search, where estimators are cloned, open it in `on_train_begin`.
         `train_loss` and `valid_loss` of `net.history` are in the units of `score`. The
-        learning rate is `net.lr`, or the `lr` of each of
-        `net.optimizer_.param_groups`, whichever is set; see `lr`. `EpochScoring` takes
-        functions that look at the net, as in `lambda net, X, y: net.history[-1,
-        "valid_loss"]`, and none of predictions. KeyboardInterrupt raised in
-        one ends training, any other error ends `fit`. scikit-learn's callbacks go to
-        `set_callbacks` (scikit-learn 1.9).
+        learning rate is `net.lr`, or the `lr` of each of `net.optimizer_.param_groups`,
+        whichever is set; see `lr`. `EpochScoring` takes functions that look at the net, as
+        in `lambda net, X, y: net.history[-1, "valid_loss"]`, but no functions of
+        predictions. A KeyboardInterrupt that a callback raises ends training, any other
+        error ends `fit`. scikit-learn's callbacks are given to `set_callbacks`
+        (scikit-learn 1.9).
     checkpoint : str, path-like or None, default=None
-        File that training is noted in, or a folder that is there, in which every fit
-        has a file of its own. It is written every half minute and on Ctrl-C, so that a fit
-        that was killed can go on: the same call, on the same machine, resumes after the
-        last epoch noted and ends with the same bits as one that was never interrupted.
-        (With `random_state=None` it takes the seed of the fit that was killed; learning
-        rates are in the file, anything else that `callbacks` hold is not.) The file is
-        deleted once the fit has succeeded; one of another fit is refused and never
-        replaced, so that fits with the same parameters, such as those of a search, need a
-        folder: a search that was killed then goes on with the fits that it was in. The
+        File that keeps the state of training, or an existing folder in which every fit has
+        a file of its own. It is written every half minute and on Ctrl-C, so that a fit that
+        was killed can go on: the same call, on the same machine, resumes after the last
+        epoch in the file and ends with the same bits as a fit that was never interrupted.
+        (With `random_state=None` it takes the seed of the fit that was killed. The file
+        holds learning rates, but nothing else that belongs to `callbacks`.) The file is
+        deleted once the fit has succeeded. A file of another fit is refused and never
+        replaced. Therefore fits with the same parameters, such as those of a search, need a
+        folder; a search that was killed then goes on with the fits that were under way. The
         file is as safe to open as those of `save`, and needs safetensors.
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a device, else the CPU.
+        Device of the network. "auto" is CUDA where there is a CUDA device, otherwise the
+        CPU.
     warm_start : bool, default=False
-        Go on with the network of the last `fit` instead of a new one, at the learning
-        rate that its training had come to, and with the same rows held out where the
-        table is the same. Small tables are cross-fitted, which leaves no row that the
+        Whether to go on with the network of the last `fit` instead of a new one. Training
+        goes on at the learning rate that it had come to, and with the same rows held out if
+        the table is the same. Small tables are cross-fitted, which leaves no row that the
         network has not seen: a further fit to the same rows will keep it as it is.
     random_state : int, RandomState instance or None, default=None
-        Seed of weights, order of rows, splits and dropout. The same seed gives the same
-        bits on one machine's CPU; no global generator is drawn from, but for None. With
-        None a fit of many threads also follows the load of the machine, and takes one
-        thread where several are slower.
+        Seed of the weights, the order of the rows, the splits and dropout. The same seed
+        gives the same bits on the CPU of one machine. A global generator is used with None
+        only. With None a fit of many threads also depends on the load of the machine, and
+        takes one thread where several are slower.
     verbose : int, default=0
-        1 tells of each epoch in a line, 2 draws a bar (tqdm).
+        Verbosity. 1 prints a line for each epoch, 2 draws a bar (tqdm).
 
     Attributes
     ----------
@@ -217,53 +226,55 @@ class AutoencoderTransformer(BaseAutoencoder):
     mean_ : ndarray of shape (n_features,)
         Means of the features.
     scale_ : float or ndarray of shape (n_features,)
-        What centred features are divided by, in the units of X: one number for all, or
-        with `standardize` the standard deviation of each, 1 where it is constant.
+        Divisor of the centred features, in the units of X: one number for all features, or
+        with `standardize` the standard deviation of each, and 1 for a constant feature.
     components_ : ndarray of shape (n_components_, n_features)
-        Jacobian of the decoder at the mean code, its rows brought to unit length, with
-        `standardize` of standardized features. PCA's where training gained nothing.
+        Jacobian of the decoder at the mean code, with rows scaled to unit length, and with
+        `standardize` for standardized features. If training gained nothing these are the
+        components of PCA.
     explained_variance_ : ndarray of shape (n_components_,)
-        Fall of the summed squared error, over n_samples - 1 and in the units of X or
-        with `standardize` in standardized ones, when code j joins codes
-        0..j-1, the others being at their mean; made non-increasing by isotonic
-        regression, which keeps the sum. Of evenly spaced rows where there are more than
-        2**15 / n_components_, but at least 1024 and at most 4096.
+        Decrease of the summed squared error, divided by n_samples - 1, when code j joins
+        codes 0..j-1 while the others are at their mean, in the units of X or with
+        `standardize` in standardized ones. Isotonic regression makes it non-increasing and
+        keeps the sum. It is computed from evenly spaced rows if there are more than
+        2**15 / n_components_ of them, but from at least 1024 and at most 4096.
     explained_variance_ratio_ : ndarray of shape (n_components_,)
-        The same over the total variance. The sum is the R² of the reconstruction.
+        The same, divided by the total variance. The sum is the R² of the reconstruction.
     singular_values_ : ndarray of shape (n_components_,)
-        sqrt((n_samples - 1) * explained_variance_).
+        Singular values, sqrt((n_samples - 1) * explained_variance_).
     noise_variance_ : float
-        Variance that is not reconstructed, over min(n_samples, n_features) -
-        n_components_; 0 where that is 0.
+        Variance that is not reconstructed, divided by min(n_samples, n_features) -
+        n_components_; 0 if that is 0.
     n_iter_ : int
-        Epochs trained; 0 where the outcome was PCA from the start.
+        Number of epochs trained; 0 if the outcome was PCA from the start.
     best_epoch_ : int
         Epoch whose weights are kept; 0 is PCA.
     outcome_ : {"trained", "pca", "unchanged"}
-        What is kept: the network of an epoch, PCA (for losses of their own units the
-        linear model that starts from it), or, by a warm start, the network as it was
-        before, where no epoch was certainly better.
+        Model that is kept: the network of an epoch; PCA, or for losses with units of their
+        own the linear model that starts from it; or, with a warm start, the network as it
+        was before, if no epoch was certainly better.
     loss_curve_ : list of float
         Mean loss of the batches of each epoch, per feature and in the units of `score`.
     validation_curve_ : list of float
-        The same for held-out rows, from epoch 0, the untrained network, on.
+        The same for held-out rows, beginning with epoch 0, the untrained network.
     pca_score_ : float
-        Minus the error of PCA with as many components, in the units of
-        `validation_curve_`, for the rows it is of. For "binary_cross_entropy": of the
-        logistic decoder of PCA's scores.
+        Minus the error of PCA with the same number of components, in the units of
+        `validation_curve_` and for the same rows. For "binary_cross_entropy" it is that of
+        the logistic decoder of PCA's scores.
     net_ : skorch.NeuralNet
-        The net, whose `module_` is the network that is kept, for centred and scaled rows.
-        Its `history` holds what `callbacks` saw of each epoch: `train_loss`, the mean over
-        the networks that are trained together, and `valid_loss`, both in the units of
-        `score`, and `dur`, in seconds. Of a copy from pickle or a file it is empty.
+        Net of skorch, whose `module_` is the network that is kept. The network takes
+        centred and scaled rows. The `history` of the net holds what `callbacks` saw of each
+        epoch: `train_loss`, the mean over the networks that are trained together, and
+        `valid_loss`, both in the units of `score`, and `dur`, in seconds. In a copy from
+        pickle or a file it is empty.
     device_ : torch.device
-        Where the network is.
+        Device of the network.
     n_samples_ : int
         Number of rows of the training data.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, where X had string names.
+        Names of the features, if X had string names.
 
     See Also
     --------
@@ -272,26 +283,27 @@ class AutoencoderTransformer(BaseAutoencoder):
     Notes
     -----
     The weights that are validated and kept are averages over the last part of the
-    optimiser's trajectory [3]_, so that training may stop at any time. On five tables of
+    optimizer's trajectory [3]_, so that training may stop at any time. On five tables of
     1600 to 20 000 rows their held-out error was between 3 % above and 34 % below that of
     a one-cycle schedule of the same length.
 
-    Defaults were compared with others on five tables of 426 to 1125 rows, one parameter
-    changed at a time: half, twice and four times the batch size, `lr` of 2e-3 and 1e-2,
-    three other activations, half and twice the widths and one layer, `weight_decay` of
-    0 and 0.1, `n_iter_no_change` of 10 and 40. Mean held-out errors were between 2.7 %
-    below (twice the widths; `weight_decay=0.1`) and 10.5 % above ("tanh") the defaults'.
+    The defaults were compared with other values on five tables of 426 to 1125 rows,
+    changing one parameter at a time: half, twice and four times the batch size, `lr` of
+    2e-3 and 1e-2, three other activations, half and twice the widths and one layer,
+    `weight_decay` of 0 and 0.1, `n_iter_no_change` of 10 and 40. Mean held-out errors were
+    between 2.7 % below (twice the widths; `weight_decay=0.1`) and 10.5 % above ("tanh")
+    those of the defaults.
 
     Parameters that `set_params` changes after a fit take effect with the next `fit`, or
     with the first `partial_fit` after a `fit`. Until then the fitted estimator and all
-    copies of it, made with pickle, joblib, `copy.deepcopy` or `save`, go by the
-    parameters of the last fit, whereas `get_params`, `clone` and scikit-learn's tags tell
-    of the new ones. `partial_fit`, and `fit` with `warm_start`, refuse to go on with a
-    network that the new parameters would not have made.
+    copies of it, made with pickle, joblib, `copy.deepcopy` or `save`, use the parameters
+    of the last fit, whereas `get_params`, `clone` and scikit-learn's tags show the new
+    ones. `partial_fit`, and `fit` with `warm_start`, refuse to go on with a network if
+    the new parameters would have made another one.
 
     A table that is cross-fitted, or has fewer rows than columns, is trained in the
-    coordinates of its principal axes. Where there are fewer axes than columns, they hold
-    all that can be learnt of it.
+    coordinates of its principal axes. If there are fewer axes than columns, they hold
+    everything that can be learned from the table.
 
     References
     ----------
@@ -406,14 +418,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         is_plain = self.init == "random" and self.module is None
         if self.tied_weights and (not is_plain or self.ordered or self.warm_start):
             raise ValueError(
-                f"tied_weights=True of {type(self).__name__} goes with init='random', "
+                f"tied_weights=True of {type(self).__name__} needs init='random', "
                 "ordered=False, warm_start=False and module=None. Set these, or "
                 "tied_weights=False."
             )
         if self.ordered and self.module is not None:
             raise ValueError(
-                f"ordered=True of {type(self).__name__} asks for a decoder that takes "
-                "any number of codes, which a module of your own is not known to do. Set "
+                f"ordered=True of {type(self).__name__} needs a decoder that takes "
+                "any number of codes, and a module of your own may not do so. Set "
                 "ordered=False or module=None."
             )
         if isinstance(self.hidden_layer_sizes, str):
@@ -429,7 +441,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         return n_components, hidden_layer_sizes
 
     def _given_widths(self):
-        """`hidden_layer_sizes` as a tuple of int."""
+        """Return `hidden_layer_sizes` as a tuple of int, or refuse it."""
         sizes = self.hidden_layer_sizes
         if getattr(sizes, "ndim", 1) != 1 or not all(map(_is_width, sizes)):
             raise ValueError(
@@ -440,12 +452,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         return tuple(map(int, sizes))
 
     def _as_int(self, most):
-        """`n_components` as a number, to begin with 1 where it is a share."""
+        """Return `n_components` as an int; 1 as a first value if it is a share."""
         if self.n_components == "mle":
             raise ValueError(
-                f"n_components='mle' of {type(self).__name__}: Minka's estimate is for "
-                "PCA's Gaussian model. Set a share of the variance to keep, such as "
-                "n_components=0.95."
+                f"n_components='mle' of {type(self).__name__} is not allowed, because "
+                "Minka's estimate is for PCA's Gaussian model. Set a share of the variance "
+                "to keep, such as n_components=0.95."
             )
         if self.n_components is None:
             return most
@@ -454,25 +466,27 @@ class AutoencoderTransformer(BaseAutoencoder):
         if self.loss != "squared_error":
             raise ValueError(
                 f"n_components={self.n_components!r} of {type(self).__name__} is a share "
-                f"of the variance: it goes with loss='squared_error', got {self.loss!r}."
+                f"of the variance, which needs loss='squared_error', got {self.loss!r}."
             )
         return 1
 
     def _check_pca(self, n_components, most):
+        """Refuse parameters that contradict a start from PCA."""
         if n_components > most:
             raise ValueError(
                 f"n_components={self.n_components!r} of {type(self).__name__} must be "
-                f"between 1 and min(n_samples, n_features)={most} with init='pca', for "
+                f"between 1 and min(n_samples, n_features)={most} with init='pca', because "
                 "PCA has no more. Set init='random' for a code wider than the data."
             )
         if self.code_activation != "identity":
             raise ValueError(
                 f"code_activation={self.code_activation!r} of {type(self).__name__} "
-                "goes with init='random': PCA's codes are linear. Set init='random' or "
+                "needs init='random', because PCA's codes are linear. Set init='random' or "
                 "code_activation='identity'."
             )
 
     def _auto_widths(self, n_samples, n_features, n_components):
+        """Return the hidden layers that "auto" stands for."""
         width = 2 ** int(np.log2(min(4 * np.sqrt(n_samples), 16 * n_features)) + 0.5)
         width = min(max(width, 64), 512) * (2 if self.ordered else 1)
         least = n_components if self.init == "random" else 1
@@ -487,10 +501,15 @@ class AutoencoderTransformer(BaseAutoencoder):
         params = self._params_of_fit
         if params["module"] is not None:
             n_outputs *= 1 + self._loss.n_constants
-            widths = n_inputs, self.n_components_, n_outputs
-            device = resolve_device(self.device, strict=False)
-            seed = 0 if generator is None else generator.initial_seed()
-            return make_own(params["module"], *widths, device, type(self).__name__, seed)
+            return make_own(
+                params["module"],
+                n_features=n_inputs,
+                n_components=self.n_components_,
+                n_outputs=n_outputs,
+                device=resolve_device(self.device, strict=False),
+                owner=type(self).__name__,
+                seed=0 if generator is None else generator.initial_seed(),
+            )
         return DenseAutoencoder(
             n_inputs,
             self.n_components_,
@@ -508,5 +527,6 @@ class AutoencoderTransformer(BaseAutoencoder):
 
 
 def _is_width(size):
+    """Whether a number is a positive whole number."""
     is_number = isinstance(size, Real) and not isinstance(size, bool)
     return is_number and size >= 1 and float(size).is_integer()

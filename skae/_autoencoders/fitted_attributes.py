@@ -1,19 +1,19 @@
-"""What a fit leaves in the estimator: the only place that sets fitted attributes.
+"""Fitted attributes of an estimator; no other file sets public ones.
 
-Each public one is found by a search for its name and " =". The private ones are
+Each public attribute can be found by a search for its name and " =". The private ones are
 
     _params_of_fit    the parameters that the fit was made with, see `parameters`
     _has_marks        whether the network is told which cells are missing
-    _filler           what fills missing cells, as arrays, or None
-    _loss_statistics  what the loss has learned of the rows, as arrays
-    _loss             the loss, with its statistics
-    _fitted_widths    of the network
+    _filler           arrays of the `Filler` of missing cells, or None
+    _loss_statistics  arrays that the loss has computed from the rows
+    _loss             the loss with these statistics
+    _fitted_widths    the widths of the network
     _mean_code, _code_deviations, _falls, _squares
-                      statistics of codes that `truncate` needs
-    _seed             of the fit
-    _n_steps          that the network was trained for, after which the rate has fallen
-    _score_unit       in which components and variances are told
-    _inference        the network between arrays
+                      statistics of the codes, which `truncate` needs
+    _seed             the seed of the fit
+    _n_steps          number of training steps so far, which the learning rate depends on
+    _score_unit       the unit of components and variances, see `Inference.unit`
+    _inference        the `Inference`, which applies the network to arrays
     _ongoing          the stream of `partial_fit`, or None; a file does not have it
 """
 
@@ -50,42 +50,45 @@ __all__ = [
     "widths_of",
 ]
 
-MATCHED = 256  # rows that codes of now and of before are compared on
-SMALLEST = 1e-6  # deviation of a code that is whitened, as a share of the largest
+MATCHED = 256  # rows on which codes are compared with those of before
+SMALLEST = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
 
 
 # -- before training -------------------------------------------------------------------
 
 
 def set_widths(estimator, n_components, hidden_layer_sizes):
+    """Set the widths of the network."""
     estimator.n_components_ = n_components
     estimator.hidden_layer_sizes_ = hidden_layer_sizes
 
 
 def set_device(estimator):
+    """Set the device that the parameter stands for."""
     estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
 
 
 def set_statistics(estimator, mean, scale):
+    """Set the mean and the scale of the features."""
     estimator.mean_ = mean
     estimator.scale_ = scale
 
 
 def unfitted_loss(estimator):
-    """The loss as the parameter says it, which knows nothing of the data yet."""
+    """Return the loss that the parameter stands for, without statistics of the rows."""
     names = getattr(estimator, "feature_names_in_", None)
     loss = estimator._params_of_fit["loss"]
     return resolve_loss(loss, estimator.n_features_in_, names, type(estimator).__name__)
 
 
 def set_loss(estimator, loss, statistics):
-    """The loss for this table, from what it has learned of the rows."""
+    """Set the loss, with its statistics of the rows."""
     estimator._loss_statistics = statistics
     estimator._loss = loss.fitted(statistics)
 
 
 def widths_of(estimator, X):
-    """What the shape of a network for X depends on."""
+    """Return the numbers that the shape of a network for X depends on."""
     n_inputs = X.shape[1] * (2 if estimator._has_marks else 1)
     return n_inputs, estimator.n_components_, estimator.hidden_layer_sizes_
 
@@ -106,7 +109,7 @@ def frame_of(estimator):
 
 
 def filler_of(estimator):
-    """What fills missing cells, or None."""
+    """Return the `Filler` of missing cells, or None."""
     if estimator._filler is None:
         return None
     mean, weight, noise = estimator._filler
@@ -117,7 +120,7 @@ def filler_of(estimator):
 
 
 def set_result(estimator, net, result):
-    """The net, and how training went in the units of `score`."""
+    """Set the net and the attributes about training, in the units of `score`."""
     estimator.net_ = net
     estimator.n_components_ = result.n_components
     estimator.n_samples_ = result.n_samples
@@ -131,7 +134,7 @@ def set_result(estimator, net, result):
 
 
 def set_stream(estimator, stream, result):
-    """What a chunk of a stream leaves; where its rows are waiting, there is no result."""
+    """Set what a chunk of a stream leaves; while its rows wait, there is no result."""
     estimator._ongoing = stream
     estimator.n_samples_seen_ = stream.n_samples
     if result is None:
@@ -147,14 +150,14 @@ def set_stream(estimator, stream, result):
 
 
 def set_codes(estimator, result, before=None):
-    """The network, its codes made canonical where it has changed, and what they explain.
+    """Make the codes canonical if the network has changed; set the attributes of codes.
 
     Parameters
     ----------
     estimator : estimator
     result : Result or StreamResult
     before : Inference or None
-        Codes keep the order and the signs that they have there.
+        The codes keep the order and the signs that they have there.
     """
     with thread_limit(result.n_threads):
         inputs, X, weights = result.sample()
@@ -187,6 +190,7 @@ def set_codes(estimator, result, before=None):
 
 
 def _set_description(estimator, description):
+    """Set the attributes that `describe` or `attributes` has computed."""
     estimator.components_ = description["components_"]
     estimator.explained_variance_ = description["explained_variance_"]
     estimator.explained_variance_ratio_ = description["explained_variance_ratio_"]
@@ -200,7 +204,7 @@ def _set_description(estimator, description):
 
 
 def net_around(estimator, network):
-    """An initialized net around a trained network; there is nothing to call back of."""
+    """Return an initialized net, without callbacks, around a trained network."""
     net = build_net(
         network,
         Objective(estimator._loss),
@@ -215,7 +219,7 @@ def net_around(estimator, network):
 
 
 def _inference_of(estimator):
-    """The network, told in the units of X or with `standardize` in scaled ones."""
+    """Return the `Inference` of the network, in the units that `standardize` asks for."""
     return Inference(
         estimator.net_.network,
         estimator._loss,
@@ -229,7 +233,7 @@ def _inference_of(estimator):
 
 
 def set_inference(estimator, inference):
-    """What the methods compute with."""
+    """Set the `Inference` that the methods of the estimator use."""
     if estimator._params_of_fit["whiten"]:
         deviations = estimator._code_deviations
         varies = deviations > SMALLEST * deviations.max()
@@ -243,7 +247,7 @@ def set_inference(estimator, inference):
 
 
 def truncate(estimator, n_components):
-    """Keep the first codes of a fitted estimator."""
+    """Keep only the first codes of a fitted estimator."""
     k = n_components
     estimator._ongoing = None
     estimator.n_components = k
@@ -252,33 +256,36 @@ def truncate(estimator, n_components):
     estimator._params_of_fit["n_components"] = k
     estimator.net_.network.truncate(k)
     inference = _inference_of(estimator)
-    statistics = estimator._mean_code, estimator._code_deviations, estimator._falls
-    shape = estimator.n_samples_, estimator.n_features_in_
-    mean, deviations, falls = (array[:k] for array in statistics)
-    _set_description(
-        estimator, attributes(inference, shape, mean, deviations, falls, estimator._squares)
+    description = attributes(
+        inference,
+        shape=(estimator.n_samples_, estimator.n_features_in_),
+        mean=estimator._mean_code[:k],
+        deviations=estimator._code_deviations[:k],
+        falls=estimator._falls[:k],
+        squares=estimator._squares,
     )
+    _set_description(estimator, description)
     n_inputs, _, hidden_layer_sizes = estimator._fitted_widths
     estimator._fitted_widths = n_inputs, k, hidden_layer_sizes
     set_inference(estimator, inference)
 
 
 def restore(estimator, network):
-    """Make of an unpickled estimator one that computes.
+    """Set the attributes that a pickle or a file does not keep.
 
     Parameters
     ----------
     estimator : estimator
-        It has the attributes that a pickle or a file keeps.
+        An estimator with the other attributes.
     network : nn.Module, or dict of str and ndarray
-        The user's own module, or the weights of another network.
+        The user's own module, or the weights of a network of the package.
     """
     params = estimator._params_of_fit
     estimator.device_ = resolve_device(params["device"], strict=False)
     vars(estimator).setdefault("_ongoing", None)
     set_loss(estimator, unfitted_loss(estimator), estimator._loss_statistics)
     if isinstance(network, dict):
-        # A copy: joblib may hand out read-only maps of a file.
+        # Copied, because joblib may pass arrays that are read-only maps of a file.
         weights = {name: torch.tensor(array) for name, array in network.items()}
         network = outline(estimator, make_generator(0))
         network.load_state_dict(weights)
@@ -289,6 +296,6 @@ def restore(estimator, network):
 
 
 def outline(estimator, generator=None):
-    """A network of the shape of the fitted one."""
+    """Return a network of the same shape as the fitted one."""
     n_inputs = estimator.n_features_in_ * (2 if estimator._has_marks else 1)
     return estimator._make_module(n_inputs, estimator.n_features_in_, generator)

@@ -1,4 +1,4 @@
-"""How a fit goes: from checked arguments to a network and what is read of it."""
+"""The course of a fit: from its arguments to the network and the fitted attributes."""
 
 import contextlib
 import copy
@@ -51,17 +51,17 @@ from skae.regularizers import resolve_regularizers
 
 __all__ = ["fit", "partial_fit", "wants_share"]
 
-EXPECTED = 4096  # rows of a stream that its network is wide enough for
-MEASURED = 2**23  # values, at most, that statistics for a loss are computed from
+EXPECTED = 4096  # rows of a stream for which its network is wide enough
+MEASURED = 2**23  # largest number of values from which statistics of a loss are computed
 
 
 def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
-    """Fit an estimator; the arguments are those of its `fit`.
+    """Fit an estimator; the other arguments are those of its method `fit`.
 
     Parameters
     ----------
     callbacks : list of skorch callbacks
-        Called beside those of the user.
+        Callbacks in addition to those of the user.
     """
     if estimator.warm_start and hasattr(estimator, "net_"):
         check_same_network(
@@ -73,7 +73,7 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     _begin(estimator, given)
     initial = _initial(estimator, given.X)
     seed = draw_seed(estimator.random_state)
-    if initial is not None:  # so that the same rows are held out as before
+    if initial is not None:  # the same rows are held out as before
         seed = getattr(estimator, "_seed", seed)
     checkpoint = _open_checkpoint(estimator, given, seed, initial)
     seed = seed if checkpoint is None else checkpoint.seed
@@ -93,7 +93,7 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
 
 
 def partial_fit(estimator, X, sample_weight, groups):
-    """Go on with a chunk of a stream; the arguments are those of `partial_fit`."""
+    """Train on a chunk of a stream; the other arguments are those of `partial_fit`."""
     is_first = not hasattr(estimator, "net_")
     if not is_first:
         check_same_network(
@@ -161,25 +161,25 @@ def wants_share(estimator):
 
 
 def _begin(estimator, given, n_expected=None):
-    """Forget a stream, and decide widths, device and loss.
+    """Forget a stream, and decide the widths, the device and the loss.
 
     Parameters
     ----------
     n_expected : int or None
-        Rows that the network is to learn from, where these are but the first of them.
+        Rows that the network is to learn from, if these are only the first of them.
     """
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
     set_widths(estimator, *estimator._decide_widths(*given.X.shape, n_expected))
     set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
-    if estimator._network_kind.has_own_code:  # its mistakes show before all else
+    if estimator._network_kind.has_own_code:  # mistakes in it are found first of all
         n_features = estimator.n_features_in_
         estimator._make_module(n_features, n_features, None)
 
 
 def _initial(estimator, X):
-    """The network to go on from when `warm_start` is set and there is one."""
+    """Return a copy of the network that a warm start goes on with, otherwise None."""
     if not (estimator.warm_start and hasattr(estimator, "net_")):
         return None
     widths = widths_of(estimator, X)
@@ -194,14 +194,14 @@ def _initial(estimator, X):
 
 
 def _open_checkpoint(estimator, given, seed, initial):
-    """The file that training is noted in, and goes on from; None where there is none."""
+    """Return the file that keeps the state of training, or None without `checkpoint`."""
     if estimator.checkpoint is None:
         return None
     name = type(estimator).__name__
     if wants_share(estimator):
         raise ValueError(
-            f"checkpoint={estimator.checkpoint!r} of {name} is of one fit, and "
-            f"n_components={estimator.n_components!r} asks for several. Set n_components "
+            f"checkpoint={estimator.checkpoint!r} of {name} holds one fit, and "
+            f"n_components={estimator.n_components!r} needs several. Set n_components "
             "to a number or checkpoint=None."
         )
     others = {"callbacks", "checkpoint", "device", "verbose"}
@@ -214,13 +214,16 @@ def _open_checkpoint(estimator, given, seed, initial):
 
 
 def _learn_statistics(estimator, given, seed, is_new=True):
-    """What is computed of the rows before training; a warm start keeps its scale."""
+    """Set the attributes that are computed before training.
+
+    A warm start, for which `is_new` is False, keeps its mean and its scale.
+    """
     if is_new:
         mean, scale = given.location_and_scale(estimator.standardize)
         set_statistics(estimator, mean, scale)
     _check_gaps(estimator, given)
     filler = None
-    if estimator.allow_nan:  # where X has no gaps it is for rows to come
+    if estimator.allow_nan:  # even if X has no missing cells, rows to come may have some
         filler = given.filler(estimator.mean_, estimator.scale_, seed)
     set_filler(estimator, filler)
     loss = unfitted_loss(estimator)
@@ -228,24 +231,24 @@ def _learn_statistics(estimator, given, seed, is_new=True):
 
 
 def _check_gaps(estimator, given):
-    """Refuse missing cells where they cannot be learned to be filled."""
+    """Refuse missing cells if the network cannot learn to fill them."""
     name = type(estimator).__name__
     takes_marks = estimator._network_kind.takes_marks and given.X_target is None
     if estimator._has_marks and not takes_marks:
         raise ValueError(
-            f"X of {name}.fit has missing cells, of which neither a "
-            "module of your own nor X_target know. Fill them first, or leave these out."
+            f"X of {name}.fit has missing cells, which can be used neither with a module "
+            "of your own nor with X_target. Fill them first, or leave these out."
         )
     target = given.X_target if estimator.allow_nan else None
     if isinstance(target, np.ndarray) and np.isnan(target).any():
         raise ValueError(
-            f"X_target of {name}.fit has missing cells, and what X is "
-            "to become must be known. Leave out X_target, or the rows that lack it."
+            f"X_target of {name}.fit has missing cells, and targets must be complete. "
+            "Leave out X_target, or the rows in which it has missing cells."
         )
 
 
 def _loss_statistics(estimator, loss, given):
-    """What the loss has to know of the rows, which must be in its range."""
+    """Check that the rows are in the range of the loss; return its statistics of them."""
     X = given.goal
     check_rows(loss, X, estimator, given.numbers)
     if given.X_val is not None:
@@ -261,7 +264,7 @@ def _loss_statistics(estimator, loss, given):
 
 
 def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
-    """Train, with as many components as are asked for or needed.
+    """Train with the given number of components, or find the one that is needed.
 
     Returns
     -------
@@ -269,27 +272,26 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
     """
     filler = filler_of(estimator)
     dependence = given.dependence() if holds_out_rows(estimator, given) else None
-    statistics = estimator.mean_, estimator.scale_
-    table = make_table(given, estimator._loss, *statistics, filler, dependence)
+    table = make_table(
+        given, estimator._loss, estimator.mean_, estimator.scale_, filler, dependence
+    )
     share = table.observed_share
-    of_table = {
-        "noise_and_units": _noise_and_units(estimator, given),
-        "hide": Hide(filler, 1 - share) if estimator._has_marks else None,
-        "unit": error_unit(
-            estimator._loss,
-            estimator.scale_,
-            estimator.n_features_in_,
-            estimator._params_of_fit["standardize"],
-        )
-        / share,
-        "callbacks": [*(estimator.callbacks or []), *callbacks],
-        "first_step": 0 if initial is None else getattr(estimator, "_n_steps", 0),
-    }
+    noise_and_units = _noise_and_units(estimator, given)
+    is_standardized = estimator._params_of_fit["standardize"]
+    of_estimator = estimator.scale_, estimator.n_features_in_, is_standardized
+    unit = error_unit(estimator._loss, *of_estimator)
 
     def train_with(n_components):
-        # The network is made with it.
+        # `_make_module` reads the fitted attribute.
         set_widths(estimator, n_components, estimator.hidden_layer_sizes_)
-        settings = _settings(estimator, **of_table)
+        settings = _settings(
+            estimator,
+            noise_and_units=noise_and_units,
+            hide=Hide(filler, 1 - share) if estimator._has_marks else None,
+            unit=unit / share,
+            callbacks=[*(estimator.callbacks or []), *callbacks],
+            first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
+        )
         sizes["batch_size"], _ = settings.sizes(len(table.X))
         return train(
             table,
@@ -307,7 +309,8 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
     return train_with(estimator.n_components_)
 
 
-def _settings(estimator, **of_table):
+def _settings(estimator, **others):
+    """Return Settings from the parameters, and from others that replace or add to them."""
     fields = set(Settings.__dataclass_fields__) & set(parameter_names(estimator))
     params = {name: getattr(estimator, name) for name in fields}
     params["n_components"] = estimator.n_components_
@@ -321,14 +324,15 @@ def _settings(estimator, **of_table):
         is_seeded=has_seed,
         penalties=tuple(penalties),
         owner=name,
-        **(params | of_table),
+        **(params | others),
     )
 
 
 def _noise_and_units(estimator, given):
+    """Return the noise and the `Units` of the rows, or None without noise."""
     noise = resolve_noise(estimator.noise, type(estimator).__name__)
     if not noise:
         return None
     is_standardized = estimator._params_of_fit["standardize"]
-    statistics = estimator.mean_, estimator.scale_
-    return noise, noise_units(given.goal, *statistics, is_standardized)
+    units = noise_units(given.goal, estimator.mean_, estimator.scale_, is_standardized)
+    return noise, units

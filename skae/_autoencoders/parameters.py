@@ -1,7 +1,7 @@
 """The parameters that a fit was made with.
 
-A user may change parameters of a fitted estimator, for the next fit. So everything that
-is done with the fitted network, and every copy that is made of it, goes by
+A user may change parameters of a fitted estimator, for the next fit. Therefore everything
+that is done with the fitted network, and every copy of it, uses
 `estimator._params_of_fit`, a dict of the parameters that the last fit was made with.
 """
 
@@ -13,7 +13,7 @@ from skae._engine.checkpoint import described
 __all__ = ["check_same_network", "contents", "parameter_names", "params_of_fit"]
 
 # Parameters that are of no use once a fit has ended. They may hold anything, such as an
-# open file, so that an estimator keeps them nowhere but in the parameter itself.
+# open file. Therefore an estimator keeps them only in the parameter itself.
 OF_THE_FIT_ALONE = {
     "callbacks",
     "checkpoint",
@@ -24,21 +24,22 @@ OF_THE_FIT_ALONE = {
     "verbose",
     "warm_start",
 }
+
 WIDTHS = {"n_components": "n_components_", "hidden_layer_sizes": "hidden_layer_sizes_"}
 
 
 def parameter_names(estimator):
-    """Names of all parameters, also of those that a subclass does not hand on.
+    """Return the names of all parameters, also of those that a subclass does not take.
 
-    A subclass whose `__init__` takes some of the parameters, and gives values of its
-    own to the others, has only the former in `get_params`.
+    If the `__init__` of a subclass takes only some of the parameters and sets the others
+    itself, `get_params` has only the former.
     """
     kinds = [kind for kind in type(estimator).__mro__ if issubclass(kind, BaseEstimator)]
     return sorted({name for kind in kinds for name in kind._get_param_names()})
 
 
 def params_of_fit(estimator):
-    """A dict of the parameters, in values that the user does not hold."""
+    """Return a dict of the parameters, with copies of values that a user could change."""
     return {
         name: contents(getattr(estimator, name))
         for name in parameter_names(estimator)
@@ -46,8 +47,20 @@ def params_of_fit(estimator):
     }
 
 
-def check_same_network(estimator, who, remedy, with_widths=False):
-    """Refuse to go on with a network that other parameters had made."""
+def check_same_network(estimator, request, remedy, with_widths=False):
+    """Refuse to go on with a network if the parameters would now make another one.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted estimator, whose parameters may have been changed since.
+    request : str
+        Name of the method or parameter that asks to go on, for the message.
+    remedy : str
+        Advice, for the message.
+    with_widths : bool
+        Whether the widths must be the same too.
+    """
     names = sorted(estimator._network_parameters)
     if with_widths:
         names += [name for name in WIDTHS if name in estimator._params_of_fit]
@@ -56,13 +69,14 @@ def check_same_network(estimator, who, remedy, with_widths=False):
         before = ", ".join(f"{n}={estimator._params_of_fit[n]!r}" for n in changed)
         now = ", ".join(f"{n}={getattr(estimator, n)!r}" for n in changed)
         raise ValueError(
-            f"{who} of {type(estimator).__name__} goes on with the network of the last "
+            f"{request} of {type(estimator).__name__} goes on with the network of the last "
             f"fit, which was made with {before}, but now {now}. Set the parameters "
             f"back, or {remedy}."
         )
 
 
 def _is_as_fitted(estimator, name):
+    """Whether a parameter has the value that the estimator was fitted with."""
     now, before = getattr(estimator, name), estimator._params_of_fit[name]
     if callable(now) or callable(before):
         return now == before
@@ -73,7 +87,7 @@ def _is_as_fitted(estimator, name):
 
 
 def contents(value):
-    """A parameter's value, in lists, dicts and arrays that the user does not hold."""
+    """Return the value of a parameter, with copies of its lists, dicts and arrays."""
     if type(value) is np.ndarray:
         return value.copy()
     if type(value) is dict:

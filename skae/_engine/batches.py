@@ -1,4 +1,4 @@
-"""Rows that are taken a batch at a time."""
+"""Rows of a table, and the batches into which they are divided."""
 
 from typing import NamedTuple
 
@@ -11,18 +11,18 @@ from skae._tables.rows import rows_of
 
 __all__ = ["Batch", "Batches", "Rows", "StreamedRows"]
 
-RUN = 64  # neighbouring rows of a file that stay together
-WINDOW = 2**24  # values of a file that are shuffled at a time
+RUN = 64  # number of neighbouring rows of a file that are read together
+WINDOW = 2**24  # number of values of a file that are shuffled at a time
 
 
 class Batch(NamedTuple):
-    """Some rows, on the device; "..." is nothing or the members of a stack.
+    """Some rows on the device, where "..." is no axis or the members of a stack.
 
     Attributes
     ----------
     inputs : Tensor of shape (..., n, p)
     targets : Tensor of shape (..., n, q)
-        The very object `inputs` where a network reconstructs what it sees.
+        Targets of the rows; the same object as `inputs` if the inputs are the targets.
     weights : Tensor of shape (..., n) or None
     observed : Tensor of bool of shape (..., n, q) or None
     """
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     observed: torch.Tensor | None = None
 
     def repeat(self, n):
-        """The targets, weights and marks of these rows, n times one after another."""
+        """Return a Batch with the targets, weights and marks repeated n times."""
         targets, observed = (
             None if t is None else torch.cat([t] * n, dim=-2)
             for t in (self.targets, self.observed)
@@ -43,22 +43,22 @@ class Batch(NamedTuple):
 
 
 class Rows(Dataset):
-    """Rows that stay in whole tensors, of one network or of a stack of them.
+    """Rows of one network, or of each network of a stack, in whole tensors.
 
     Parameters
     ----------
     inputs : Tensor of shape (n, p), or (m, n, p) for a stack of m members
     targets : Tensor of shape (n, q) or (m, n, q)
-        The very object `inputs` where a network reconstructs what it sees.
+        Targets of the rows; the same object as `inputs` if the inputs are the targets.
     index : list of m arrays of int
-        The rows that each member uses.
+        Numbers of the rows that each member uses.
     lost : ndarray of shape (n_rows,) or float
-        Error of the rows, one member's after another, that the coordinates of
-        `inputs` cannot express.
+        Error that the coordinates of `inputs` cause for each row, one member after another.
     weights : Tensor of shape (n,), or (m, n) for a stack, or None
     observed : Tensor of bool of shape (n, q) or None
+        Cells that are observed; None if all are.
     device : torch.device or None
-        Where batches are taken to, if not where `inputs` are.
+        Device of the batches. None is the device of `inputs`.
     """
 
     def __init__(
@@ -87,15 +87,16 @@ class Rows(Dataset):
         return self.take(self.order()[..., position : position + 1])[:2]
 
     def order(self, generator=None):
-        """Row numbers (n,) or (m, n); shuffled within each member by `generator`.
+        """Return row numbers (n,) or (m, n), shuffled within each member by `generator`.
 
-        A member with fewer rows than the longest starts over.
+        If a member has fewer rows than another, its rows are repeated.
         """
         orders = [self._order(rows, generator) for rows in self.index]
         return orders[0] if self.inputs.ndim == 2 else torch.stack(orders)
 
     def _order(self, rows, generator):
-        if not len(rows):  # a member that takes no part; its errors are dropped
+        """Return the row numbers (n,) of one member."""
+        if not len(rows):  # the member has no rows here, and its errors are dropped
             return torch.zeros(self.length, dtype=torch.long)
         turns = [rows] * -(-self.length // len(rows))
         if generator is not None:
@@ -103,12 +104,12 @@ class Rows(Dataset):
         return torch.cat(turns)[: self.length]
 
     def batches(self, n_batches, generator=None):
-        """The rows cut into batches that differ by at most one row."""
+        """Yield batches, whose numbers of rows differ by at most one."""
         for rows in self.order(generator).tensor_split(n_batches, dim=-1):
             yield self.take(rows)
 
     def take(self, order):
-        """The batch of the rows in `order`."""
+        """Return the Batch of the rows with the numbers `order`."""
         order = order.to(self.inputs.device)
         inputs = self._take(self.inputs, order)
         targets = inputs
@@ -122,7 +123,7 @@ class Rows(Dataset):
         return Batch(inputs, targets, weights, observed)
 
     def _take(self, tensor, order):
-        """Rows (..., n, p) of a table; faster than `tensor[order]`."""
+        """Return rows (..., n, p) of a table. This is faster than `tensor[order]`."""
         if tensor.ndim == 3 and tensor.stride(0) == 0:  # one table for all members
             tensor = tensor[0]
         elif tensor.ndim == 3:
@@ -135,15 +136,19 @@ class Rows(Dataset):
 class StreamedRows(Dataset):
     """Rows of a table that is not held in memory.
 
-    A file is read in windows: runs of neighbouring rows, drawn at random, that are
-    shuffled in memory. Rows of a sparse matrix are made dense a batch at a time.
+    A file is read in windows, which consist of runs of neighbouring rows. The runs are
+    drawn at random, and the rows of a window are shuffled in memory. Rows of a sparse
+    matrix are made dense a batch at a time.
 
     Parameters
     ----------
     X, target : Scaled of shape (n, p)
+        Rows and their targets.
     index : list of m arrays of int, ascending
-        The rows that each member of a stack uses. A member reads its own windows.
+        Numbers of the rows that each member of a stack uses. A member reads its own
+        windows.
     device : torch.device
+        Device of the batches.
     weights : ndarray of shape (n,), or (m, n) for a stack of m members, or None
     """
 
@@ -158,19 +163,22 @@ class StreamedRows(Dataset):
         return self.length
 
     def batches(self, n_batches, generator=None):
-        """Batches that differ by at most one row, in an order drawn from `generator`."""
+        """Return an iterator of batches, in an order that is drawn from `generator`.
+
+        The numbers of rows of the batches differ by at most one.
+        """
         weights = [None] * len(self.index)
         if self.weights is not None:
             weights = np.atleast_2d(self.weights)
         members = [
-            self._batches(*of_member, n_batches, generator)
-            for of_member in zip(self.index, weights, strict=True)
+            self._batches(member_index, member_weights, n_batches, generator)
+            for member_index, member_weights in zip(self.index, weights, strict=True)
         ]
         one, *others = members
         return map(_stacked, zip(*members, strict=True)) if others else one
 
     def _batches(self, index, weights, n_batches, generator):
-        """Of one member."""
+        """Yield the batches of one member."""
         is_sparse = sparse.issparse(self.X.X)
         order = self._order(index, 1 if is_sparse else RUN, generator)
         batches = np.array_split(order, n_batches)
@@ -183,12 +191,12 @@ class StreamedRows(Dataset):
             if generator is not None:
                 places = torch.randperm(len(rows), generator=generator).numpy()
             for place in np.array_split(places, len(part)):
-                of_rows = None if weights is None else weights[rows[place]]
-                yield self._batch(rows_of(window, place), of_rows)
+                row_weights = None if weights is None else weights[rows[place]]
+                yield self._batch(rows_of(window, place), row_weights)
 
     def _order(self, rows, run, generator):
-        """Row numbers (n,) of one member; one with fewer rows than the longest repeats."""
-        if not len(rows):  # a member that takes no part; its errors are dropped
+        """Return the row numbers (n,) of one member, repeated if another has more."""
+        if not len(rows):  # the member has no rows here, and its errors are dropped
             return np.zeros(self.length, dtype=int)
         if generator is not None:
             runs = np.array_split(rows, -(-len(rows) // run))
@@ -197,6 +205,7 @@ class StreamedRows(Dataset):
         return np.resize(rows, self.length)
 
     def _batch(self, rows, weights):
+        """Return a Batch of rows that have been read."""
         inputs = _at(torch.from_numpy(self.X.of(rows)), self.device)
         targets = inputs
         if self.target is not self.X:
@@ -207,7 +216,7 @@ class StreamedRows(Dataset):
 
 
 def _stacked(batches):
-    """One batch (m, n, ...) of the batches of m members."""
+    """Join the batches of m members in one Batch (m, n, ...)."""
     inputs, targets, weights, _ = zip(*batches, strict=True)
     is_same = targets[0] is inputs[0]
     inputs = torch.stack(inputs)
@@ -216,18 +225,18 @@ def _stacked(batches):
 
 
 def _at(tensor, device):
-    """The tensor on a device; a GPU takes it from pinned memory while it computes."""
+    """Return the tensor on a device. A GPU copies it from pinned memory asynchronously."""
     if tensor.device.type == "cpu" and device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 class Batches:
-    """Iterator over rows, a whole batch at a time; skorch's `iterator_train`.
+    """Iterable of batches of rows, for the `iterator_train` of skorch.
 
-    The rows are cut into batches that differ by at most one row, so no batch is left
-    with a single row, on which batch normalisation fails. A `Pace`, where there is one,
-    chooses the number of threads of each step.
+    The numbers of rows of the batches differ by at most one, so that no batch is left with
+    a single row, for which batch normalization fails. If there is a `Pace`, it chooses the
+    number of threads of each step.
     """
 
     def __init__(self, dataset, batch_size, generator=None, pace=None):

@@ -1,6 +1,6 @@
-"""Progress of a fit: scikit-learn's callbacks, a line per epoch, a bar.
+"""Reports of the progress of a fit: scikit-learn's callbacks, printed lines, and a bar.
 
-The one file that knows `sklearn.callback`, which is new in scikit-learn 1.9.
+No other file uses `sklearn.callback`, which is new in scikit-learn 1.9.
 """
 
 import functools
@@ -18,13 +18,16 @@ except ImportError:
 
 __all__ = ["FIT_STATE", "CallbackSupportMixin", "FitTasks", "reports", "tell"]
 
-# What scikit-learn keeps in an estimator while it is fitted, and needs after an error.
+# Attributes that scikit-learn sets during a fit, and needs after an error.
 FIT_STATE = {"_callback_fit_ctx", "_skl_callbacks_to_teardown"}
 logger = logging.getLogger("skae")
 
 
 def ends_on_ctrl_c(method):
-    """Let Ctrl-C end the fit; skorch takes it for a callback's request to stop training."""
+    """Decorate a method so that Ctrl-C in it ends the fit.
+
+    Otherwise skorch takes the KeyboardInterrupt for a callback's request to end training.
+    """
 
     @functools.wraps(method)
     def wrapped(*args, **kwargs):
@@ -37,35 +40,39 @@ def ends_on_ctrl_c(method):
 
 
 class FitTasks(Callback):
-    """A fit and its epochs as tasks of the callbacks that `set_callbacks` was given.
+    """Reports a fit and its epochs as tasks to the callbacks of `set_callbacks`.
 
-    The fit is a task whose subtasks are epochs. Where it is a search that trains several
-    networks, each of these is a subtask that has the epochs. Fewer epochs may come than
-    were announced: scikit-learn's callbacks see the end of the task.
+    The fit is a task, and its epochs are subtasks. In a search, which trains several
+    networks, the training of each network is a subtask and has the epochs as subtasks.
+    There may be fewer epochs than were announced, because scikit-learn's callbacks are told
+    the end of a task.
 
     Parameters
     ----------
     estimator : estimator
-        Its `fit` runs within this context, and gives `callbacks` to the net.
+        The estimator, whose `fit` runs within this context and passes `callbacks` to the
+        net.
     X : ndarray of shape (n_samples, n_features)
+        Rows, which are passed to the callbacks.
     y : object
-        Handed to the callbacks with X.
+        Argument `y` of `fit`, which is passed to the callbacks.
     is_search : bool
+        Whether several networks are trained.
 
     Attributes
     ----------
     callbacks : list of FitTasks
-        This one, or nothing where there is nobody to tell.
+        This object, or an empty list if the estimator has no callbacks.
     """
 
     def __init__(self, estimator, X, y=None, *, is_search=False):
         self.estimator, self.data = estimator, {"X": X, "y": y}
         self.is_search = is_search
         self.callbacks = [self] if getattr(estimator, "_skl_callbacks", None) else []
-        self.open = []  # tasks, each a subtask of the one before
+        self.open = []  # tasks that have not ended, each a subtask of the one before
 
     def __copy__(self):
-        return self  # the net copies its callbacks, but there is one fit to tell of
+        return self  # the net copies its callbacks, but there is only one fit
 
     def __deepcopy__(self, memo):
         return self
@@ -86,7 +93,7 @@ class FitTasks(Callback):
             raise KeyboardInterrupt  # skorch's way to ask for the end of training
 
     def on_train_end(self, net, **kwargs):
-        # An epoch is left open where another callback has stopped training in it.
+        # If another callback has ended training within an epoch, the epoch is still open.
         while len(self.open) > 1:
             self._end()
 
@@ -94,10 +101,10 @@ class FitTasks(Callback):
         return self
 
     def __exit__(self, kind, error, traceback):
-        """Say that the estimator is fitted, and let go of it and of the data."""
+        """Report that the estimator is fitted, and drop it and the data."""
         try:
             if self.callbacks and kind is None:
-                if not self.open:  # nothing was to be trained
+                if not self.open:  # there was nothing to train
                     self._begin(0)
                 self._end(reconstruction_attributes={})
         except Interrupted as interrupt:
@@ -109,7 +116,8 @@ class FitTasks(Callback):
 
     @ends_on_ctrl_c
     def _begin(self, max_subtasks, name="fit"):
-        if self.estimator is None:  # the user goes on with `net_` on his own
+        """Begin a task within the innermost task that has not ended."""
+        if self.estimator is None:  # the fit is over, but the user calls methods of `net_`
             return
         if self.open:
             task = self.open[-1].subcontext(name, max_subtasks=max_subtasks)
@@ -120,7 +128,7 @@ class FitTasks(Callback):
 
     @ends_on_ctrl_c
     def _end(self, **params):
-        """End the innermost task; whether a callback asks to stop."""
+        """End the innermost task; return whether a callback wants training to end."""
         if self.estimator is None:
             return False
         params |= self.data
@@ -128,7 +136,7 @@ class FitTasks(Callback):
 
 
 def tell(line, verbose=1):
-    """Log a line where the user has set up logging of such, else print it if verbose."""
+    """Log a line if the user has set up logging for it, else print it if verbose."""
     if logger.hasHandlers() and logger.isEnabledFor(logging.INFO):
         logger.info(line)
     elif verbose:
@@ -136,14 +144,14 @@ def tell(line, verbose=1):
 
 
 def reports(verbose, pca_error):
-    """Callbacks that tell the user of epochs.
+    """Return the callbacks that report epochs to the user.
 
     Parameters
     ----------
     verbose : int
-        0 is none, 1 a line per epoch, 2 or more a bar.
+        Parameter of estimators: 0 is no report, 1 a line for each epoch, 2 or more a bar.
     pca_error : float
-        Of `EpochLines`.
+        See `EpochLines`.
     """
     if not verbose:
         return []
@@ -151,19 +159,19 @@ def reports(verbose, pca_error):
 
 
 class EpochLines(Callback):
-    """A line per epoch: errors in the units of `score`, and seconds.
+    """Prints or logs a line for each epoch: errors in the units of `score`, and seconds.
 
     Parameters
     ----------
     pca_error : float
-        In these units, as those of the history are.
+        Error of PCA, in the units of `score`, which are also those of the history.
     """
 
     def __init__(self, pca_error):
         self.pca_error = pca_error
 
     def errors(self, epoch):
-        """Named errors of an epoch of the history."""
+        """Return a dict of names and errors of an epoch of the history."""
         errors = {"training": epoch["train_loss"]}
         if "valid_loss" in epoch:
             errors["held out"] = epoch["valid_loss"]
@@ -180,7 +188,7 @@ class EpochLines(Callback):
 
 
 class EpochBar(EpochLines):
-    """A bar with the time that is left, and the errors of the last epoch."""
+    """Draws a bar with the remaining time and the errors of the last epoch."""
 
     bar = None
 
@@ -199,7 +207,7 @@ class EpochBar(EpochLines):
 
     @ends_on_ctrl_c
     def on_train_end(self, net, **kwargs):
-        self.bar.total = self.bar.n  # training may have ended early
+        self.bar.total = self.bar.n  # training may have ended before `max_epochs`
         self.bar.refresh()
         self.bar.close()
         self.bar = None

@@ -1,4 +1,4 @@
-"""What is done to rows that a network is to restore: noise and hidden cells."""
+"""Corruption of the rows that a network has to restore: noise and hidden cells."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from skae._tables.rows import row_blocks, rows_of
 from skae._torch import make_generator
 from skae.noise import Units
 
-__all__ = ["Hide", "Spoil", "noise_units"]
+__all__ = ["Corruption", "Hide", "noise_units"]
 
-SMALLEST_RATE, LARGEST_RATE = 0.05, 0.45  # of cells that are hidden in training
+SMALLEST_RATE, LARGEST_RATE = 0.05, 0.45  # shares of cells that are hidden in training
 
 
 def noise_units(X, mean, scale, standardize=False):
-    """Landmarks of X for noises, in scaled units.
+    """Return the `Units` of X for noises, in scaled coordinates.
 
     Zero and one are those of the units of X, or with `standardize` those of standardized
-    units, in which zero is the mean and one the standard deviation of a feature.
+    units, in which zero is the mean of a feature and one is its standard deviation.
     """
     zero, one = (mean, scale) if standardize else (np.zeros(len(mean)), 1.0)
     low, high = np.full(len(mean), np.inf), np.full(len(mean), -np.inf)
@@ -34,14 +34,14 @@ def noise_units(X, mean, scale, standardize=False):
 
 
 class Hide:
-    """Hides cells that are there, so that training has missing cells with an answer.
+    """Hides observed cells, so that training has missing cells of which the value is known.
 
     Parameters
     ----------
     filler : Filler
     rate : float
-        Share of the cells that are missing; of a row as many more are hidden on
-        average, more in one and fewer in another.
+        Share of the cells that are missing. The same share is hidden on average, but more
+        in some rows than in others.
     """
 
     def __init__(self, filler, rate):
@@ -49,7 +49,7 @@ class Hide:
         self.rate = min(max(rate, SMALLEST_RATE), LARGEST_RATE)
 
     def __call__(self, inputs, generator):
-        """`inputs` (..., n, 2 p), filled rows and marks of what is missing, once more."""
+        """Return `inputs` (..., n, 2 p), filled rows and their marks, with hidden cells."""
         X, marks = inputs.tensor_split(2, dim=-1)
         rates = torch.rand(*X.shape[:-1], 1, generator=generator, device=X.device)
         drawn = torch.rand(X.shape, generator=generator, device=X.device)
@@ -58,16 +58,17 @@ class Hide:
 
 
 @dataclasses.dataclass
-class Spoil:
-    """What is done to rows that are to be restored, in the coordinates of the network.
+class Corruption:
+    """Corrupts rows in the coordinates of the network.
 
     Attributes
     ----------
-    noise : recipe of skae.noise or None
+    noise : noise of skae.noise or None
     units : Units or None
-        Goes with `noise`.
+        Units that `noise` refers to; None without noise.
     hide : Hide or None
     seed : int
+        Seed of the generators.
     device : torch.device
     """
 
@@ -78,9 +79,11 @@ class Spoil:
     device: torch.device
 
     def generator(self):
+        """Return a new generator, from which the corruption is drawn."""
         return make_generator(self.seed, self.device)
 
     def __call__(self, inputs, generator):
+        """Return corrupted `inputs` (..., n, p), or (..., n, 2 p) if marks follow."""
         if self.noise is not None:
             p = inputs.shape[-1] // (1 if self.hide is None else 2)
             noisy = self.noise(inputs[..., :p], self.units, generator)

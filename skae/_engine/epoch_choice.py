@@ -1,69 +1,73 @@
-"""Which epoch's weights are kept, by the errors of held-out rows."""
+"""Chooses the epoch whose weights are kept, by the errors of held-out rows."""
 
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
 __all__ = ["Choice", "certainty"]
 
-SMALLEST_SHARE = 1e-3  # of the error at the first cut, that an error is compared with
-BEYOND_DOUBT = 1.75  # times the margin, see `Choice`
-UNSEEN = 10.0  # standard deviations that one more row may lose, see `Choice`
+SMALLEST_SHARE = 1e-3  # smallest divisor of errors, as a share of that at the first cut
+BEYOND_DOUBT = 1.75  # factor of the margin, see `Choice`
+UNSEEN = 10.0  # standard deviations that an unseen row may lose, see `Choice`
 
 
-def certainty(level, n_units):
-    """Standard errors by which a mean of few observations must exceed zero.
+def certainty(level, n_independent):
+    """Return by how many standard errors a mean of few observations must exceed zero.
 
-    The quantile of Student's t distribution at the one-sided level that `level` standard
-    deviations of a normal distribution have. It is for standard errors that divide by
-    n_units, not by n_units - 1.
+    This is the quantile of Student's t distribution at the one-sided level that `level`
+    standard deviations of a normal distribution have. It is for standard errors that divide
+    by n_independent, not by n_independent - 1.
 
     Parameters
     ----------
     level : float
-    n_units : float
+    n_independent : float
         Number of independent observations.
     """
-    if n_units <= 1:
+    if n_independent <= 1:
         return np.inf
-    quantile = stdtrit(n_units - 1, ndtr(level))
-    return quantile * np.sqrt(n_units / (n_units - 1))
+    quantile = stdtrit(n_independent - 1, ndtr(level))
+    return quantile * np.sqrt(n_independent / (n_independent - 1))
 
 
 class Choice:
-    """Which epoch's weights are kept, from the errors of held-out rows.
+    """Chooses the epoch whose weights are kept, from the errors of held-out rows.
 
-    The gain of an epoch is the mean over the held-out rows of (error of the start -
-    error now). An epoch is kept where its gain is certain and larger than that of the epoch
-    kept so far; the start is kept where there is no such epoch.
+    The gain of an epoch is the mean over the held-out rows of (error in `reference` - error
+    after the epoch). An epoch is kept if its gain is certain and larger than that of the
+    epoch kept so far. If there is no such epoch the start is kept.
 
-    A gain is certain where it exceeds `margin` standard errors, see `certainty`. But the
-    largest of many gains is larger than it would be for new rows, and the later the epoch
-    the further is the network from its start, which may harm rows that lie beyond all that
-    it has seen. About one new row in n + 1 does. Therefore a gain that is not beyond doubt
-    must be ahead of the one that is kept even if one row more than `n_seen` lost `UNSEEN`
-    standard deviations of the difference between the two.
+    A gain is certain if it exceeds `margin` standard errors, see `certainty`. However, the
+    largest of many gains is larger than it would be for new rows, and the later the epoch,
+    the further the network is from its start, which may harm rows beyond the range of all
+    rows that were seen. About one new row in n + 1 is such a row. Therefore a gain that is
+    not beyond doubt must be ahead of the one that is kept even if one row more than
+    `n_seen` lost `UNSEEN` standard deviations of the difference between the two.
 
-    Where codes are ordered the gains at several numbers of codes are averaged, each as a
-    share of the start's error there, and none of them may be negative.
+    If codes are ordered the gains at several numbers of codes are averaged, each as a share
+    of the error in `reference` with as many codes, and none of them may be negative.
 
     Parameters
     ----------
     reference : ndarray of shape (n_cuts, n_held_out)
-        Errors of PCA.
+        Errors of PCA, or of a trained network that training goes on with.
     margin : float
+        Number of standard errors; 0 accepts every gain.
     allow_start : bool
-        False for a network that does not start at PCA: its start is never kept.
+        Whether the start may be kept. This is False for a new network that does not start
+        from PCA.
     patience : int
-        Epochs without a smaller mean error, smaller by `tol` as a share of the mean of
-        `reference`, after which training stops.
+        Number of epochs without a smaller mean error after which training stops.
+    tol : float
+        Smallest decrease of the mean error that counts, as a share of the mean of
+        `reference`.
     weights : ndarray of shape (n_held_out,) or None
-        Of the rows.
+        Weights of the rows.
     groups : ndarray of int of shape (n_held_out,) or None
-        Rows with the same number depend on each other, and count as one observation in
-        the standard error. None is a number of its own for every row.
+        Numbers of groups. Rows with the same number depend on each other, and count as one
+        observation in the standard error. With None all rows are independent.
     n_seen : int or None
-        Independent rows, or groups of rows, in all that were seen in training or here.
-        None is as many as are held out.
+        Number of independent rows, or groups of rows, that were seen in training or here.
+        None is the number of those held out.
     """
 
     def __init__(
@@ -85,44 +89,50 @@ class Choice:
         if groups is not None:
             self.groups = np.unique(groups, return_inverse=True)[1]
         sums = np.bincount(self.groups, weights=self.shares)
-        self.n_units = 1 / max(np.square(sums).sum(), 1 / n_held_out)
-        self.n_seen = n_seen or self.n_units
-        # Errors that are zero or next to it on the way to all components have no share.
+        self.n_independent = 1 / max(np.square(sums).sum(), 1 / n_held_out)
+        self.n_seen = n_seen or self.n_independent
+        # At a cut where the error is zero or nearly so, shares of it would be enormous.
         means = self.mean(reference)[:, None]
-        self.unit = np.maximum(means, SMALLEST_SHARE * means.max() or 1.0)
-        self.reference = reference / self.unit
+        self.divisors = np.maximum(means, SMALLEST_SHARE * means.max() or 1.0)
+        self.reference = reference / self.divisors
         self.margin = margin
         self.patience = patience
         self.least = tol
         self.allow_start = allow_start
-        # One object: Ctrl-C finds gains, an epoch and weights that go together.
+        # One tuple, so that after Ctrl-C gains, epoch and weights belong together.
         self.best = None, 0, None
         self.epoch = self.mark_epoch = 0
         self.mark = np.inf
 
     def mean(self, errors):
-        """Mean (...) of the errors (..., n_held_out) of rows."""
+        """Return the mean (...) of the errors (..., n_held_out) of rows."""
         return np.average(errors, axis=-1, weights=self.weights)
 
     def _standard_error(self, deviations):
-        """Standard error of a weighted mean of rows in groups that are independent.
+        """Return the standard error of a weighted mean of rows in independent groups.
 
-        The sandwich estimate of Liang and Zeger (1986), "Longitudinal data analysis
+        It is the sandwich estimate of Liang and Zeger (1986), "Longitudinal data analysis
         using generalized linear models", for the mean alone.
         """
         sums = np.bincount(self.groups, weights=self.shares * deviations)
         return np.sqrt(np.square(sums).sum())
 
     def see(self, errors, weights):
-        """Take note of the epoch that has just ended."""
+        """Take the epoch that has just ended into account.
+
+        Parameters
+        ----------
+        errors : ndarray of shape (n_cuts, n_held_out)
+        weights : list of Tensor
+            Weights of the network, which are copied if the epoch is the best so far.
+        """
         self.epoch += 1
         if not np.isfinite(errors).all():
             return
-        errors = errors / self.unit
+        errors = errors / self.divisors
         gains = self.reference - errors
-        of_rows = gains.mean(axis=0)
         if self._is_certain(gains) and self._is_ahead(gains):
-            self.best = of_rows, self.epoch, [w.clone() for w in weights]
+            self.best = gains.mean(axis=0), self.epoch, [w.clone() for w in weights]
         error = self.mean(errors.mean(axis=0))
         if error < self.mark - self.least:
             self.mark, self.mark_epoch = error, self.epoch
@@ -131,23 +141,24 @@ class Choice:
         """Whether gains (n_cuts, n_held_out) over the start exceed `times` the margin."""
         if not self.margin:
             return True
-        if self.n_units <= 1:
+        if self.n_independent <= 1:
             return False
-        of_rows = gains.mean(axis=0)
-        gain = self.mean(of_rows)
-        least = certainty(self.margin, self.n_units) * self._standard_error(of_rows - gain)
+        row_gains = gains.mean(axis=0)
+        gain = self.mean(row_gains)
+        error = self._standard_error(row_gains - gain)
+        least = certainty(self.margin, self.n_independent) * error
         return gain > times * least and self.mean(gains).min() >= 0
 
     def _is_ahead(self, gains):
         """Whether gains (n_cuts, n_held_out) are larger than those of the epoch kept."""
-        of_rows, kept = gains.mean(axis=0), self.best[0]
-        if kept is None:
-            return not self.allow_start or self.mean(of_rows) > 0
-        ahead = of_rows - kept
+        row_gains, kept_gains = gains.mean(axis=0), self.best[0]
+        if kept_gains is None:
+            return not self.allow_start or self.mean(row_gains) > 0
+        ahead = row_gains - kept_gains
         lead = self.mean(ahead)
         if self._is_certain(gains, BEYOND_DOUBT):
             return lead > 0
-        deviation = self._standard_error(ahead - lead) * np.sqrt(self.n_units)
+        deviation = self._standard_error(ahead - lead) * np.sqrt(self.n_independent)
         return lead > UNSEEN * deviation / self.n_seen
 
     @property
@@ -164,7 +175,7 @@ class Choice:
 
     @property
     def is_improving(self):
-        """Whether the last epoch's error was the smallest so far, by `tol`."""
+        """Whether the error of the last epoch was the smallest so far, by `tol`."""
         start = self.mean(self.reference.mean(axis=0)) if self.allow_start else np.inf
         is_first = self.epoch == 1
         return self.mark_epoch == self.epoch and (

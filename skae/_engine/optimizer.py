@@ -42,7 +42,10 @@ class AdamW(torch.optim.AdamW):
             torch._fused_adamw_(
                 weights,
                 [w.grad for w in weights],
-                *(first, second, [], steps),
+                exp_avgs=first,
+                exp_avg_sqs=second,
+                max_exp_avg_sqs=[],
+                state_steps=steps,
                 lr=group["lr"] * self.factor * group.get("share", 1.0),
                 beta1=group["betas"][0],
                 beta2=group["betas"][1],

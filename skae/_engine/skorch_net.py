@@ -1,4 +1,4 @@
-"""The engine room: the skorch net and its lean epoch."""
+"""The net of skorch that trains a network, with an epoch of few operations."""
 
 import contextlib
 import copy
@@ -25,17 +25,17 @@ __all__ = [
     "check_callbacks",
 ]
 
-WARM_UP = 100  # steps
-SLOW_DOWN = 500  # steps
-TAIL = 8  # the average covers about the last eighth of the steps
+WARM_UP = 100  # steps in which the learning rate rises
+SLOW_DOWN = 500  # steps after which its fall sets in
+TAIL = 8  # averages cover about the last eighth of the steps
 
 
 class StopTraining(Exception):
-    """Ends the fit loop, the fit being good."""
+    """Ends the fit loop, and the fit is successful."""
 
 
 class Interrupted(BaseException):
-    """Ctrl-C inside the fit loop, in a form that skorch does not swallow.
+    """Ctrl-C inside the fit loop, as an exception that skorch does not catch.
 
     Attributes
     ----------
@@ -47,43 +47,45 @@ class Interrupted(BaseException):
 
 
 class AutoencoderNet(NeuralNet):
-    """skorch's net with an epoch as short as a hand-written one.
+    """skorch's net, with an epoch that is as fast as a loop written by hand.
 
-    Batches are rows of whole tensors, and the loss is read once an epoch.
-    Per-batch callbacks are notified only where there is one. The weights that are
-    validated and kept are averages of the iterates over the last part of the
-    trajectory, by polynomial decay (Shamir and Zhang 2013, "Stochastic Gradient
-    Descent for Non-smooth Optimization"); with them no schedule has to know in
-    advance when training ends.
+    Batches are rows of whole tensors, and the loss is read once in an epoch. Callbacks for
+    batches are notified only if there are any. The weights that are validated and kept are
+    averages of the weights over the last part of the trajectory, by polynomial decay
+    (Shamir and Zhang 2013, "Stochastic Gradient Descent for Non-smooth Optimization"). With
+    them no learning rate schedule has to know in advance when training ends.
 
     Parameters
     ----------
     network : Network
-        What is trained; `module_` is what users see of it.
-    choice : Choice or None
+        The network that is trained. Users see it as `module_`.
     objective : Objective
-        Its `unit` brings errors into the units of the history and of callbacks, which are
-        told of the mean over the members of a stack.
+        Its `unit` turns errors into the units of the history and of callbacks, which get
+        the mean over the members of a stack.
+    choice : Choice or None
     bfloat16 : bool
+        Whether matrix products are computed in bfloat16.
     checkpoint : Checkpoint or None
     seed : int
-        Of the generators of layers, and of what a user's network draws from the global
-        ones.
+        Seed of the generators of layers, and of the random numbers that a user's network
+        draws from the global generators.
     first_step : int
-        Steps that the network was trained for before; the learning rate goes on from
-        there.
+        Number of steps that the network was trained for before. The learning rate goes on
+        from there.
 
     Attributes
     ----------
     best_error_ : float
-        Mean error, before that, of the held-out rows in the epoch that is the best so far.
+        Mean error of the held-out rows in the best epoch so far, before it is multiplied by
+        the unit.
     is_finite_ : bool
         Whether the loss and the averaged weights of the last epoch are finite.
     finite_averages_ : list of Tensor or None
-        Without a choice: the averaged weights after the last epoch that was.
+        Averaged weights after the last epoch in which they were finite. Only set if there
+        is no choice.
     """
 
-    is_finite_ = True  # also where Ctrl-C comes before anything was set
+    is_finite_ = True  # also if Ctrl-C comes before anything was set
     backprop_ = None
 
     def __init__(
@@ -99,7 +101,7 @@ class AutoencoderNet(NeuralNet):
         **kwargs,
     ):
         super().__init__(network.unwrapped, objective, **kwargs)
-        # More modules to skorch, were it told.
+        # With setattr skorch would treat them as modules of the net.
         vars(self).update(network=network, objective=objective)
         self.choice = choice
         self.bfloat16 = bfloat16
@@ -109,7 +111,7 @@ class AutoencoderNet(NeuralNet):
 
     @property
     def lr(self):
-        """The learning rate; to set it sets that of all weights."""
+        """The learning rate. Setting it sets the rate of all weights."""
         return vars(self)["lr"]
 
     @lr.setter
@@ -161,12 +163,12 @@ class AutoencoderNet(NeuralNet):
         return self
 
     def notify(self, method_name, **kwargs):
-        # skorch's callbacks raise KeyboardInterrupt to say that training should stop.
+        # skorch's callbacks raise KeyboardInterrupt to ask for the end of training.
         try:
             super().notify(method_name, **kwargs)
         except KeyboardInterrupt as stop:
-            # Before the first epoch and after the last there is no loop to leave, and
-            # without callbacks nobody who could mean it: that is Ctrl-C.
+            # It is Ctrl-C if there are no callbacks that could have raised it, or if there
+            # is no loop to leave, before the first epoch and after the last.
             is_outside = method_name in {"on_train_begin", "on_train_end"}
             is_ctrl_c = is_outside or not self.callbacks
             raise Interrupted if is_ctrl_c else StopTraining from stop
@@ -178,31 +180,36 @@ class AutoencoderNet(NeuralNet):
             loss, output = self.backprop_(inputs, batch)
         else:
             self.optimizer_.zero_grad()
-            chance = self.noise_generator_
-            loss, output = self.objective.step(self.network, batch, chance, self.bfloat16)
+            loss, output = self.objective.step(
+                self.network, batch, self.noise_generator_, self.bfloat16
+            )
             loss.backward()
         if self.has_batch_callbacks_:
-            named = list(self.get_all_learnable_params())
-            of_step = {"named_parameters": named, "batch": batch[:2], "training": True}
-            self.notify("on_grad_computed", **of_step)
+            self.notify(
+                "on_grad_computed",
+                named_parameters=list(self.get_all_learnable_params()),
+                batch=batch[:2],
+                training=True,
+            )
         self.optimizer_.step()
-        vars(self)["n_steps_"] += 1  # skorch's own way takes as long as a small product
+        vars(self)["n_steps_"] += 1  # skorch's setattr takes as long as a small product
         return {"loss": loss.detach(), "y_pred": output.detach()}
 
     def _set_rate(self):
-        """The schedule. Rates themselves are left to callbacks, which set and read them."""
+        """Set the factor of all learning rates. Rates are set and read by callbacks."""
         step = self.n_steps_
         factor = min(1.0, (step + 1) / WARM_UP) / math.sqrt(1 + step / SLOW_DOWN)
         self.optimizer_.factor = factor
 
     def _average(self):
+        """Include the weights in their averages."""
         self.n_averaged_ += 1
         weights = [w.detach() for w in self.weights_]
         torch._foreach_lerp_(self.averages_, weights, TAIL / (self.n_averaged_ + TAIL))
 
     @contextlib.contextmanager
     def averaged(self):
-        """Within it the module holds the averaged weights."""
+        """Return a context in which the module has the averaged weights."""
         kept = [w.detach().clone() for w in self.weights_]
         self.load(self.averages_)
         yield
@@ -210,7 +217,7 @@ class AutoencoderNet(NeuralNet):
 
     @torch.no_grad()
     def load(self, weights):
-        """Copy tensors into the module's trained parameters."""
+        """Copy tensors into the weights of the module that are averaged."""
         torch._foreach_copy_([w.detach() for w in self.weights_], list(weights))
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
@@ -223,15 +230,16 @@ class AutoencoderNet(NeuralNet):
         self.backprop_ = None
         if is_plain(self.network) and not self.objective.penalties:
             self.backprop_ = Backprop(self.network, self.objective, self.bfloat16)
-        unit = self.objective.unit / len(iterator.dataset.index)  # of a sum over members
+        # The loss is a sum over the members.
+        unit = self.objective.unit / len(iterator.dataset.index)
         with self.states_:
             total = self._steps(iterator, unit, step_fn, **fit_params)
-        # Read at once: on a GPU each reading waits for all that is under way.
+        # Both are read together, because reading from a GPU waits for all its operations.
         norm = torch.stack(torch._foreach_norm(self.averages_)).sum()
         total, norm = torch.stack([total.double(), norm.double()]).tolist()
         mean = unit * (total / len(iterator))
         if not self.has_batch_callbacks_:
-            self.history.new_batch()  # skorch's Checkpoint looks for one
+            self.history.new_batch()  # skorch's Checkpoint needs one
             self._record_batch("train", mean, len(iterator.dataset))
         self.history.record("train_loss", mean)
         self.history.record("train_batch_count", len(iterator))
@@ -240,7 +248,7 @@ class AutoencoderNet(NeuralNet):
             self._keep_averages()
 
     def _steps(self, iterator, unit, step_fn, **fit_params):
-        """Train on each batch, and return the sum of the losses."""
+        """Train on each batch, and return the sum of the losses of the batches."""
         every = max(1, len(iterator) // 10)
         total = 0.0
         for number, batch in enumerate(iterator):
@@ -262,37 +270,40 @@ class AutoencoderNet(NeuralNet):
 
     def forward_iter(self, X, training=False, device="cpu"):
         raise NotImplementedError(
-            "The net inside an autoencoder predicts nothing: its rows are centred, scaled "
-            "and often of several networks at once. A score of `callbacks` can be computed "
-            "from net.history, whose train_loss and valid_loss are in the units of "
-            "`score`, or from net.module_; the methods of the fitted estimator take X."
+            "The net inside an autoencoder has no predictions, because its rows are "
+            "centred, scaled and often of several networks at once. A score of `callbacks` "
+            "can be computed from net.history, whose train_loss and valid_loss are in the "
+            "units of `score`, or from net.module_. The methods of the fitted estimator "
+            "take X."
         )
 
     def _keep_averages(self):
+        """Keep the averaged weights, unless the choice does so for the best epoch."""
         if self.choice is None:
             self.finite_averages_ = [average.clone() for average in self.averages_]
 
     def forget(self):
-        """Let go of the data and of copies of the weights once training is over."""
+        """Drop the data and all copies of the weights once training is over."""
         self.train_split = self.choice = self.checkpoint = None
         self.objective.forget()
         self.weights_ = self.averages_ = self.finite_averages_ = self.backprop_ = None
         for weight in self.module_.parameters():
             weight.grad = None
-        self.initialize_optimizer()  # the old one holds weights, and two moments of each
+        self.initialize_optimizer()  # the old one holds two moments of all weights
         set_generators(self.network, None, self.device)
 
     def keep(self, network):
-        """Let another network take the place of the one that was trained."""
+        """Replace the network that was trained by another."""
         vars(self)["network"], self.module_ = network, network.unwrapped
 
     def _validate(self, rows):
+        """Record the errors of held-out rows, and pass them to the choice."""
         with self.averaged():
             errors = self.objective.row_errors(self.network, rows)
         error = float(self.choice.mean(errors[-1]))
-        in_units = self.objective.unit * error
-        self._record_batch("valid", in_units, errors.shape[-1])
-        self.history.record("valid_loss", in_units)
+        loss = self.objective.unit * error
+        self._record_batch("valid", loss, errors.shape[-1])
+        self.history.record("valid_loss", loss)
         self.choice.see(errors, self.averages_)
         is_best = self.choice.best_epoch == self.choice.epoch
         self.history.record("valid_loss_best", is_best)
@@ -301,7 +312,7 @@ class AutoencoderNet(NeuralNet):
 
 
 def averaged_tensors(module):
-    """What is averaged over the steps: trained weights, and the statistics beside them."""
+    """Return the tensors that are averaged over the steps: trained weights and buffers."""
     weights = [w for w in module.parameters() if w.requires_grad]
     return weights + [b for b in module.buffers() if b.is_floating_point()]
 
@@ -319,26 +330,33 @@ def build_net(
     caution=1.0,
     **params,
 ):
-    """The net that trains `network`.
+    """Return the net that trains `network`.
 
     Parameters
     ----------
     network : Network
     objective : Objective
     seed : int
-        Of the order of the rows and of dropout.
+        Seed of the order of the rows and of dropout.
     device : torch.device
     callbacks : list of skorch callbacks or None
-        Copied, for skorch sets attributes; a writer or a run that one holds is shared.
+        Callbacks, which are copied, because skorch sets attributes of them. A writer or a
+        run that one holds is shared.
     weight_decay : float
-        Of AdamW (Loshchilov and Hutter 2019), as a multiple of the learning rate.
-    caution : float
-        Share of the learning rate for layers named `linear` and `correction`.
+        Weight decay of AdamW (Loshchilov and Hutter 2019), as a multiple of the learning
+        rate.
     held_out : Rows or None
     choice : Choice or None
-        Goes with `held_out`.
+        Choice of the epoch; None if `held_out` is None.
+    caution : float
+        Share of the learning rate that layers named `linear` and `correction` get.
     **params
-        `lr`, `max_epochs`, `batch_size`, `bfloat16` and `checkpoint` of the net.
+        Other parameters of the net: `lr`, `max_epochs`, `batch_size`, `bfloat16`,
+        `checkpoint`, `first_step` and those of its iterators.
+
+    Returns
+    -------
+    AutoencoderNet
     """
     return AutoencoderNet(
         network,
@@ -348,7 +366,8 @@ def build_net(
         optimizer__fused=True,
         optimizer__weight_decay=weight_decay,
         optimizer__betas=BETAS,
-        # Linear paths and corrections; every group of weights costs a call in every step.
+        # The pattern is that of linear paths and corrections. Without caution there is one
+        # group of weights, because each group takes another call in every step.
         optimizer__param_groups=[("*coder.[lc]*", {"share": caution})]
         if caution < 1
         else [],
@@ -359,14 +378,14 @@ def build_net(
         callbacks=[_copied(callback) for callback in callbacks or []],
         choice=choice,
         device=device,
-        use_caching=False,  # of predictions by callbacks that score them
+        use_caching=False,  # callbacks that score predictions would cache these
         verbose=0,
         **params,
     )
 
 
 def check_callbacks(callbacks, owner):
-    """Refuse what is neither a callback of skorch nor a pair of a name and one."""
+    """Refuse items that are neither a callback of skorch nor a pair of a name and one."""
     for item in callbacks or []:
         is_pair = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
         callback = item[1] if is_pair else item
@@ -381,6 +400,7 @@ def check_callbacks(callbacks, owner):
 
 
 def _copied(callback):
+    """Return a shallow copy of a callback, or of a pair of a name and a callback."""
     if isinstance(callback, tuple):
         name, callback = callback
         return name, copy.copy(callback)
@@ -388,5 +408,6 @@ def _copied(callback):
 
 
 def _wants_batches(callback):
+    """Whether a callback has a method that is called for batches."""
     hooks = "on_batch_begin", "on_batch_end", "on_grad_computed"
     return any(getattr(type(callback), h) is not getattr(Callback, h) for h in hooks)

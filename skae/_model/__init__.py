@@ -1,1 +1,1 @@
-"""A trained network between arrays, and what its codes mean."""
+"""A trained network that is applied to arrays, and statistics of its codes."""

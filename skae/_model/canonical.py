@@ -1,4 +1,4 @@
-"""Canonical codes: uncorrelated, in order, with PCA's signs."""
+"""Canonical codes: uncorrelated and in order, with signs that are chosen as in PCA."""
 
 import numpy as np
 import torch
@@ -8,21 +8,22 @@ from skae._tables.rows import row_blocks
 
 __all__ = ["Codes", "canonical_map", "decoder_jacobian", "matched", "moments"]
 
-WIDE = 512  # features; the layers that rows pass through are as wide or wider
+WIDE = 512  # width of rows that blocks allow for, because layers may be as wide
 AGREES = 0.5  # correlation of two codes that are taken for the same
-SMALLEST = 1e-6  # floor, as a share of the largest, of what is divided by
+SMALLEST = 1e-6  # smallest divisor, as a share of the largest
 
 
 class Codes:
-    """Codes (n, k) of a table, computed for the rows that are asked for.
+    """The codes (n, k) of a table, which are computed when rows of it are indexed.
 
-    Those of all rows, in float64, can be a good part of a table of few columns.
+    The codes of all rows, in float64, could take nearly as much memory as a table with few
+    columns.
 
     Parameters
     ----------
     inference : Inference
     inputs : ndarray of shape (n, p)
-        Centred and scaled.
+        Centred and scaled rows.
     n_components : int
     """
 
@@ -34,7 +35,7 @@ class Codes:
 
 
 def decoder_jacobian(reconstruct, Z):
-    """Derivative of a reconstruction by each code.
+    """Differentiate a reconstruction by each code.
 
     Parameters
     ----------
@@ -48,11 +49,11 @@ def decoder_jacobian(reconstruct, Z):
     n, k = Z.shape
     Z = Z.repeat_interleave(k, dim=0).requires_grad_()
     X_hat = reconstruct(Z)
-    # A product with the Jacobian's transpose is linear in its other factor, so that its
-    # derivative by that factor is a product with the Jacobian: two passes backward over
-    # k copies of a row, where one for each of p outputs would be the direct way.
+    # The product of the transposed Jacobian with a vector is linear in the vector, so that
+    # its derivative by the vector is a product with the Jacobian. This takes two backward
+    # passes over k copies of a row, whereas the direct way takes one for each of p outputs.
     other = torch.zeros_like(X_hat, requires_grad=True)
-    # Of a scalar, for with `grad_outputs` torch imports sympy to compare two shapes.
+    # The gradient is that of a scalar, because with `grad_outputs` torch imports sympy.
     (transposed,) = torch.autograd.grad((X_hat * other).sum(), Z, create_graph=True)
     chosen = transposed * torch.eye(k, dtype=Z.dtype, device=Z.device).repeat(n, 1)
     (jacobian,) = torch.autograd.grad(chosen.sum(), other)
@@ -60,25 +61,27 @@ def decoder_jacobian(reconstruct, Z):
 
 
 def canonical_map(Z, X, jacobian, ordered=False, weights=None):
-    """The affine map that makes codes canonical.
+    """Compute the affine map that makes codes canonical.
 
-    Codes are whitened, rotated onto the right singular vectors of the regression of X
-    on them, and each is multiplied by one number. They are then uncorrelated, in the
-    order of the variance of X that is a linear function of them, and the decoder's
-    Jacobian at the mean code has rows of length one, whose entry of largest magnitude
-    is positive. For a linear model this is PCA.
+    Codes are whitened, rotated onto the right singular vectors of the regression of X on
+    them, and each is multiplied by a number. They are then uncorrelated, and in the order
+    of the variance of X that is a linear function of them. The Jacobian of the decoder at
+    the mean code then has rows of length one, whose entry of largest magnitude is positive.
+    For a linear model the canonical codes are those of PCA.
 
-    Where codes are `ordered` the map is lower triangular, so that the first codes stay
-    a function of the first codes: from each its regression on those before is taken.
+    If codes are `ordered` the map is lower triangular, so that the first codes remain a
+    function of the first codes: the regression of each code on those before it is
+    subtracted.
 
     Parameters
     ----------
     Z : ndarray or Codes of shape (n_samples, k)
     X : ndarray of shape (n_samples, p)
     jacobian : callable (z of shape (k,)) -> ndarray of shape (k, p)
+        Derivative of the decoder at a code.
     ordered : bool
     weights : ndarray of shape (n_samples,) or None
-        Of the rows.
+        Weights of the rows.
 
     Returns
     -------
@@ -97,10 +100,10 @@ def canonical_map(Z, X, jacobian, ordered=False, weights=None):
 
 
 def moments(Z, X, weights):
-    """Mean (k,) of codes, and their covariances (k, k) and, with X, (p, k).
+    """Return the mean (k,) of codes, their covariance (k, k) and that with X, (p, k).
 
-    In one walk over blocks of rows: what is summed is of deviations from the mean of the
-    first block, of which little is taken off in the end.
+    They are computed in one pass over blocks of rows. The sums are of deviations from the
+    mean of the first block, so that only small numbers are subtracted in the end.
     """
     shift, n_rows = None, 0.0
     for block in row_blocks(len(X), max(X.shape[1], WIDE)):
@@ -109,33 +112,33 @@ def moments(Z, X, weights):
         if shift is None:
             shift = np.average(codes, axis=0, weights=w)
             k, p = len(shift), X.shape[1]
-            total, of_X = np.zeros(k), np.zeros(p)
+            code_sums, feature_sums = np.zeros(k), np.zeros(p)
             covariance, slopes = np.zeros((k, k)), np.zeros((p, k))
         codes -= shift
         weighted = codes * w[:, None]
         n_rows += w.sum()
-        total += weighted.sum(axis=0)
-        of_X += rows.sum(axis=0, dtype=np.float64) if weights is None else w @ rows
+        code_sums += weighted.sum(axis=0)
+        feature_sums += rows.sum(axis=0, dtype=np.float64) if weights is None else w @ rows
         covariance += codes.T @ weighted
         slopes += rows.T @ weighted.astype(rows.dtype)
-    offset = total / n_rows
+    offset = code_sums / n_rows
     covariance = covariance / n_rows - np.outer(offset, offset)
-    return shift + offset, covariance, (slopes - np.outer(of_X, offset)) / n_rows
+    return shift + offset, covariance, (slopes - np.outer(feature_sums, offset)) / n_rows
 
 
 def _rotated(covariance, slopes):
-    """The map (k, k) that makes codes uncorrelated, in the order of X's slopes."""
+    """Return the map (k, k) that whitens codes and orders them by their share in X."""
     variances, axes = linalg.eigh(covariance)
     floor = (SMALLEST**2 * variances.max()) or 1.0
     whitener = axes.T / np.sqrt(np.maximum(variances, floor))[:, None]
     slopes = slopes @ whitener.T
-    alive = variances > floor  # a code that never varies comes last, as it is
+    alive = variances > floor  # codes that never vary come last and are not rotated
     rotation = linalg.svd(np.linalg.qr(slopes[:, alive], mode="r"))[2]
     return np.concatenate([rotation @ whitener[alive], whitener[~alive]])
 
 
 def _triangular(covariance):
-    """The lower triangular map (k, k) that makes codes uncorrelated."""
+    """Return the lower triangular map (k, k) that makes codes uncorrelated."""
     floor = (SMALLEST**2 * covariance.diagonal().max()) or 1.0
     covariance = covariance + floor * np.eye(len(covariance))
     root = linalg.cholesky(covariance, lower=True)

@@ -1,4 +1,4 @@
-"""What each code explains."""
+"""The variance that each code explains."""
 
 import numpy as np
 from sklearn.isotonic import isotonic_regression
@@ -8,16 +8,16 @@ from skae._tables.rows import row_blocks
 
 __all__ = ["attributes", "describe", "explained_falls", "explained_shares"]
 
-# Evenly spaced rows that explained variance is computed from; decoded once for each
-# component, they are fewer where there are many.
+# Explained variance is computed from evenly spaced rows, each of which is decoded once for
+# each component. They are as many as DECODED allows, within the other two limits.
 FEWEST_DESCRIBED, MOST_DESCRIBED, DECODED = 1024, 4096, 2**15
 
 
 def explained_falls(reconstruct, Z, X, ordered=False, weights=None):
-    """Fall of the error, as a share of the variance of X, when each code comes in.
+    """Compute how much the error falls with each code, as a share of the variance of X.
 
-    Code j joins codes 0..j-1, the others staying at their mean, zero, or where codes are
-    `ordered` being missing. The sum is the R² of the reconstruction.
+    Code j is added to codes 0..j-1. The others are at their mean, zero, or missing if codes
+    are `ordered`. The falls add up to the R² of the reconstruction.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def explained_falls(reconstruct, Z, X, ordered=False, weights=None):
     X : ndarray of shape (n_samples, p), columns of mean zero
     ordered : bool
     weights : ndarray of shape (n_samples,) or None
-        Of the rows.
+        Weights of the rows.
 
     Returns
     -------
@@ -48,11 +48,12 @@ def explained_falls(reconstruct, Z, X, ordered=False, weights=None):
 
 
 def _sum_of_squares(X, weights):
+    """Return the sum of squares of weighted rows."""
     return np.square(X).sum(axis=1, dtype=np.float64) @ np.broadcast_to(weights, len(X))
 
 
 def explained_shares(falls):
-    """Falls (k,), made non-negative and non-increasing by isotonic regression."""
+    """Make falls (k,) non-negative and non-increasing by isotonic regression."""
     shares = isotonic_regression(falls, increasing=False).clip(min=0)
     return shares * (max(falls.sum(), 0.0) / (shares.sum() or 1.0))
 
@@ -68,23 +69,23 @@ def describe(
     n_samples=None,
     squares=None,
 ):
-    """The fitted attributes about codes and variance.
+    """Compute the fitted attributes about codes and variance.
 
     Parameters
     ----------
     inference : Inference
     inputs, X : ndarray of shape (n_samples, p)
-        What is encoded, and what it is to become: centred and scaled.
+        Rows that are encoded, and their targets, both centred and scaled.
     n_components : int
     pca_variances : ndarray or None
-        Shares of the principal components in the variance, where the model is PCA.
+        Shares of the variance that principal components have, if the model is PCA.
     ordered : bool
     weights : ndarray of shape (n_samples,) or None
-        Of the rows; their mean is one.
+        Weights of the rows, with mean one.
     n_samples : int or None
-        Rows of the table, where X is a part of it.
+        Number of rows of the table, if X is a part of it.
     squares : float or None
-        Sum of squares of the table, see `attributes`, where it is known better than by X.
+        Sum of squares of the table, see `attributes`, if it is known better than by X.
 
     Returns
     -------
@@ -102,8 +103,8 @@ def describe(
             return (X_hat - inference.mean) / inference.scale
 
         goal = X[some].astype(np.float64, copy=False)
-        of_rows = None if weights is None else weights[some]
-        falls = explained_falls(reconstruct, Z[some] - mean, goal, ordered, of_rows)
+        some_weights = None if weights is None else weights[some]
+        falls = explained_falls(reconstruct, Z[some] - mean, goal, ordered, some_weights)
     else:
         falls = pca_variances[:n_components]
     shape = n_samples or len(X), X.shape[1]
@@ -113,8 +114,8 @@ def describe(
 
 
 def _sum_of_table(X, weights, n_samples):
-    """Sum of squares of a table of so many rows, by some of them, X (n, p)."""
-    # As einsum the sum of squares needs no copy of the table.
+    """Estimate the sum of squares of a table of n_samples rows from some, X (n, p)."""
+    # With einsum the sums of squares need no copy of the table.
     w = np.ones(1) if weights is None else weights
     by_feature = np.einsum("ij,ij,i->j", X, X, np.broadcast_to(w, len(X)), dtype=np.float64)
     n_rows = len(X) if weights is None else weights.sum()
@@ -122,14 +123,14 @@ def _sum_of_table(X, weights, n_samples):
 
 
 def attributes(inference, shape, mean, deviations, falls, squares):
-    """Attributes and their values, from statistics of the k codes that are in use.
+    """Compute fitted attributes from statistics of the k codes that are in use.
 
     Parameters
     ----------
     inference : Inference
     shape : (n_samples, n_features)
     mean, deviations : ndarray of shape (k,)
-        Of the codes.
+        Means and standard deviations of the codes.
     falls : ndarray of shape (k,)
         See `explained_falls`.
     squares : float
@@ -137,8 +138,8 @@ def attributes(inference, shape, mean, deviations, falls, squares):
 
     Returns
     -------
-    dict
-        What depends on units is told in those of `inference.unit`.
+    dict of attributes and their values
+        Attributes that have units are in those of `inference.unit`.
     """
     unit = np.float64(inference.unit)
     shares, total = explained_shares(falls), squares / (shape[0] - 1)

@@ -1,4 +1,4 @@
-"""A trained network between arrays: scaling, precision, batches."""
+"""Applies a trained network to arrays: scaling, precision and batches."""
 
 import copy
 
@@ -13,43 +13,45 @@ from skae.modules._base import decode, encode, reconstruct
 
 __all__ = ["Inference"]
 
-BATCH = 2**21  # values of a row's width that a batch holds
-FAR = 10.0  # mean of a feature, in its scale, that costs float32 a digit
-EXTREME = {"float32": 1e12, "float64": 1e280}  # units that leave weights finite
-SEED = 0  # of what a network draws outside of training
+BATCH = 2**21  # number of values in a batch
+FAR = 10.0  # ratio of a feature's mean to its scale that costs float32 a digit
+EXTREME = {"float32": 1e12, "float64": 1e280}  # largest scales that leave weights finite
+SEED = 0  # seed of the random numbers that a network draws outside of training
 
 
 class Inference:
-    """What a fitted estimator computes with.
+    """Applies the network of a fitted estimator to arrays.
 
-    It is made in steps: the constructor, then `canonize` where codes are to be canonical,
-    `code_scale` where they are to be whitened, and `fold` for networks that absorb.
-    Each writes to it. From there on, in the hands of a fitted estimator, nothing does, so
-    that threads may share it. Arrays of float64 pass through a copy of the network in
-    float64: a row's code is then the same, to twelve digits, whatever rows are beside it.
+    It is made in steps, which change it: the constructor, then `canonize` if codes are to
+    be canonical, the attribute `code_scale` if they are to be whitened, and `fold` for
+    networks that absorb. Once the estimator is fitted it is not changed any more, so that
+    threads may share it. Arrays of float64 pass through a copy of the network in float64.
+    The code of a row is then the same, to twelve digits, whatever the other rows are.
 
     Parameters
     ----------
     network : Network
-        In float32, on `device`.
+        Network in float32, on `device`.
     loss : Loss
     mean : ndarray of shape (p,)
     scale : float or ndarray of shape (p,)
     unit : float
-        The length of one scaled unit in the units that an estimator tells codes, scores,
-        components and variances in: `scale` in those of X, 1 in standardized ones.
+        Factor that brings scaled values into the units in which an estimator reports
+        codes, scores, components and variances: `scale` for the units of X, and 1 for
+        standardized units.
     device : torch.device
     filler : Filler or None
-        What fills missing cells.
+        Filler of missing cells.
     has_marks : bool
         Whether the network is told which cells are missing.
 
     Attributes
     ----------
     code_scale : float or ndarray of shape (k,)
-        What the network's codes are multiplied by; `unit` unless they are whitened.
+        Factors of the network's codes, `unit` unless they are whitened.
     folded : dict of str to nn.Module
-        By dtype, networks that encode X as it is, see `fold`.
+        Names of dtypes, and networks that encode X without centring and scaling, see
+        `fold`.
     """
 
     def __init__(
@@ -64,10 +66,11 @@ class Inference:
         self.folded = {}
 
     def fold(self):
-        """Put centring and scaling into a copy of the encoder's first layer.
+        """Fold centring and scaling into a copy of the encoder's first layer.
 
-        Where means are far from zero, in units of the scale, float32 would lose by it
-        what centring in float64 saves, and nothing is done. For networks that absorb.
+        This is for networks that absorb. If means are far from zero, compared with the
+        scale, nothing is done, because float32 would lose the digits that centring in
+        float64 keeps.
         """
         scale = np.broadcast_to(self.scale, self.mean.shape)
         is_near = (np.abs(self.mean) <= FAR * scale).all()
@@ -78,14 +81,14 @@ class Inference:
                 self.folded[dtype] = self._folded(scale).to(getattr(torch, dtype))
 
     def _folded(self, scale):
-        """The encoder, of X as it is."""
+        """Return an encoder in float64 that takes X without centring and scaling."""
         weight, shift = (
             torch.from_numpy(a).to(self.device) for a in (1 / scale, -self.mean / scale)
         )
         return self.modules[torch.float64].folded_encoder(weight, shift)
 
     def encode(self, X, n_components):
-        """Codes (n, k) of X (n, p), in its own dtype, or float64."""
+        """Return the codes (n, k) of X (n, p), in float32 for float32, else in float64."""
         dtype = _float_of(X.dtype)
         folded = self.folded.get(dtype.name)
 
@@ -103,9 +106,9 @@ class Inference:
         return self._in_batches(step, X, (n_components,), dtype)
 
     def decode(self, Z):
-        """Reconstruction (n, p) of the codes Z (n, k), both arrays of one dtype.
+        """Return the reconstruction (n, p) from codes Z (n, k), in the dtype of Z.
 
-        Ordered codes may be fewer.
+        The last of ordered codes may be missing.
         """
         scale = np.ravel(self.code_scale)[: Z.shape[1]]
 
@@ -115,9 +118,9 @@ class Inference:
         return self._in_batches(step, Z, self.mean.shape, Z.dtype)
 
     def row_scores(self, X):
-        """Minus the mean error of each row (n,) of X (n, p).
+        """Return minus the mean error of each row, (n,), of X (n, p).
 
-        Losses of scaled units are brought to `unit`, all others are of X as it is.
+        Losses of scaled rows are brought to `unit`; all others refer to X in its own units.
         """
         dtype = _float_of(X.dtype)
         return self._in_batches(
@@ -137,12 +140,12 @@ class Inference:
             n_cells = np.maximum((~np.isnan(X)).sum(axis=1), 1)
         errors = self.loss.function(output, goal).double().numpy()
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            # The unit's square may overflow, but no error is none in any unit.
+            # The square of the unit may overflow, but an error of zero remains zero.
             errors = np.where(errors == 0, 0.0, errors * unit**self.loss.degree)
         return -errors / n_cells
 
     def _inputs(self, rows):
-        """What the network sees of scaled rows (n, p)."""
+        """Return the input of the network for scaled rows (n, p): filled, with marks."""
         if self.filler is None:
             return rows
         rows = torch.from_numpy(np.require(rows, requirements=["C", "W"]))
@@ -151,7 +154,7 @@ class Inference:
         return (with_marks(filled, observed) if self.has_marks else filled).numpy()
 
     def scaled_codes(self, X, n_components):
-        """Codes (n, k), in the network's unit, of centred and scaled X (n, p)."""
+        """Return the network's own codes (n, k) of centred and scaled X (n, p)."""
 
         def step(rows):
             return self.run(encode, self._inputs(rows), X.dtype)
@@ -159,15 +162,16 @@ class Inference:
         return self._in_batches(step, X, (n_components,), X.dtype)
 
     def decode_scaled(self, Z):
-        """Reconstruction (n, p), in float64, of codes (n, k) in the network's unit."""
+        """Return the reconstruction (n, p), in float64, from the network's own codes."""
         with self._private_states():
             return self._in_units(self.run(decode, Z, np.float64))
 
     @in_own_modes()
     def jacobian(self, Z):
-        """Derivatives (n, k, p) of the reconstruction at codes (n, k) of the network.
+        """Return the derivatives (n, k, p) of the reconstruction at codes (n, k).
 
-        Reconstruction and codes are in the same units, those of X or standardized ones.
+        The codes are the network's own. The derivatives are those of the reconstruction by
+        the codes when both are in the units of X, or both in standardized units.
         """
         module, loss = self.modules[torch.float64], self.loss
 
@@ -185,10 +189,10 @@ class Inference:
         Parameters
         ----------
         inputs, X : ndarray of shape (n, p)
-            What is encoded, and what it is to become: centred and scaled.
+            Rows that are encoded, and their targets, both centred and scaled.
         n_components : int
         weights : ndarray of shape (n,) or None
-            Of the rows; their mean is one.
+            Weights of the rows, with mean one.
         """
         module = self.modules[torch.float64]
         Z = Codes(self, inputs, n_components)
@@ -228,25 +232,26 @@ class Inference:
         module = self.modules[torch.float64]
         weight, mean = (torch.from_numpy(a).to(self.device) for a in (weight, mean))
         module.recode(weight, mean)
-        # Both copies hold the same numbers, which are those that are saved.
+        # Both copies hold the same numbers, and these are saved.
         self.modules[torch.float32].load_state_dict(module.state_dict())
         module.load_state_dict(self.modules[torch.float32].state_dict())
 
     def _private_states(self):
-        """A context in which a network that draws random numbers draws the same again."""
+        """Return a context in which the network draws the same random numbers each time."""
         return self.modules[torch.float32].private_states(SEED, self.device)
 
     def _in_units(self, output):
-        """The reconstruction that a decoder's output (n, q) stands for."""
+        """Return the reconstruction, in the units of X, for a decoder's output (n, q)."""
         if not self.loss.of_scaled:
             return self.loss.reconstruction(torch.from_numpy(output)).numpy()
         return output * self.scale + self.mean
 
     @in_own_modes()
     def _in_batches(self, step, table, shape, dtype):
-        """`step` of the rows of `table`, each of `shape`, batch by batch, in one array.
+        """Apply `step` to batches of `table`, and return its results in one array.
 
-        Batches are halved, down to one row, where memory is not enough for them.
+        The result of each row has the shape `shape`. If memory is not sufficient, batches
+        are halved, down to one row.
         """
         with self._private_states():
             return self._batch_by_batch(step, table, shape, dtype)
@@ -268,7 +273,7 @@ class Inference:
         return out
 
     def run(self, step, array, dtype, module=None):
-        """step(network, array) in `dtype`, on the device."""
+        """Return step(network, array), computed in `dtype` on the device."""
         array = np.require(array, dtype, ["C", "W"])  # torch warns of read-only memory
         tensor = torch.from_numpy(array)
         module = module or self.modules[tensor.dtype]
@@ -277,5 +282,5 @@ class Inference:
 
 
 def _float_of(dtype):
-    """The dtype of results for a table of this dtype."""
+    """Return the dtype of results for a table of this dtype."""
     return np.dtype(np.float32 if dtype == np.float32 else np.float64)

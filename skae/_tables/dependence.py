@@ -48,8 +48,8 @@ class Dependence:
         return cls(np.arange(n_samples))
 
     @property
-    def units(self):
-        """Numbers (n_samples,), equal for rows that must be held out together."""
+    def labels(self):
+        """Labels (n_samples,), equal for rows that must be held out together."""
         return self.copies if self.groups is None else self.groups
 
 

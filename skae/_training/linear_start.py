@@ -94,7 +94,9 @@ class Start:
         (k, r), q = self.encoder.shape, len(self.decoder)
         n_constants = len(self.bias) - q
         module = DenseAutoencoder(
-            *(r + self.n_marks, k, q),
+            n_inputs=r + self.n_marks,
+            n_components=k,
+            n_outputs=q,
             ordered=ordered,
             n_constants=n_constants,
             generator=make_generator(0),

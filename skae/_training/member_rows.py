@@ -1,4 +1,4 @@
-"""Rows of a table as the tensors that members train on and are judged by."""
+"""Tensors of the rows on which members are trained, and of those held out."""
 
 from typing import NamedTuple
 
@@ -13,14 +13,14 @@ __all__ = ["MemberRows", "member_rows"]
 
 
 class MemberRows(NamedTuple):
-    """What members train on, and what is held out of their training."""
+    """The rows on which members are trained, and those that are held out."""
 
     train: Rows | StreamedRows
     held_out: Rows | StreamedRows
 
 
 def member_rows(members, loss, device, in_coordinates):
-    """The rows of a fit, where batches can take them.
+    """Return the rows of a fit, from which batches can be taken.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def member_rows(members, loss, device, in_coordinates):
     loss : Loss
     device : torch.device
     in_coordinates : bool
-        Whether each network works in the coordinates of its start.
+        Whether each network takes rows in the coordinates of its start.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def member_rows(members, loss, device, in_coordinates):
 
 
 def _home(members, loss, device):
-    """Where the rows stay: the device, where they take less than half its memory."""
+    """Return the device if the rows take less than half its memory, else the CPU."""
     table = members.table
     n_tables = 1 + (table.inputs is not None) + 2 * (table.observed is not None)
     n_tables = len(members) * n_tables + (not loss.of_scaled)
@@ -80,12 +80,13 @@ def _home(members, loss, device):
 
 
 def _coordinates(X, starts, n_members, home):
-    """X in the coordinates of each member, and what they lose of each row.
+    """Return X in the coordinates of each member, and the error that these cause.
 
     Returns
     -------
-    inputs : Tensor of shape (n, d), or (m, n, d) of m > 1 members
+    inputs : Tensor of shape (n, d), or (m, n, d) for m > 1 members
     lost : list of m arrays of shape (n,) or floats
+        Error of each row.
     """
     if starts is None:
         inputs = _tensor(X, home)
@@ -97,12 +98,15 @@ def _coordinates(X, starts, n_members, home):
 
 
 def _lost_of(lost, index):
+    """Return the errors of the rows of each member, one member after another."""
     if not any(map(np.ndim, lost)):
         return 0.0
-    return np.concatenate([of[rows] for of, rows in zip(lost, index, strict=True)])
+    pairs = zip(lost, index, strict=True)
+    return np.concatenate([errors[rows] for errors, rows in pairs])
 
 
 def _tensor(array, home):
+    """Return an array as a tensor of float32 on the device `home`; None stays None."""
     if array is None:
         return None
     array = np.require(array, dtype=np.float32, requirements=["C", "W"])

@@ -1,4 +1,4 @@
-"""Which rows each network trains on, which are held out, and where it starts."""
+"""The networks of a fit: the rows of each, the rows held out, and its start."""
 
 import dataclasses
 
@@ -14,22 +14,23 @@ from skae._training.linear_start import Start, make_start
 __all__ = ["Members", "make_members", "split"]
 
 N_FOLDS = 5
-SMALLEST = 20  # different rows; with fewer, four held-out rows would choose the epoch
-MOST_CROSS_FITTED = 20 * FEW_ROWS  # rows, of few groups, that six networks train on
-MOST_HELD_OUT = 10_000  # rows
+SMALLEST = 20  # fewest different rows: with less, four held-out rows would choose the epoch
+MOST_CROSS_FITTED = 20 * FEW_ROWS  # most rows, in few groups, for which there are folds
+MOST_HELD_OUT = 10_000  # most rows that are held out
 
 
 @dataclasses.dataclass(frozen=True)
 class Members:
-    """The networks of one fit, which are trained side by side; the last one is kept.
+    """The networks of one fit, which are trained together. The last one is kept.
 
     Attributes
     ----------
     table : Table
     trained, held_out : list of m arrays of int
-        Row numbers. Where no rows are held out the arrays are empty.
+        Numbers of the rows that each member is trained on, and of those held out from it.
+        If no rows are held out the arrays are empty.
     starts : list of m Start
-        PCA of the rows of each member; of all rows for the last.
+        PCA of the rows of each member, and of all rows for the last one.
     dependence : Dependence
     """
 
@@ -48,35 +49,36 @@ class Members:
 
     @property
     def n_own(self):
-        """Rows that the user gave to train on."""
+        """Number of rows that the user passed for training."""
         return len(self.table.X) - self.table.n_held_out
 
     @property
     def n_different(self):
-        """Different rows that the member with the fewest trains on."""
+        """Number of different training rows of the member that has the fewest."""
         copies = self.dependence.copies
         return min(len(np.unique(copies[rows])) for rows in self.trained)
 
     @property
     def judged(self):
-        """Numbers of the rows whose errors count, one member's after another.
+        """Numbers of the rows by which members are judged, one member after another.
 
-        They are the held-out rows or, where there are none, those that are trained on.
+        They are the held-out rows or, if there are none, the training rows.
         """
         return np.concatenate(self.held_out if self.has_held_out_rows else self.trained)
 
     @property
     def judged_weights(self):
-        """Weights (n_judged,) of these rows, or None."""
+        """Weights (n_judged,) of the rows `judged`, or None."""
         weights = self.table.weights
         return None if weights is None else weights[self.judged]
 
     def weights(self, index):
-        """Weights (n,), or (m, n) of several members, whose mean over each's rows is one.
+        """Return weights (n,), or (m, n) for several members.
 
         Parameters
         ----------
         index : list of m arrays of int
+            Numbers of the rows of each member, over which its weights have a mean of one.
         """
         weights = self.table.weights
         if weights is None:
@@ -86,11 +88,11 @@ class Members:
 
 
 def make_members(table, loss, settings, seed):
-    """Split a table among networks, and find the PCA that each starts from.
+    """Divide a table among networks, and compute the PCA that each starts from.
 
-    Where one network trains and some rows are held out, its PCA has seen these, so that
-    the network has to beat it by more than it would otherwise; in return the outcome,
-    when it does not, is PCA of all rows.
+    If one network is trained and some rows are held out, these are used for its PCA, so
+    that the network has to be ahead of PCA by more than otherwise. In return the outcome,
+    if it is not, is PCA of all rows.
 
     Parameters
     ----------
@@ -125,10 +127,11 @@ def make_members(table, loss, settings, seed):
 
 
 def _pairs_of_rows(table, dependence, settings, seed):
-    everyone = np.arange(len(table.X))
+    """Return pairs (train, held_out) of row numbers, one pair for each member."""
+    all_rows = np.arange(len(table.X))
     if table.n_held_out or not settings.early_stopping:
-        n_own = len(everyone) - table.n_held_out
-        return [(everyone[:n_own], everyone[n_own:])]
+        n_own = len(all_rows) - table.n_held_out
+        return [(all_rows[:n_own], all_rows[n_own:])]
     return split(
         dependence,
         cv=settings.cv,
@@ -140,9 +143,9 @@ def _pairs_of_rows(table, dependence, settings, seed):
 
 
 def _can_rotate(table, loss, settings):
-    """Whether the network may work in the coordinates of the principal axes.
+    """Whether the network may take rows in the coordinates of the principal axes.
 
-    Noises and missing cells are of the features as they are.
+    It may not with noise or missing cells, because these refer to the features.
     """
     is_plain = table.observed is None and table.inputs is None and not table.is_streamed
     has_noise = settings.noise_and_units is not None
@@ -152,82 +155,92 @@ def _can_rotate(table, loss, settings):
 def split(
     dependence, *, cv="auto", validation_fraction=0.1, seed=0, can_cross_fit=True, run=1
 ):
-    """Decide which rows train and which are held out.
+    """Decide which rows are trained on and which are held out.
 
-    Up to 1000 different rows or groups, one tenth of them would choose the epoch by
-    luck: five folds are trained on instead, each with a fifth held out, and a last
-    member trains on every row for the number of epochs that served the folds best.
-    Above, one member trains and `validation_fraction` of the rows, 10 000 at most, is
-    held out.
+    With up to 1000 different rows or groups, one tenth of them would choose the epoch at
+    random. Therefore five folds are trained, each with a fifth of the rows held out, and a
+    last member is trained on all rows, for the number of epochs that was best for the
+    folds. With more rows, one member is trained and `validation_fraction` of the rows, but
+    at most 10 000, is held out.
 
     Parameters
     ----------
     dependence : Dependence
+        Which rows depend on each other; its `folds`, if there are any, are used as they
+        are.
     cv : "auto", int, or None for 5
-        Number of folds, for tables of every size. A user's `folds` come first.
+        Number of folds for tables of any size.
     validation_fraction : float
     seed : int
     can_cross_fit : bool
-        Whether several networks can be trained side by side.
+        Whether several networks can be trained together.
     run : int
-        So many neighbouring rows are held out together where no groups are known.
+        Number of neighbouring rows that are held out together if there are no groups.
 
     Returns
     -------
     list of (train, held_out)
-        One pair of integer arrays for each member; the last member is the one that is
-        kept. No row is held out at all (empty arrays) below 20 different rows, and where
-        each row that could be has an equal one that is trained on.
+        Two arrays of row numbers for each member. The last member is the one that is kept.
+        No row is held out, and the arrays are empty, if there are fewer than 20 different
+        rows, or if each row that could be held out equals a training row.
     """
-    everyone, nobody = np.arange(len(dependence.copies)), np.arange(0)
     pairs = dependence.folds
     if pairs is None:
         n_folds = _number_of_folds(dependence, cv, can_cross_fit)
-        pairs = _pairs(_units(dependence, run), n_folds, validation_fraction, seed)
-    pairs = [_without_copies(*pair, dependence.copies) for pair in pairs]
+        pairs = _pairs(_labels(dependence, run), n_folds, validation_fraction, seed)
+    pairs = [
+        (train, _without_copies(train, held_out, dependence.copies))
+        for train, held_out in pairs
+    ]
     pairs = [(train, held_out) for train, held_out in pairs if len(held_out)]
     is_cross_fitted = not isinstance(cv, str) or len(pairs) > 1
     if pairs and not (is_cross_fitted and can_cross_fit):
         return pairs
-    return [*pairs, (everyone, nobody)]
+    all_rows, no_rows = np.arange(len(dependence.copies)), np.arange(0)
+    return [*pairs, (all_rows, no_rows)]
 
 
-def _units(dependence, run):
-    units = dependence.units
+def _labels(dependence, run):
+    """Return labels (n_samples,), equal for rows that must be held out together."""
+    labels = dependence.labels
     has_own_groups = dependence.groups is not None
-    if run == 1 or has_own_groups or units.max() + 1 < len(units):
-        return units
-    return np.arange(len(units)) // run
+    if run == 1 or has_own_groups or labels.max() + 1 < len(labels):
+        return labels
+    return np.arange(len(labels)) // run
 
 
 def _number_of_folds(dependence, cv, can_cross_fit):
-    """How many folds are trained on; 1 is a single split, and 0 none."""
+    """Return the number of folds. 1 is a single split, and 0 is none."""
     if not isinstance(cv, str):
         return N_FOLDS if cv is None else cv
-    n_samples, n_units = len(dependence.units), int(dependence.units.max()) + 1
-    if n_units < (SMALLEST if dependence.groups is None else 2):
+    n_samples, n_labels = len(dependence.labels), int(dependence.labels.max()) + 1
+    if n_labels < (SMALLEST if dependence.groups is None else 2):
         return 0
-    is_small = n_units <= FEW_ROWS and n_samples <= MOST_CROSS_FITTED
-    return min(N_FOLDS, n_units) if is_small and can_cross_fit else 1
+    is_small = n_labels <= FEW_ROWS and n_samples <= MOST_CROSS_FITTED
+    return min(N_FOLDS, n_labels) if is_small and can_cross_fit else 1
 
 
-def _pairs(units, n_folds, validation_fraction, seed):
-    n_samples, n_units = len(units), int(units.max()) + 1
+def _pairs(labels, n_folds, validation_fraction, seed):
+    """Return pairs (train, held_out) of row numbers, one pair for each fold."""
+    n_samples, n_labels = len(labels), int(labels.max()) + 1
     if n_folds == 0:
         return []
     if n_folds > 1:
         splitter = KFold(n_folds, shuffle=True, random_state=seed)
     else:
         n_rows = min(int(np.ceil(validation_fraction * n_samples)), MOST_HELD_OUT)
-        n_held_out = min(max(1, n_rows * n_units // n_samples), n_units - 1)
+        n_held_out = min(max(1, n_rows * n_labels // n_samples), n_labels - 1)
         splitter = ShuffleSplit(1, test_size=n_held_out, random_state=seed)
     pairs = []
-    for _, chosen in splitter.split(np.arange(n_units)):
-        is_held_out = np.isin(units, chosen)
+    for _, chosen in splitter.split(np.arange(n_labels)):
+        is_held_out = np.isin(labels, chosen)
         pairs.append((np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)))
     return pairs
 
 
 def _without_copies(train, held_out, copies):
-    """A held-out row of which training has a copy says nothing about rows to come."""
-    return train, held_out[~np.isin(copies[held_out], copies[train])]
+    """Return the held-out rows without those that equal a training row.
+
+    The error of such a row says nothing about new rows.
+    """
+    return held_out[~np.isin(copies[held_out], copies[train])]

@@ -63,21 +63,23 @@ def _shape(table):
         return ()
 
 
-def kept_line(result, is_watched):
-    """What is said at the end of a fit: which network is kept.
+def kept_line(result, has_held_out):
+    """Return a line for the end of a fit, which says which network is kept.
 
     Parameters
     ----------
     result : Result
-    is_watched : bool
-        Whether held-out rows have chosen the epoch.
+    has_held_out : bool
+        Whether held-out rows chose the epoch.
     """
     if result.n_iter == 0 and result.outcome == "pca":
-        return "no training: the outcome is PCA"
+        return "kept: PCA, without training"
     if result.outcome == "trained":
-        return f"kept: epoch {result.best_epoch}" if is_watched else "kept: the last epoch"
+        return (
+            f"kept: epoch {result.best_epoch}" if has_held_out else "kept: the last epoch"
+        )
     start = "PCA" if result.outcome == "pca" else "the network as it was before"
-    return f"kept: {start}, for no epoch was certainly better"
+    return f"kept: {start}, because no epoch was certainly better"
 
 
 def no_weights(owner, lr):

@@ -1,4 +1,4 @@
-"""What came of a fit: the network that is kept, and how training went."""
+"""The result of a fit: the network that is kept, and the course of training."""
 
 import dataclasses
 
@@ -13,35 +13,36 @@ __all__ = ["Result"]
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """The outcome of a fit.
+    """The result of a fit.
 
     Attributes
     ----------
     net : AutoencoderNet
-        Its `module_` is the network of the last member and the best epoch, in the units
-        of the table.
+        The net, whose `module_` is the network of the last member in the best epoch, and
+        takes rows of the table.
     members : Members
     n_components : int
     n_iter, best_epoch : int
     train_errors, held_out_errors : list of float
         Mean errors after each epoch, in the units of `score`. `held_out_errors` begins
-        with the untrained network's, and is empty where no row is held out.
+        with that of the untrained network, and is empty if no row is held out.
     pca_error : float
-        PCA's, in the same units, for the rows that `held_out_errors` is of, else for all.
+        Mean error of PCA, in the same units, for the held-out rows, or for all rows if none
+        is held out.
     kept_error : float
-        Mean error of what is kept, summed over the features, for the same rows.
+        Mean error of the network that is kept, summed over the features, for the same rows.
     outcome : {"trained", "pca", "unchanged"}
         Whether the network is that of an epoch, the linear one before the first epoch, or
-        the trained one that the fit went on from.
+        the trained one that the fit went on with.
     is_pca : bool
         Whether the network is PCA of all rows.
     n_steps : int
-        Steps that the network was trained for, in this fit and before.
+        Number of steps that the network was trained for, in this fit and before.
     n_threads : int or None
-        Threads of the last steps; None is no limit.
+        Number of threads in the last steps. None is no limit.
     interrupt : BaseException or None
-        What has ended training, where the best epoch so far is kept: a warm start will
-        go on from it.
+        Exception that has ended training, if the best epoch so far is kept, from which a
+        warm start goes on.
     """
 
     net: AutoencoderNet
@@ -71,31 +72,31 @@ class Result:
 
     @property
     def n_samples(self):
-        """Rows that training has seen."""
+        """Number of rows that the user passed for training."""
         return self.members.n_own
 
     @property
     def pca_shares(self):
-        """Shares (k,) of PCA's components in the variance, where the network is PCA."""
+        """Shares (k,) of the variance that PCA's components have, None if it is not PCA."""
         start = self.members.starts[-1]
         return start.variances / (start.total or 1.0) if self.is_pca else None
 
     def sample(self):
-        """Arrays (inputs, X, weights) of rows that codes are described by."""
+        """Return arrays (inputs, X, weights) of rows for statistics of the codes."""
         return self.members.table.sample(self.n_samples)
 
     @property
     def r2(self):
-        """1 - SSE / SST of the held-out rows, or of all where no row is held out.
+        """1 - SSE / SST of the held-out rows, or of all rows if none is held out.
 
-        Both are of the cells that are there, and of weighted rows.
+        Both sums are over observed cells and weighted rows.
         """
         table, rows = self.members.table, self.members.judged
-        of_rows = np.zeros(len(rows))
+        row_sums = np.zeros(len(rows))
         for block in row_blocks(len(rows), table.X.shape[1]):
             squares = np.square(table.X[rows[block]])
             if table.observed is not None:
                 squares *= table.observed[rows[block]]
-            of_rows[block] = squares.sum(axis=1, dtype=np.float64)
-        total = np.average(of_rows, weights=self.members.judged_weights)
+            row_sums[block] = squares.sum(axis=1, dtype=np.float64)
+        total = np.average(row_sums, weights=self.members.judged_weights)
         return 1 - self.kept_error / total if total else 1.0

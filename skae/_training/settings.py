@@ -1,4 +1,4 @@
-"""How to train: what is decided before the first step."""
+"""The settings of training, which are decided before the first step."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,32 +6,48 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from skae._engine.corruption import Spoil
+from skae._engine.corruption import Corruption
 from skae._engine.threads import Pace
 from skae._torch import has_fast_bfloat16
 
 __all__ = ["Settings", "Threads", "error_unit"]
 
-STEPS = 6_000  # about how many steps "auto" allows
+STEPS = 6_000  # number of steps, approximately, that "auto" stands for
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 SMALLEST_BATCH, LARGEST_BATCH = 16, 1024
-WORTH_THREADS = 2e7  # products of a step's forward pass
-WORTH_BFLOAT16 = 3e7
-SAFE_FOR_BFLOAT16 = 1e-3  # share of the variance that PCA leaves
+WORTH_THREADS = 2e7  # products in the forward pass from which threads are worth it
+WORTH_BFLOAT16 = 3e7  # the same for bfloat16
+SAFE_FOR_BFLOAT16 = 1e-3  # smallest share of the variance left by PCA for which it is safe
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How to train: what the engine reads of an estimator's parameters.
+    """The settings of training.
 
-    `from_pca`: the network has linear paths, which start at PCA. `is_linear`: it has no
-    other. `is_stackable`: several can be trained as one.
-    `is_seeded`: the same call is to end with the same bits every time. `unit`: what an
-    error summed over the features is multiplied by to be in the units of `score`.
-    `noise_and_units`: the noise and its `Units`. `hide`: what hides cells where some are
-    missing. `first_step`: steps that the network was trained for before. `penalties`:
-    regularizers. `owner`: name of the estimator's class. The rest are parameters of the
-    same name.
+    Attributes that are not listed here are parameters of the estimator, of the same name.
+
+    Attributes
+    ----------
+    from_pca : bool
+        Whether the network has linear paths, which start from PCA.
+    is_linear : bool
+        Whether it has no other paths.
+    is_stackable : bool
+        Whether several networks can be trained as one.
+    is_seeded : bool
+        Whether the same call must end with the same bits every time.
+    first_step : int
+        Number of steps that the network was trained for before.
+    unit : float
+        Factor that turns an error, summed over the features, into the units of `score`.
+    noise_and_units : tuple or None
+        The noise and its `Units`.
+    hide : Hide or None
+        Hides cells, if the table has missing cells.
+    penalties : tuple
+        Regularizers.
+    owner : str
+        Name of the estimator's class, for messages.
     """
 
     n_components: int
@@ -62,7 +78,7 @@ class Settings:
     owner: str = "the estimator"
 
     def sizes(self, n_rows):
-        """Batch size and number of epochs for so many rows, where these are "auto"."""
+        """Return the batch size and the number of epochs for `n_rows` training rows."""
         batch_size, max_epochs = self.batch_size, self.max_epochs
         if batch_size == "auto":
             batch_size = 2 ** int(np.log2(n_rows) / 2 + 0.5)
@@ -74,12 +90,12 @@ class Settings:
         return batch_size, max_epochs
 
     def threads(self, module, batch_size, device):
-        """How many threads training may use.
+        """Decide how many threads training may use.
 
-        One for steps so small that threads cost more than they bring, else there is no
-        limit. What follows the load of the machine is left out where the outcome is to be
-        the same every time: with another number of threads some products, of matrices of
-        a few rows, are rounded otherwise.
+        If steps are so small that several threads take longer than one, it is one thread.
+        Otherwise there is no limit. The number depends on the load of the machine only if
+        the outcome may differ from call to call, because with another number of threads
+        some products, of matrices of a few rows, are rounded differently.
 
         Returns
         -------
@@ -93,10 +109,11 @@ class Settings:
         return Threads(pace=Pace() if has_choice else None)
 
     def uses_bfloat16(self, module, batch_size, unexplained, device):
-        """Whether products are of bfloat16; "auto" takes it where it is faster and safe.
+        """Whether products are computed in bfloat16.
 
-        Rounding to bfloat16 is an error of 0.2 % of a value. That is far below what PCA
-        leaves, unless it leaves next to nothing.
+        "auto" means that they are if this is faster and safe. Rounding to bfloat16 is an
+        error of 0.2 % of a value. This is far below the error of PCA, unless PCA has nearly
+        no error.
 
         Parameters
         ----------
@@ -117,19 +134,18 @@ class Settings:
         return is_large and is_safe and has_fast_bfloat16(device)
 
     def corruption(self, seed, device, means=None):
-        """What is done to the inputs, in the coordinates of the network.
+        """Return the corruption of the inputs, in the coordinates of the network.
 
         Parameters
         ----------
         seed : int
         device : torch.device
         means : list of m arrays of shape (n_features,), or None
-            The coordinates of each member have their origin there; None is the origin of
-            the table.
+            Origin of the coordinates of each member. None is the origin of the table.
 
         Returns
         -------
-        Spoil or None
+        Corruption or None
         """
         noise, units = self.noise_and_units or (None, None)
         if noise is None and self.hide is None:
@@ -138,7 +154,7 @@ class Settings:
             origins = np.stack(means)
             origins = origins if len(origins) == 1 else origins[:, None]
             units = units.shifted(torch.from_numpy(origins))
-        return Spoil(noise, units, self.hide, seed, device)
+        return Corruption(noise, units, self.hide, seed, device)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,9 +164,9 @@ class Threads:
     Attributes
     ----------
     limit : int or None
-        None is no limit.
+        Largest number of threads. None is no limit.
     pace : Pace or None
-        What chooses the number for every step, where there is a choice.
+        Chooses the number of threads for every step. None keeps the number constant.
     """
 
     limit: int | None = None
@@ -158,7 +174,7 @@ class Threads:
 
     @property
     def n_threads(self):
-        """Threads of the last steps; None is no limit."""
+        """Number of threads in the last steps. None is no limit."""
         return self.limit if self.pace is None else self.pace.n_threads
 
 
@@ -172,4 +188,5 @@ def error_unit(loss, scale, n_features, standardize):
 
 
 def _n_products(module, batch_size):
+    """Return the number of products in the forward pass of a step."""
     return batch_size * sum(parameter.numel() for parameter in module.parameters())

@@ -1,4 +1,4 @@
-"""One fit: from a table and settings to the network that is kept."""
+"""One run of training: from a table and settings to the network that is kept."""
 
 import copy
 import dataclasses
@@ -27,25 +27,25 @@ from skae.modules._stack import stack, unstack
 
 __all__ = ["Training", "make_networks", "train"]
 
-MARGIN = 2.0  # standard errors by which held-out rows must be better than PCA's
+MARGIN = 2.0  # standard errors that the gain over PCA on held-out rows must exceed
 
 
 def train(
     table, loss, settings, make_module, *, seed, device, initial=None, checkpoint=None
 ):
-    """Train networks on a table, and keep the best epoch of the one that saw all rows.
+    """Train networks on a table, and keep the best epoch of the last one.
 
     Parameters
     ----------
     table : Table
     loss : Loss
-        Fitted.
+        Loss with its statistics of the rows.
     settings : Settings
     make_module : callable (n_inputs, n_outputs, generator) -> nn.Module
     seed : int
     device : torch.device
     initial : nn.Module or None
-        A trained network to go on from.
+        Trained network to go on with.
     checkpoint : Checkpoint or None
 
     Returns
@@ -55,7 +55,7 @@ def train(
     Raises
     ------
     DivergenceError
-        If training ended in NaN or inf and there are no weights to fall back on.
+        If training ends in NaN or inf and there are no weights to fall back on.
     """
     members = make_members(table, loss, settings, seed)
     networks = make_networks(members, settings, make_module, initial, seed)
@@ -69,13 +69,13 @@ class Networks:
     Attributes
     ----------
     joined : nn.Module
-        One network, or a stack of them.
+        The only network, or a stack of all networks.
     last : nn.Module
-        That of the last member, by itself.
+        The network of the last member alone.
     is_new : bool
-        Whether they have not been trained before.
+        Whether the networks have not been trained before.
     in_coordinates : bool
-        Whether each works in the coordinates of its start.
+        Whether each network takes rows in the coordinates of its start.
     """
 
     joined: nn.Module
@@ -85,6 +85,7 @@ class Networks:
 
 
 def make_networks(members, settings, make_module, initial, seed):
+    """Return the Networks of the members: new ones, or copies of `initial`."""
     is_new = initial is None
     modules = [
         _untrained(start, settings, make_module, seed) if is_new else initial
@@ -97,7 +98,7 @@ def make_networks(members, settings, make_module, initial, seed):
 
 
 def _untrained(start, settings, make_module, seed):
-    """A network of one member; all members draw the same weights."""
+    """Return a new network for a member. All members draw the same weights."""
     n_inputs = start.encoder.shape[1] + start.n_marks
     module = make_module(n_inputs, len(start.decoder), make_generator(seed))
     if settings.tied_weights:
@@ -106,11 +107,12 @@ def _untrained(start, settings, make_module, seed):
 
 
 def _joined(modules):
+    """Return a stack of the networks, or a copy of the only one."""
     return stack(modules) if len(modules) > 1 else copy.deepcopy(modules[0])
 
 
 class Training:
-    """The run of one fit.
+    """One run of training.
 
     Parameters
     ----------
@@ -139,11 +141,11 @@ class Training:
         )
 
     def run(self):
-        """Train, and return the Result."""
+        """Train and return the Result."""
         batch_size, _ = self._sizes()
         joined = self.networks.joined
         threads = self.settings.threads(joined, batch_size, self.device)
-        # Also what comes before and after the steps: to change the number takes time.
+        # The limit also holds before and after the steps, because changing it takes time.
         with thread_limit(threads.limit):
             rows = member_rows(
                 self.members, self.loss, self.device, self.networks.in_coordinates
@@ -160,18 +162,18 @@ class Training:
         return self.settings.sizes(len(self.members.trained[-1]))
 
     def mean(self, errors):
-        """Mean of the errors (n_cuts, n_judged) with all codes."""
+        """Return the mean of errors (n_cuts, n_judged) with all codes."""
         return float(np.average(errors[-1], weights=self.members.judged_weights))
 
-    # -- whether there is something to be trained --------------------------------------
+    # -- whether there is anything to train --------------------------------------------
 
     @property
     def is_settled(self):
-        """Whether PCA is the outcome before any training.
+        """Whether the outcome is PCA without any training.
 
-        It is where PCA is exact, or the best that a linear network can be; where the
-        folds have too few rows for so many components; and where the table is too small
-        to hold any row out.
+        This is so if PCA is exact, if PCA is the best linear network and the network is
+        linear, if the folds have too few rows for the number of components, and if the
+        table is too small to hold out any rows.
         """
         settings, members = self.settings, self.members
         if not (settings.from_pca and settings.early_stopping and self.networks.is_new):
@@ -191,7 +193,7 @@ class Training:
     # -- before training ---------------------------------------------------------------
 
     def reference(self, rows):
-        """Errors (n_cuts, n_judged) of PCA, or of the linear start for the loss."""
+        """Return the errors (n_cuts, n_judged) of PCA, or of the start of the loss."""
         starts = self.members.starts
         linear = [start.linear_module(self.settings.ordered) for start in starts]
         if not self.networks.in_coordinates:
@@ -204,9 +206,10 @@ class Training:
         return self.objective.row_errors(module, judged)
 
     def _choice(self, rows, reference):
-        """What chooses the epoch, and the mean error of the network before training.
+        """Return the Choice of the epoch, and the mean error before training.
 
-        PCA is the rival of a network that starts there, and so it may be kept.
+        The Choice is None if no rows are held out. It may keep the start if that is PCA or
+        a trained network.
         """
         settings, networks, members = self.settings, self.networks, self.members
         if not members.has_held_out_rows:
@@ -215,7 +218,7 @@ class Training:
         if not networks.in_coordinates:
             module = networks.joined.to(self.device)
             before = self.objective.row_errors(module, rows.held_out)
-        units = members.dependence.units
+        labels = members.dependence.labels
         choice = Choice(
             reference if networks.is_new else before,
             margin=MARGIN if settings.from_pca else 0.0,
@@ -223,12 +226,13 @@ class Training:
             patience=settings.n_iter_no_change,
             tol=settings.tol,
             weights=members.judged_weights,
-            groups=units[members.judged],
-            n_seen=int(units.max()) + 1,
+            groups=labels[members.judged],
+            n_seen=int(labels.max()) + 1,
         )
         return choice, self.mean(before)
 
     def build(self, rows, choice, linear_error, pace):
+        """Return the net that trains the networks."""
         settings, module = self.settings, self.networks.joined
         batch_size, max_epochs = self._sizes()
         pca_error = settings.unit * linear_error
@@ -257,23 +261,25 @@ class Training:
         )
 
     def _caution(self, linear_error):
-        """Share of the learning rate for the layers whose change is seen at once.
+        """Return the share of the learning rate for linear paths and corrections.
 
-        Linear paths and corrections act on the reconstruction directly. Where PCA has
-        left a thousandth of the variance, steps that suit a half would shake the model
-        by more than there is to gain: their size goes with the deviation that is left.
+        These layers act on the reconstruction directly. If PCA leaves a thousandth of the
+        variance, steps that are suitable when it leaves half would change the model by more
+        than there is to gain. Therefore the size of the steps is in proportion to the
+        standard deviation that is left.
         """
         if not self.settings.from_pca:
             return 1.0
         left = self.start.unexplained
         if self.loss.of_scaled and self.objective.corruption is not None:
-            left = linear_error / (self.start.total or 1.0)  # PCA leaves the noise as well
+            # PCA does not reconstruct the noise either.
+            left = linear_error / (self.start.total or 1.0)
         return float(min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT))))
 
-    # -- training and after ------------------------------------------------------------
+    # -- training and afterwards -------------------------------------------------------
 
     def _fit(self, net, rows):
-        """Train the net; what has ended training early, if it was not an error."""
+        """Train the net; return the interrupt that ended training early, or None."""
         if self.is_settled:
             net.initialize()
             return None
@@ -288,6 +294,7 @@ class Training:
         return None
 
     def _result(self, net, choice, reference, untrained_error, interrupt):
+        """Return the Result, after checking that training ended well."""
         settings, networks = self.settings, self.networks
         train_errors, held_out_errors = self._curves(net, choice)
         n_iter = len(train_errors)
@@ -321,20 +328,21 @@ class Training:
         )
 
     def _n_batches(self):
+        """Return the number of steps in an epoch."""
         batch_size, _ = self._sizes()
         return -(-max(map(len, self.members.trained)) // batch_size)
 
     @staticmethod
     def _curves(net, choice):
-        """Mean errors of training and of held-out rows after each whole epoch."""
-        # A callback, or Ctrl-C, may have stopped training within an epoch.
+        """Return the mean errors of training and of held-out rows in each whole epoch."""
+        # A callback or Ctrl-C may have ended training within an epoch.
         last = "train_loss" if choice is None else "valid_loss"
         epochs = [epoch for epoch in net.history if last in epoch]
         held_out = [] if choice is None else [epoch["valid_loss"] for epoch in epochs]
         return [epoch["train_loss"] for epoch in epochs], held_out
 
     def _judge(self, net, choice, n_iter, best_epoch, interrupt):
-        """Warn of an end that is not good; raise where nothing is left to be kept."""
+        """Warn if training did not end well; raise if there are no weights to keep."""
         settings, is_new = self.settings, self.networks.is_new
         has_weights = best_epoch or settings.from_pca or not is_new
         if interrupt is not None:
@@ -350,7 +358,7 @@ class Training:
             warn_of_few_epochs(settings.owner, settings.max_epochs)
 
     def _kept(self, net, choice, best_epoch):
-        """The network of the last member and the best epoch, in the units of the table."""
+        """Return the last network in its best epoch, for rows of the table."""
         kept = self.networks.last
         if best_epoch:
             net.load(net.finite_averages_ if choice is None else choice.best_weights)

@@ -1,24 +1,25 @@
-"""Ordered codes: at which numbers of codes a network is trained and judged."""
+"""Ordered codes: the numbers of codes with which a network is trained and judged."""
 
 import numpy as np
 import torch
 
 __all__ = ["N_CUTS", "cut_shares", "cuts_of"]
 
-N_CUTS = 4  # numbers of ordered codes that a row is decoded with in a step
-MOST_CUTS = 8  # at which held-out rows are reconstructed
-SMALLEST_LEFT = 1e-2  # of the variance, for the weight of a cut
+N_CUTS = 4  # how many numbers of codes a row is decoded with in a step
+MOST_CUTS = 8  # how many numbers of codes held-out rows are decoded with, at most
+SMALLEST_LEFT = 1e-2  # smallest share of the variance in the weight of a cut
 
 
 def cuts_of(n_components):
-    """Numbers of ordered codes at which held-out rows are reconstructed, k the last."""
+    """Return the numbers of codes with which held-out rows are decoded; the last is k."""
     return tuple(np.unique(np.geomspace(1, n_components, MOST_CUTS).round().astype(int)))
 
 
 def cut_shares(start, n_components):
-    """How often 1, 2, ..., k codes are known in training: as 1 / PCA's error there.
+    """Return how often 1, 2, ..., k codes are kept in training.
 
-    The error at every cut then has the same weight, as a share of PCA's.
+    This is in proportion to 1 / error of PCA with as many codes. The error for every number
+    of codes, as a share of that of PCA, then has the same weight.
 
     Parameters
     ----------

@@ -192,8 +192,8 @@ def _regression(Z, X, weights, mean, log_theta, rounds):
 def _descend(B, design, X, weights, theta, prior, n_iter):
     """Return better coefficients than B (c, k + 1) for counts X (c, n), see `_errors`."""
     w = weights / len(weights)
-    rows = design, design * w[:, None], w
-    value, slope = _errors(B, *rows, X, theta, prior)
+    weighted = design * w[:, None]
+    value, slope = _errors(B, design, weighted, w, X, theta, prior)
     # Fisher's information about the constant makes the first step Newton's.
     rate = F.softplus(B[:, :1])
     step = rate / torch.square(torch.sigmoid(B[:, :1]))
@@ -201,7 +201,7 @@ def _descend(B, design, X, weights, theta, prior, n_iter):
         step = step * (1 + rate / theta)
     for _ in range(n_iter):
         trial = B - step * slope
-        trial_value, trial_slope = _errors(trial, *rows, X, theta, prior)
+        trial_value, trial_slope = _errors(trial, design, weighted, w, X, theta, prior)
         is_better = (trial_value < value)[:, None]
         moved, turned = trial - B, trial_slope - slope
         bend = (moved * turned).sum(1, keepdim=True)

@@ -1,7 +1,8 @@
 """Networks: `nn.Module` classes with `encode` and `decode`.
 
-Letters in shapes: n samples, p features, k components; "..." is nothing, or one leading
-axis over the members of a stack of equally shaped networks (see `stack`).
+Letters in shapes: n is the number of samples, p of features, and k of components. "..."
+stands for no axis, or for one leading axis over the members of a stack of networks of the
+same shape (see `stack`).
 """
 
 from skae.modules._dense import DenseAutoencoder, Mapping

@@ -1,4 +1,4 @@
-"""What a network can do, as the network itself says it."""
+"""The base class of networks, in which a network declares what it can do."""
 
 import contextlib
 
@@ -19,36 +19,37 @@ __all__ = [
 
 
 class Network(nn.Module):
-    """An autoencoder, and what the rest of the package asks of it.
+    """Base class of autoencoders, with everything that the rest of the package uses of one.
 
     A subclass has `encode`, which turns X (..., n, p) into codes (..., n, k), and `decode`,
-    which turns codes into an output (..., n, q): methods or layers. It declares what else
-    it can do. What is written here holds for every network with these two.
+    which turns codes into an output (..., n, q). Both are methods or layers. The attributes
+    below declare what else it can do. Their values here hold for every network that has
+    these two methods.
 
-    Letters in shapes: see `skae.modules`.
+    The letters in shapes are explained in `skae.modules`.
 
     Attributes
     ----------
     has_own_code : bool
-        Whether its code is a user's. Such a network is tried on two rows before anything
-        is computed, and copies keep the module itself, because it cannot be made anew
-        from numbers.
+        Whether the code of the network was written by a user. Such a network is tried on
+        two rows before anything is computed, and copies keep the module itself, because it
+        cannot be made anew from its weights.
     has_linear_path : bool
-        Whether it can be made with a linear path, to which `set_linear` writes PCA.
+        Whether the network can have a linear path, to which `set_linear` writes PCA.
     is_stackable : bool
-        Whether several of them can be run as one, see `stack`.
+        Whether several such networks can be run as one, see `stack`.
     takes_marks : bool
         Whether the inputs may be followed by marks of missing cells.
     absorbs : bool
-        Whether affine maps before it, behind it and of its codes can be folded into its
+        Whether affine maps of the input, the output and the codes can be folded into the
         layers, by `absorb_input`, `absorb_output`, `recode` and `folded_encoder`.
     is_ordered : bool
-        Whether any number of first codes can be decoded.
+        Whether the network can decode any number of the first codes.
     paths : tuple of (Mapping, nn.Module, Mapping) or None
-        Encoder, activation of the code and decoder, where the network does nothing else
-        than to apply them one after another; then `Backprop` may know its gradient.
+        Encoder, activation of the code and decoder, if the network does nothing but apply
+        them one after another. `Backprop` may then be able to compute the gradient.
     unwrapped : nn.Module
-        What users see of it: their own module, where this is an adapter around one.
+        The module that users see. In an adapter it is the user's own module.
     """
 
     has_own_code = False
@@ -64,11 +65,11 @@ class Network(nn.Module):
         return self
 
     def encode_with_loss(self, X):
-        """Codes of X, and what the network adds to the loss of each row.
+        """Return the codes of X, and numbers that are added to the loss of each row.
 
-        This is what training and held-out rows see in the place of `encode`: a network
-        that is more than its codes say, such as one with a distribution of codes, draws
-        them here and returns the divergence of the distribution from its prior.
+        This method replaces `encode` in training and for held-out rows. A network with a
+        distribution of codes, for example, draws the codes here and returns the divergence
+        of the distribution from its prior.
 
         Parameters
         ----------
@@ -78,7 +79,7 @@ class Network(nn.Module):
         -------
         Z : Tensor of shape (..., n, k)
         added : Tensor of shape (..., n) or None
-            In the units of the loss, which is summed over the features. None adds
+            Numbers in the units of the loss, which is summed over the features. None adds
             nothing.
         """
         return self.encode(X), None
@@ -87,52 +88,53 @@ class Network(nn.Module):
         return self.decode(self.encode(X))
 
     def private_states(self, seed, device, training=False):
-        """A context in which nothing is drawn from the states of the global generators.
+        """Return a context that keeps the global generators from being changed.
 
         Parameters
         ----------
         seed : int
+            Seed of the random numbers that the network draws within the context.
         device : torch.device
         training : bool
-            Whether the network runs in training mode within it.
+            Whether the network is in training mode within the context.
         """
         return PrivateStates(seed, device)
 
     def set_linear(self, encoder, decoder, bias):
-        """Let the linear path be x -> decoder @ encoder @ x + bias.
+        """Set the linear path to x -> decoder @ encoder @ x + bias.
 
         Parameters
         ----------
         encoder : Tensor of shape (k, r)
-            Of the first r inputs; the others are without effect.
+            Weights of the first r inputs. Those of the others become zero.
         decoder : Tensor of shape (p, k)
         bias : Tensor of shape (p,) or longer
-            Constants of the output come after the p-th number.
+            Bias of the output, followed by the constants of the output.
         """
         raise NotImplementedError
 
     def absorb_input(self, weight, shift=None):
-        """Let f(x) become f(weight x + shift); None is the identity, zero."""
+        """Replace f(x) by f(weight x + shift). None stands for the identity or zero."""
         raise NotImplementedError
 
     def absorb_output(self, weight, shift=None):
-        """Let f(x) become weight f(x) + shift; None is the identity, zero."""
+        """Replace f(x) by weight f(x) + shift. None stands for the identity or zero."""
         raise NotImplementedError
 
     def folded_encoder(self, weight, shift):
-        """A module that encodes x as this network does diag(weight) x + shift."""
+        """Return a module that encodes x as this network encodes diag(weight) x + shift."""
         raise NotImplementedError
 
     def recode(self, weight, mean):
-        """Let the codes z become weight (z - mean), and the reconstruction stay."""
+        """Replace the codes z by weight (z - mean), without changing the reconstruction."""
         raise NotImplementedError
 
     def truncate(self, n_components):
-        """Keep the first of ordered codes only."""
+        """Keep only the first of ordered codes."""
         raise NotImplementedError
 
     def tie(self):
-        """Let the decoder have the encoder's weights, transposed, until `untie`."""
+        """Give the decoder the transposed weights of the encoder, until `untie`."""
         raise NotImplementedError
 
     def untie(self):
@@ -141,24 +143,25 @@ class Network(nn.Module):
 
 
 def encode(module, X):
-    """The code of X."""
+    """Return the codes of X."""
     return module.encode(X)
 
 
 def decode(module, Z):
-    """The decoder's output for the code Z."""
+    """Return the output of the decoder for the codes Z."""
     return module.decode(Z)
 
 
 def reconstruct(module, X):
-    """The decoder's output for X; a user's module need not have a `forward`."""
+    """Return the output of the decoder for X. The module may lack a `forward`."""
     return module.decode(module.encode(X))
 
 
 def layers_that_draw(module):
-    """The layers with an attribute `generator`, which is a `torch.Generator` or None.
+    """Return the layers whose attribute `generator` is a `torch.Generator` or None.
 
-    A layer that draws random numbers has one. It is set for the time of a fit.
+    Every layer of the package that draws random numbers has this attribute. It is set
+    during a fit.
     """
     kinds = torch.Generator | None
     layers = module.modules()
@@ -166,9 +169,9 @@ def layers_that_draw(module):
 
 
 def set_generators(module, seed, device):
-    """Give each layer that draws a generator of its own, seeded with `seed`.
+    """Give each layer that draws random numbers its own generator, seeded with `seed`.
 
-    Where `seed` is None the layers have none afterwards.
+    If `seed` is None the generators are removed.
     """
     for layer in layers_that_draw(module):
         layer.generator = None if seed is None else make_generator(seed, device)
@@ -176,7 +179,7 @@ def set_generators(module, seed, device):
 
 @contextlib.contextmanager
 def fresh_generators(module, seed, device):
-    """Within it the layers that draw have other generators, seeded with `seed`."""
+    """Replace the generators of layers in this context by others, seeded with `seed`."""
     layers = [(layer, layer.generator) for layer in layers_that_draw(module)]
     set_generators(module, seed, device)
     try:

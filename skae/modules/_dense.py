@@ -17,23 +17,26 @@ __all__ = ["DenseAutoencoder", "Mapping"]
 class Mapping(nn.Module):
     """A linear map plus a perceptron that corrects it.
 
-    f(x) = A x + a + V h(x), where h is the stack of hidden layers. V starts at zero, so
-    that before training f is the linear map alone; this is the start of a residual
-    branch in Zhang, Dauphin and Ma (2019), "Fixup Initialization".
+    f(x) = A x + a + V h(x), where h(x) is the output of the hidden layers. V starts at
+    zero, so that before training f is the linear map alone. Zhang, Dauphin and Ma (2019),
+    "Fixup Initialization", start residual branches in the same way.
 
     Parameters
     ----------
     n_in, n_out : int
+        Widths of the input and the output.
     hidden_layer_sizes : tuple of int
-        Without hidden layers f is the linear map.
+        Widths of the hidden layers. Without hidden layers f is the linear map.
     activation : key of ACTIVATIONS
     dropout : float in [0, 1)
-        Rate after every hidden layer.
+        Rate of dropout after every hidden layer.
     linear_path : bool
-        False leaves out A x + a: a plain perceptron with a bias in its last layer.
+        Whether to have the linear map. Without it f is a plain perceptron with a bias in
+        its last layer.
     generator : torch.Generator or None
+        Generator from which the weights are drawn.
     normalization : key of NORMALIZATIONS or None
-        Of every hidden layer, before its activation.
+        Normalization of every hidden layer, before its activation.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class Mapping(nn.Module):
         return self.join(X, self.hidden(X))
 
     def join(self, X, H):
-        """Output for X whose last hidden layer is H: the sum of the two paths."""
+        """Return the output for the input X and the last hidden layer H."""
         if self.correction is None:
             return self.linear(X)
         out = self.correction(H)
@@ -82,10 +85,10 @@ class Mapping(nn.Module):
 
     @torch.no_grad()
     def absorb_input(self, weight, shift=None):
-        """Let f(x) become f(weight x + shift).
+        """Replace f(x) by f(weight x + shift).
 
-        `weight` has shape (n_in, n_new), or (n_in,) for a diagonal matrix, `shift`
-        (n_in,); None is the identity, zero.
+        `weight` has shape (n_in, n_new), or (n_in,) if it is the diagonal of a matrix.
+        `shift` has shape (n_in,). None stands for the identity or zero.
         """
         for layer in (self.linear, self.hidden[0] if len(self.hidden) else None):
             if layer is not None:
@@ -97,10 +100,10 @@ class Mapping(nn.Module):
 
     @torch.no_grad()
     def absorb_output(self, weight, shift=None):
-        """Let f(x) become weight f(x) + shift.
+        """Replace f(x) by weight f(x) + shift.
 
-        `weight` has shape (n_new, n_out), or (n_out,) for a diagonal matrix, `shift`
-        (n_new,); None is the identity, zero.
+        `weight` has shape (n_new, n_out), or (n_out,) for a diagonal matrix, and `shift`
+        has shape (n_new,). None stands for the identity or zero.
         """
         for layer in (self.linear, self.correction):
             if layer is not None and weight is not None:
@@ -120,22 +123,25 @@ class DenseAutoencoder(Network):
     Parameters
     ----------
     n_inputs, n_components, n_outputs : int
-        Widths of data, code and reconstruction.
+        Widths of the input, the code and the output.
     hidden_layer_sizes : tuple of int
-        Hidden layers of the encoder; the decoder mirrors them.
+        Widths of the hidden layers of the encoder; the decoder mirrors them.
     activation : key of ACTIVATIONS
+        Activation of the hidden layers.
     code_activation : key of ACTIVATIONS
-        Applied to the code.
+        Activation of the code.
     dropout : float in [0, 1)
+        Rate of dropout after every hidden layer.
     normalization : key of NORMALIZATIONS or None
+        Normalization of every hidden layer.
     linear_path : bool
-        See `Mapping`.
+        Whether encoder and decoder have a linear map, see `Mapping`.
     n_constants : int
-        Numbers that are learned and follow every row's output.
+        How many learned numbers follow the output of every row.
     ordered : bool
-        Whether any number of first codes can be decoded, see `Nested`.
+        Whether any number of the first codes can be decoded, see `Nested`.
     generator : torch.Generator or None
-        Source of the initial weights; None is torch's global generator.
+        Generator from which the weights are drawn; None is torch's global generator.
     """
 
     has_linear_path = True
@@ -160,13 +166,19 @@ class DenseAutoencoder(Network):
         generator=None,
     ):
         super().__init__()
-        shared = activation, dropout, linear_path, generator, normalization
+        options = {
+            "activation": activation,
+            "dropout": dropout,
+            "linear_path": linear_path,
+            "generator": generator,
+            "normalization": normalization,
+        }
         mirrored = hidden_layer_sizes[::-1]
-        self.encoder = Mapping(n_inputs, n_components, hidden_layer_sizes, *shared)
+        self.encoder = Mapping(n_inputs, n_components, hidden_layer_sizes, **options)
         self.code = ACTIVATIONS[code_activation]()
         self.nested = Nested(n_components) if ordered else None
         n_seen = 2 * n_components if ordered else n_components
-        self.decoder = Mapping(n_seen, n_outputs, mirrored, *shared)
+        self.decoder = Mapping(n_seen, n_outputs, mirrored, **options)
         self.constants = nn.Parameter(torch.zeros(n_constants)) if n_constants else None
 
     @property
@@ -175,23 +187,23 @@ class DenseAutoencoder(Network):
 
     @property
     def paths(self):
-        # A subclass may do something else, or more.
+        # A subclass may do something else or something more.
         is_all = type(self) is DenseAutoencoder and self.constants is self.nested is None
         return (self.encoder, self.code, self.decoder) if is_all else None
 
     def private_states(self, seed, device, training=False):
-        if type(self) is DenseAutoencoder:  # every layer that draws has a generator
+        if type(self) is DenseAutoencoder:  # its layers have generators of their own
             return NoStates()
         return super().private_states(seed, device, training)
 
     def encode(self, X):
-        """Codes (..., n, k) of X (..., n, p)."""
+        """Return the codes (..., n, k) of X (..., n, p)."""
         return self.code(self.encoder(X))
 
     def decode(self, Z):
-        """Output (..., n, p) of the codes Z (..., n, k), before the inverse link.
+        """Return the output (..., n, p) for codes Z (..., n, k), before the inverse link.
 
-        Of ordered codes the last may be missing.
+        The last of ordered codes may be missing.
         """
         output = self.decoder(Z if self.nested is None else self.nested(Z))
         if self.constants is None:
@@ -205,7 +217,7 @@ class DenseAutoencoder(Network):
         self.encoder.linear.weight.zero_()
         self.encoder.linear.weight[:, :r] = encoder
         self.encoder.linear.bias.zero_()
-        # Inputs after the k-th tell which codes are missing: PCA does not ask.
+        # Inputs after the k-th mark the codes that are missing. PCA ignores them.
         self.decoder.linear.weight.zero_()
         self.decoder.linear.weight[:, :k] = decoder
         self.decoder.linear.bias.copy_(bias[:p])
@@ -229,16 +241,24 @@ class DenseAutoencoder(Network):
 
     def untie(self):
         if isinstance(self.decoder, Tied):
-            empty = Mapping(1, 1, (), "identity", 0.0, True, torch.Generator())
+            empty = Mapping(
+                n_in=1,
+                n_out=1,
+                hidden_layer_sizes=(),
+                activation="identity",
+                dropout=0.0,
+                linear_path=True,
+                generator=torch.Generator(),
+            )
             empty.linear = None
             self.decoder = self.decoder.untie(empty)
         return self
 
     @torch.no_grad()
     def recode(self, weight, mean):
-        """Let the codes z become weight (z - mean), and the reconstruction stay.
+        """Replace the codes z by weight (z - mean), without changing the reconstruction.
 
-        `weight` has shape (k, k) and is lower triangular where codes are ordered, `mean`
+        `weight` has shape (k, k), and is lower triangular if the codes are ordered. `mean`
         has shape (k,).
         """
         inverse = torch.linalg.inv(weight)
@@ -251,7 +271,7 @@ class DenseAutoencoder(Network):
 
     @torch.no_grad()
     def truncate(self, n_components):
-        """Keep the first codes only; the decoder takes the others for missing."""
+        """Keep only the first codes. To the decoder the others are missing."""
         k, first = len(self.nested.shift), torch.arange(n_components)
         eye = torch.eye(
             2 * k, dtype=self.nested.weight.dtype, device=self.nested.weight.device

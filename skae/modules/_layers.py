@@ -1,4 +1,4 @@
-"""Layers, also of a stack of networks."""
+"""Layers that also work in a stack of networks."""
 
 import math
 
@@ -20,9 +20,9 @@ ACTIVATIONS = {
 
 
 class Linear(nn.Module):
-    """Affine map (..., n, n_in) -> (..., n, n_out), also of a stack of networks.
+    """Affine map (..., n, n_in) -> (..., n, n_out), which also works in a stack.
 
-    `torch.nn.Linear` draws from the global generator and knows no stack.
+    `torch.nn.Linear` draws from the global generator and cannot be stacked.
     """
 
     def __init__(self, n_in, n_out, *, bias=True, zero=False, generator=None):
@@ -45,10 +45,10 @@ class Linear(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Dropout (Srivastava et al. 2014) drawn from a private generator.
+    """Dropout (Srivastava et al. 2014) that is drawn from a private generator.
 
-    `generator` is set for the time of a fit; without one torch's global generator is
-    used, as `torch.nn.Dropout` does.
+    `generator` is set during a fit. If it is None torch's global generator is used, as in
+    `torch.nn.Dropout`.
     """
 
     generator = None
@@ -65,23 +65,23 @@ class Dropout(nn.Module):
 
 
 class Nested(nn.Module):
-    """Codes of which the first b are known: what the decoder of ordered codes sees.
+    """Turns the first b of k codes into the input of the decoder of ordered codes.
 
-    Z (..., n, b) becomes (..., n, 2 k): the k codes, those after the b-th being zero,
-    then a mark of one for each that is missing, so that the decoder can tell a code that
-    is zero from one it does not have. In training the number of codes that stay is drawn
-    for each row: nested dropout (Rippel, Gelbart and Adams 2014, "Learning Ordered
+    Z (..., n, b) becomes (..., n, 2 k): k codes, of which those after the b-th are zero,
+    followed by k marks, which are one for each missing code. The marks allow the decoder to
+    tell a code of zero from a missing one. In training the number of codes that are kept is
+    drawn for each row: nested dropout (Rippel, Gelbart and Adams 2014, "Learning Ordered
     Representations with Nested Dropout").
 
     Attributes
     ----------
     shares : Tensor of shape (k,) or None
-        Probability in training that 1, 2, ..., k codes stay; None is uniform.
+        Probabilities in training that 1, 2, ..., k codes are kept. None is uniform.
     generator : torch.Generator or None
-        As in `Dropout`.
+        See `Dropout`.
     weight, shift : Tensor of shape (k, k) and (k,)
-        Codes pass z -> weight z + shift first; a lower triangular weight keeps what the
-        first b codes know.
+        Affine map z -> weight z + shift that is applied to the codes first. If the weight
+        is lower triangular, the first b results depend on the first b codes only.
     """
 
     generator = None
@@ -89,7 +89,7 @@ class Nested(nn.Module):
 
     def __init__(self, n_components):
         super().__init__()
-        # torch.eye would import the compiler where an outline on "meta" is made.
+        # torch.eye would import torch's compiler for a network on the device "meta".
         self.register_buffer("weight", torch.zeros(n_components, n_components))
         self.weight.fill_diagonal_(1.0)
         self.register_buffer("shift", torch.zeros(n_components))
@@ -107,10 +107,10 @@ class Nested(nn.Module):
         return torch.cat([Z * known, 1 - known], dim=-1)
 
     def _draw(self, Z):
-        """How many codes of each row stay, (..., n, 1).
+        """Return how many codes of each row are kept, (..., n, 1).
 
-        The draw is systematic, rows being in random order: every batch has its due of
-        every number.
+        The draw is systematic, because the rows are in random order: in every batch every
+        number occurs as often as its probability says.
         """
         n, k = Z.shape[-2], self.shift.shape[-1]
         shares = torch.full((k,), 1 / k) if self.shares is None else self.shares
@@ -121,12 +121,12 @@ class Nested(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Layer normalization (Ba, Kiros and Hinton 2016), also of a stack of networks."""
+    """Layer normalization (Ba, Kiros and Hinton 2016) that also works in a stack."""
 
-    def __init__(self, n_units):
+    def __init__(self, width):
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(n_units))
-        self.bias = nn.Parameter(torch.zeros(n_units))
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, X):
         X = F.layer_norm(X, X.shape[-1:])
@@ -134,13 +134,13 @@ class LayerNorm(nn.Module):
 
 
 class BatchNorm(LayerNorm):
-    """Batch normalization (Ioffe and Szegedy 2015), also of a stack of networks."""
+    """Batch normalization (Ioffe and Szegedy 2015) that also works in a stack."""
 
-    def __init__(self, n_units, momentum=0.1):
-        super().__init__(n_units)
+    def __init__(self, width, momentum=0.1):
+        super().__init__(width)
         self.momentum = momentum
-        self.register_buffer("mean", torch.zeros(n_units))
-        self.register_buffer("variance", torch.ones(n_units))
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
 
     def forward(self, X):
         mean, variance = self.mean, self.variance

@@ -1,4 +1,4 @@
-"""A network of the user's own: made, tried on two rows, and put into an adapter."""
+"""Networks of users: they are made, tried on two rows, and put into an adapter."""
 
 import copy
 import inspect
@@ -17,15 +17,15 @@ N_ROWS = 2
 
 
 class OwnNetwork(Network):
-    """A user's module as a network of which nothing is known but `encode` and `decode`.
+    """Adapter of a user's module, of which only `encode` and `decode` are known.
 
     Parameters
     ----------
     module : nn.Module
     draws : bool
-        Whether it draws from the global generators in evaluation mode too, as a layer
-        does that samples. That in training it may, as torch's own dropout does, is taken
-        for granted.
+        Whether the module draws from the global generators in evaluation mode too, such
+        as a layer that samples. In training mode every module is expected to do so, such
+        as torch's own dropout.
     """
 
     has_own_code = True
@@ -61,7 +61,7 @@ class OwnNetwork(Network):
 
 
 def adapted(module, n_features):
-    """The adapter around a trained module on the CPU, which is left as it is."""
+    """Return an adapter of a trained module on the CPU, which is not changed."""
     rows = _rows(n_features)
     with torch.no_grad(), PrivateStates(0) as states:
         reconstruct(copy.deepcopy(module).eval(), rows)
@@ -69,11 +69,11 @@ def adapted(module, n_features):
 
 
 def make_own(module, n_features, n_components, n_outputs, device, owner, seed=0):
-    """The network that the parameter `module` makes, after a dry run.
+    """Return the network that the parameter `module` makes, after trying it on two rows.
 
-    Its weights are drawn from global generators that are seeded with `seed` for the time
-    being. The run is the same every time. It leaves of the network everything but lazy
-    layers, which it gives their widths.
+    Its weights are drawn from the global generators, which are seeded with `seed` and
+    restored afterwards. The trial is the same every time, and changes nothing in the
+    network except lazy layers, which get their widths.
 
     Parameters
     ----------
@@ -81,10 +81,10 @@ def make_own(module, n_features, n_components, n_outputs, device, owner, seed=0)
     n_features, n_components : int
         Widths of rows and codes.
     n_outputs : int
-        Width of what the decoder is to return, see `Loss.n_constants`.
+        Width of the output that the decoder has to return, see `Loss.n_constants`.
     device : torch.device
     owner : str
-        Name of the estimator's class.
+        Name of the estimator's class, for messages.
     seed : int
 
     Returns
@@ -94,10 +94,10 @@ def make_own(module, n_features, n_components, n_outputs, device, owner, seed=0)
     Raises
     ------
     TypeError
-        If `module` is not such a callable, or what it makes is not a network with
-        methods `encode` and `decode` that return tensors.
+        If `module` is not such a callable, or does not return a network with methods
+        `encode` and `decode` that return tensors.
     ValueError
-        If these do not take rows, or return other shapes.
+        If these methods fail, or return tensors of other shapes.
     """
     _check_callable(module, (n_features, n_components), owner)
     with PrivateStates(seed, device):
@@ -108,26 +108,27 @@ def make_own(module, n_features, n_components, n_outputs, device, owner, seed=0)
             f"module of {owner} must return a torch.nn.Module with methods encode and "
             f"decode, got {type(made).__name__}."
         )
-    made.float()  # as it is trained, whatever torch's default is
+    made.float()  # training is in float32, whatever the default of torch is
     widths = n_features, n_components, n_outputs
     if _has_lazy(made):
         with PrivateStates(0, device):
             _materialize(made, widths, owner)
     with PrivateStates(0, device) as states:
-        # The fitted estimator has a copy in float64.
+        # The fitted estimator also uses a copy in float64.
         for dtype in (torch.float32, torch.float64):
             copied = copy.deepcopy(made).to(device, dtype).eval()
             output = _run(copied, widths, owner, dtype=dtype, device=device)
     if not output.requires_grad:
         raise ValueError(
-            f"module of {owner} must make a network with parameters to train, and what "
-            "its decode returns depends on none: there are none, or encode or decode "
+            f"module of {owner} must make a network with parameters to train, but the "
+            "result of decode depends on none: there are none, or encode or decode "
             "detach what they return."
         )
     return OwnNetwork(made, states.have_moved)
 
 
 def _check_callable(module, arguments, owner):
+    """Refuse a `module` that cannot be called with these arguments."""
     call = f"module of {owner} is called as module(n_features, n_components)"
     if isinstance(module, nn.Module):
         raise TypeError(
@@ -136,7 +137,7 @@ def _check_callable(module, arguments, owner):
         )
     try:
         signature = inspect.signature(module)
-    except (TypeError, ValueError):  # not every callable tells
+    except (TypeError, ValueError):  # some callables have no signature
         return
     try:
         signature.bind(*arguments)
@@ -152,7 +153,7 @@ def _has_lazy(module):
 
 
 def _materialize(module, widths, owner):
-    """Let lazy layers find out their widths, as torch wants it: by a run."""
+    """Let lazy layers find out their widths, for which torch needs a forward pass."""
     modes = {layer: layer.training for layer in module.modules()}
     with torch.no_grad():
         _run(module.eval(), widths, owner, dtype=torch.float32)
@@ -165,10 +166,10 @@ def _materialize(module, widths, owner):
         )
 
 
-def _run(network, widths, owner, **kind):
-    """What a network makes of two rows, shapes checked on the way."""
+def _run(network, widths, owner, **options):
+    """Return the output of a network for two rows, and check all shapes."""
     n_features, n_components, n_outputs = widths
-    rows = _rows(n_features, **kind)
+    rows = _rows(n_features, **options)
     called = f" module was called with (n_features, n_components) = {widths[:2]}."
     if n_outputs != n_features:
         called += f" The loss takes {n_outputs // n_features} outputs for each feature."
@@ -179,7 +180,7 @@ def _run(network, widths, owner, **kind):
 
 
 def _check_added(network, rows, shape, owner, called):
-    """Refuse an `encode_with_loss` that does not return codes and a number per row."""
+    """Refuse an `encode_with_loss` that does not return codes and a number for each row."""
     out = network.encode_with_loss(rows)
     parts = out if isinstance(out, tuple) else (out,)
     shapes = [tuple(getattr(part, "shape", ())) for part in parts if part is not None]
@@ -191,12 +192,12 @@ def _check_added(network, rows, shape, owner, called):
         )
 
 
-def _rows(n_features, **kind):
-    return torch.linspace(-1, 1, N_ROWS * n_features, **kind).reshape(N_ROWS, n_features)
+def _rows(n_features, **options):
+    return torch.linspace(-1, 1, N_ROWS * n_features, **options).reshape(N_ROWS, n_features)
 
 
 def _passed(network, method, rows, width, owner, called):
-    """What a method makes of rows, which is a tensor of as many rows of that width."""
+    """Return the result of a method, which must be a tensor of the same number of rows."""
     source, goal = ("rows", "codes") if method == "encode" else ("codes", "rows")
     expected = len(rows), width
     demand = (

@@ -1,4 +1,4 @@
-"""Several networks of one shape, run as one."""
+"""Stacks: several networks of the same shape that are run as one."""
 
 import copy
 
@@ -8,10 +8,11 @@ __all__ = ["stack", "unstack"]
 
 
 def stack(modules):
-    """One module that runs all `modules`, which differ in their weights only.
+    """Return a module that runs all `modules`, which differ in their weights only.
 
-    Every parameter gains a leading axis. Training M small networks as one costs little
-    more than training one of them: the time goes into the number of kernels launched.
+    Every parameter gets a leading axis. Training M small networks as one takes little more
+    time than training one of them, because the time depends mostly on the number of kernels
+    that are launched.
     """
     stacked = copy.deepcopy(modules[0])
     states = [m.state_dict() for m in modules]
@@ -21,7 +22,7 @@ def stack(modules):
 
 
 def unstack(module, member):
-    """The network `member` of a stack, as a module of its own."""
+    """Return the network number `member` of a stack as a module of its own."""
     module = copy.deepcopy(module)
     for tensor in module.state_dict(keep_vars=True).values():
         tensor.data = tensor.data[member].clone()

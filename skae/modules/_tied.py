@@ -1,4 +1,4 @@
-"""Decoders with the weights of an encoder."""
+"""Decoders that share the weights of an encoder."""
 
 from torch import nn
 
@@ -8,19 +8,21 @@ __all__ = ["Tied"]
 
 
 class Tied(nn.Module):
-    """A decoder whose weights are those of an encoder, transposed, and biases its own.
+    """A decoder with the transposed weights of an encoder, and biases of its own.
 
     Parameters
     ----------
     encoder : Mapping
         A plain perceptron.
     decoder : Mapping
-        Of the mirrored widths; its activations, normalizations and dropout are taken.
+        A perceptron with the mirrored widths, whose activations, normalizations and
+        dropout are used.
     """
 
     def __init__(self, encoder, decoder):
         super().__init__()
-        self.__dict__["encoder"] = encoder  # no submodule, for it has a parent already
+        # No submodule, because the encoder has a parent already.
+        self.__dict__["encoder"] = encoder
         self.hidden, self.correction = decoder.hidden, decoder.correction
         for layer in self._layers():
             layer.weight = None
@@ -30,7 +32,7 @@ class Tied(nn.Module):
         return [*layers, self.correction]
 
     def _weights(self):
-        """The encoder's weights (..., n_out, n_in), from the code to the data."""
+        """Return the encoder's weights (..., n_out, n_in), from the code to the data."""
         layers = [layer for layer in self.encoder.hidden if isinstance(layer, Linear)]
         return [layer.weight for layer in (self.encoder.correction, *layers[::-1])]
 
@@ -44,7 +46,7 @@ class Tied(nn.Module):
         return Z
 
     def untie(self, decoder):
-        """Write into `decoder`, as it was before, weights of its own."""
+        """Turn `decoder` into one with weights of its own, and return it."""
         decoder.hidden, decoder.correction = self.hidden, self.correction
         for layer, weight in zip(self._layers(), self._weights(), strict=True):
             layer.weight = nn.Parameter(weight.detach().mT.clone())

@@ -1,12 +1,13 @@
-"""Displays: pictures of fitted estimators, in the style of scikit-learn's.
+"""Displays: pictures of fitted estimators, in the style of scikit-learn.
 
-Each Display stores arrays, `from_estimator` computes them, and `plot` draws them. All of
-them take PCA, NMF and Pipelines as well as autoencoders, and sparse and incomplete rows
-where these do; PCA's own spectrum alone needs complete ones. They use matplotlib's own
-pyplot for new figures and leave it to the caller to show or save them.
+Each Display stores arrays, which `from_estimator` computes and `plot` draws. All Displays
+take PCA, NMF and Pipelines as well as autoencoders, and sparse and incomplete rows if the
+estimator takes them. Only the spectrum of PCA needs complete rows. New figures are made
+with pyplot of matplotlib; showing or saving them is left to the user.
 
-Classes and models differ by marker or line style besides colour, so that the pictures can
-be read in grey. The colours are those of Okabe and Ito (2008), "Color Universal Design".
+Classes and models differ by marker or line style in addition to colour, so that the
+pictures can be read in grey. The colours are those of Okabe and Ito (2008), "Color
+Universal Design".
 """
 
 from skae.plotting._codes import CodesDisplay

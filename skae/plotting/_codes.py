@@ -28,52 +28,55 @@ __all__ = ["CodesDisplay"]
 
 
 class CodesDisplay:
-    """Scatter plot of two codes, or pair plot of more, coloured by y.
+    """Scatter plot of two codes, or pair plot of more codes, coloured by y.
 
     Parameters
     ----------
     Z : ndarray of shape (n_samples, n_codes)
-        The codes to draw: a histogram of one, a scatter plot of two, a pair plot of more.
+        Codes, which are drawn as a histogram of one, a scatter plot of two, or a pair plot
+        of more.
     y : array-like of shape (n_samples,), default=None
-        Classes, or numbers of a scale. Whole numbers of 20 kinds or fewer are classes.
+        Classes, or numbers of a scale. Up to 20 different whole numbers are classes.
     names : list of str, default=None
-        Of the codes.
+        Names of the codes.
     grid : tuple of ndarray of shape (n_side,), default=None
-        Values of the two codes at which `decoded` was decoded.
+        Values of the two codes at the points of the grid that is decoded.
     decoded : ndarray of shape (n_side, n_side, n_features), default=None
-        What the grid decodes to, the first axis being the second code; drawn beside.
+        Reconstructions at the points of the grid, which are drawn beside the codes. The
+        first axis belongs to the second code.
     loadings : ndarray of shape (n_features, 2), default=None
-        Arrows of a biplot: change of each feature with each of the two codes.
+        Arrows of a biplot: the change of each feature with each of the two codes.
     feature_names : array-like of str of shape (n_features,), default=None
-        Of the arrows.
+        Names of the arrows.
     n_loadings : int, default=10
-        Arrows drawn, the longest.
+        Number of arrows that are drawn, the longest ones.
     shape : "auto", tuple of int or None, default="auto"
-        Of decoded images, as in `ReconstructionDisplay`; None draws curves, each minus
-        the mean of all.
+        Shape of decoded images, as in `ReconstructionDisplay`. None draws curves, minus
+        the mean of all curves.
     scale : array-like of shape (n_features,), default=None
-        What the features of these curves are divided by, such as the `scale_` of a
+        Divisors of the features in these curves, such as the `scale_` of a
         `StandardScaler`. None draws them in the units of X.
     limits : tuple of float, default=None
-        Values that are black and white in decoded images; None is their range.
+        Values that are black and white in decoded images. None stands for their range.
 
     Attributes
     ----------
     axes_ : ndarray of Axes
-        Of shape (1, 1) for one or two codes, (1, 2) with `decoded`, (n_codes, n_codes)
-        for more.
+        Axes, of shape (1, 1) for one or two codes, (1, 2) with `decoded`, and
+        (n_codes, n_codes) for more codes.
     figure_ : matplotlib Figure
 
     See Also
     --------
-    ReconstructionDisplay : Rows of X and what their codes keep of them.
+    ReconstructionDisplay : Rows of X and their reconstructions.
 
     Notes
     -----
-    Arrows are brought to the size of the plot together: their angles and the ratios of
-    their lengths are to be read. For PCA, the projection of a point onto an arrow is in
-    proportion to the feature in the reconstruction (Gabriel 1971, "The biplot graphic
-    display of matrices"). For a nonlinear model that holds near the mean code.
+    All arrows are scaled by the same factor to the size of the plot, so that their angles
+    and the ratios of their lengths have a meaning. For PCA, the projection of a point onto
+    an arrow is in proportion to the feature in the reconstruction (Gabriel 1971, "The
+    biplot graphic display of matrices"). For a nonlinear model this holds near the mean
+    code.
 
     Examples
     --------
@@ -130,46 +133,48 @@ class CodesDisplay:
     ):
         """Draw the codes of X.
 
-        Arrows, and decoded curves, are of standardized features where the estimator
-        standardizes: by `standardize=True`, or by a `StandardScaler` at the start of a
+        Arrows and decoded curves are those of standardized features if the estimator
+        standardizes, with `standardize=True` or with a `StandardScaler` at the start of a
         Pipeline. Decoded images are in the units of X.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with `transform`; with `inverse_transform` too for `decoded`.
+            Fitted estimator with `transform`, and for `decoded` with `inverse_transform`.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The data, with missing cells where the estimator takes them.
+            Rows, which may have missing cells if the estimator takes them.
         y : array-like of shape (n_samples,), default=None
             See the class.
         codes : sequence of int, default=None
-            Which codes, counted from 0. None is the first four.
+            Numbers of the codes to draw, counted from 0. None stands for the first four.
         decoded : int, default=0
-            Side of the grid of points that are decoded, from the 1st to the 99th
-            percentile of the two codes, the others being at their mean.
+            Number of points on each side of the grid that is decoded. The grid goes from
+            the 1st to the 99th percentile of the two codes; the other codes are at their
+            mean.
         loadings : int, default=0
-            Number of arrows, the longest of all features; from `components_`.
+            Number of arrows, the longest of those of all features. They are computed from
+            `components_`.
         shape : "auto", tuple of int or None, default="auto"
             See the class.
         scatter_kwargs : dict, default=None
-            For `Axes.scatter`, such as `{"s": 4}`.
+            Arguments for `Axes.scatter`, such as `{"s": 4}`.
         cmap : str or Colormap, default="gray"
-            Of decoded images.
+            Colours of decoded images.
         ax : Axes or array of Axes, default=None
             See `plot`.
 
         Returns
         -------
         display : CodesDisplay
-            Drawn.
+            The display, which has been drawn.
 
         Raises
         ------
         ValueError
-            If `codes` are not among those of the estimator, or `decoded` or `loadings`
-            is asked for with another number of codes than two.
+            If `codes` are not among those of the estimator, or if `decoded` or `loadings`
+            are asked for and the number of codes is not two.
         TypeError
-            If `decoded` or `loadings` needs what the estimator has not.
+            If the estimator lacks what `decoded` or `loadings` need.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
@@ -198,22 +203,22 @@ class CodesDisplay:
         return display.plot(ax, scatter_kwargs=scatter_kwargs, cmap=cmap)
 
     def plot(self, ax=None, *, scatter_kwargs=None, cmap="gray"):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : Axes or array of Axes, default=None
-            One Axes, whose place is divided where it takes several, or as many as
-            `axes_` has. None makes a figure.
+            One Axes, whose place is divided if several are needed, or as many as `axes_`
+            has. None makes a figure.
         scatter_kwargs : dict, default=None
-            For `matplotlib.axes.Axes.scatter`.
+            Arguments for `matplotlib.axes.Axes.scatter`.
         cmap : str or Colormap, default="gray"
-            Of decoded images.
+            Colours of decoded images.
 
         Returns
         -------
         display : CodesDisplay
-            This one.
+            This display.
 
         Raises
         ------
@@ -303,7 +308,7 @@ class CodesDisplay:
         plane.plot(*corners, color="0.35", ls="--", lw=0.8)
 
     def _draw_glyphs(self, ax, steps):
-        """Small curves at the points of the grid, on one scale."""
+        """Draw small curves at the points of the grid, all on the same scale."""
         curves = self.decoded - self.decoded.mean(axis=(0, 1))
         curves = curves if self.scale is None else curves / np.asarray(self.scale)
         curves = 0.45 * curves / (np.abs(curves).max() or 1.0)
@@ -332,16 +337,17 @@ class CodesDisplay:
         name_tips(ax, origin, tips, names)
 
 
-def _need_two(codes, option, caller):
+def _need_two(codes, option, owner):
+    """Refuse an option that needs two codes if another number is drawn."""
     if len(codes) != 2:
         raise ValueError(
-            f"{option} of {caller} takes two codes, but {len(codes)} are drawn. Choose "
+            f"{option} of {owner} takes two codes, but {len(codes)} are drawn. Choose "
             "them, for example with codes=(0, 1)."
         )
 
 
 def _decode_grid(estimator, Z, codes, n_side):
-    """The grid, and what its points decode to: (n_side, n_side, n_features)."""
+    """Return the grid, and reconstructions (n_side, n_side, n_features) at its points."""
     grid = [np.linspace(*np.percentile(Z[:, code], [1, 99]), n_side) for code in codes]
     points = np.tile(Z.mean(axis=0), (n_side * n_side, 1))
     horizontal, vertical = np.meshgrid(*grid)
@@ -350,15 +356,15 @@ def _decode_grid(estimator, Z, codes, n_side):
     return tuple(grid), decoded.reshape(n_side, n_side, -1)
 
 
-def _loadings(estimator, codes, caller):
-    """Change of the features with each of the two codes: (n_features, 2)."""
+def _loadings(estimator, codes, owner):
+    """Return the change (n_features, 2) of the features with each of the two codes."""
     final = final_step(estimator)
     if not hasattr(final, "components_"):
         raise TypeError(
-            f"loadings of {caller} are drawn from components_, which "
-            f"{type(final).__name__} has not."
+            f"loadings of {owner} are drawn from components_, which "
+            f"{type(final).__name__} does not have."
         )
     loadings = np.asarray(final.components_)[codes].T
-    if getattr(final, "whiten", False) is True:  # codes were divided by their deviation
+    if getattr(final, "whiten", False) is True:  # codes are divided by their deviations
         loadings = loadings * np.sqrt(final.explained_variance_[codes])
     return loadings

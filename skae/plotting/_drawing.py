@@ -1,4 +1,4 @@
-"""What the Displays share: data of fitted estimators, Axes, images, words."""
+"""Functions that Displays share, for data of estimators, Axes, images and words."""
 
 import re
 
@@ -40,8 +40,8 @@ __all__ = [
     "two_figures",
 ]
 
-# Okabe and Ito's colours and two more, so that ten classes have one each; yellow comes
-# last, for it is faint on white.
+# The colours of Okabe and Ito and two more, so that ten classes have one each. Yellow comes
+# last, because it is faint on white.
 COLORS = [
     "#0072B2",
     "#D55E00",
@@ -54,27 +54,27 @@ COLORS = [
     "#882255",
     "#F0E442",
 ]
-MARKERS = "osD^vPXd<>*"  # one more than there are colours: pairs repeat after 110 classes
-DASHES = ["--", ":", "-.", (0, (6, 1))]  # of all models but the last, which is solid
-PAPER = 6.9  # inches: the width of a page of two columns
-SMALLEST_SIDE = 8  # of images that are told by their number of features alone
-MOST_NAMED = 16  # features along an axis; more names cover each other
+MARKERS = "osD^vPXd<>*"  # one more than colours: pairs are repeated after 110 classes
+DASHES = ["--", ":", "-.", (0, (6, 1))]  # all models except the last, which is solid
+PAPER = 6.9  # width in inches of a page with two columns
+SMALLEST_SIDE = 8  # smallest side of images that are recognized by their number of features
+MOST_NAMED = 16  # largest number of features whose names do not cover each other
 
 
 def as_dense(X, allow_nan=False):
-    """X as a finite array of floats, (n_samples, n_features); NaN stays if allowed."""
+    """Return X as a finite array of floats. NaN is kept if it is allowed."""
     X = X.toarray() if sparse.issparse(X) else X
     finite = "allow-nan" if allow_nan else True
     return check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=finite)
 
 
 def first_rows(X, n):
-    """The first n rows of X, of its own kind."""
+    """Return the first n rows of X, as the same kind of table."""
     return (X.tocsr() if sparse.issparse(X) else X)[:n]
 
 
 def reconstruct(estimator, X):
-    """Some rows X dense, NaN in missing cells, their codes and their reconstruction."""
+    """Return rows X as a dense array with NaN, their codes and their reconstruction."""
     check_reconstructs(estimator)
     check_is_fitted(estimator)
     Z = estimator.transform(X)
@@ -83,13 +83,14 @@ def reconstruct(estimator, X):
 
 
 def final_step(estimator):
+    """Return the last step of a Pipeline, or the estimator if it is not one."""
     while isinstance(estimator, Pipeline):
         estimator = estimator.steps[-1][1]
     return estimator
 
 
 def before_final(estimator, X):
-    """X as the last step of a Pipeline gets it."""
+    """Return X as the last step of a Pipeline gets it."""
     while isinstance(estimator, Pipeline):
         X = estimator[:-1].transform(X) if len(estimator.steps) > 1 else X
         estimator = estimator.steps[-1][1]
@@ -97,11 +98,12 @@ def before_final(estimator, X):
 
 
 def name_of(estimator):
+    """Return the name of the class of the estimator, or of the last step of a Pipeline."""
     return type(final_step(estimator)).__name__
 
 
 def feature_names_of(X, estimator=None):
-    """Column names of a frame, else those that the estimator has seen, else None."""
+    """Return the column names of a frame, or those seen in `fit`, or None."""
     if hasattr(X, "columns"):
         return [str(name) for name in X.columns]
     for each in (final_step(estimator), estimator):
@@ -112,8 +114,8 @@ def feature_names_of(X, estimator=None):
     return None
 
 
-def image_shape_of(shape, x, n_features, caller):
-    """(height, width) or (height, width, channels) of the images, None for curves."""
+def image_shape_of(shape, x, n_features, owner):
+    """Return (height, width) or (height, width, channels) of images, None for curves."""
     if shape is None:
         return None
     if isinstance(shape, str) and shape == "auto":
@@ -122,12 +124,12 @@ def image_shape_of(shape, x, n_features, caller):
         return (side, side) if square and x is None else None
     if np.ndim(shape) != 1 or len(shape) not in (2, 3):
         raise ValueError(
-            f"shape of {caller} must be (height, width), (height, width, channels), 'auto' "
+            f"shape of {owner} must be (height, width), (height, width, channels), 'auto' "
             f"or None, got {shape!r}."
         )
     if np.prod(shape) != n_features:
         raise ValueError(
-            f"shape={tuple(shape)} of {caller} multiplies to {np.prod(shape)}, but the "
+            f"shape={tuple(shape)} of {owner} multiplies to {np.prod(shape)}, but the "
             f"rows have {n_features} features. Set the height and width of your images, "
             "or None for curves."
         )
@@ -135,13 +137,13 @@ def image_shape_of(shape, x, n_features, caller):
 
 
 def bin_edges(errors):
-    """Edges of a histogram: at most 50 bins, for one outlier asks for thousands."""
+    """Return the edges of at most 50 bins; one outlier could lead to thousands."""
     edges = np.histogram_bin_edges(errors, bins="sqrt")
     return np.linspace(edges[0], edges[-1], min(len(edges), 51))
 
 
-def make_axes(ax, shape, size, caller, **layout):
-    """Array of Axes of the shape: new ones, those given, or the place of one given."""
+def make_axes(ax, shape, size, owner, **layout):
+    """Return an array of Axes of this shape: new ones, those given, or parts of one."""
     from matplotlib.axes import Axes
 
     if ax is None:
@@ -159,14 +161,14 @@ def make_axes(ax, shape, size, caller, **layout):
         new = [figure.add_subplot(place[index]) for index in np.ndindex(shape)]
         return np.array(new, dtype=object).reshape(shape)
     raise ValueError(
-        f"ax of {caller} must be None, one Axes of a figure's subplots, or {n_axes} Axes "
+        f"ax of {owner} must be None, one Axes of a figure's subplots, or {n_axes} Axes "
         f"in an array of shape {shape}, got "
         f"{f'{axes.size} Axes' if axes.ndim else repr(ax)}."
     )
 
 
 def mosaic_of(tiles):
-    """One image of (n_lines, n_columns, h, w) or (..., h, w, c), the first line lowest."""
+    """Join images (n_lines, n_columns, h, w) or (..., h, w, c), the first line lowest."""
     gap = max(1, tiles.shape[2] // 14)
     widths = [(0, 0), (0, 0), (0, gap), (0, gap)] + [(0, 0)] * (tiles.ndim - 4)
     tiles = np.pad(tiles, widths, constant_values=np.nan)
@@ -174,9 +176,9 @@ def mosaic_of(tiles):
 
 
 def show_image(ax, image, limits, cmap, missing="none", **place):
-    """Show an image (h, w) or (h, w, c); the limits are black and white.
+    """Show an image (h, w) or (h, w, c), in which the two limits are black and white.
 
-    Where it is NaN it has the colour `missing`, which may be none.
+    Pixels that are NaN have the colour `missing`, which may be "none".
     """
     from matplotlib import colormaps
     from matplotlib.colors import to_rgba
@@ -199,19 +201,21 @@ def show_image(ax, image, limits, cmap, missing="none", **place):
 
 
 def bare_frame(ax):
+    """Remove the top and right sides of the frame."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_axisbelow(True)
 
 
 def set_title(ax, text, fontsize="small"):
+    """Write a small title on the left."""
     ax.set_title(text, loc="left", fontsize=fontsize)
 
 
 def legend_above(ax, most_columns=2):
-    """A legend over the Axes, where it covers nothing."""
+    """Draw a legend above the Axes, where it covers nothing."""
     handles, labels = ax.get_legend_handles_labels()
     if handles:
-        # Wider than the Axes it would push them aside.
+        # A legend that is wider than the Axes would push them aside.
         n_columns = most_columns if max(map(len, labels)) < 18 else 1
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1.02), "borderaxespad": 0}
         style = {"frameon": False, "fontsize": "small", "ncols": n_columns}
@@ -219,35 +223,36 @@ def legend_above(ax, most_columns=2):
 
 
 def legend_right(ax, handles, labels, **style):
-    """A legend to the right of the Axes."""
+    """Draw a legend to the right of the Axes."""
     place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
     style = {"frameon": False, "fontsize": "small", "title_fontsize": "small"} | style
     ax.legend(handles, [short_label(label) for label in labels], **(place | style))
 
 
 def short_label(name):
-    """A name in several short lines: AutoencoderTransformer, 8 components."""
+    """Divide a name, such as "AutoencoderTransformer, 8 components", into short lines."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "\n", name).replace(", ", "\n")
 
 
 def axis_label(x):
-    """What the axis of the features is of: the name of a Series or an Index."""
+    """Return the label of the axis of the features: the name of a Series or an Index."""
     return "feature" if x is None else getattr(x, "name", None) or ""
 
 
 def two_figures(value):
-    """Two significant figures."""
+    """Return a number as text with two significant figures."""
     if 10 <= abs(value) < 1e5:
         return f"{value:.0f}"
     return f"{value:#.2g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
 
 
 def counted(number, noun):
+    """Return a number with a noun in the singular or plural."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def spread_apart(places, gap):
-    """The places nearest to these that are `gap` apart, (n,), in the same order."""
+    """Return the nearest places (n,) in the same order that are at least `gap` apart."""
     order = np.argsort(places, kind="stable")
     steps = gap * np.arange(len(places))
     moved = np.empty(len(places))

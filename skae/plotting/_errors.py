@@ -32,40 +32,40 @@ __all__ = ["ErrorDisplay"]
 
 
 class ErrorDisplay:
-    """Where the errors are: by feature on the left, by row on the right.
+    """Errors by feature on the left, and by row on the right.
 
-    Features of images are drawn as an image, features along an axis as a curve, and
-    others as bars, the largest first.
+    The errors of the features of images are drawn as an image, those of features along an
+    axis as a curve, and those of other features as bars, with the largest error first.
 
     Parameters
     ----------
     feature_errors : ndarray of shape (n_features,)
-        Mean error of each feature, NaN where it has no values.
+        Mean error of each feature; NaN if the feature has no values.
     row_errors : ndarray of shape (n_samples,)
-        Mean error of each row, NaN where it has no values: such rows are left out.
+        Mean error of each row; NaN if the row has no values. Such rows are left out.
     feature_names : array-like of str of shape (n_features,), default=None
-        None is x0, x1, ...
+        Names of the features. None stands for x0, x1, ...
     row_names : array-like of shape (n_samples,), default=None
-        None is 0, 1, ...
+        Names of the rows. None stands for 0, 1, ...
     metric : str, default="squared_error"
-        Name of the error, for the axes.
+        Name of the error, for the labels of the axes.
     shape : "auto", tuple of int or None, default="auto"
-        See `ReconstructionDisplay`; None is no image.
+        Shape of images, see `ReconstructionDisplay`. None is no image.
     x : array-like of shape (n_features,), default=None
-        Where the features are on an axis: wavelengths, times.
+        Positions of the features on an axis, such as wavelengths or times.
     standardized : bool, default=False
-        Whether the errors are in standardized units, for the axes.
+        Whether the errors are in standardized units, for the labels of the axes.
 
     Attributes
     ----------
     worst_ : ndarray of shape (n_worst,)
-        Positions of the rows with the largest errors, the largest first.
+        Positions of the rows with the largest errors, with the largest first.
     axes_ : ndarray of Axes of shape (1, 2)
     figure_ : matplotlib Figure
 
     See Also
     --------
-    skae.metrics.reconstruction_error : The same as numbers.
+    skae.metrics.reconstruction_error : The same errors as numbers.
 
     Examples
     --------
@@ -103,24 +103,24 @@ class ErrorDisplay:
     def from_estimator(cls, estimator, X, **params):
         """Draw the errors of an estimator's reconstruction of X.
 
-        They are in the units of X, or where the estimator standardizes in standardized
-        ones: by `standardize=True`, or by a `StandardScaler` at the start of a Pipeline.
+        They are in the units of X, or in standardized units if the estimator standardizes,
+        with `standardize=True` or with a `StandardScaler` at the start of a Pipeline.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with `transform` and `inverse_transform`.
+            Fitted estimator with `transform` and `inverse_transform`.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The data, with missing cells where the estimator takes them: means are taken
-            over the others. The index of a pandas frame names the rows.
+            Rows, which may have missing cells if the estimator takes them; means are taken
+            over the other cells. The index of a pandas frame gives the names of the rows.
         **params : dict
-            See `from_reconstruction`. `scale` is the estimator's own unless it is given;
-            None is the units of X.
+            Arguments of `from_reconstruction`. If `scale` is not among them it is that of
+            the estimator; None stands for the units of X.
 
         Returns
         -------
         display : ErrorDisplay
-            Drawn.
+            The display, which has been drawn.
 
         Raises
         ------
@@ -147,24 +147,24 @@ class ErrorDisplay:
         n_bars=15,
         ax=None,
     ):
-        """Draw the errors of a reconstruction that is at hand.
+        """Draw the errors of a reconstruction that has been computed.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The data. The index of a pandas frame names the rows.
+            Rows. The index of a pandas frame gives their names.
         X_hat : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Their reconstruction.
+            Reconstruction of X.
         metric : {"squared_error", "absolute_error", "root_mean_squared_error", \
                 "binary_cross_entropy"}, default="squared_error"
-            See `skae.metrics.reconstruction_error`.
+            Error, see `skae.metrics.reconstruction_error`.
         shape : "auto", tuple of int or None, default="auto"
             See the class.
         x : array-like of shape (n_features,), default=None
             See the class.
         scale : array-like of shape (n_features,), default=None
-            Standard deviations of the features, such as `scale_` of a `StandardScaler`:
-            errors are then in standardized units. None is the units of X.
+            Standard deviations of the features, such as `scale_` of a `StandardScaler`.
+            Errors are then in standardized units. None stands for the units of X.
         n_worst : int, default=5
             See `plot`.
         n_bars : int, default=15
@@ -175,17 +175,25 @@ class ErrorDisplay:
         Returns
         -------
         display : ErrorDisplay
-            Drawn.
+            The display, which has been drawn.
 
         Raises
         ------
         ValueError
-            If the shapes of X and X_hat differ, or for the metric "r2", a score.
+            If the shapes of X and X_hat differ, or if the metric is "r2", which is a score.
         """
         check_matplotlib_support(f"{cls.__name__}.from_reconstruction")
-        params = {"metric": metric, "shape": shape, "x": x, "scale": scale}
-        params |= {"n_worst": n_worst, "n_bars": n_bars, "ax": ax}
-        return cls._draw([(as_table(X), X_hat)], X, **params)
+        return cls._draw(
+            [(as_table(X), X_hat)],
+            X,
+            metric=metric,
+            shape=shape,
+            x=x,
+            scale=scale,
+            n_worst=n_worst,
+            n_bars=n_bars,
+            ax=ax,
+        )
 
     @classmethod
     def _draw(
@@ -201,7 +209,7 @@ class ErrorDisplay:
         n_bars=15,
         ax=None,
     ):
-        """Draw the errors of pairs of rows and their reconstructions, parts of X."""
+        """Draw the errors of pairs of rows of X and their reconstructions."""
         if metric == "r2":
             raise ValueError(
                 f"metric of {cls.__name__} must be an error, but 'r2' is a score. Use "
@@ -220,29 +228,29 @@ class ErrorDisplay:
         return display.plot(ax, n_worst=n_worst, n_bars=n_bars)
 
     def plot(self, ax=None, *, n_worst=5, n_bars=15):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : Axes or array of Axes, default=None
-            One Axes, whose place is divided, or two. None makes a figure.
+            One Axes, whose place is divided, or two Axes. None makes a figure.
         n_worst : int, default=5
-            Number of rows that are named.
+            Number of rows with the largest errors whose names are written.
         n_bars : int, default=15
-            Most features that have a bar.
+            Largest number of bars, one for each feature.
 
         Returns
         -------
         display : ErrorDisplay
-            This one.
+            This display.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        caller, n_features = type(self).__name__, len(self.feature_errors)
-        shape = image_shape_of(self.shape, self.x, n_features, caller)
+        owner, n_features = type(self).__name__, len(self.feature_errors)
+        shape = image_shape_of(self.shape, self.x, n_features, owner)
         n_bars = min(n_bars, n_features)
         bars = shape is None and self.x is None
         size = PAPER, max(2.8, 0.6 + 0.17 * n_bars if bars else 0)
-        self.axes_ = make_axes(ax, (1, 2), size, caller)
+        self.axes_ = make_axes(ax, (1, 2), size, owner)
         self.figure_ = self.axes_[0, 0].figure
         left, right = self.axes_[0]
         if shape is not None:
@@ -257,8 +265,8 @@ class ErrorDisplay:
         return self
 
     def _label(self, what=""):
-        unit = self.metric.removeprefix("root_mean_").replace("_", " ")
-        return f"mean {unit}{what}" + "\n(standardized)" * self.standardized
+        error = self.metric.removeprefix("root_mean_").replace("_", " ")
+        return f"mean {error}{what}" + "\n(standardized)" * self.standardized
 
     def _draw_image(self, ax, shape):
         image = self.feature_errors.reshape(shape)
@@ -288,7 +296,8 @@ class ErrorDisplay:
         label = f"mean {two_figures(known.mean())}"
         ax.axvline(known.mean(), color="black", ls="--", lw=1, label=label)
         ax.set(ylabel="rows", xlim=(0, None))
-        ax.set_xlabel(self._label(" of the row"), loc="left")  # off the axis' exponent
+        # On the left the label does not meet the exponent of the axis.
+        ax.set_xlabel(self._label(" of the row"), loc="left")
         ax.locator_params(axis="x", nbins=5)
         bare_frame(ax)
         if self.worst_.size:
@@ -299,7 +308,7 @@ class ErrorDisplay:
 
 
 def _name_places(ax, places, names, label):
-    """Mark places on the horizontal axis and write their names over them, upright."""
+    """Mark places on the horizontal axis, and write their names vertically above them."""
     low, high = ax.get_xlim()
     spread = spread_apart(places, gap=0.05 * (high - low))
     spread -= max(0.0, spread.max() - high)

@@ -33,14 +33,14 @@ class ExplainedVarianceDisplay:
     ratios : dict of str to array-like of shape (n_components,)
         Names of models and their `explained_variance_ratio_`.
     threshold : float in (0, 1), default=None
-        A share of the variance. The fewest components of each model that keep it are
-        marked.
+        Share of the variance. The smallest number of components with which each model
+        keeps it is marked.
 
     Attributes
     ----------
     n_components_ : dict of str to int or None
-        Components that reach `threshold`; None for a model that does not reach it.
-        Empty where there is no threshold.
+        Number of components with which each model reaches `threshold`, or None if it does
+        not. The dict is empty without a threshold.
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
 
@@ -66,34 +66,35 @@ class ExplainedVarianceDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X=None, *, threshold=None, name=None, ax=None):
-        """Draw `explained_variance_ratio_`, and PCA's beside it.
+        """Draw `explained_variance_ratio_` of an estimator, and that of PCA.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with `explained_variance_ratio_`, or a Pipeline that ends with one.
+            Fitted estimator with `explained_variance_ratio_`, or a Pipeline that ends with
+            one.
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
-            The training data. PCA is fitted to them, or to what the earlier steps of the
-            Pipeline make of them, in standardized units where the estimator standardizes,
-            and takes no missing cells. None draws the estimator alone.
+            Training data, to which PCA is fitted after the earlier steps of a Pipeline, and
+            in standardized units if the estimator standardizes. PCA takes no missing cells.
+            None draws the estimator alone.
         threshold : float in (0, 1), default=None
             See the class.
         name : str, default=None
-            Of the estimator; None is its class.
+            Name of the estimator. None stands for its class.
         ax : Axes, default=None
-            None makes a figure.
+            Axes to draw on. None makes a figure.
 
         Returns
         -------
         display : ExplainedVarianceDisplay
-            Drawn.
+            The display, which has been drawn.
 
         Raises
         ------
         TypeError
             If the estimator has no `explained_variance_ratio_`.
         ValueError
-            If X has missing cells where PCA would get them.
+            If PCA would get missing cells.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
@@ -101,7 +102,7 @@ class ExplainedVarianceDisplay:
         if not hasattr(final, "explained_variance_ratio_"):
             raise TypeError(
                 f"{cls.__name__} draws explained_variance_ratio_, which "
-                f"{type(final).__name__} has not."
+                f"{type(final).__name__} does not have."
             )
         ratios = {}
         name = name_of(estimator) if name is None else name
@@ -115,17 +116,17 @@ class ExplainedVarianceDisplay:
         return cls(ratios, threshold=threshold).plot(ax)
 
     def plot(self, ax=None):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : Axes, default=None
-            None makes a figure.
+            Axes to draw on. None makes a figure.
 
         Returns
         -------
         display : ExplainedVarianceDisplay
-            This one.
+            This display.
 
         Raises
         ------
@@ -169,8 +170,8 @@ class ExplainedVarianceDisplay:
         return self
 
     def _mark(self, ax, kept, color):
-        """Drop a line where the share is reached; the number of components or None."""
-        # Rounding must not cost a component: PCA's own ratios may sum to 1 - 1e-16.
+        """Mark where the share is reached; return the number of components, or None."""
+        # The tolerance is for rounding: the ratios of PCA may add up to 1 - 1e-16.
         reached = np.flatnonzero(kept >= self.threshold - 1e-12)
         if not reached.size:
             return None
@@ -179,9 +180,10 @@ class ExplainedVarianceDisplay:
         return number
 
     def _annotate(self, ax):
+        """Write the numbers of components, and in the legend which model has none."""
         numbers = sorted({n for n in self.n_components_.values() if n is not None})
         for number in numbers:
-            # Two numbers that are near each other look away from each other.
+            # The first number is on the left of its line, so that two do not meet.
             left = len(numbers) > 1 and number == numbers[0]
             ax.annotate(
                 str(number),
@@ -197,21 +199,21 @@ class ExplainedVarianceDisplay:
                 line.set_label(f"{line.get_label()} (does not reach it)")
 
 
-def _spectrum(X, scale, caller):
-    """Shares (m,) of the variance of all principal components of X (n, p) / scale (p,)."""
+def _spectrum(X, scale, owner):
+    """Return the shares (m,) of variance of all components of PCA of X (n, p) / scale."""
     X = check_array(X, accept_sparse="csr", dtype=FLOATS, ensure_all_finite="allow-nan")
     if np.isnan(X.data if sparse.issparse(X) else X).any():
         raise ValueError(
-            f"X of {caller} has missing cells, and PCA, which is drawn beside the "
+            f"X of {owner} has missing cells, and PCA, which is drawn beside the "
             "estimator, takes none. Leave out X to draw the estimator alone, or fill the "
-            "cells first: SimpleImputer does it, and impute of an AutoencoderTransformer "
+            "cells first, with SimpleImputer or with impute of an AutoencoderTransformer "
             "with allow_nan=True."
         )
     if scale is not None:
         X = X.multiply(1 / scale).tocsr() if sparse.issparse(X) else X / scale
     if not sparse.issparse(X):
         return PCA().fit(X).explained_variance_ratio_
-    # Of the products the smaller has all variances, and X stays sparse.
+    # The smaller of the two matrices of products has all variances, and X stays sparse.
     X = X.astype(np.float64)
     if X.shape[0] < X.shape[1]:
         products = (X @ X.T).toarray()

@@ -1,4 +1,4 @@
-"""Rows by class or along a scale."""
+"""Groups of rows: by class or along a scale."""
 
 import numpy as np
 
@@ -7,12 +7,20 @@ from skae.plotting._drawing import COLORS, MARKERS, bin_edges, legend_right
 __all__ = ["Groups"]
 
 OUTLINES = ["-", "--", ":", "-."]
-MOST_CLASSES = 20  # more whole numbers than that are a scale
-MOST_OUTLINES = 4  # more classes than that are one histogram together
+MOST_CLASSES = 20  # more different whole numbers are a scale
+MOST_OUTLINES = 4  # more classes share one histogram
 
 
 class Groups:
-    """Rows by class or along a scale: how they are drawn and explained."""
+    """Draws rows by class or along a scale, and explains the colours.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or None
+        Classes, or numbers of a scale.
+    style : dict
+        Arguments of `Axes.scatter`, which replace those chosen here.
+    """
 
     def __init__(self, y, style):
         self.title = getattr(y, "name", None)
@@ -25,17 +33,18 @@ class Groups:
         self.is_scale = is_number and (not whole or len(self.kinds) > MOST_CLASSES)
 
     def parts(self):
-        """Mask, label, colour and marker of each class."""
+        """Yield the mask, label, colour and marker of each class."""
         labels = [
             f"{kind:g}" if self.y.dtype.kind == "f" else str(kind) for kind in self.kinds
         ]
-        # Many classes are told apart by their own signs rather than by shapes.
+        # Many classes are distinguished by their labels rather than by shapes.
         signs = len(labels) > 8 and all(len(label) == 1 for label in labels)
         for place, (kind, label) in enumerate(zip(self.kinds, labels, strict=True)):
             marker = f"${label}$" if signs else MARKERS[place % len(MARKERS)]
             yield self.y == kind, label, COLORS[place % len(COLORS)], marker
 
     def scatter(self, ax, x, y):
+        """Draw a scatter plot of the rows."""
         if self.y is None:
             ax.scatter(x, y, **({"color": COLORS[0]} | self.style))
         elif self.is_scale:
@@ -48,6 +57,7 @@ class Groups:
                 ax.scatter(x[mask], y[mask], label=label, **style)
 
     def histogram(self, ax, values):
+        """Draw a histogram of the values of the rows, one for each of a few classes."""
         if not 0 < len(self.kinds) <= MOST_OUTLINES or self.is_scale:
             ax.hist(values, bins=bin_edges(values), color="0.7")
             return
@@ -57,7 +67,7 @@ class Groups:
             ax.hist(values[mask], bins=edges, label=label, **style)
 
     def explain(self, axes):
-        """A legend or a colour bar outside the data."""
+        """Draw a legend or a colour bar outside the data."""
         pairs = len(axes) > 1
         if self.is_scale and self.mappable is not None:
             place = [0.8, 0, 0.1, 1] if pairs else [1.05, 0, 0.05, 1]

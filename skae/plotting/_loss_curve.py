@@ -1,4 +1,4 @@
-"""LossCurveDisplay: errors over the epochs."""
+"""LossCurveDisplay: errors in the epochs of training."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -16,22 +16,23 @@ __all__ = ["LossCurveDisplay"]
 
 
 class LossCurveDisplay:
-    """Errors of an autoencoder over the epochs of its training.
+    """Errors of an autoencoder in the epochs of its training.
 
     Parameters
     ----------
     loss_curve : array-like of shape (n_iter,)
-        Mean training loss of the epochs 1 to n_iter. May be empty.
+        Mean training loss in the epochs 1 to n_iter. It may be empty.
     validation_curve : array-like of shape (n_iter + 1,)
-        Loss of held-out rows, epoch 0 being the untrained model. May be empty.
+        Loss of held-out rows in the epochs 0 to n_iter, where epoch 0 is the untrained
+        model. It may be empty.
     pca_error : float, default=None
-        The same of PCA with as many components.
+        Loss of PCA with the same number of components.
     best_epoch : int, default=None
         Epoch whose weights were kept; 0 is PCA.
     loss : str, callable or dict, default="squared_error"
-        The loss, as estimators take it, for the words of the axis.
+        Loss, as estimators take it, for the label of the axis.
     name : str, default=None
-        Of the model; goes before the words of the legend.
+        Name of the model, which precedes the words of the legend.
 
     Attributes
     ----------
@@ -80,18 +81,19 @@ class LossCurveDisplay:
         estimator : estimator
             Fitted autoencoder, or a Pipeline that ends with one.
         X : None
-            Ignored: the curves were stored by `fit`.
+            Ignored, because the curves were stored by `fit`.
         name : str, default=None
-            Goes before the words of the legend, for several models on the same `ax`.
+            Name of the model, which precedes the words of the legend. It is for several
+            models on the same `ax`.
         yscale : {"auto", "log", "linear"}, default="auto"
             See `plot`.
         ax : Axes, default=None
-            None makes a figure.
+            Axes to draw on. None makes a figure.
 
         Returns
         -------
         display : LossCurveDisplay
-            Drawn.
+            The display, which has been drawn.
 
         Raises
         ------
@@ -104,7 +106,7 @@ class LossCurveDisplay:
         if not (hasattr(final, "loss_curve_") and hasattr(final, "validation_curve_")):
             raise TypeError(
                 f"{cls.__name__} draws loss_curve_ and validation_curve_, which "
-                f"{type(final).__name__} has not. Pass a fitted autoencoder of skae."
+                f"{type(final).__name__} does not have. Pass a fitted autoencoder of skae."
             )
         display = cls(
             final.loss_curve_,
@@ -117,20 +119,20 @@ class LossCurveDisplay:
         return display.plot(ax, yscale=yscale)
 
     def plot(self, ax=None, *, yscale="auto"):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : Axes, default=None
-            None makes a figure.
+            Axes to draw on. None makes a figure.
         yscale : {"auto", "log", "linear"}, default="auto"
-            "auto" is logarithmic where the largest value drawn is more than 4 times the
-            smallest, and that is positive.
+            Scale of the vertical axis. "auto" is logarithmic if the smallest value is
+            positive and the largest is more than 4 times the smallest.
 
         Returns
         -------
         display : LossCurveDisplay
-            This one.
+            This display.
 
         Raises
         ------
@@ -144,7 +146,7 @@ class LossCurveDisplay:
                 f"'linear', got {yscale!r}."
             )
         ax = make_axes(ax, (1, 1), (4.2, 3.0), type(self).__name__)[0, 0]
-        taken = len(ax.lines)  # of another model on the same axes
+        taken = len(ax.lines)  # lines of another model on the same Axes
         color = COLORS[min(taken, 1)]
         before = "" if self.name is None else f"{self.name}, "
         train, held_out = np.asarray(self.loss_curve), np.asarray(self.validation_curve)
@@ -166,6 +168,7 @@ class LossCurveDisplay:
         return self
 
     def _mark_best(self, ax, held_out, color, before):
+        """Mark the epoch that was kept, or write that the model was not trained."""
         best = self.best_epoch
         if held_out.size > 1 and best is not None:
             kept = "PCA" if best == 0 else f"epoch {best}"
@@ -186,6 +189,7 @@ class LossCurveDisplay:
 
     @staticmethod
     def _scale(ax, yscale, values):
+        """Set the scale of the vertical axis."""
         values = [value for value in values if value is not None]
         low, high = min(values, default=1), max(values, default=1)
         if yscale == "auto":
@@ -194,9 +198,9 @@ class LossCurveDisplay:
 
 
 def _in_words(loss):
-    """A loss as a reader knows it: by its name, if it has one."""
+    """Return the name of a loss, if it has one, for the label of an axis."""
     if isinstance(loss, dict):
         return "mixed loss"
-    loss = getattr(loss, "func", loss)  # of a functools.partial
+    loss = getattr(loss, "func", loss)  # the function in a functools.partial
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
     return name.replace("_", " ") if name.isidentifier() else "loss"

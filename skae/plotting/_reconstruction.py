@@ -1,4 +1,4 @@
-"""ReconstructionDisplay: rows of X and what is left of them."""
+"""ReconstructionDisplay: rows of X and their reconstructions."""
 
 import numpy as np
 
@@ -28,41 +28,43 @@ from skae.plotting._drawing import (
 
 __all__ = ["ReconstructionDisplay"]
 
-MISSING = COLORS[6]  # of pixels
+MISSING = COLORS[6]  # colour of missing pixels
 
 
 class ReconstructionDisplay:
-    """Rows of X and what is left of them.
+    """Rows of X and their reconstructions.
 
     Images are drawn with the originals in the first line and each reconstruction in a
-    line below. Of other rows, such as spectra, series or tables, the first line has the
-    curves and the second the differences, reconstruction minus original. Missing cells
-    are gaps in curves and have a colour of their own in images. Rows are drawn in the
-    units of X, differences and errors in those of X or in standardized ones.
+    line below. For other rows, such as spectra, series or tables, the first line has the
+    curves, and the second line has the differences, reconstruction minus original. Missing
+    cells are gaps in curves and have a colour of their own in images. Rows are drawn in the
+    units of X. Differences and errors are in the units of X or in standardized units.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        The rows that are drawn, one in each column; NaN in missing cells.
+        Rows to draw, one in each column, with NaN in missing cells.
     reconstructions : dict of str to ndarray of shape (n_samples, n_features)
         Names of models and their reconstructions of X.
     shape : "auto", tuple of int or None, default="auto"
-        (height, width) or (height, width, channels) of the image that a row is. None
-        draws curves. "auto" is a square image where the number of features is the square
-        of 8 or more and `x` is None, else curves.
+        Shape (height, width) or (height, width, channels) of the images that the rows are.
+        None draws curves. "auto" is a square image if the number of features is the square
+        of 8 or more and `x` is None, otherwise curves.
     x : array-like of shape (n_features,), default=None
-        Where the features are on the axis of the curves: wavelengths, times. The name of
-        a pandas Series or Index labels it.
+        Positions of the features on the axis of the curves, such as wavelengths or times.
+        The name of a pandas Series or Index is the label of the axis.
     feature_names : array-like of str of shape (n_features,), default=None
-        Label the axis of the curves where there are 16 features or fewer and no `x`.
+        Names of the features, which are written on the axis of the curves if there are 16
+        features or fewer and no `x`.
     scale : array-like of shape (n_features,), default=None
-        Standard deviations of the features, such as `scale_` of a `StandardScaler`:
-        differences and errors are then in standardized units. None is the units of X.
+        Standard deviations of the features, such as `scale_` of a `StandardScaler`.
+        Differences and errors are then in standardized units. None stands for the units of
+        X.
 
     Attributes
     ----------
     axes_ : ndarray of Axes of shape (n_lines, n_samples)
-        For images 1 + the number of models lines, else 2.
+        Axes. For images there is one line more than models, otherwise there are two lines.
     figure_ : matplotlib Figure
 
     See Also
@@ -106,37 +108,37 @@ class ReconstructionDisplay:
     ):
         """Draw the first rows of X and their reconstructions.
 
-        Differences and errors, also of the `baseline`, are in standardized units where
-        the estimator standardizes: by `standardize=True`, or by a `StandardScaler` at the
-        start of a Pipeline.
+        Differences and errors, also those of the `baseline`, are in standardized units if
+        the estimator standardizes, with `standardize=True` or with a `StandardScaler` at
+        the start of a Pipeline.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with `transform` and `inverse_transform`.
+            Fitted estimator with `transform` and `inverse_transform`.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to draw, with missing cells where the estimators take them. To draw
-            others than the first, pass them alone.
+            Rows, of which the first are drawn. They may have missing cells if the
+            estimators take them.
         baseline : estimator, default=None
-            A second fitted estimator, such as `PCA(8).fit(X_train)`.
+            Second fitted estimator, such as `PCA(8).fit(X_train)`.
         n_shown : int, default=None
-            Number of rows drawn. None is 10 for images and 3 for curves, or as many as
-            there are.
+            Number of rows to draw. None stands for 10 images or 3 curves, or fewer if X has
+            fewer rows.
         shape : "auto", tuple of int or None, default="auto"
             See the class.
         x : array-like of shape (n_features,), default=None
             See the class.
         name : str, default=None
-            Of the estimator; None is its class and its number of components.
+            Name of the estimator. None stands for its class and number of components.
         cmap : str or Colormap, default="gray"
-            Of images with one channel.
+            Colours of images with one channel.
         ax : Axes or array of Axes, default=None
             See `plot`.
 
         Returns
         -------
         display : ReconstructionDisplay
-            Drawn.
+            The display, which has been drawn.
 
         Raises
         ------
@@ -159,23 +161,28 @@ class ReconstructionDisplay:
                 label = label or f"{name_of(model)}, {counted(Z.shape[1], 'component')}"
                 label += " (2)" if label in reconstructions else ""
                 reconstructions[label] = X_hat
-        names = feature_names_of(X, estimator)
-        of_rows = {"feature_names": names, "scale": own_scale(estimator)}
-        display = cls(rows_dense, reconstructions, shape=shape, x=x, **of_rows)
+        display = cls(
+            rows_dense,
+            reconstructions,
+            shape=shape,
+            x=x,
+            feature_names=feature_names_of(X, estimator),
+            scale=own_scale(estimator),
+        )
         return display.plot(ax, cmap=cmap)
 
     @classmethod
     def from_reconstructions(
         cls, X, reconstructions, *, shape="auto", x=None, scale=None, cmap="gray", ax=None
     ):
-        """Draw rows of X and reconstructions of them that are at hand.
+        """Draw rows of X and reconstructions that have been computed.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to draw.
         reconstructions : dict of str to array-like of shape (n_samples, n_features)
-            Names of models and what they make of X.
+            Names of models and their reconstructions of X.
         shape : "auto", tuple of int or None, default="auto"
             See the class.
         x : array-like of shape (n_features,), default=None
@@ -183,14 +190,14 @@ class ReconstructionDisplay:
         scale : array-like of shape (n_features,), default=None
             See the class.
         cmap : str or Colormap, default="gray"
-            Of images with one channel.
+            Colours of images with one channel.
         ax : Axes or array of Axes, default=None
             See `plot`.
 
         Returns
         -------
         display : ReconstructionDisplay
-            Drawn.
+            The display, which has been drawn.
 
         Raises
         ------
@@ -201,12 +208,11 @@ class ReconstructionDisplay:
         dense = {name: as_dense(X_hat) for name, X_hat in reconstructions.items()}
         names = feature_names_of(X)
         X = as_dense(X, allow_nan=True)
-        of_rows = {"feature_names": names, "scale": scale}
-        display = cls(X, dense, shape=shape, x=x, **of_rows)
+        display = cls(X, dense, shape=shape, x=x, feature_names=names, scale=scale)
         return display.plot(ax, cmap=cmap)
 
     def plot(self, ax=None, *, cmap="gray"):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
@@ -214,32 +220,32 @@ class ReconstructionDisplay:
             One Axes, whose place is divided, or as many as `axes_` has. None makes a
             figure.
         cmap : str or Colormap, default="gray"
-            Of images with one channel. White is the largest value of X, black the
-            smallest.
+            Colours of images with one channel, from the smallest to the largest value of
+            X, which in "gray" are black and white.
 
         Returns
         -------
         display : ReconstructionDisplay
-            This one.
+            This display.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        caller, (n_rows, n_features) = type(self).__name__, self.X.shape
-        shape = image_shape_of(self.shape, self.x, n_features, caller)
-        scale = checked_scale(self.scale, n_features, "squared_error", caller)
-        errors = {  # raises where the shapes differ
+        owner, (n_rows, n_features) = type(self).__name__, self.X.shape
+        shape = image_shape_of(self.shape, self.x, n_features, owner)
+        scale = checked_scale(self.scale, n_features, "squared_error", owner)
+        errors = {  # raises an error if the shapes differ
             name: errors_by_feature_and_row([(self.X, X_hat)], "squared_error", scale)[1]
             for name, X_hat in self.reconstructions.items()
         }
         if shape is None:
             size = min(PAPER, 2.4 + 1.8 * n_rows), 2.8
-            self.axes_ = make_axes(ax, (2, n_rows), size, caller, height_ratios=[2, 1])
+            self.axes_ = make_axes(ax, (2, n_rows), size, owner, height_ratios=[2, 1])
             self._draw_curves(errors, 1.0 if scale is None else scale)
         else:
             n_lines = 1 + len(self.reconstructions)
             side = min(0.9, (PAPER - 1.2) / n_rows)
             height = n_lines * (side * shape[0] / shape[1] + 0.17)
             size = 1.2 + side * n_rows, height
-            self.axes_ = make_axes(ax, (n_lines, n_rows), size, caller)
+            self.axes_ = make_axes(ax, (n_lines, n_rows), size, owner)
             self._draw_images(shape, errors, cmap)
         self.figure_ = self.axes_[0, 0].figure
         return self
@@ -280,7 +286,7 @@ class ReconstructionDisplay:
         top, bottom = self.axes_
         few = {"marker": "."} if n_features <= MOST_NAMED else {}
         for column, row in enumerate(self.X):
-            # A value between two gaps has no line.
+            # A value between two gaps would not be visible as a line.
             dots = few or ({"marker": ".", "ms": 3} if np.isnan(row).any() else {})
             top[column].plot(x, row, color="0.65", lw=2.4, label="original", **dots)
             bottom[column].axhline(0, color="0.65", lw=1)
@@ -314,6 +320,7 @@ class ReconstructionDisplay:
 
 
 def _explain_missing(ax):
+    """Draw a legend for the colour of missing pixels."""
     from matplotlib.patches import Patch
 
     patch = Patch(facecolor=MISSING, edgecolor="0.3", linewidth=0.4)
@@ -321,7 +328,7 @@ def _explain_missing(ax):
 
 
 def _share(line, label):
-    """One scale of values for the Axes of a line."""
+    """Give all Axes of a line the same vertical limits, and the first one a label."""
     limits = np.array([ax.get_ylim() for ax in line])
     for ax in line:
         ax.set_ylim(limits.min(), limits.max())

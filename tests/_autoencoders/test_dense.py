@@ -522,7 +522,7 @@ def test_tied_weights(digits, n):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"init": "pca"}, "goes with init='random'"),
+        ({"init": "pca"}, "needs init='random'"),
         ({"ordered": True}, "ordered=False"),
         ({"warm_start": True}, "warm_start=False"),
         ({"hidden_layer_sizes": ()}, "needs hidden layers"),
@@ -566,10 +566,10 @@ def test_what_is_kept_is_told(curved, capsys, caplog):
     assert capsys.readouterr().out.endswith(f"kept: epoch {ae.best_epoch_}\n")
     ae.set_params(lr=1e-12).fit(curved)
     assert ae.outcome_ == "unchanged"
-    kept = "kept: the network as it was before, for no epoch was certainly better"
+    kept = "kept: the network as it was before, because no epoch was certainly better"
     assert capsys.readouterr().out.endswith(kept + "\n")
     assert AutoencoderTransformer(2, **params).fit(noise).outcome_ == "pca"
-    kept = "kept: PCA, for no epoch was certainly better"
+    kept = "kept: PCA, because no epoch was certainly better"
     assert capsys.readouterr().out.endswith(kept + "\n")
     with caplog.at_level("INFO", logger="skae"):
         AutoencoderTransformer(2, random_state=0, max_epochs=5).fit(noise)

@@ -284,12 +284,12 @@ def test_lines(capsys, params, scale):
     elif ae.best_epoch_:
         assert kept == f"kept: epoch {ae.best_epoch_}"
     else:
-        assert kept == "kept: PCA, for no epoch was certainly better"
+        assert kept == "kept: PCA, because no epoch was certainly better"
 
 
 def test_a_line_where_nothing_is_trained(capsys):
     autoencoder(hidden_layer_sizes=(), verbose=1).fit(X)
-    assert capsys.readouterr().out == "no training: the outcome is PCA\n"
+    assert capsys.readouterr().out == "kept: PCA, without training\n"
 
 
 def test_lines_go_to_a_log_that_takes_them(capsys, caplog):

@@ -86,7 +86,7 @@ def test_copies_of_rows_make_nothing_more_certain():
     groups = np.tile(np.arange(20), 5)
     choice = Choice(errors(1.0, n=100), 2.0, True, 100, 0.0, groups=groups)
     assert watched(choice, many).best_epoch == alone.best_epoch == 1
-    assert choice.n_units == pytest.approx(20)
+    assert choice.n_independent == pytest.approx(20)
     blind = Choice(errors(1.0, n=100), 2.0, True, 100, 0.0)
     assert watched(blind, many).best_epoch == 2
 
@@ -191,12 +191,12 @@ def test_one_cut_is_the_rule_for_one_number_of_codes(seed, margin, allow_start):
 
 
 @pytest.mark.parametrize(
-    ("level", "n_units", "expected"),
+    ("level", "n_independent", "expected"),
     # Tables of Student's t: 2.132 for 95 % and 4 degrees of freedom, 2.539 for 99 % and 19.
     [(1.6449, 5, 2.132 * 1.25**0.5), (2.3263, 20, 2.539 * (20 / 19) ** 0.5)],
 )
-def test_certainty_is_students_quantile(level, n_units, expected):
-    assert certainty(level, n_units) == pytest.approx(expected, abs=1e-3)
+def test_certainty_is_students_quantile(level, n_independent, expected):
+    assert certainty(level, n_independent) == pytest.approx(expected, abs=1e-3)
 
 
 def test_certainty_of_very_few_and_very_many():

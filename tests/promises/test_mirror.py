@@ -37,7 +37,6 @@ ELSEWHERE = {
     "_torch.py": "promises/test_modes.py",
     # One family of checks, over every name of a dictionary or of `CASES`.
     "losses/_base.py": "losses/test_named.py",
-    "modules/_base.py": "modules/test_dense.py",
     "plotting/_arrows.py": "plotting/test_plotting.py",
     "plotting/_codes.py": "plotting/test_plotting.py",
     "plotting/_drawing.py": "plotting/test_plotting.py",
