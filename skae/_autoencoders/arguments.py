@@ -1,9 +1,9 @@
 """Checks of the arguments of `fit` and `partial_fit`."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 from skae._tables.checks import check_table
-from skae._tables.dependence import check_groups, splits_of
+from skae._tables.dependence import check_groups, label_keys, splits_of
 from skae._tables.fit_data import Given
 from skae._tables.rows import is_streamed
 
@@ -33,7 +33,7 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target):
     return given
 
 
-def given_to_partial_fit(estimator, X, sample_weight, *, is_first):
+def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
     """Check the arguments of `partial_fit`, and return what they give to train on.
 
     Every chunk except the first may consist of one row.
@@ -41,14 +41,36 @@ def given_to_partial_fit(estimator, X, sample_weight, *, is_first):
     Returns
     -------
     Given
+        Its groups are keys of 64 bits, the same in every chunk.
     """
     least = 2 if is_first else 1
-    X = check_table(estimator, X, for_fit=True, reset=is_first, ensure_min_samples=least)
+    sizes = {"reset": is_first, "ensure_min_samples": least}
+    X = check_table(estimator, X, for_fit=True, **sizes)
+    if is_first:
+        _check_first_chunk(estimator, X)
     given = Given(X)
+    if groups is not None:
+        check_groups(groups, X)
+        given.groups = label_keys(groups)
     if sample_weight is not None:
-        given.weigh(sample_weight, least)
+        given.weigh(sample_weight, least, is_part=True)
     given.sort()
     return given
+
+
+def _check_first_chunk(estimator, X):
+    """Refuse a share of the variance, and fewer rows than there are components."""
+    name, k = type(estimator).__name__, estimator.n_components
+    if isinstance(k, Real) and 0 < k < 1:
+        raise ValueError(
+            f"partial_fit of {name} needs a number of components, got n_components={k!r}."
+        )
+    begins_at_pca = estimator.init == "pca" and estimator.module is None
+    if isinstance(k, Integral) and begins_at_pca and X.shape[0] < k <= X.shape[1]:
+        raise ValueError(
+            f"n_components={k} must be less or equal to the batch number of samples "
+            f"{X.shape[0]} for the first partial_fit call."
+        )
 
 
 def holds_out_rows(estimator, given):

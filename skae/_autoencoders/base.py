@@ -100,8 +100,14 @@ class BaseAutoencoder(
         "tied_weights",
     )
 
-    def _decide_widths(self, n_samples, n_features):
+    def _decide_widths(self, n_samples, n_features, n_expected=None):
         """Check the parameters of the layers, and decide the widths of the layers.
+
+        Parameters
+        ----------
+        n_samples, n_features : int
+        n_expected : int or None
+            Rows that the network is to learn from, where these are but the first of them.
 
         Returns
         -------
@@ -218,30 +224,48 @@ class BaseAutoencoder(
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """Go on training with a chunk of a stream, by one pass over its rows.
+    def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
+        """Go on with a chunk of a stream.
 
-        The first chunk determines the mean, the scale and the PCA that the network starts
-        from, so it should have some hundred rows at least. With every later chunk, before
-        it is trained on, the network is compared with that PCA. If the network is not
-        better, PCA of the first chunk is the outcome so far. After `fit` training goes on
-        with the fitted network. Callbacks for epochs are not called.
+        PCA follows the stream as `IncrementalPCA` does. From 256 rows on a network is
+        trained beside it, on new rows together with rows of earlier chunks, so that a
+        stream which is sorted or changes is not forgotten. A sample of the whole stream
+        so far is held out, `validation_fraction` of it. The outcome is the network where
+        these rows are certainly better off with it, for as long as they are better off on
+        average, and else PCA of all rows. `mean_` and `scale_` are those of all rows too;
+        with `allow_nan=True` or a `module` of your own they are those of the rows before
+        the network was first trained.
+
+        Rows of small chunks wait until there are an eighth as many as all rows before, or
+        512. Then the model learns of them; until then it stays as it is.
+
+        After `fit` the network goes on from there. It is then replaced by PCA of the
+        stream no earlier than when the stream has as many rows as the fit had.
+
+        Codes keep their order and their signs from the 256th row on, as far as codes of
+        one model can be found again in the next.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The rows of the chunk.
+            A chunk. The first has at least as many rows as there are components.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weights of the rows.
+            Weights of the rows. Those of one chunk count beside those of the others.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Labels of rows that depend on each other, numbers or strings. Rows with the
+            same label, in whatever chunks, are all trained on or all held out. Equal rows
+            are on one side without being told.
 
         Returns
         -------
         self : object
-            The fitted estimator. `n_samples_seen_` counts the rows of all chunks,
-            `n_iter_` counts the chunks, and `validation_curve_` holds the error of each
-            chunk except the first, before it was trained on.
+            The fitted estimator. `n_samples_seen_` counts the rows of all chunks, and of a
+            fit before them, `n_samples_` those that the model has learned of. `n_iter_`
+            counts the rounds of training, of which each has an entry in `loss_curve_` and
+            `validation_curve_`, which is NaN where no row was held out yet;
+            `best_epoch_` is the round whose network is kept, 0 being PCA.
 
         Raises
         ------
@@ -249,20 +273,30 @@ class BaseAutoencoder(
             For the same reasons as in `fit`, if `n_components` is a share of the variance,
             or if the first chunk has fewer rows than there are components.
         DivergenceError
-            If training ends in numbers that are not finite.
+            If training ended in numbers that are not finite, and there is neither PCA nor
+            an earlier network to fall back on.
         KeyboardInterrupt
             On Ctrl-C, or if a callback raises it.
 
         Warns
         -----
         UserWarning
-            If y has the shape of X, see `fit`.
+            If y is a table of the shape of X, see `fit`.
+
+        Notes
+        -----
+        Kept in memory are up to 2**22 values of rows that are trained on again and up to
+        2**20 of rows that are held out, which are 40 MB in float64, the optimizer's
+        numbers, and a matrix of n_features columns: square up to 256 features, and above
+        that of 2 * n_components + 64 rows. Pickles and copies have all of it and go on
+        alike. A file written by `save` has the model alone, and goes on as after `fit`.
+        Callbacks of epochs are not called.
         """
         warn_of_target(self, X, y, "partial_fit")
         before = vars(self).copy()
         try:
             with in_own_modes():
-                fitting.partial_fit(self, X, sample_weight)
+                fitting.partial_fit(self, X, sample_weight, groups)
         except BaseException as error:
             vars(self).clear()
             vars(self).update(before)
@@ -562,7 +596,7 @@ class BaseAutoencoder(
             module = copy.deepcopy(self.net_.module_).cpu()
             arrays = {name: array.numpy() for name, array in module.state_dict().items()}
             state["net_"] = module if self._network_kind.has_own_code else arrays
-            del state["_inference"], state["device_"], state["_loss"], state["_ongoing"]
+            del state["_inference"], state["device_"], state["_loss"]
         return state
 
     @in_own_modes()

@@ -410,7 +410,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _decide_widths(self, n_samples, n_features):
+    def _decide_widths(self, n_samples, n_features, n_expected=None):
         most = min(n_samples, n_features)
         n_components = self._as_int(most)
         if self.init == "pca" and self.module is None:
@@ -429,7 +429,8 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "ordered=False or module=None."
             )
         if isinstance(self.hidden_layer_sizes, str):
-            hidden_layer_sizes = self._auto_widths(n_samples, n_features, n_components)
+            n_rows = max(n_samples, n_expected or 0)
+            hidden_layer_sizes = self._auto_widths(n_rows, n_features, n_components)
         else:
             hidden_layer_sizes = self._given_widths()
         if self.tied_weights and not hidden_layer_sizes:

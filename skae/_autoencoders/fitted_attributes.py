@@ -14,7 +14,7 @@ Each public attribute can be found by a search for its name and " =". The privat
     _n_steps          number of training steps so far, which the learning rate depends on
     _score_unit       the unit of components and variances, see `Inference.unit`
     _inference        the `Inference`, which applies the network to arrays
-    _ongoing          the stream of `partial_fit`, or None
+    _ongoing          the stream of `partial_fit`, or None; files do not contain it
 """
 
 import numpy as np
@@ -26,16 +26,19 @@ from skae._model.explained_variance import attributes, describe
 from skae._model.model import Inference
 from skae._tables.missing import Filler
 from skae._torch import make_generator, resolve_device, thread_limit
+from skae._training.frame import Frame
 from skae.losses._resolve import resolve_loss
 from skae.modules._own import adapted
 
 __all__ = [
     "filler_of",
+    "frame_of",
     "net_around",
     "outline",
     "restore",
     "set_codes",
     "set_device",
+    "set_filler",
     "set_inference",
     "set_loss",
     "set_result",
@@ -47,6 +50,7 @@ __all__ = [
     "widths_of",
 ]
 
+MATCHED = 256  # number of rows on which new codes are compared with earlier ones
 SMALLEST = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
 
 
@@ -89,6 +93,21 @@ def widths_of(estimator, X):
     return n_inputs, estimator.n_components_, estimator.hidden_layer_sizes_
 
 
+def set_filler(estimator, filler):
+    """What fills missing cells, as arrays, or None."""
+    estimator._filler = filler and (
+        filler.mean.numpy(),
+        filler.weight.numpy(),
+        filler.noise,
+    )
+
+
+def frame_of(estimator):
+    """The units that the fitted network works in."""
+    statistics = estimator.mean_, estimator.scale_
+    return Frame(*statistics, filler_of(estimator), estimator._has_marks)
+
+
 def filler_of(estimator):
     """Return the `Filler` of missing cells, or None."""
     if estimator._filler is None:
@@ -114,33 +133,57 @@ def set_result(estimator, net, result):
     estimator._n_steps = result.n_steps
 
 
-def set_stream(estimator, stream):
-    """Set the attributes that only `partial_fit` sets."""
+def set_stream(estimator, stream, result):
+    """Set what a chunk of a stream changes; the result is None while its rows wait."""
     estimator._ongoing = stream
     estimator.n_samples_seen_ = stream.n_samples
+    if result is None:
+        return
+    before = getattr(estimator, "_inference", None) if result.is_matched else None
+    frame = result.network.frame
+    set_statistics(estimator, frame.mean, frame.scale)
+    set_filler(estimator, frame.filler)
+    set_loss(estimator, unfitted_loss(estimator), result.loss_statistics)
+    set_result(estimator, net_around(estimator, result.network.module), result)
+    set_codes(estimator, result, before)
+    stream.settle(estimator.net_.network)
 
 
-def set_codes(estimator, result):
-    """Make the codes canonical if the network has changed; set the attributes of codes."""
+def set_codes(estimator, result, before=None):
+    """Make the codes canonical if the network has changed; set the attributes of codes.
+
+    Parameters
+    ----------
+    estimator : estimator
+    result : Result or StreamResult
+    before : Inference or None
+        The codes keep the order and the signs of its codes.
+    """
     with thread_limit(result.n_threads):
         inputs, X, weights = result.sample()
         estimator._fitted_widths = widths_of(estimator, X)
-        estimator._n_features_out = estimator.n_components_
-        inference = _inference_of(estimator)
+        k = estimator.n_components_
+        estimator._n_features_out = k
+        inference, shares = _inference_of(estimator), result.pca_shares
         params = estimator._params_of_fit
         absorbs = estimator._network_kind.absorbs
         is_linear_code = absorbs and params["code_activation"] == "identity"
-        if is_linear_code and not (result.is_pca or result.outcome == "unchanged"):
-            inference.canonize(inputs, X, estimator.n_components_, weights)
+        if is_linear_code and not result.keeps_codes:
+            if not result.is_pca:
+                inference.canonize(inputs, X, k, weights)
+            if before is not None:
+                order = inference.match(before, inputs[:MATCHED], k, params["ordered"])
+                shares = None if shares is None else shares[:k][order]
         description = describe(
             inference,
             inputs,
             X,
-            estimator.n_components_,
-            result.pca_shares,
+            k,
+            shares,
             params["ordered"],
             weights,
             result.n_samples,
+            result.squares,
         )
         _set_description(estimator, description)
         set_inference(estimator, inference)
@@ -206,6 +249,7 @@ def set_inference(estimator, inference):
 def truncate(estimator, n_components):
     """Keep only the first codes of a fitted estimator."""
     k = n_components
+    estimator._ongoing = None
     estimator.n_components = k
     estimator.n_components_ = k
     estimator._n_features_out = k
@@ -238,7 +282,7 @@ def restore(estimator, network):
     """
     params = estimator._params_of_fit
     estimator.device_ = resolve_device(params["device"], strict=False)
-    estimator._ongoing = None
+    vars(estimator).setdefault("_ongoing", None)
     set_loss(estimator, unfitted_loss(estimator), estimator._loss_statistics)
     if isinstance(network, dict):
         # Copied, because joblib may pass arrays that are read-only maps of a file.

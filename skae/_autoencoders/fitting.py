@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 from numbers import Real
 
 import numpy as np
@@ -13,9 +14,10 @@ from skae._autoencoders.arguments import (
 )
 from skae._autoencoders.fitted_attributes import (
     filler_of,
-    net_around,
+    frame_of,
     set_codes,
     set_device,
+    set_filler,
     set_loss,
     set_result,
     set_statistics,
@@ -38,14 +40,18 @@ from skae._tables.rows import rows_of
 from skae._tables.table import make_table
 from skae._torch import memory_explained
 from skae._training.component_search import fewest_components
-from skae._training.settings import Settings
-from skae._training.stream import Ongoing
+from skae._training.frame import FramedNetwork
+from skae._training.reservoir import stream_rows
+from skae._training.settings import Settings, error_unit
+from skae._training.stream import Stream
+from skae._training.streamed_network import Tools
 from skae._training.training import train
 from skae.noise import resolve_noise
 from skae.regularizers import resolve_regularizers
 
 __all__ = ["fit", "partial_fit", "wants_share"]
 
+EXPECTED = 4096  # number of rows of a stream that its network is wide enough for
 MEASURED = 2**23  # largest number of values from which statistics of a loss are computed
 
 
@@ -76,16 +82,17 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         sizes = scopes.enter_context(memory_explained(estimator, given.X.shape))
         if checkpoint is not None:
             scopes.enter_context(checkpoint)
+        before = None if initial is None else estimator._inference
         result = _train(estimator, given, seed, initial, callbacks, checkpoint, sizes)
         estimator._seed = seed
         set_result(estimator, result.net, result)
-        set_codes(estimator, result)
+        set_codes(estimator, result, before)
         if result.interrupt is not None:
             result.interrupt.is_kept = True
             raise result.interrupt
 
 
-def partial_fit(estimator, X, sample_weight):
+def partial_fit(estimator, X, sample_weight, groups):
     """Train on a chunk of a stream; the other arguments are those of `partial_fit`."""
     is_first = not hasattr(estimator, "net_")
     if not is_first:
@@ -95,44 +102,54 @@ def partial_fit(estimator, X, sample_weight):
     if is_first or estimator._ongoing is None:
         estimator._params_of_fit = params_of_fit(estimator)
         set_device(estimator)
-    given = given_to_partial_fit(estimator, X, sample_weight, is_first=is_first)
+    given = given_to_partial_fit(estimator, X, sample_weight, groups, is_first=is_first)
     if is_first:
-        if wants_share(estimator):
-            raise ValueError(
-                f"partial_fit of {type(estimator).__name__} needs a number of components, "
-                f"got n_components={estimator.n_components!r}."
-            )
         estimator._has_marks = estimator.allow_nan
-        _begin(estimator, given)
-        _learn_statistics(estimator, given, draw_seed(estimator.random_state))
-    else:
-        check_rows(estimator._loss, given.goal, estimator, given.numbers)
-    filler = filler_of(estimator)
-    table = make_table(given, estimator._loss, estimator.mean_, estimator.scale_, filler)
-    if estimator._has_marks and table.observed is None:
-        table.observed = np.ones(given.X.shape, dtype=bool)
+        _begin(estimator, given, n_expected=EXPECTED)
+        _check_gaps(estimator, given)
+    check_rows(estimator._loss, given.goal, estimator, given.numbers)
     stream = estimator._ongoing
-    if stream is None:
-        settings = _settings(
-            estimator,
-            noise_and_units=_noise_and_units(estimator, given),
-            hide=Hide(filler, 0.0) if estimator._has_marks else None,
-            unit=_unit(estimator),
-        )
-        stream = Ongoing(
-            table,
-            estimator._loss,
-            settings,
-            draw_seed(estimator.random_state),
-            estimator.device_,
-            estimator._make_module,
-            None if is_first else copy.deepcopy(estimator.net_.network),
-            0 if is_first else estimator.n_samples_,
-        )
-    result = stream.take(table)
-    set_result(estimator, net_around(estimator, result.module), result)
-    set_stream(estimator, stream)
-    set_codes(estimator, result)
+    stream = _new_stream(estimator, is_first) if stream is None else stream.copied()
+    tools, result = _tools(estimator), None
+    for rows in stream_rows(given):
+        result = stream.take(rows, tools) or result
+    set_stream(estimator, stream, result)
+
+
+def _new_stream(estimator, is_first):
+    seed = draw_seed(estimator.random_state)
+    if is_first:
+        return Stream(seed, estimator.n_components_)
+    network = copy.deepcopy(estimator.net_.network)
+    return Stream(
+        seed,
+        estimator.n_components_,
+        initial=FramedNetwork(network, frame_of(estimator)),
+        n_before=estimator.n_samples_,
+        n_steps=getattr(estimator, "_n_steps", 0),
+        loss_statistics=estimator._loss_statistics,
+    )
+
+
+def _tools(estimator):
+    """What a stream works with, by the parameters that it has begun with."""
+    params = estimator._params_of_fit
+    absorbs = estimator._network_kind.absorbs and params["code_activation"] == "identity"
+    settings = _settings(estimator)
+    kept = {k: v for k, v in params.items() if hasattr(settings, k)}
+    kept |= {"n_components": estimator.n_components_, "is_seeded": True}
+    kept["verbose"] = 0
+    return Tools(
+        settings=dataclasses.replace(settings, **kept),
+        loss=unfitted_loss(estimator),
+        make_module=estimator._make_module,
+        device=estimator.device_,
+        n_features=estimator.n_features_in_,
+        noise=resolve_noise(estimator.noise, type(estimator).__name__) or None,
+        standardize=params["standardize"],
+        has_marks=estimator._has_marks,
+        follows=absorbs and not params["allow_nan"],
+    )
 
 
 def wants_share(estimator):
@@ -143,11 +160,17 @@ def wants_share(estimator):
 # -- before training -------------------------------------------------------------------
 
 
-def _begin(estimator, given):
-    """Forget a stream, and decide the widths, the device and the loss."""
+def _begin(estimator, given, n_expected=None):
+    """Forget a stream, and decide the widths, the device and the loss.
+
+    Parameters
+    ----------
+    n_expected : int or None
+        Number of rows to learn from, if those of `given` are only the first of them.
+    """
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
-    set_widths(estimator, *estimator._decide_widths(*given.X.shape))
+    set_widths(estimator, *estimator._decide_widths(*given.X.shape, n_expected))
     set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
     if estimator._network_kind.has_own_code:  # mistakes in it are found first of all
@@ -199,10 +222,10 @@ def _learn_statistics(estimator, given, seed, is_new=True):
         mean, scale = given.location_and_scale(estimator.standardize)
         set_statistics(estimator, mean, scale)
     _check_gaps(estimator, given)
-    estimator._filler = None
+    filler = None
     if estimator.allow_nan:  # even if X has no missing cells, rows to come may have some
         filler = given.filler(estimator.mean_, estimator.scale_, seed)
-        estimator._filler = filler.mean.numpy(), filler.weight.numpy(), filler.noise
+    set_filler(estimator, filler)
     loss = unfitted_loss(estimator)
     set_loss(estimator, loss, _loss_statistics(estimator, loss, given))
 
@@ -254,6 +277,12 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
     )
     share = table.observed_share
     noise_and_units = _noise_and_units(estimator, given)
+    unit = error_unit(
+        estimator._loss,
+        estimator.scale_,
+        estimator.n_features_in_,
+        estimator._params_of_fit["standardize"],
+    )
 
     def train_with(n_components):
         # `_make_module` reads the fitted attribute.
@@ -262,7 +291,7 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
             estimator,
             noise_and_units=noise_and_units,
             hide=Hide(filler, 1 - share) if estimator._has_marks else None,
-            unit=_unit(estimator) / share,
+            unit=unit / share,
             callbacks=[*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
         )
@@ -310,13 +339,3 @@ def _noise_and_units(estimator, given):
     is_standardized = estimator._params_of_fit["standardize"]
     units = noise_units(given.goal, estimator.mean_, estimator.scale_, is_standardized)
     return noise, units
-
-
-def _unit(estimator):
-    """Return the factor that turns errors of the engine into the units of `score`."""
-    unit = np.float64(1 / estimator.n_features_in_)
-    loss = estimator._loss
-    if loss.of_scaled and not estimator._params_of_fit["standardize"]:
-        with np.errstate(over="ignore", under="ignore"):
-            unit *= np.float64(estimator.scale_) ** loss.degree
-    return float(unit)

@@ -17,6 +17,7 @@ def parts_of_file(estimator):
         them, and the weights of a user's module in the place of the module.
     """
     fitted = estimator.__getstate__()
+    fitted.pop("_ongoing", None)  # it has rows, which are not to leave with the model
     fitted.pop("_metadata_request", None)
     fitted.pop("_skl_callbacks", None)
     params = {name: fitted.pop(name) for name in estimator.get_params(deep=False)}

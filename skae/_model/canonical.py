@@ -2,13 +2,14 @@
 
 import numpy as np
 import torch
-from scipy import linalg
+from scipy import linalg, optimize
 
 from skae._tables.rows import row_blocks
 
-__all__ = ["Codes", "canonical_map", "decoder_jacobian", "moments"]
+__all__ = ["Codes", "canonical_map", "decoder_jacobian", "matched", "moments"]
 
 WIDE = 512  # width of rows that blocks allow for, because layers may be as wide
+AGREES = 0.5  # correlation from which two codes are taken to be the same
 SMALLEST = 1e-6  # smallest divisor, as a share of the largest
 
 
@@ -142,3 +143,45 @@ def _triangular(covariance):
     covariance = covariance + floor * np.eye(len(covariance))
     root = linalg.cholesky(covariance, lower=True)
     return linalg.solve_triangular(root, np.eye(len(root)), lower=True)
+
+
+def matched(Z_before, Z_now, ordered=False):
+    """Which code of now is which of before, as their correlations have it.
+
+    Codes are matched one to one, so that the sum of the squared correlations of those
+    that agree is largest. A code of now that agrees with none of before takes a place
+    that is left, in the order and with the sign that it has.
+
+    Parameters
+    ----------
+    Z_before : ndarray of shape (n_samples, k_before)
+    Z_now : ndarray of shape (n_samples, k)
+        Codes of the same rows.
+    ordered : bool
+        Whether every code has to stay in its place, so that signs alone are matched.
+
+    Returns
+    -------
+    order : ndarray of int of shape (k,)
+    signs : ndarray of shape (k,)
+        The codes signs * Z_now[:, order] follow those of before.
+    """
+    k = Z_now.shape[1]
+    correlations = np.zeros((k, k))
+    both = _standardized(Z_before[:, :k]).T @ _standardized(Z_now) / len(Z_now)
+    correlations[: len(both)] = both
+    agreement = np.where(np.abs(correlations) < AGREES, 0.0, np.square(correlations))
+    if ordered:
+        agreement *= np.eye(k)
+    # Among what is left alone the order stays: no sum of these makes up for a match.
+    places = np.arange(k)
+    in_order = -np.square(places[:, None] - places) / max(k, 1) ** 3 * AGREES**2 / k
+    _, order = optimize.linear_sum_assignment(agreement + in_order, maximize=True)
+    follows = np.where(agreement > 0, np.sign(correlations), 1.0)
+    return order, follows[places, order]
+
+
+def _standardized(Z):
+    Z = Z - Z.mean(axis=0)
+    spread = Z.std(axis=0)
+    return Z / np.where(spread == 0, 1.0, spread)

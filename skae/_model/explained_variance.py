@@ -67,6 +67,7 @@ def describe(
     ordered=False,
     weights=None,
     n_samples=None,
+    squares=None,
 ):
     """Compute the fitted attributes about codes and variance.
 
@@ -83,6 +84,8 @@ def describe(
         Weights of the rows, with mean one.
     n_samples : int or None
         Number of rows of the table, if X is a part of it.
+    squares : float or None
+        Sum of squares of the table, see `attributes`, if it is known better than from X.
 
     Returns
     -------
@@ -104,13 +107,19 @@ def describe(
         falls = explained_falls(reconstruct, Z[some] - mean, goal, ordered, some_weights)
     else:
         falls = pca_variances[:n_components]
+    shape = n_samples or len(X), X.shape[1]
+    if squares is None:
+        squares = _sum_of_squares_of_table(X, weights, shape[0])
+    return attributes(inference, shape, mean, deviations, falls, squares)
+
+
+def _sum_of_squares_of_table(X, weights, n_samples):
+    """Estimate the sum of squares of a table of n_samples rows from some of them, X."""
     # With einsum the sums of squares need no copy of the table.
     w = np.ones(1) if weights is None else weights
     by_feature = np.einsum("ij,ij,i->j", X, X, np.broadcast_to(w, len(X)), dtype=np.float64)
-    shape = n_samples or len(X), X.shape[1]
-    squares = by_feature.sum()
-    squares *= shape[0] / (len(X) if weights is None else weights.sum())
-    return attributes(inference, shape, mean, deviations, falls, squares)
+    n_rows = len(X) if weights is None else weights.sum()
+    return by_feature.sum() * (n_samples / n_rows)
 
 
 def attributes(inference, shape, mean, deviations, falls, squares):

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import torch
 
-from skae._model.canonical import Codes, canonical_map, decoder_jacobian
+from skae._model.canonical import Codes, canonical_map, decoder_jacobian, matched
 from skae._tables.missing import with_marks
 from skae._tables.rows import rows_of
 from skae._torch import in_own_modes, is_out_of_memory
@@ -201,10 +201,38 @@ class Inference:
             z = torch.from_numpy(z[None]).to(self.device)
             return decoder_jacobian(module.decode, z)[0].cpu().numpy()
 
-        weight, mean = canonical_map(Z, X, jacobian, module.is_ordered, weights)
-        weight = torch.from_numpy(weight).to(self.device)
-        module.recode(weight, torch.from_numpy(mean).to(self.device))
-        # Both copies hold the same numbers, and these are saved.
+        self._recode(*canonical_map(Z, X, jacobian, module.is_ordered, weights))
+
+    def match(self, before, inputs, n_components, ordered=False):
+        """Give the codes the order and the signs of those of another Inference.
+
+        Parameters
+        ----------
+        before : Inference
+            Of as many features and codes.
+        inputs : ndarray of shape (n, p)
+            Centred and scaled.
+        n_components : int
+        ordered : bool
+            Whether every code has to stay in its place.
+
+        Returns
+        -------
+        order : ndarray of int of shape (k,)
+            Of the codes as they were.
+        """
+        k = n_components
+        Z_before = before.encode(inputs * self.scale + self.mean, k)
+        order, signs = matched(Z_before, self.scaled_codes(inputs, k), ordered)
+        self._recode(signs[:, None] * np.eye(k)[order], np.zeros(k))
+        return order
+
+    def _recode(self, weight, mean):
+        """Let codes z become weight (z - mean), in both networks."""
+        module = self.modules[torch.float64]
+        weight, mean = (torch.from_numpy(a).to(self.device) for a in (weight, mean))
+        module.recode(weight, mean)
+        # Both copies hold the same numbers, which are those that are saved.
         self.modules[torch.float32].load_state_dict(module.state_dict())
         module.load_state_dict(self.modules[torch.float32].state_dict())
 

@@ -1,6 +1,7 @@
 """Rows that depend on each other, and must not be on both sides of a split."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 from scipy import sparse
@@ -9,7 +10,15 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from skae._tables.rows import row_blocks, rows_of
 
-__all__ = ["Dependence", "check_groups", "equal_rows", "splits_of"]
+__all__ = [
+    "Dependence",
+    "check_groups",
+    "equal_rows",
+    "is_held_out",
+    "label_keys",
+    "row_keys",
+    "splits_of",
+]
 
 COMPARED = 64  # number of columns that are compared first; most rows differ in them
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # an odd number without a pattern in its bits
@@ -118,6 +127,27 @@ def equal_rows(X):
         hashes[repeated] = full_hashes | np.uint64(2**63)
         numbers, _ = _numbered(hashes)
     return numbers
+
+
+def row_keys(X):
+    """Keys (n_samples,) of 64 bits for rows, the same in whatever chunk a row comes."""
+    return _hashes(X, np.arange(X.shape[0]), np.arange(X.shape[1]))
+
+
+def label_keys(labels):
+    """Keys (n_samples,) of 64 bits for labels of groups, the same in every process."""
+    labels = column_or_1d(labels)
+    if labels.dtype.kind in "biuf":
+        return _mixed(_bits(labels) + np.uint64(1))
+    distinct, inverse = np.unique(labels.astype(str), return_inverse=True)
+    digests = [hashlib.blake2b(label.encode(), digest_size=8) for label in distinct]
+    return np.array([int(d.hexdigest(), 16) for d in digests], dtype=np.uint64)[inverse]
+
+
+def is_held_out(keys, share, seed):
+    """Whether (n_samples,) what has these keys is held out, as about a share of all is."""
+    drawn = _mixed(_mixed(keys ^ _mixed(np.array([seed + 1], dtype=np.uint64))))
+    return drawn < np.uint64(share * 2.0**64)
 
 
 def _numbered(keys):

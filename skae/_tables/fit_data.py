@@ -17,7 +17,7 @@ from skae._tables.rows import (
     row_blocks,
     rows_of,
 )
-from skae._tables.scaling import location_and_scale, nan_location_and_scale
+from skae._tables.scaling import location_and_scale, nan_location_and_scale, one_scale
 
 __all__ = ["Given"]
 
@@ -61,12 +61,13 @@ class Given:
         """The rows that the decoder is to return: `X_target`, or X."""
         return self.X if self.X_target is None else self.X_target
 
-    def weigh(self, sample_weight, least=2):
+    def weigh(self, sample_weight, least=2, is_part=False):
         """Take `sample_weight` into account. A row of weight zero is left out.
 
         Whole numbers that sum to at most `FEW_ROWS` repeat the rows, so that they give
-        exactly the result of copies. A ValueError is raised if fewer than `least` rows
-        are left.
+        exactly the result of copies. Other weights are scaled to a mean of one, unless
+        the rows are a part of a larger table. A ValueError is raised if fewer than `least`
+        rows are left.
         """
         w = _check_sample_weight(
             sample_weight, self.X, dtype=np.float64, ensure_non_negative=True
@@ -83,7 +84,7 @@ class Given:
                 "A row of weight zero is left out."
             )
         if not is_repeated:
-            self.weights = w * (len(rows) / w[rows].sum())
+            self.weights = w if is_part else w * (len(rows) / w[rows].sum())
         if not is_streamed(self.X):
             self._take(rows)
         elif len(rows) < len(w):
@@ -159,9 +160,7 @@ class Given:
         mean, spread = nan_location_and_scale(self.X, self.weights)
         if standardize:
             return mean, np.where(spread == 0, 1.0, spread)
-        largest = spread.max() or 1.0
-        scale = largest * np.sqrt(np.mean(np.square(spread / largest)))
-        return mean, float(scale or 1.0)
+        return mean, one_scale(spread)
 
     def filler(self, mean, scale, seed):
         """Return a `Filler` that fills missing cells of rows like these."""

@@ -5,7 +5,7 @@ from scipy import linalg, sparse
 
 from skae._tables.rows import Scaled, row_blocks, rows_of
 
-__all__ = ["principal_axes"]
+__all__ = ["principal_axes", "with_signs"]
 
 # A streamed table of more features than these is decomposed by subspace iteration, with
 # so many additional directions and rounds. Otherwise its covariance is computed.
@@ -49,10 +49,13 @@ def principal_axes(X, n_components=None, weights=None):
     else:
         variances, axes = _from_gram_matrix(X, weights)
         total = variances.clip(min=0).sum()
+    return np.sqrt(variances.clip(min=0)), with_signs(axes), float(total)
+
+
+def with_signs(axes):
+    """Axes (r, p) with scikit-learn's signs: of each the largest entry is positive."""
     largest = np.abs(axes).argmax(axis=1)
-    signs = np.sign(axes[np.arange(len(axes)), largest])
-    axes *= signs[:, None]
-    return np.sqrt(variances.clip(min=0)), axes, float(total)
+    return axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
 
 
 def _from_covariance(X, weights):

@@ -4,7 +4,16 @@ import numpy as np
 
 from skae._tables.rows import chunks, row_blocks, rows_of
 
-__all__ = ["location_and_scale", "nan_location_and_scale", "scaled", "shares"]
+__all__ = [
+    "ROUNDING",
+    "location_and_scale",
+    "nan_location_and_scale",
+    "one_scale",
+    "scaled",
+    "shares",
+]
+
+ROUNDING = 10 * np.finfo(np.float64).eps  # of a mean, that deviations may be made of
 
 
 def location_and_scale(X, standardize, weights=None):
@@ -39,8 +48,7 @@ def location_and_scale(X, standardize, weights=None):
     mean = np.where(low == high, low, total / weight)  # exact if constant
     # Deviations are divided by the largest, since squares of values near 1e300 overflow.
     reach = np.maximum(high - mean, mean - low)
-    rounding = 10 * np.finfo(np.float64).eps * np.abs(mean)
-    constant = reach <= rounding
+    constant = reach <= ROUNDING * np.abs(mean)
     divisor = np.where(constant, np.inf, reach)
     squares = np.zeros(n_features)
     for block in blocks:
@@ -52,10 +60,15 @@ def location_and_scale(X, standardize, weights=None):
     spread = np.where(constant, 0.0, reach * np.sqrt(squares / weight))
     if standardize:
         return mean, np.where(constant, 1.0, spread)
+    return mean, one_scale(spread)
+
+
+def one_scale(spread):
+    """Root mean square of deviations (n_features,), 1 where all are zero."""
     largest = spread.max()
     if largest == 0.0:
-        return mean, 1.0
-    return mean, float(largest * np.sqrt(np.mean(np.square(spread / largest))))
+        return 1.0
+    return float(largest * np.sqrt(np.mean(np.square(spread / largest))))
 
 
 def scaled(X, mean, scale, dtype):
@@ -95,6 +108,6 @@ def _mean_and_deviation(X, w):
     mean = (w * np.where(has_value, X, 0.0)).sum(axis=0) / total
     deviations = np.where(has_value, X - mean, 0.0)
     largest = np.abs(deviations).max(axis=0)
-    varies = largest > 10 * np.finfo(np.float64).eps * np.abs(mean)
+    varies = largest > ROUNDING * np.abs(mean)
     relative = (w * np.square(deviations / np.where(varies, largest, 1.0))).sum(axis=0)
     return mean, np.where(varies, largest * np.sqrt(relative / total), 0.0)

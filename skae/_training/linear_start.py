@@ -9,7 +9,7 @@ from skae._tables.pca import principal_axes
 from skae._torch import make_generator
 from skae.modules import DenseAutoencoder
 
-__all__ = ["Start", "make_start"]
+__all__ = ["NOTHING_LEFT", "Start", "make_start", "start_of_axes"]
 
 # A linear decoder that needs iterations is fitted to at most so many evenly spaced rows. Of
 # wide rows there are fewer: about so many values, but at least so many rows.
@@ -146,33 +146,29 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     Start
     """
     X, weights, mean = _centred(table, rows)
-    spread, axes, total = principal_axes(X, n_components, weights)
-    # A fold may have fewer rows than the table has components.
-    short = max(0, n_components - len(spread))
-    spread, axes = np.pad(spread, (0, short)), np.pad(axes, ((0, short), (0, 0)))
-    largest = spread[0] if spread[0] > TINY else 1.0
-    deviations = np.maximum(spread[:n_components], FLOOR * largest)
-    if rotate:
-        # Along an axis without variance the network would learn rounding errors.
-        axes[n_components:][spread[n_components:] <= FLOOR * largest] = 0.0
-        axes = np.pad(axes, ((0, (n_axes or len(axes)) - len(axes)), (0, 0)))
-    basis = np.eye(n_components, len(axes)) if rotate else axes[:n_components]
-    start = Start(
-        mean=mean,
-        axes=axes if rotate else None,
-        deviations=deviations,
-        encoder=basis / deviations[:, None],
-        decoder=basis.T * deviations,
-        bias=np.zeros(basis.shape[1]),
-        rotates_output=loss.of_scaled,
-        variances=np.square(spread),
-        total=total,
-        n_marks=0 if table.observed is None else X.shape[1],
-    )
-    if loss.of_scaled:
-        return start
-    decoder, bias = _decoder_for(loss, table, rows, start)
-    return dataclasses.replace(start, decoder=decoder, bias=bias)
+    principal = mean, *principal_axes(X, n_components, weights)
+    start = _start(principal, n_components, loss, table.observed, rotate, n_axes)
+    return start if loss.of_scaled else _with_decoder(start, table, rows, loss)
+
+
+def start_of_axes(principal, table, n_components, loss):
+    """The start of a network whose PCA is known, in the coordinates of the table.
+
+    Parameters
+    ----------
+    principal : (mean, deviations, axes, total)
+        The mean in the units of the table, and what `principal_axes` returns.
+    table : Table
+        Rows that a decoder is fitted to where the loss needs one of its own.
+    n_components : int
+    loss : Loss
+
+    Returns
+    -------
+    Start
+    """
+    start = _start(principal, n_components, loss, table.observed)
+    return start if loss.of_scaled else _with_decoder(start, table, None, loss)
 
 
 def _centred(table, rows):
@@ -192,8 +188,35 @@ def _centred(table, rows):
     return X, weights, mean
 
 
-def _decoder_for(loss, table, rows, start):
-    """The linear decoder of PCA's scores for a loss of its own units, and its bias."""
+def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
+    """The Start of given principal axes, with the decoder of PCA."""
+    mean, spread, axes, total = principal
+    # A fold may have fewer rows than the table has components.
+    short = max(0, n_components - len(spread))
+    spread, axes = np.pad(spread, (0, short)), np.pad(axes, ((0, short), (0, 0)))
+    largest = spread[0] if spread[0] > TINY else 1.0
+    deviations = np.maximum(spread[:n_components], FLOOR * largest)
+    if rotate:
+        # Along an axis without variance the network would learn rounding errors.
+        axes[n_components:][spread[n_components:] <= FLOOR * largest] = 0.0
+        axes = np.pad(axes, ((0, (n_axes or len(axes)) - len(axes)), (0, 0)))
+    basis = np.eye(n_components, len(axes)) if rotate else axes[:n_components]
+    return Start(
+        mean=mean,
+        axes=axes if rotate else None,
+        deviations=deviations,
+        encoder=basis / deviations[:, None],
+        decoder=basis.T * deviations,
+        bias=np.zeros(basis.shape[1]),
+        rotates_output=loss.of_scaled,
+        variances=np.square(spread),
+        total=total,
+        n_marks=0 if observed is None else len(mean),
+    )
+
+
+def _with_decoder(start, table, rows, loss):
+    """The start with the linear decoder of PCA's scores for a loss of its own units."""
     rows = np.arange(len(table.X)) if rows is None else rows
     n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // table.X.shape[1]))
     some = rows[:: -(-len(rows) // n_rows)]
@@ -201,4 +224,4 @@ def _decoder_for(loss, table, rows, start):
     goal = torch.from_numpy(table.target[some].astype(np.float64))
     w = None if table.weights is None else torch.from_numpy(table.weights[some])
     decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal, w)
-    return decoder.numpy(), bias.numpy()
+    return dataclasses.replace(start, decoder=decoder.numpy(), bias=bias.numpy())

@@ -61,6 +61,16 @@ class Result:
     interrupt: BaseException | None = None
 
     @property
+    def keeps_codes(self):
+        """Whether its codes are those of before, which nothing is to change."""
+        return self.outcome == "unchanged"
+
+    @property
+    def squares(self):
+        """None: `sample` tells, which is of all rows, or of evenly spaced ones."""
+        return None
+
+    @property
     def n_samples(self):
         """Number of rows that the user passed for training."""
         return self.members.n_own

@@ -10,7 +10,7 @@ from skae._engine.corruption import Corruption
 from skae._engine.threads import Pace
 from skae._torch import has_fast_bfloat16
 
-__all__ = ["Settings", "Threads"]
+__all__ = ["Settings", "Threads", "error_unit"]
 
 STEPS = 6_000  # number of steps, approximately, that "auto" stands for
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
@@ -176,6 +176,15 @@ class Threads:
     def n_threads(self):
         """Number of threads in the last steps. None is no limit."""
         return self.limit if self.pace is None else self.pace.n_threads
+
+
+def error_unit(loss, scale, n_features, standardize):
+    """What the engine's errors are multiplied by to be in the units of `score`."""
+    unit = np.float64(1 / n_features)
+    if loss.of_scaled and not standardize:
+        with np.errstate(over="ignore", under="ignore"):
+            unit *= np.float64(scale) ** loss.degree
+    return float(unit)
 
 
 def _n_products(module, batch_size):

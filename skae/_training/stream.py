@@ -1,37 +1,60 @@
-"""Training that goes on with every chunk of a stream."""
+"""Training on a stream of chunks: what is kept of them, and what is the outcome so far."""
 
 import copy
 import dataclasses
 
 import numpy as np
-import torch
-from torch import nn
 
-from skae._engine.epoch_choice import Choice
-from skae._engine.skorch_net import averaged_tensors
-from skae._tables.dependence import Dependence
-from skae._torch import thread_limit
-from skae._training.linear_start import Start
-from skae._training.member_rows import member_rows
-from skae._training.members import Members, make_members
-from skae._training.messages import no_weights
-from skae._training.training import Training, make_networks
+from skae._tables.dependence import is_held_out
+from skae._tables.running_pca import RunningPCA
+from skae._torch import make_generator
+from skae._training.frame import Frame, FramedNetwork
+from skae._training.linear_start import NOTHING_LEFT, Start, start_of_axes
+from skae._training.messages import no_weights, warn_of_values
+from skae._training.reservoir import Reservoir, joined
+from skae._training.stream_judge import Judge
+from skae._training.streamed_network import StreamedNetwork, asleep, awake
 from skae.exceptions import DivergenceError
 
-__all__ = ["Ongoing"]
+__all__ = ["Stream", "StreamResult"]
 
-# Standard errors by which a chunk must be better than PCA's: there is no epoch before that
-# it would have to be ahead of.
-MARGIN = 2.5
-MOST_LAST = 4096  # rows, of the last chunks, that codes are described by
+# Rows wait until there are an eighth as many as before them, or 512, to be worked on.
+MOST_WAITING, PART_WAITING = 512, 8
+FEWEST = 256  # rows before a network that starts at PCA is trained
+# Rows that were kept are trained on again in each round: four for each new one, or as many
+# as there are up to 2048.
+REPLAY, LEAST_REPLAY = 4, 2048
+KEPT = 2**22  # values of rows that are kept to be trained on again
+MOST_JUDGES, JUDGES = 4096, 2**20  # rows, and values, that are kept and held out
+MEASURED = 4096  # rows that statistics are computed from
+DESCRIBED = 512  # rows that codes are described by
 
 
 @dataclasses.dataclass(frozen=True)
 class StreamResult:
-    """What came of the chunks so far; attributes as those of `Result`."""
+    """The outcome of a stream so far.
 
-    module: nn.Module
+    Attributes
+    ----------
+    network : FramedNetwork
+    start : Start
+        PCA of all rows so far, in the frame of the network.
+    loss_statistics : dict of str and ndarray
+    n_components, n_samples, n_iter, best_epoch, train_errors, held_out_errors, pca_error
+        As those of `Result`; an epoch is a round of training.
+    outcome, is_pca, keeps_codes, n_steps, n_threads
+        Likewise.
+    is_matched : bool
+        Whether codes are to keep their order and signs.
+    squares : float
+        Sum of the squares of all centred and scaled rows.
+    rows : tuple
+        Arrays (inputs, X, weights) of rows that codes are described by.
+    """
+
+    network: FramedNetwork
     start: Start
+    loss_statistics: dict
     n_components: int
     n_samples: int
     n_iter: int
@@ -41,12 +64,16 @@ class StreamResult:
     pca_error: float
     outcome: str
     is_pca: bool
+    keeps_codes: bool
+    is_matched: bool
     n_steps: int
     n_threads: int | None
+    squares: float
     rows: tuple
 
     @property
     def pca_shares(self):
+        """Shares (k,) of PCA's components in the variance, where the network is PCA."""
         start = self.start
         return start.variances / (start.total or 1.0) if self.is_pca else None
 
@@ -54,134 +81,312 @@ class StreamResult:
         return self.rows
 
 
-class Ongoing:
-    """Training of which each call of `take` is one pass over one chunk.
+class Stream:
+    """Chunks of rows, and what has been learned of them.
 
-    The optimizer, its learning rate and the averages of the weights go on from chunk to
-    chunk. The first chunk sets the start. Each chunk is asked before it is trained on:
-    its rows have not been seen, so that they can tell whether the network is better than
-    PCA of the first chunk, which is the outcome otherwise.
+    PCA follows the stream, see `RunningPCA`. A network starts at it once there are some
+    hundred rows, and is trained on new rows as they come, each time together with rows
+    that are drawn from a sample of all that came before: a stream that is sorted, or
+    changes, is not forgotten. Rows that are held out, another sample of all so far, say
+    whether the network or PCA is the outcome. While it is PCA, the network starts anew, at
+    the PCA of then, when the rows have doubled and it is no better.
+
+    Which rows are held out is decided by their values, or by the labels of their groups:
+    equal rows, or rows of one group, are on one side, in whatever chunks they come.
+
+    Nothing in here is changed in its place but the network: a copy of the object stays as
+    it is when the next chunk is taken, or cannot be.
 
     Parameters
     ----------
-    table, loss, settings, seed, device, make_module, initial
-        As of `train`.
-    n_samples : int
-        Rows that `initial` has seen.
+    seed : int
+    n_components : int
+    initial : FramedNetwork or None
+        A trained network to go on from.
+    n_before, n_steps : int
+        Rows and steps that it was trained for.
+    loss_statistics : dict of str and ndarray, or None
+        What the loss has learned of these.
     """
 
     def __init__(
-        self, table, loss, settings, seed, device, make_module, initial, n_samples
+        self,
+        seed,
+        n_components,
+        initial=None,
+        n_before=0,
+        n_steps=0,
+        loss_statistics=None,
     ):
-        settings = dataclasses.replace(
-            settings, early_stopping=False, verbose=0, is_seeded=True
-        )
-        self.loss, self.settings, self.seed, self.device = loss, settings, seed, device
-        members = make_members(table, loss, settings, seed)
-        self.starts = members.starts
-        self.networks = make_networks(members, settings, make_module, initial, seed)
-        self.may_keep_start = settings.from_pca or initial is not None
-        self.n_samples, self.n_iter, self.last = n_samples, 0, None
-        self.train_errors, self.held_out_errors = [], []
-        batch_size, _ = settings.sizes(len(table.X))
-        self.threads = settings.threads(self.networks.joined, batch_size, device)
-        training, rows, reference = self._look_at(table)
-        self.net = training.build(rows, None, training.mean(reference), None).initialize()
-        self.net.notify("on_train_begin", X=rows.train, y=None)
+        self.seed, self.n_components, self.n_before = seed, n_components, n_before
+        self.waiting, self.n_rows = (), 0  # that wait, and that have been worked on
+        self.pca = self.train_rows = self.judges = None
+        self.frame = initial and initial.frame
+        self.loss_statistics = loss_statistics or {}
+        self.network, self.kept = None, initial
+        self.kept_at, self.n_steps = 0, n_steps  # rounds and steps, of what is kept
+        self.train_errors, self.held_out_errors = (), ()
 
-    def _look_at(self, table):
-        """What is computed of a chunk before it is trained on."""
-        everyone = np.arange(len(table.X))
-        members = Members(
-            table, [everyone], [everyone[:0]], self.starts, Dependence.none(len(everyone))
-        )
-        of_fit = self.settings, self.networks, self.seed, self.device
-        training = Training(members, self.loss, *of_fit)
-        in_coordinates = self.networks.in_coordinates
-        rows = member_rows(members, self.loss, self.device, in_coordinates)
-        return training, rows, training.reference(rows)
+    @property
+    def n_samples(self):
+        """Rows of all chunks, and of the fit before them."""
+        return self.n_before + self.n_rows + sum(map(len, self.waiting))
 
-    def take(self, table):
-        """Ask a chunk, train on it, and return what is the outcome so far.
+    @property
+    def has_own_pca(self):
+        """Whether the stream has as many rows as the fit before it, if there was one."""
+        return self.n_rows >= self.n_before
+
+    def take(self, rows, tools):
+        """Add a chunk of rows.
+
+        Parameters
+        ----------
+        rows : StreamRows
+        tools : Tools
+
+        Returns
+        -------
+        StreamResult, or None while rows are waiting for others
 
         Raises
         ------
         DivergenceError
-            If training ended in NaN or inf.
+            If training ended in NaN or inf and there is nothing to fall back on.
         """
-        training, rows, reference = self._look_at(table)
-        self.n_samples += len(table.X)
-        is_better = not self.may_keep_start
-        if self.n_iter:
-            is_better = self._is_better(training, rows, reference)
-        with thread_limit(self.threads.limit):
-            self._pass(rows)
-        self.n_iter += 1
-        in_coordinates = self.networks.in_coordinates
-        is_kept, outcome = not is_better, "trained"
-        if is_kept:
-            outcome = "pca" if in_coordinates else "unchanged"
+        self.waiting = (*self.waiting, rows)
+        n_waiting = sum(map(len, self.waiting))
+        if n_waiting < min(MOST_WAITING, self.n_rows // PART_WAITING):
+            return None
+        new, self.waiting = joined(self.waiting), ()
+        self._wake(tools)
+        step = max(MOST_WAITING, JUDGES // new.X.shape[1])
+        for i in range(0, len(new), step):
+            result = self._round(new[i : i + step], tools)
+        return result
+
+    def settle(self, module):
+        """Take over the network that is kept as it has become, with canonical codes."""
+        if self.kept is not None:
+            self.kept = FramedNetwork(module, self.frame)
+
+    # -- copies ------------------------------------------------------------------------
+
+    def __getstate__(self):
+        """Numbers and arrays, on no device."""
+        state = vars(self).copy()
+        state["kept"] = self.kept and asleep(self.kept)
+        return state
+
+    def copied(self):
+        """A copy that shares everything with this one and can be changed."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
+    def _wake(self, tools):
+        """Make networks of what has come out of a pickle."""
+        self.kept = self.kept and awake(self.kept, tools)
+        if self.network is not None and not self.network.is_sound:  # a chunk was cut short
+            self.network = None
+        if self.network is not None:
+            fitted = tools.fitted(self.loss_statistics)
+            self.network.wake(fitted, self._some(MEASURED))
+
+    # -- one round ---------------------------------------------------------------------
+
+    def _round(self, new, tools):
+        is_matched = self.n_before + self.n_rows >= FEWEST
+        own = self._keep(new, tools)
+        self._set_frame(tools)
+        tools = tools.fitted(self.loss_statistics)
+        table = self.frame.table(self._some(MEASURED), tools.loss)
+        principal = self.pca.principal_axes(self.frame.mean, self.frame.scale)
+        start = start_of_axes(principal, table, self.n_components, tools.loss)
+        self.kept = self.kept and self.kept.at(self.frame, tools.loss)
+        trained = self._train(own, start, tools)
+        outcome, pca_error = self._decide(trained, start, tools)
+        is_start = outcome is None
+        is_pca = is_start and tools.settings.from_pca
+        if is_start:
+            outcome = self._untrained(start, tools)
+        described = self._some(DESCRIBED)
         return StreamResult(
-            module=self._outcome(is_better),
-            start=self.starts[-1],
-            n_components=self.settings.n_components,
+            network=outcome,
+            start=start,
+            loss_statistics=self.loss_statistics,
+            n_components=self.n_components,
             n_samples=self.n_samples,
-            n_iter=self.n_iter,
-            best_epoch=self.n_iter if is_better else 0,
-            train_errors=self.train_errors,
-            held_out_errors=self.held_out_errors,
-            pca_error=self.settings.unit * training.mean(reference),
-            is_pca=is_kept and in_coordinates and self.loss.of_scaled,
-            outcome=outcome,
-            n_steps=self.net.n_steps_,
-            n_threads=self.threads.limit,
-            rows=self._last_rows(table),
+            n_iter=len(self.train_errors),
+            best_epoch=self.kept_at,
+            train_errors=[*self.train_errors],
+            held_out_errors=[*self.held_out_errors],
+            pca_error=pca_error,
+            outcome="pca" if is_pca else "trained" if self.kept_at else "unchanged",
+            is_pca=is_pca and tools.loss.of_scaled,
+            keeps_codes=not is_start and outcome is not trained,
+            is_matched=is_matched,
+            n_steps=self.n_steps,
+            n_threads=self.network and self.network.limit,
+            squares=start.total * self.n_samples,
+            rows=self.frame.table(described, tools.loss).sample(len(described)),
         )
 
-    def _last_rows(self, table):
-        """Arrays (inputs, X, weights) of the last rows, from more than one chunk."""
-        new = table.sample(len(table.X))
-        if self.last is not None:
-            new = tuple(
-                None if a is None or b is None else np.concatenate([a, b])[-MOST_LAST:]
-                for a, b in zip(self.last, new, strict=True)
-            )
-        self.last = new
-        return new
+    def _keep(self, new, tools):
+        """Count new rows, keep some of them, and return those to train on."""
+        p, settings = new.X.shape[1], tools.settings
+        rng = np.random.default_rng([self.seed, self.n_rows])
+        if self.pca is None:
+            self.train_rows = Reservoir(max(MOST_WAITING, KEPT // p))
+            self.judges = Reservoir(max(FEWEST, min(MOST_JUDGES, JUDGES // p)))
+            self.frame = self.frame or tools.first_frame(new, self.seed)
+            at = self.frame.mean, self.frame.scale
+            self.pca = RunningPCA.begin(*at, self.n_components)
+        share = settings.validation_fraction if settings.early_stopping else 0.0
+        is_judge = is_held_out(new.keys, share, self.seed)
+        self.train_rows = self.train_rows.updated(new[~is_judge], rng)
+        self.judges = self.judges.updated(new[is_judge], rng)
+        self.pca = self.pca.updated(self.frame.filled(new.X), new.weights)
+        self.n_rows += len(new)
+        return new[~is_judge]
 
-    def _is_better(self, training, rows, reference):
-        """Whether these rows, not trained on yet, are better off with the network."""
-        net = self.net
-        with net.averaged():
-            errors = training.objective.row_errors(net.network, rows.train)
-        choice = Choice(
-            reference,
-            margin=MARGIN if self.may_keep_start else 0.0,
-            allow_start=self.may_keep_start,
-            patience=1,
-            tol=0.0,
-            weights=training.members.judged_weights,
+    def _some(self, n):
+        """At most about n of the rows of both sides, as they are mixed in the stream."""
+        sides = [side for side in (self.train_rows, self.judges) if len(side)]
+        n_seen = sum(side.n_seen for side in sides)
+        return joined([side.spread(-(-n * side.n_seen // n_seen)) for side in sides])
+
+    def _set_frame(self, tools):
+        """The units of now, and before there is a network what else rows tell."""
+        location_and_scale = self.pca.location_and_scale(tools.standardize)
+        if self.network is None and self.kept is None:
+            some = self._some(MEASURED)
+            self.frame = tools.frame(some, *location_and_scale, self.seed)
+            self.loss_statistics = tools.loss.measure(some.X, some.weights)
+        elif tools.follows and self.has_own_pca:
+            self.frame = Frame(*location_and_scale)
+
+    # -- the network -------------------------------------------------------------------
+
+    def _train(self, own, start, tools):
+        """Train on new rows and as many old ones; what it is now, a FramedNetwork."""
+        if not len(self.train_rows) or not (
+            self.network or self.kept or self._may_begin(start, tools)
+        ):
+            return None
+        if self.network is None:
+            self.network = self._begin(start, tools)
+        n_old = max(REPLAY * len(own), min(len(self.train_rows), LEAST_REPLAY))
+        rng = np.random.default_rng([self.seed, self.n_rows])
+        old = np.resize(rng.permutation(len(self.train_rows)), n_old)
+        rows = joined([own, self.train_rows.rows[old]])
+        error = self.network.train(tools, rows, self.train_rows.n_seen)
+        self.train_errors = (*self.train_errors, error)
+        if not self.network.is_sound:
+            return None
+        return self.network.exported(tools).at(self.frame, tools.loss)
+
+    def _may_begin(self, start, tools):
+        """Whether there are enough rows, and there is something to be gained by training.
+
+        A network that does not start at PCA has nothing else to be the outcome.
+        """
+        settings, loss = tools.settings, tools.loss
+        if not settings.from_pca:
+            return True
+        keeps_pca = loss.rotation_invariant and not (tools.has_marks or tools.noise)
+        is_exact = settings.is_linear or start.unexplained <= NOTHING_LEFT
+        return self.n_rows >= max(FEWEST, self.n_components + 2) and not (
+            settings.early_stopping and keeps_pca and is_exact
         )
-        choice.see(errors, net.averages_)
-        self.held_out_errors.append(self.settings.unit * float(choice.mean(errors[-1])))
-        return choice.best_epoch == 1
 
-    def _pass(self, rows):
-        net = self.net
-        net.history.new_epoch()
-        batches = net.get_iterator(rows.train, training=True)
-        net.run_single_epoch(batches, training=True, prefix="train", step_fn=net.train_step)
-        if not net.is_finite_:
-            raise DivergenceError(no_weights(self.settings.owner, self.settings.lr))
-        self.train_errors.append(net.history[-1, "train_loss"])
+    def _begin(self, start, tools):
+        of_stream = self._some(MEASURED), self.frame, start, self.seed, self.n_rows
+        initial = self.kept and copy.deepcopy(self.kept.module)
+        return StreamedNetwork(tools, *of_stream, initial, self.n_steps)
 
-    @torch.no_grad()
-    def _outcome(self, is_better):
-        module = copy.deepcopy(self.networks.last).to(self.device)
-        if is_better:
-            torch._foreach_copy_(averaged_tensors(module), self.net.averages_)
-        if self.settings.tied_weights:
-            module.untie()
-        if self.networks.in_coordinates:
-            module = self.starts[-1].undo(module.cpu().double()).float().to(self.device)
-        return module.eval()
+    def _untrained(self, start, tools):
+        """A network without training: PCA, where networks begin there."""
+        module = tools.outline(make_generator(self.seed))
+        if tools.settings.from_pca:
+            module = start.undo(start.load(module).double()).float()
+        return FramedNetwork(module.to(tools.device).eval(), self.frame)
+
+    # -- the decision ------------------------------------------------------------------
+
+    def _decide(self, trained, start, tools):
+        """Keep the network as it is now, as it was, or PCA, by rows that are held out.
+
+        Returns
+        -------
+        outcome : FramedNetwork or None
+            None is the start: PCA of all rows, where networks begin there.
+        pca_error : float
+            In the units of `score`.
+        """
+        is_cautious = tools.settings.early_stopping
+        has_pca = tools.settings.from_pca and self.has_own_pca
+        linear = self._linear(start, tools)
+        reference = linear if has_pca else self.kept
+        self._check(reference, tools)
+        judge = self._judge(start, tools)
+        of_linear, of_trained = judge.errors(linear), trained and judge.errors(trained)
+        self._note(judge, of_linear, of_trained)
+        if reference is None or not (is_cautious and len(self.judges)):
+            # What was not judged may be worse than PCA, but than nothing else.
+            is_free = not (tools.settings.from_pca and is_cautious)
+            best = (is_free and trained) or self.kept
+        else:
+            of_kept = self.kept and judge.errors(self.kept)
+            of_reference = of_linear if has_pca else of_kept
+            networks = reference, self.kept, trained
+            best = networks[judge.best(of_reference, of_kept, of_trained)]
+        best = None if best is linear else best
+        if best is None and self._is_stale(of_linear, of_trained):
+            self.network = None
+        if best is not self.kept:
+            self.kept, self.kept_at = best, len(self.train_errors) if best else 0
+            self.n_steps = self.network.n_steps if best else 0
+        return best, judge.mean(of_linear)
+
+    def _linear(self, start, tools):
+        """PCA of all rows, or its kin for the loss, without what else a network has."""
+        module = start.undo(start.linear_module(tools.settings.ordered).double()).float()
+        return FramedNetwork(module.to(tools.device).eval(), self.frame)
+
+    def _judge(self, start, tools):
+        """By the rows that are held out; while there are none, by others."""
+        rows = self.judges.rows if len(self.judges) else self._some(MOST_JUDGES)
+        sides = [side.rows.keys for side in (self.train_rows, self.judges) if len(side)]
+        n_units = len(np.unique(np.concatenate(sides)))
+        return Judge(rows, n_units, self.frame, start, tools, self.seed)
+
+    def _note(self, judge, of_linear, of_trained):
+        """Lengthen the curve of held-out errors by that after this round's training."""
+        is_longer = len(self.train_errors) >= max(len(self.held_out_errors), 1)
+        if not (is_longer and judge.tools.settings.early_stopping):
+            return
+        of_rounds = [of_trained] if self.held_out_errors else [of_linear, of_trained]
+        has_judges = len(self.judges) > 0
+        self.held_out_errors += tuple(
+            judge.mean(errors) if has_judges and errors is not None else np.nan
+            for errors in of_rounds
+        )
+
+    def _check(self, reference, tools):
+        """Let go of a network that has ended in NaN or inf."""
+        if self.network is None or self.network.is_sound:
+            return
+        self.network = None
+        owner, lr = tools.settings.owner, tools.settings.lr
+        if reference is None:
+            raise DivergenceError(no_weights(owner, lr))
+        start = "the network that the stream began with" if self.n_before else "PCA"
+        warn_of_values(owner, lr, len(self.train_errors), self.kept_at, start)
+
+    def _is_stale(self, of_linear, of_trained):
+        """Whether the network would do better to start at the PCA of now."""
+        has_doubled = self.network and self.n_rows >= 2 * self.network.n_rows
+        return (
+            has_doubled and of_trained is not None and of_trained.mean() >= of_linear.mean()
+        )

@@ -102,14 +102,17 @@ class Mapping(nn.Module):
     def absorb_output(self, weight, shift=None):
         """Replace f(x) by weight f(x) + shift.
 
-        `weight` has shape (n_new, n_out), and `shift` has shape (n_new,). None stands for
-        the identity or zero.
+        `weight` has shape (n_new, n_out), or (n_out,) for a diagonal matrix, and `shift`
+        has shape (n_new,). None stands for the identity or zero.
         """
         for layer in (self.linear, self.correction):
             if layer is not None and weight is not None:
-                layer.weight = nn.Parameter(weight @ layer.weight)
+                is_diagonal = weight.ndim == 1
+                by_row = weight[:, None] if is_diagonal else weight
+                product = torch.mul if is_diagonal else torch.matmul
+                layer.weight = nn.Parameter(product(by_row, layer.weight))
                 if layer.bias is not None:
-                    layer.bias = nn.Parameter(weight @ layer.bias)
+                    layer.bias = nn.Parameter(product(weight, layer.bias))
         if shift is not None:
             (self.correction if self.linear is None else self.linear).bias += shift
 

@@ -1,0 +1,92 @@
+"""The units that a network works in, and how it gets from one to another."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import torch
+
+from skae._tables.fit_data import Given
+from skae._tables.missing import Filler
+from skae._tables.table import make_table
+from skae.modules._base import Network
+
+__all__ = ["Frame", "FramedNetwork"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """The units of a table: (X - mean) / scale, with missing cells filled.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_features,)
+    scale : float or ndarray of shape (n_features,)
+    filler : Filler or None
+        None where no cell may be missing.
+    has_marks : bool
+        Whether networks are told which cells are missing.
+    """
+
+    mean: np.ndarray
+    scale: float | np.ndarray
+    filler: Filler | None = None
+    has_marks: bool = False
+
+    def table(self, rows, loss):
+        """The Table of some StreamRows."""
+        weights = rows.weights
+        if (weights == weights[0]).all():
+            weights = None
+        X = rows.X if self.has_marks else self.filled(rows.X)
+        given = Given(X, weights=weights)
+        table = make_table(given, loss, self.mean, self.scale, self.filler)
+        if self.has_marks and table.observed is None:
+            table.observed = np.ones(X.shape, dtype=bool)
+        return table
+
+    def filled(self, X):
+        """X (n, n_features), in its own units, with its missing cells filled."""
+        if self.filler is None:
+            return X
+        observed = ~np.isnan(X)
+        scaled = torch.from_numpy((X - self.mean) / self.scale).double()
+        filled = self.filler(scaled, torch.from_numpy(observed)).numpy()
+        return np.where(observed, X, filled * self.scale + self.mean)
+
+
+@dataclasses.dataclass(frozen=True)
+class FramedNetwork:
+    """A trained network and the frame that it works in.
+
+    Attributes
+    ----------
+    module : Network
+    frame : Frame
+    """
+
+    module: Network
+    frame: Frame
+
+    @torch.no_grad()
+    def at(self, frame, loss):
+        """The FramedNetwork that does the same in another frame, with the same codes.
+
+        Its first and last layers take up the difference; the frames fill missing cells
+        alike, and where there is one scale for all features codes are in units of it.
+        """
+        if frame is self.frame:
+            return self
+        device = next(self.module.parameters()).device
+        module = copy.deepcopy(self.module).cpu().double()
+        shape = self.frame.mean.shape
+        ratio = np.broadcast_to(frame.scale / np.asarray(self.frame.scale), shape).copy()
+        shift = (frame.mean - self.frame.mean) / self.frame.scale
+        ratio, shift = torch.from_numpy(ratio), torch.from_numpy(shift)
+        module.absorb_input(ratio, shift)
+        if loss.of_scaled:
+            module.absorb_output(1 / ratio, -shift / ratio)
+        if np.ndim(frame.scale) == 0:
+            (mean,) = torch.zeros_like(module.encode(torch.zeros(1, *shape).double()))
+            module.recode(torch.ones_like(mean).diag() / ratio[0], mean)
+        return FramedNetwork(module.float().to(device).eval(), frame)
