@@ -4,10 +4,15 @@ import dataclasses
 
 import numpy as np
 
-from skae._tables.dependence import row_keys
+from skae._tables.dependence import is_held_out, row_keys
 from skae._tables.rows import is_streamed, row_blocks, rows_of
 
-__all__ = ["Reservoir", "StreamRows", "joined", "stream_rows"]
+__all__ = ["Memory", "Reservoir", "StreamRows", "joined", "stream_rows"]
+
+# Values of rows that are kept to be trained on again, and rows at least.
+MOST_KEPT, LEAST_KEPT = 2**22, 512
+# Rows that are kept and held out, values of them, and rows at least.
+MOST_JUDGES, VALUES_OF_JUDGES, LEAST_JUDGES = 4096, 2**20, 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Reservoir:
     ----------
     size : int
         Most rows that it holds.
+    seed : int
     rows : StreamRows or None
         None before the first.
     n_seen : int
@@ -88,25 +94,84 @@ class Reservoir:
     """
 
     size: int
+    seed: int
     rows: StreamRows | None = None
     n_seen: int = 0
 
     def __len__(self):
         return 0 if self.rows is None else len(self.rows)
 
-    def updated(self, new, rng):
-        """With the rows `new` having been seen too; drawn from a NumPy generator."""
+    def _rng(self):
+        """The same wherever the stream is where it is."""
+        return np.random.default_rng([self.seed, self.n_seen])
+
+    def updated(self, new):
+        """With the rows `new` having been seen too."""
         n_seen = self.n_seen + len(new)
         n_free = self.size - len(self)
         rest = new[n_free:]
         rows = joined([part for part in (self.rows, new[:n_free]) if part is not None])
         # A row that is the i-th to come takes a place with probability size / i.
-        places = rng.integers(np.arange(n_seen - len(rest), n_seen) + 1)
+        places = self._rng().integers(np.arange(n_seen - len(rest), n_seen) + 1)
         stays = places < self.size
         rows = rows.replaced(places[stays], rest[stays]) if stays.any() else rows
-        return Reservoir(self.size, rows, n_seen)
+        return dataclasses.replace(self, rows=rows, n_seen=n_seen)
 
     def spread(self, n):
         """Evenly spaced rows, n or all."""
         step = -(-len(self) // n)
         return self.rows[::step]
+
+    def drawn(self, n):
+        """n rows at random, each as often as any other, or once more."""
+        order = self._rng().permutation(len(self))
+        return self.rows[np.resize(order, n)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """The rows of a stream that are kept: those to train on, and those held out.
+
+    Attributes
+    ----------
+    train, judges : Reservoir
+    seed : int
+    """
+
+    train: Reservoir
+    judges: Reservoir
+    seed: int
+
+    @classmethod
+    def begin(cls, n_features, seed):
+        """Of no rows yet."""
+        n_judges = min(MOST_JUDGES, VALUES_OF_JUDGES // n_features)
+        sizes = max(LEAST_KEPT, MOST_KEPT // n_features), max(LEAST_JUDGES, n_judges)
+        return cls(*(Reservoir(size, seed) for size in sizes), seed)
+
+    def updated(self, new, share):
+        """With the rows `new`, a share of which is held out, and those to train on."""
+        is_judge = is_held_out(new.keys, share, self.seed)
+        own = new[~is_judge]
+        judges = self.judges.updated(new[is_judge])
+        return Memory(self.train.updated(own), judges, self.seed), own
+
+    def some(self, n):
+        """At most about n rows of both sides, as they are mixed in the stream."""
+        n_seen = self.train.n_seen + self.judges.n_seen
+        return joined(
+            [side.spread(-(-n * side.n_seen // n_seen)) for side in self._sides()]
+        )
+
+    @property
+    def n_units(self):
+        """Independent rows, or groups of rows, among those that are kept."""
+        return len(np.unique(np.concatenate([s.rows.keys for s in self._sides()])))
+
+    @property
+    def has_judges(self):
+        """Whether more than one independent row is held out."""
+        return len(self.judges) > 0 and len(np.unique(self.judges.rows.keys)) > 1
+
+    def _sides(self):
+        return [side for side in (self.train, self.judges) if len(side)]

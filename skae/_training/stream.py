@@ -1,84 +1,30 @@
 """Training on a stream of chunks: what is kept of them, and what is the outcome so far."""
 
 import copy
-import dataclasses
 
 import numpy as np
 
-from skae._tables.dependence import is_held_out
 from skae._tables.running_pca import RunningPCA
-from skae._torch import make_generator
 from skae._training.frame import Frame, FramedNetwork
-from skae._training.linear_start import NOTHING_LEFT, Start, start_of_axes
+from skae._training.linear_start import NOTHING_LEFT, start_of_axes
 from skae._training.messages import no_weights, warn_of_values
-from skae._training.reservoir import Reservoir, joined
+from skae._training.reservoir import Memory, joined
 from skae._training.stream_judge import Judge
+from skae._training.stream_result import StreamResult
 from skae._training.streamed_network import StreamedNetwork, asleep, awake
 from skae.exceptions import DivergenceError
 
-__all__ = ["Stream", "StreamResult"]
+__all__ = ["Stream"]
 
 # Rows wait until there are an eighth as many as before them, or 512, to be worked on.
 MOST_WAITING, PART_WAITING = 512, 8
 FEWEST = 256  # rows before a network that starts at PCA is trained
-# Rows that were kept are trained on again in each round: four for each new one, or as many
-# as there are up to 2048.
-REPLAY, LEAST_REPLAY = 4, 2048
-KEPT = 2**22  # values of rows that are kept to be trained on again
-MOST_JUDGES, JUDGES = 4096, 2**20  # rows, and values, that are kept and held out
+# In each round so many rows are drawn for each new one from those that were kept, or all
+# that were kept but at most so many where these are more.
+REPLAY, MOST_FREE = 4, 2048
+PIECE = 2**20  # values of a chunk that are worked on at a time
 MEASURED = 4096  # rows that statistics are computed from
 DESCRIBED = 512  # rows that codes are described by
-
-
-@dataclasses.dataclass(frozen=True)
-class StreamResult:
-    """The outcome of a stream so far.
-
-    Attributes
-    ----------
-    network : FramedNetwork
-    start : Start
-        PCA of all rows so far, in the frame of the network.
-    loss_statistics : dict of str and ndarray
-    n_components, n_samples, n_iter, best_epoch, train_errors, held_out_errors, pca_error
-        As those of `Result`; an epoch is a round of training.
-    outcome, is_pca, keeps_codes, n_steps, n_threads
-        Likewise.
-    is_matched : bool
-        Whether codes are to keep their order and signs.
-    squares : float
-        Sum of the squares of all centred and scaled rows.
-    rows : tuple
-        Arrays (inputs, X, weights) of rows that codes are described by.
-    """
-
-    network: FramedNetwork
-    start: Start
-    loss_statistics: dict
-    n_components: int
-    n_samples: int
-    n_iter: int
-    best_epoch: int
-    train_errors: list
-    held_out_errors: list
-    pca_error: float
-    outcome: str
-    is_pca: bool
-    keeps_codes: bool
-    is_matched: bool
-    n_steps: int
-    n_threads: int | None
-    squares: float
-    rows: tuple
-
-    @property
-    def pca_shares(self):
-        """Shares (k,) of PCA's components in the variance, where the network is PCA."""
-        start = self.start
-        return start.variances / (start.total or 1.0) if self.is_pca else None
-
-    def sample(self):
-        return self.rows
 
 
 class Stream:
@@ -120,7 +66,7 @@ class Stream:
     ):
         self.seed, self.n_components, self.n_before = seed, n_components, n_before
         self.waiting, self.n_rows = (), 0  # that wait, and that have been worked on
-        self.pca = self.train_rows = self.judges = None
+        self.pca = self.memory = None
         self.frame = initial and initial.frame
         self.loss_statistics = loss_statistics or {}
         self.network, self.kept = None, initial
@@ -155,12 +101,13 @@ class Stream:
             If training ended in NaN or inf and there is nothing to fall back on.
         """
         self.waiting = (*self.waiting, rows)
-        n_waiting = sum(map(len, self.waiting))
-        if n_waiting < min(MOST_WAITING, self.n_rows // PART_WAITING):
+        n_worked_on = self.n_before + self.n_rows
+        n_waiting = self.n_samples - n_worked_on
+        if n_waiting < min(MOST_WAITING, n_worked_on // PART_WAITING):
             return None
         new, self.waiting = joined(self.waiting), ()
         self._wake(tools)
-        step = max(MOST_WAITING, JUDGES // new.X.shape[1])
+        step = max(MOST_WAITING, PIECE // new.X.shape[1])
         for i in range(0, len(new), step):
             result = self._round(new[i : i + step], tools)
         return result
@@ -191,16 +138,16 @@ class Stream:
             self.network = None
         if self.network is not None:
             fitted = tools.fitted(self.loss_statistics)
-            self.network.wake(fitted, self._some(MEASURED))
+            self.network.wake(fitted, self.memory.some(MEASURED))
 
     # -- one round ---------------------------------------------------------------------
 
     def _round(self, new, tools):
-        is_matched = self.n_before + self.n_rows >= FEWEST
+        was_settled = self.n_before + self.n_rows >= FEWEST
         own = self._keep(new, tools)
         self._set_frame(tools)
         tools = tools.fitted(self.loss_statistics)
-        table = self.frame.table(self._some(MEASURED), tools.loss)
+        table = self.frame.table(self.memory.some(MEASURED), tools.loss)
         principal = self.pca.principal_axes(self.frame.mean, self.frame.scale)
         start = start_of_axes(principal, table, self.n_components, tools.loss)
         self.kept = self.kept and self.kept.at(self.frame, tools.loss)
@@ -209,8 +156,8 @@ class Stream:
         is_start = outcome is None
         is_pca = is_start and tools.settings.from_pca
         if is_start:
-            outcome = self._untrained(start, tools)
-        described = self._some(DESCRIBED)
+            outcome = tools.untrained(start, self.frame, self.seed)
+        described = self.memory.some(DESCRIBED)
         return StreamResult(
             network=outcome,
             start=start,
@@ -225,42 +172,36 @@ class Stream:
             outcome="pca" if is_pca else "trained" if self.kept_at else "unchanged",
             is_pca=is_pca and tools.loss.of_scaled,
             keeps_codes=not is_start and outcome is not trained,
-            is_matched=is_matched,
+            is_matched=was_settled,
             n_steps=self.n_steps,
-            n_threads=self.network and self.network.limit,
-            squares=start.total * self.n_samples,
+            n_threads=tools.n_threads(outcome.module, len(new)),
+            squares=self._squares(start),
             rows=self.frame.table(described, tools.loss).sample(len(described)),
         )
 
     def _keep(self, new, tools):
         """Count new rows, keep some of them, and return those to train on."""
-        p, settings = new.X.shape[1], tools.settings
-        rng = np.random.default_rng([self.seed, self.n_rows])
+        settings = tools.settings
         if self.pca is None:
-            self.train_rows = Reservoir(max(MOST_WAITING, KEPT // p))
-            self.judges = Reservoir(max(FEWEST, min(MOST_JUDGES, JUDGES // p)))
+            self.memory = Memory.begin(new.X.shape[1], self.seed)
             self.frame = self.frame or tools.first_frame(new, self.seed)
             at = self.frame.mean, self.frame.scale
             self.pca = RunningPCA.begin(*at, self.n_components)
-        share = settings.validation_fraction if settings.early_stopping else 0.0
-        is_judge = is_held_out(new.keys, share, self.seed)
-        self.train_rows = self.train_rows.updated(new[~is_judge], rng)
-        self.judges = self.judges.updated(new[is_judge], rng)
         self.pca = self.pca.updated(self.frame.filled(new.X), new.weights)
+        share = settings.validation_fraction if settings.early_stopping else 0.0
+        self.memory, own = self.memory.updated(new, share)
         self.n_rows += len(new)
-        return new[~is_judge]
+        return own
 
-    def _some(self, n):
-        """At most about n of the rows of both sides, as they are mixed in the stream."""
-        sides = [side for side in (self.train_rows, self.judges) if len(side)]
-        n_seen = sum(side.n_seen for side in sides)
-        return joined([side.spread(-(-n * side.n_seen // n_seen)) for side in sides])
+    def _squares(self, start):
+        """Sum of squares of all rows, scaled; those of the fit go by the scale it found."""
+        return self.n_before * len(self.frame.mean) + self.n_rows * start.total
 
     def _set_frame(self, tools):
         """The units of now, and before there is a network what else rows tell."""
         location_and_scale = self.pca.location_and_scale(tools.standardize)
         if self.network is None and self.kept is None:
-            some = self._some(MEASURED)
+            some = self.memory.some(MEASURED)
             self.frame = tools.frame(some, *location_and_scale, self.seed)
             self.loss_statistics = tools.loss.measure(some.X, some.weights)
         elif tools.follows and self.has_own_pca:
@@ -270,17 +211,15 @@ class Stream:
 
     def _train(self, own, start, tools):
         """Train on new rows and as many old ones; what it is now, a FramedNetwork."""
-        if not len(self.train_rows) or not (
-            self.network or self.kept or self._may_begin(start, tools)
-        ):
+        train = self.memory.train
+        is_begun = self.network or self.kept or self._may_begin(start, tools)
+        if not (is_begun and len(train)):
             return None
         if self.network is None:
             self.network = self._begin(start, tools)
-        n_old = max(REPLAY * len(own), min(len(self.train_rows), LEAST_REPLAY))
-        rng = np.random.default_rng([self.seed, self.n_rows])
-        old = np.resize(rng.permutation(len(self.train_rows)), n_old)
-        rows = joined([own, self.train_rows.rows[old]])
-        error = self.network.train(tools, rows, self.train_rows.n_seen)
+        n_old = max(REPLAY * len(own), min(MOST_FREE, len(train)))
+        rows = joined([own, train.drawn(n_old)])
+        error = self.network.train(tools, rows, train.n_seen)
         self.train_errors = (*self.train_errors, error)
         if not self.network.is_sound:
             return None
@@ -301,16 +240,9 @@ class Stream:
         )
 
     def _begin(self, start, tools):
-        of_stream = self._some(MEASURED), self.frame, start, self.seed, self.n_rows
+        of_stream = self.memory.some(MEASURED), self.frame, start, self.seed, self.n_rows
         initial = self.kept and copy.deepcopy(self.kept.module)
         return StreamedNetwork(tools, *of_stream, initial, self.n_steps)
-
-    def _untrained(self, start, tools):
-        """A network without training: PCA, where networks begin there."""
-        module = tools.outline(make_generator(self.seed))
-        if tools.settings.from_pca:
-            module = start.undo(start.load(module).double()).float()
-        return FramedNetwork(module.to(tools.device).eval(), self.frame)
 
     # -- the decision ------------------------------------------------------------------
 
@@ -326,13 +258,13 @@ class Stream:
         """
         is_cautious = tools.settings.early_stopping
         has_pca = tools.settings.from_pca and self.has_own_pca
-        linear = self._linear(start, tools)
+        linear = tools.linear(start, self.frame)
         reference = linear if has_pca else self.kept
         self._check(reference, tools)
-        judge = self._judge(start, tools)
+        judge = Judge(self.memory, self.frame, start, tools, self.seed)
         of_linear, of_trained = judge.errors(linear), trained and judge.errors(trained)
         self._note(judge, of_linear, of_trained)
-        if reference is None or not (is_cautious and len(self.judges)):
+        if reference is None or not (is_cautious and self.memory.has_judges):
             # What was not judged may be worse than PCA, but than nothing else.
             is_free = not (tools.settings.from_pca and is_cautious)
             best = (is_free and trained) or self.kept
@@ -349,27 +281,14 @@ class Stream:
             self.n_steps = self.network.n_steps if best else 0
         return best, judge.mean(of_linear)
 
-    def _linear(self, start, tools):
-        """PCA of all rows, or its kin for the loss, without what else a network has."""
-        module = start.undo(start.linear_module(tools.settings.ordered).double()).float()
-        return FramedNetwork(module.to(tools.device).eval(), self.frame)
-
-    def _judge(self, start, tools):
-        """By the rows that are held out; while there are none, by others."""
-        rows = self.judges.rows if len(self.judges) else self._some(MOST_JUDGES)
-        sides = [side.rows.keys for side in (self.train_rows, self.judges) if len(side)]
-        n_units = len(np.unique(np.concatenate(sides)))
-        return Judge(rows, n_units, self.frame, start, tools, self.seed)
-
     def _note(self, judge, of_linear, of_trained):
         """Lengthen the curve of held-out errors by that after this round's training."""
         is_longer = len(self.train_errors) >= max(len(self.held_out_errors), 1)
         if not (is_longer and judge.tools.settings.early_stopping):
             return
         of_rounds = [of_trained] if self.held_out_errors else [of_linear, of_trained]
-        has_judges = len(self.judges) > 0
         self.held_out_errors += tuple(
-            judge.mean(errors) if has_judges and errors is not None else np.nan
+            judge.mean(errors) if self.memory.has_judges and errors is not None else np.nan
             for errors in of_rounds
         )
 

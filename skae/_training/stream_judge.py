@@ -10,6 +10,7 @@ from skae._training.truncation import cuts_of
 
 __all__ = ["Judge"]
 
+MOST_ASKED = 4096  # rows
 # Standard errors by which a network must be better than PCA. It is more than for an epoch
 # of a fit, because a stream asks again after every round.
 MARGIN = 2.25
@@ -20,17 +21,19 @@ class Judge:
 
     Parameters
     ----------
-    rows : StreamRows
-    n_units : int
-        Independent rows, or groups of rows, that the stream has shown so far.
+    memory : Memory
+        While no rows are held out, others are asked.
     frame : Frame
     start : Start
     tools : Tools
     seed : int
     """
 
-    def __init__(self, rows, n_units, frame, start, tools, seed):
-        self.frame, self.tools, self.n_units, self.keys = frame, tools, n_units, rows.keys
+    def __init__(self, memory, frame, start, tools, seed):
+        has_judges = memory.has_judges
+        rows = memory.judges.rows if has_judges else memory.some(MOST_ASKED)
+        self.frame, self.tools, self.keys = frame, tools, rows.keys
+        self.n_units = memory.n_units
         members = members_of(rows, frame, tools.loss, start)
         self.rows, _ = member_rows(members, tools.loss, tools.device, False)
         settings = tools.settings_in(frame, tools.units(rows, frame))

@@ -12,7 +12,7 @@ from skae._engine.corruption import Hide, noise_units
 from skae._engine.skorch_net import averaged_tensors
 from skae._tables.dependence import Dependence
 from skae._tables.fit_data import Given
-from skae._torch import thread_limit
+from skae._torch import make_generator, thread_limit
 from skae._training.frame import Frame, FramedNetwork
 from skae._training.member_rows import member_rows
 from skae._training.members import Members
@@ -75,10 +75,27 @@ class Tools:
         """What the engine's errors are multiplied by to be in the units of `score`."""
         return error_unit(self.loss, scale, self.n_features, self.standardize)
 
-    def outline(self, generator=None):
+    def outline(self, seed=0):
         """An untrained network."""
         n_inputs = self.n_features * (2 if self.has_marks else 1)
-        return self.make_module(n_inputs, self.n_features, generator)
+        return self.make_module(n_inputs, self.n_features, make_generator(seed))
+
+    def untrained(self, start, frame, seed):
+        """The FramedNetwork before training: PCA, where networks begin there."""
+        module = self.outline(seed)
+        if self.settings.from_pca:
+            module = start.undo(start.load(module).double()).float()
+        return FramedNetwork(module.to(self.device).eval(), frame)
+
+    def linear(self, start, frame):
+        """PCA, or its kin for the loss, as a FramedNetwork without hidden layers."""
+        module = start.undo(start.linear_module(self.settings.ordered).double()).float()
+        return FramedNetwork(module.to(self.device).eval(), frame)
+
+    def n_threads(self, module, n_rows):
+        """Threads that are worth their cost; None is no limit."""
+        batch_size, _ = self.settings.sizes(n_rows)
+        return self.settings.threads(module, batch_size, self.device).limit
 
     def first_frame(self, rows, seed):
         """The Frame of some StreamRows by themselves."""
@@ -136,8 +153,7 @@ class StreamedNetwork:
         training = Training(members, tools.loss, settings, made, self.seed, tools.device)
         train = member_rows(members, tools.loss, tools.device, made.in_coordinates)
         error = training.mean(training.reference(train))
-        batch_size, _ = settings.sizes(len(rows))
-        self.limit = settings.threads(made.joined, batch_size, tools.device).limit
+        self.limit = tools.n_threads(made.joined, len(rows))
         self.untrained, self.in_coordinates = made.last, made.in_coordinates
         self.net = training.build(train, None, error, None).initialize()
         self.net.notify("on_train_begin", X=train.train, y=None)
