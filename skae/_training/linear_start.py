@@ -176,7 +176,7 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
 
 
 def _centred(table, rows):
-    """The rows that PCA is fitted to, their weights, and their mean, which is taken off."""
+    """Return the rows that PCA is fitted to, centred, with their weights and their mean."""
     X, weights = table.X, table.weights
     mean = np.zeros(X.shape[1])
     if rows is None:
@@ -193,7 +193,7 @@ def _centred(table, rows):
 
 
 def _decoder_for(loss, table, rows, start):
-    """The linear decoder of PCA's scores for a loss of its own units, and its bias."""
+    """Return the linear decoder, and its bias, that the loss fits to PCA's scores."""
     rows = np.arange(len(table.X)) if rows is None else rows
     n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // table.X.shape[1]))
     some = rows[:: -(-len(rows) // n_rows)]
