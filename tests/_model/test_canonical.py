@@ -16,7 +16,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skae import AutoencoderTransformer
-from skae._model.canonical import canonical_map, decoder_jacobian
+from skae._model.canonical import canonical_map, decoder_jacobian, matched
 from skae._model.model import Inference
 from skae.modules import DenseAutoencoder
 
@@ -183,6 +183,22 @@ def test_warm_start_keeps_codes_canonical(curved):
     check_uncorrelated(ae.transform(curved))
     # Signs are those of before, whatever entry of a row is the largest now.
     np.testing.assert_allclose(np.linalg.norm(ae.components_, axis=1), 1, atol=1e-6)
+
+
+def test_matched_codes():
+    rng = np.random.default_rng(0)
+    Z, others = rng.normal(size=(400, 5)), rng.normal(size=(400, 2))
+    order, signs = matched(Z, -Z[:, [3, 0, 4, 2, 1]])
+    np.testing.assert_array_equal(order, [1, 4, 3, 0, 2])
+    np.testing.assert_array_equal(signs, -np.ones(5))
+    # Codes that are new take the places that are left, in their order.
+    now = np.c_[others[:, 0], Z[:, 4], others[:, 1], -Z[:, 0], Z[:, 2]]
+    order, signs = matched(Z, now)
+    np.testing.assert_array_equal(order, [3, 0, 4, 2, 1])
+    np.testing.assert_array_equal(signs, [-1, 1, 1, 1, 1])
+    order, signs = matched(Z, -Z[:, ::-1] - 0.2 * Z, ordered=True)
+    np.testing.assert_array_equal(order, np.arange(5))
+    np.testing.assert_array_equal(signs, [1, 1, -1, 1, 1])
 
 
 # -- whitening -------------------------------------------------------------------------

@@ -316,7 +316,7 @@ def test_a_single_row(rows):
 
 def test_after_fit(rows):
     X, X_test = rows
-    ae = autoencoder(max_epochs=10).fit(X[:700])
+    ae = autoencoder(max_epochs=2).fit(X[:700])
     before = ae.score(X_test)
     assert fed(ae, X, n_passes=2).score(X_test) > before
     assert ae.n_samples_seen_ == 700 + 2 * len(X)
