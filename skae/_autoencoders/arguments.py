@@ -44,7 +44,8 @@ def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
         Its groups are keys of 64 bits, the same in every chunk.
     """
     least = 2 if is_first else 1
-    X = check_table(estimator, X, for_fit=True, reset=is_first, ensure_min_samples=least)
+    sizes = {"reset": is_first, "ensure_min_samples": least}
+    X = check_table(estimator, X, for_fit=True, **sizes)
     if is_first:
         _check_first_chunk(estimator, X)
     given = Given(X)

@@ -225,47 +225,48 @@ class BaseAutoencoder(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
-        """Go on with a chunk of a stream.
+        """Train on the next chunk of a stream.
 
-        PCA follows the stream as `IncrementalPCA` does. From 256 rows on a network is
-        trained beside it, on new rows together with rows of earlier chunks, so that a
-        stream which is sorted or changes is not forgotten. A sample of the whole stream
-        so far is held out, `validation_fraction` of it. The outcome is the network where
-        these rows are certainly better off with it, for as long as they are better off on
-        average, and else PCA of all rows. `mean_` and `scale_` are those of all rows too;
-        with `allow_nan=True` or a `module` of your own they are those of the rows before
-        the network was first trained.
+        PCA is updated with every chunk, as in `IncrementalPCA`. Once the stream has 256
+        rows, a network is trained beside it, on new rows together with rows of earlier
+        chunks, so that a stream that is sorted or changes is not forgotten. A share
+        `validation_fraction` of the rows is held out, and a sample of it from the whole
+        stream so far decides which of the two is kept: the network once its error is
+        certainly smaller than that of PCA, and for as long as its mean error is smaller;
+        otherwise PCA of all rows. `mean_` and `scale_` are those of all rows as well. With
+        `allow_nan=True` or a `module` of your own they are those of the rows that came
+        before the network was first trained.
 
-        Rows of small chunks wait until there are an eighth as many as all rows before, or
-        512. Then the model learns of them; until then it stays as it is.
+        Rows of small chunks wait until there are 512 of them, or an eighth of the number
+        of rows before. Until then the model remains as it is.
 
-        After `fit` the network goes on from there. It is then replaced by PCA of the
-        stream no earlier than when the stream has as many rows as the fit had.
+        After `fit`, training goes on with the fitted network. PCA of the stream can replace
+        it once the stream has as many rows as the fit had.
 
-        Codes keep their order and their signs from the 256th row on, as far as codes of
-        one model can be found again in the next.
+        From the 256th row on, codes keep their order and their signs, if the codes of one
+        model can be recognised in those of the next.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            A chunk. The first has at least as many rows as there are components.
+            The rows of the chunk. The first chunk needs at least `n_components` rows.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weights of the rows. Those of one chunk count beside those of the others.
+            Weights of the rows, which are comparable between chunks.
         groups : array-like of shape (n_samples,) or None, default=None
-            Labels of rows that depend on each other, numbers or strings. Rows with the
-            same label, in whatever chunks, are all trained on or all held out. Equal rows
-            are on one side without being told.
+            Labels of rows that depend on each other, numbers or strings. Rows with the same
+            label are either all trained on or all held out, in all chunks. The same is
+            true of equal rows, without labels.
 
         Returns
         -------
         self : object
-            The fitted estimator. `n_samples_seen_` counts the rows of all chunks, and of a
-            fit before them, `n_samples_` those that the model has learned of. `n_iter_`
-            counts the rounds of training, of which each has an entry in `loss_curve_` and
-            `validation_curve_`, which is NaN where no row was held out yet;
-            `best_epoch_` is the round whose network is kept, 0 being PCA.
+            The fitted estimator. `n_samples_seen_` counts the rows of all chunks and of a
+            fit before them, and `n_samples_` those rows that the model was updated with.
+            `n_iter_` counts the rounds of training. Each round has an entry in
+            `loss_curve_` and `validation_curve_`, which is NaN if no row was held out yet.
+            `best_epoch_` is the round whose network is kept, and 0 stands for PCA.
 
         Raises
         ------
@@ -273,8 +274,8 @@ class BaseAutoencoder(
             For the same reasons as in `fit`, if `n_components` is a share of the variance,
             or if the first chunk has fewer rows than there are components.
         DivergenceError
-            If training ended in numbers that are not finite, and there is neither PCA nor
-            an earlier network to fall back on.
+            If training ends in numbers that are not finite, and neither PCA nor an earlier
+            network can be kept instead.
         KeyboardInterrupt
             On Ctrl-C, or if a callback raises it.
 
@@ -285,12 +286,12 @@ class BaseAutoencoder(
 
         Notes
         -----
-        Kept in memory are up to 2**22 values of rows that are trained on again and up to
-        2**20 of rows that are held out, which are 40 MB in float64, the optimizer's
-        numbers, and a matrix of n_features columns: square up to 256 features, and above
-        that of 2 * n_components + 64 rows. Pickles and copies have all of it and go on
-        alike. A file written by `save` has the model alone, and goes on as after `fit`.
-        Callbacks of epochs are not called.
+        The estimator keeps up to 2**22 values of rows for further training and up to 2**20
+        values of held-out rows, which are 40 MB in float64; the state of the optimizer; and
+        a matrix with n_features columns, which is square up to 256 features and has
+        2 * n_components + 64 rows above. Pickles and copies contain all of this, and
+        continue in the same way. A file written by `save` contains the model alone, and
+        continues as after `fit`. Callbacks for epochs are not called.
         """
         warn_of_target(self, X, y, "partial_fit")
         before = vars(self).copy()

@@ -14,7 +14,7 @@ Each public attribute can be found by a search for its name and " =". The privat
     _n_steps          number of training steps so far, which the learning rate depends on
     _score_unit       the unit of components and variances, see `Inference.unit`
     _inference        the `Inference`, which applies the network to arrays
-    _ongoing          the stream of `partial_fit`, or None; a file does not have it
+    _ongoing          the stream of `partial_fit`, or None; files do not contain it
 """
 
 import numpy as np
@@ -50,7 +50,7 @@ __all__ = [
     "widths_of",
 ]
 
-MATCHED = 256  # rows on which codes are compared with those of before
+MATCHED = 256  # number of rows on which new codes are compared with earlier ones
 SMALLEST = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
 
 
@@ -134,7 +134,7 @@ def set_result(estimator, net, result):
 
 
 def set_stream(estimator, stream, result):
-    """Set what a chunk of a stream leaves; while its rows wait, there is no result."""
+    """Set what a chunk of a stream changes; the result is None while its rows wait."""
     estimator._ongoing = stream
     estimator.n_samples_seen_ = stream.n_samples
     if result is None:
@@ -157,7 +157,7 @@ def set_codes(estimator, result, before=None):
     estimator : estimator
     result : Result or StreamResult
     before : Inference or None
-        The codes keep the order and the signs that they have there.
+        The codes keep the order and the signs of its codes.
     """
     with thread_limit(result.n_threads):
         inputs, X, weights = result.sample()

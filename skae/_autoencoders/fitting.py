@@ -51,7 +51,7 @@ from skae.regularizers import resolve_regularizers
 
 __all__ = ["fit", "partial_fit", "wants_share"]
 
-EXPECTED = 4096  # rows of a stream for which its network is wide enough
+EXPECTED = 4096  # number of rows of a stream that its network is wide enough for
 MEASURED = 2**23  # largest number of values from which statistics of a loss are computed
 
 
@@ -166,7 +166,7 @@ def _begin(estimator, given, n_expected=None):
     Parameters
     ----------
     n_expected : int or None
-        Rows that the network is to learn from, if these are only the first of them.
+        Number of rows to learn from, if those of `given` are only the first of them.
     """
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
@@ -277,9 +277,12 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
     )
     share = table.observed_share
     noise_and_units = _noise_and_units(estimator, given)
-    is_standardized = estimator._params_of_fit["standardize"]
-    of_estimator = estimator.scale_, estimator.n_features_in_, is_standardized
-    unit = error_unit(estimator._loss, *of_estimator)
+    unit = error_unit(
+        estimator._loss,
+        estimator.scale_,
+        estimator.n_features_in_,
+        estimator._params_of_fit["standardize"],
+    )
 
     def train_with(n_components):
         # `_make_module` reads the fitted attribute.

@@ -9,7 +9,7 @@ from skae._tables.rows import row_blocks
 __all__ = ["Codes", "canonical_map", "decoder_jacobian", "matched", "moments"]
 
 WIDE = 512  # width of rows that blocks allow for, because layers may be as wide
-AGREES = 0.5  # correlation of two codes that are taken for the same
+AGREES = 0.5  # correlation from which two codes are taken to be the same
 SMALLEST = 1e-6  # smallest divisor, as a share of the largest
 
 

@@ -85,7 +85,7 @@ def describe(
     n_samples : int or None
         Number of rows of the table, if X is a part of it.
     squares : float or None
-        Sum of squares of the table, see `attributes`, if it is known better than by X.
+        Sum of squares of the table, see `attributes`, if it is known better than from X.
 
     Returns
     -------
@@ -109,12 +109,12 @@ def describe(
         falls = pca_variances[:n_components]
     shape = n_samples or len(X), X.shape[1]
     if squares is None:
-        squares = _sum_of_table(X, weights, shape[0])
+        squares = _sum_of_squares_of_table(X, weights, shape[0])
     return attributes(inference, shape, mean, deviations, falls, squares)
 
 
-def _sum_of_table(X, weights, n_samples):
-    """Estimate the sum of squares of a table of n_samples rows from some, X (n, p)."""
+def _sum_of_squares_of_table(X, weights, n_samples):
+    """Estimate the sum of squares of a table of n_samples rows from some of them, X."""
     # With einsum the sums of squares need no copy of the table.
     w = np.ones(1) if weights is None else weights
     by_feature = np.einsum("ij,ij,i->j", X, X, np.broadcast_to(w, len(X)), dtype=np.float64)

@@ -232,7 +232,7 @@ class Inference:
         module = self.modules[torch.float64]
         weight, mean = (torch.from_numpy(a).to(self.device) for a in (weight, mean))
         module.recode(weight, mean)
-        # Both copies hold the same numbers, and these are saved.
+        # Both copies hold the same numbers, which are those that are saved.
         self.modules[torch.float32].load_state_dict(module.state_dict())
         module.load_state_dict(self.modules[torch.float32].state_dict())
 

@@ -152,7 +152,7 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
 
 
 def start_of_axes(principal, table, n_components, loss):
-    """The start of a network whose PCA is known, in the coordinates of the table.
+    """Return the start of a network whose PCA is known, in the coordinates of the table.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def start_of_axes(principal, table, n_components, loss):
 
 
 def _centred(table, rows):
-    """The rows that PCA is fitted to, their weights, and their mean, which is taken off."""
+    """Return the rows that PCA is fitted to, centred, with their weights and their mean."""
     X, weights = table.X, table.weights
     mean = np.zeros(X.shape[1])
     if rows is None:
@@ -189,7 +189,7 @@ def _centred(table, rows):
 
 
 def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
-    """The Start of given principal axes, with the decoder of PCA."""
+    """Return the Start for given principal axes, with the decoder of PCA."""
     mean, spread, axes, total = principal
     # A fold may have fewer rows than the table has components.
     short = max(0, n_components - len(spread))
@@ -216,7 +216,7 @@ def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
 
 
 def _with_decoder(start, table, rows, loss):
-    """The start with the linear decoder of PCA's scores for a loss of its own units."""
+    """Return the start with the linear decoder that the loss fits to PCA's scores."""
     rows = np.arange(len(table.X)) if rows is None else rows
     n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // table.X.shape[1]))
     some = rows[:: -(-len(rows) // n_rows)]

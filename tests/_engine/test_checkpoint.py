@@ -543,7 +543,7 @@ def test_fits_that_share_a_file_are_told_what_to_do(curved, path, monkeypatch):
 
 
 def test_a_share_of_the_variance_is_several_fits(curved, path):
-    with pytest.raises(ValueError, match=r"checkpoint=.*n_components=0\.9 asks"):
+    with pytest.raises(ValueError, match=r"checkpoint=.*n_components=0\.9 needs several"):
         estimator(n_components=0.9, checkpoint=path).fit(curved)
 
 

@@ -263,9 +263,13 @@ def test_groups_in_a_search(people):
 def test_checks_of_cv_and_groups(curved):
     with pytest.raises(ValueError, match="Found input variables with inconsistent numbers"):
         autoencoder().fit(curved, groups=np.arange(199))
-    with pytest.raises(ValueError, match=r"X_val of AutoencoderTransformer.fit holds out"):
+    with pytest.raises(
+        ValueError, match=r"X_val of AutoencoderTransformer.fit gives the held-out"
+    ):
         autoencoder().fit(curved, groups=np.arange(200), X_val=curved)
-    with pytest.raises(ValueError, match=r"X_val of AutoencoderTransformer.fit holds out"):
+    with pytest.raises(
+        ValueError, match=r"X_val of AutoencoderTransformer.fit gives the held-out"
+    ):
         autoencoder(cv=3).fit(curved, X_val=curved)
     with pytest.raises(
         ValueError, match=r"pairs \(train, held_out\) of row numbers from 0"
