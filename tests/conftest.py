@@ -1,5 +1,6 @@
-"""Threads of the test processes, and tables that several test files share."""
+"""Threads of the test processes, and what several test files share."""
 
+import multiprocessing
 import os
 
 import numpy as np
@@ -31,3 +32,11 @@ def curved():
     X = bent @ rng.normal(size=(6, 6)) + 0.02 * rng.normal(size=(200, 6))
     X.flags.writeable = False
     return X
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """Processes that begin with skae imported, and without threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["skae"])
+    return context

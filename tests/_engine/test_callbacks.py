@@ -4,8 +4,6 @@ import copy
 import importlib.util
 import logging
 import pickle
-import signal
-import subprocess
 import sys
 
 import numpy as np
@@ -230,29 +228,6 @@ def test_ctrl_c_in_a_callback(tmp_path, hook):
     assert not progress.FIT_STATE & set(vars(ae))
     ae.set_callbacks().fit(X)
     np.testing.assert_array_equal(ae.transform(X), autoencoder().fit(X).transform(X))
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are not sent alike there")
-def test_ctrl_c_from_the_keyboard():
-    script = (
-        "from skae import AutoencoderTransformer\n"
-        "from sklearn.datasets import load_iris\n"
-        "X = load_iris().data\n"
-        "ae = AutoencoderTransformer(2, max_epochs=10**6, verbose=1)\n"
-        "try:\n"
-        "    ae.set_params(early_stopping=False).fit(X)\n"
-        "except KeyboardInterrupt:\n"
-        "    assert not hasattr(ae, 'net_')\n"
-        "    print('ended')\n"
-    )
-    command = [sys.executable, "-u", "-c", script]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as process:
-        assert process.stdout.read(10)  # training has begun
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert out.endswith("ended\n")
 
 
 # -- words -----------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def fits():
     X = curve()
     return X, {
         precision: AutoencoderTransformer(
-            2, precision=precision, max_epochs=40, random_state=0
+            2, precision=precision, max_epochs=20, random_state=0
         ).fit(X)
         for precision in ("float32", "bfloat16")
     }
