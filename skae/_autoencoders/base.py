@@ -49,6 +49,9 @@ class BaseAutoencoder(
     below and its own. It adds its own parameters to `_parameter_constraints`, and to
     `_network_parameters` those that decide which network is made. It has the three hooks
     `_decide_widths`, `_network_kind` and `_make_module`.
+
+    There are more than twenty methods because the public ones are those of PCA, of
+    scikit-learn's estimators and of pickles; each checks its arguments and delegates.
     """
 
     # All parameters of a subclass that this class reads.
