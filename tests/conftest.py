@@ -1,5 +1,6 @@
 """Threads of the test processes, and what several test files share."""
 
+import gc
 import multiprocessing
 import os
 
@@ -12,6 +13,11 @@ def pytest_configure(config):
     """Where tests run side by side, a process with threads for every core delays others."""
     if getattr(config.option, "numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # for workers, which start later
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: the garbage collector need not look at it again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -147,10 +147,12 @@ def test_every_task_that_begins_ends(recorder, params, announced):
 
 
 @has_callbacks
-def test_tasks_through_grid_search_and_pipeline(recorder):
+@pytest.mark.parametrize("n_jobs", [None, pytest.param(2, marks=pytest.mark.nightly)])
+def test_tasks_through_grid_search_and_pipeline(recorder, n_jobs):
     pipe = make_pipeline(StandardScaler(), autoencoder())
     grid = {"autoencodertransformer__hidden_layer_sizes": [(8,), (4,)]}
-    search = GridSearchCV(pipe, grid, cv=2, n_jobs=2).set_callbacks(recorder).fit(X)
+    search = GridSearchCV(pipe, grid, cv=2, n_jobs=n_jobs)
+    search.set_callbacks(recorder).fit(X)
     events = [line for line in recorder.events() if line[1] == "AutoencoderTransformer"]
     # Two candidates on two folds, and the best on all rows.
     assert counted(events, "begin", "fit") == counted(events, "end", "fit") == 5
@@ -167,7 +169,7 @@ def test_bar_of_scikit_learn(capsys):
     params = {"max_epochs": 50, "n_iter_no_change": 1, "tol": 0.9}
     pipe = make_pipeline(StandardScaler(), autoencoder(**params))
     grid = {"autoencodertransformer__hidden_layer_sizes": [(8,), (4,)]}
-    search = GridSearchCV(pipe, grid, cv=2, n_jobs=2)
+    search = GridSearchCV(pipe, grid, cv=2)
     search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(X)
     assert search.best_estimator_[-1].n_iter_ < 50
     output = capsys.readouterr().out

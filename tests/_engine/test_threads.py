@@ -95,7 +95,7 @@ def test_bits_do_not_depend_on_the_threads(monkeypatch, interrupted):
     """Where every step changes the number, and where none does."""
     X = np.random.default_rng(0).normal(size=(1100, 96)).astype(np.float32)
     X[:, 48:] = np.square(X[:, :48])
-    params = {"hidden_layer_sizes": (64, 32), "max_epochs": 2}
+    params = {"hidden_layer_sizes": (64, 32), "max_epochs": 1}
     monkeypatch.setattr(skae._autoencoders.fitting, "draw_seed", lambda random_state: 0)
     seen = set()
 

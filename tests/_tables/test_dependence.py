@@ -236,7 +236,7 @@ def test_whole_weights_are_copies_on_one_side():
     X = StandardScaler().fit_transform(datasets.load_diabetes().data)
     rows = np.random.default_rng(0).permutation(442)
     train, unseen = X[rows[:294]], X[rows[294:]]
-    params = {"n_components": 3, "max_epochs": 30}
+    params = {"n_components": 3, "max_epochs": 15}
     one = autoencoder(**params).fit(train, sample_weight=np.full(294, 3.0))
     other = autoencoder(**params).fit(np.tile(train, (3, 1)))
     np.testing.assert_array_equal(one.transform(unseen), other.transform(unseen))
@@ -246,8 +246,8 @@ def test_whole_weights_are_copies_on_one_side():
 def test_a_share_of_the_variance_of_copies():
     """Components are chosen by rows of which training has no copy."""
     X = np.random.default_rng(0).normal(size=(60, 12)) * np.linspace(2, 1, 12)
-    k = autoencoder(0.7, max_epochs=30).fit(X).n_components_
-    copied = autoencoder(0.7, max_epochs=30).fit(np.tile(X, (5, 1))).n_components_
+    k = autoencoder(0.7, max_epochs=10).fit(X).n_components_
+    copied = autoencoder(0.7, max_epochs=10).fit(np.tile(X, (5, 1))).n_components_
     assert copied == k == PCA(0.7).fit(X).n_components_
 
 
@@ -332,7 +332,7 @@ def test_dependent_rows(name, kind):
             train = train + rng.normal(0, 0.02, train.shape)
         else:
             del given["groups"]
-    ae = autoencoder(max_epochs=30).fit(train, **given)
+    ae = autoencoder(max_epochs=15).fit(train, **given)
     pca = PCA(2).fit(
         np.repeat(train, given.get("sample_weight", np.ones(1)).astype(int), 0)
     )

@@ -401,7 +401,6 @@ def test_columns_by_name(customers):
         ({"regularizer": KLSparsity()}, ValueError, "Set code_activation='logistic'"),
         ({"normalization": "group"}, ValueError, "'normalization' parameter"),
     ],
-    ids=str,
 )
 def test_errors(curved, params, error, text):
     ae = autoencoder(**params)

@@ -18,7 +18,7 @@ from skae._model import model
 
 
 def ordered(n_components=3, **params):
-    params = {"max_epochs": 5, "random_state": 0, "ordered": True} | params
+    params = {"max_epochs": 4, "random_state": 0, "ordered": True} | params
     return AutoencoderTransformer(n_components, **params)
 
 
