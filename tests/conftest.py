@@ -1,5 +1,7 @@
-"""Threads of the test processes, and tables that several test files share."""
+"""Threads of the test processes, and what several test files share."""
 
+import gc
+import multiprocessing
 import os
 
 import numpy as np
@@ -11,6 +13,11 @@ def pytest_configure(config):
     """Where tests run side by side, a process with threads for every core delays others."""
     if getattr(config.option, "numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # for workers, which start later
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: the garbage collector need not look at it again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +38,11 @@ def curved():
     X = bent @ rng.normal(size=(6, 6)) + 0.02 * rng.normal(size=(200, 6))
     X.flags.writeable = False
     return X
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """Processes that begin with skae imported, and without threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["skae"])
+    return context

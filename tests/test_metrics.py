@@ -237,7 +237,7 @@ def test_one_grid_over_pca_and_autoencoder(digits):
     grid = {"reduce": [PCA(8), ae]}
     pipe = Pipeline([("reduce", PCA())])
     scorer = make_reconstruction_scorer()
-    search = GridSearchCV(pipe, grid, cv=2, scoring=scorer, n_jobs=2).fit(X)
+    search = GridSearchCV(pipe, grid, cv=2, scoring=scorer).fit(X)
     assert isinstance(search.best_params_["reduce"], AutoencoderTransformer)
     pca_score, score = search.cv_results_["mean_test_score"]
     assert pca_score < score < 0

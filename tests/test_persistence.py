@@ -88,7 +88,7 @@ TRIPS = [
 ]
 
 
-@pytest.fixture(params=SETTINGS, ids=str)
+@pytest.fixture(scope="module", params=SETTINGS, ids=str)
 def fitted(request, curved):
     X = (curved - curved.min()) / (curved.max() - curved.min())
     ae = AutoencoderTransformer(**request.param, max_epochs=3, random_state=0)
@@ -111,7 +111,8 @@ def test_round_trip(fitted, trip, dtype):
         assert getattr(again, name) == getattr(ae, name)
     # A trip of a trip, and a fit afterwards.
     assert np.array_equal(trip(again).transform(X), Z)
-    assert np.array_equal(again.fit_transform(X), clone(ae).fit_transform(X))
+    if dtype is np.float64:  # that of its fit
+        assert np.array_equal(again.fit_transform(X), Z)
 
 
 def test_clone_is_unfitted_and_equal(fitted):
@@ -200,7 +201,7 @@ def test_warm_start_after_a_round_trip(curved):
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", torch.device("cuda")], ids=repr)
 def test_saved_with_cuda_and_opened_without(fitted, device):
     ae, X = fitted
-    again = through_pickle(ae.set_params(device=device))
+    again = through_pickle(copy.deepcopy(ae).set_params(device=device))
     assert again.device_ == torch.device("cpu")
     assert np.array_equal(again.transform(X), ae.transform(X))
 

@@ -2,8 +2,7 @@
 
 The error is that of rows that neither has seen, drawn as all rows of the stream were. A
 flip is a chunk after which the outcome is PCA and was a network before, or the other way
-round.
-Seconds are of the processor, on one thread where OMP_NUM_THREADS=1 is set.
+round. Seconds are of the processor, on one thread where OMP_NUM_THREADS=1 is set.
 
     SKAE_DATA=path/to/data python examples/benchmarks/streams.py --json streams.json
 """

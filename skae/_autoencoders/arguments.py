@@ -41,10 +41,11 @@ def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
     Returns
     -------
     Given
-        Its groups are keys of 64 bits, which are the same in every chunk.
+        Its groups are keys of 64 bits, the same in every chunk.
     """
     least = 2 if is_first else 1
-    X = check_table(estimator, X, for_fit=True, reset=is_first, ensure_min_samples=least)
+    sizes = {"reset": is_first, "ensure_min_samples": least}
+    X = check_table(estimator, X, for_fit=True, **sizes)
     if is_first:
         _check_first_chunk(estimator, X)
     given = Given(X)
@@ -58,16 +59,14 @@ def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
 
 
 def _check_first_chunk(estimator, X):
-    """Refuse a share of the variance, and fewer rows than components."""
-    k = estimator.n_components
+    """Refuse a share of the variance, and fewer rows than there are components."""
+    name, k = type(estimator).__name__, estimator.n_components
     if isinstance(k, Real) and 0 < k < 1:
         raise ValueError(
-            f"partial_fit of {type(estimator).__name__} needs a number of components, got "
-            f"n_components={k!r}."
+            f"partial_fit of {name} needs a number of components, got n_components={k!r}."
         )
-    starts_from_pca = estimator.init == "pca" and estimator.module is None
-    if isinstance(k, Integral) and starts_from_pca and X.shape[0] < k <= X.shape[1]:
-        # In the words of IncrementalPCA.
+    begins_at_pca = estimator.init == "pca" and estimator.module is None
+    if isinstance(k, Integral) and begins_at_pca and X.shape[0] < k <= X.shape[1]:
         raise ValueError(
             f"n_components={k} must be less or equal to the batch number of samples "
             f"{X.shape[0]} for the first partial_fit call."

@@ -49,6 +49,9 @@ class BaseAutoencoder(
     below and its own. It adds its own parameters to `_parameter_constraints`, and to
     `_network_parameters` those that decide which network is made. It has the three hooks
     `_decide_widths`, `_network_kind` and `_make_module`.
+
+    There are more than twenty methods because the public ones are those of PCA, of
+    scikit-learn's estimators and of pickles; each checks its arguments and delegates.
     """
 
     # All parameters of a subclass that this class reads.
@@ -107,7 +110,7 @@ class BaseAutoencoder(
         ----------
         n_samples, n_features : int
         n_expected : int or None
-            Number of rows to come, if these are only the first of them.
+            Rows that the network is to learn from, where these are but the first of them.
 
         Returns
         -------
@@ -225,48 +228,48 @@ class BaseAutoencoder(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
-        """Go on training with a chunk of a stream.
+        """Train on the next chunk of a stream.
 
-        PCA follows the stream as `IncrementalPCA` does. From 256 rows on a network is
-        trained, on the new rows together with rows of earlier chunks, so that a stream
-        that is sorted or changes is not forgotten. A share `validation_fraction` of the
-        rows is held out. The outcome becomes the network if its gain over PCA is certain,
-        and remains the network as long as it is better on average; otherwise it is PCA of
-        all rows. Both are judged by held-out rows of the whole stream so far. `mean_` and
-        `scale_` follow the stream too. With `allow_nan=True` or your own `module` they do
-        so only until the network is first trained.
+        PCA is updated with every chunk, as in `IncrementalPCA`. Once the stream has 256
+        rows, a network is trained beside it, on new rows together with rows of earlier
+        chunks, so that a stream that is sorted or changes is not forgotten. A share
+        `validation_fraction` of the rows is held out, and a sample of it from the whole
+        stream so far decides which of the two is kept: the network once its error is
+        certainly smaller than that of PCA, and for as long as its mean error is smaller;
+        otherwise PCA of all rows. `mean_` and `scale_` are those of all rows as well. With
+        `allow_nan=True` or a `module` of your own they are those of the rows that came
+        before the network was first trained.
 
-        Rows of small chunks wait until there are 512 of them, or an eighth as many as the
-        rows before. Only then does the model change.
+        Rows of small chunks wait until there are 512 of them, or an eighth of the number
+        of rows before. Until then the model remains as it is.
 
-        After `fit` training goes on with the fitted network. PCA of the stream can replace
-        it when the stream has at least as many rows as the table that was fitted.
+        After `fit`, training goes on with the fitted network. PCA of the stream can replace
+        it once the stream has as many rows as the fit had.
 
-        From 256 rows on codes keep their order and their signs, as far as they can be
-        matched with those of the model before.
+        From the 256th row on, codes keep their order and their signs, if the codes of one
+        model can be recognised in those of the next.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The rows of the chunk. In the first chunk there must be at least as many rows
-            as components.
+            The rows of the chunk. The first chunk needs at least `n_components` rows.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weights of the rows, relative to the rows of all chunks.
+            Weights of the rows, which are comparable between chunks.
         groups : array-like of shape (n_samples,) or None, default=None
-            Labels of rows that depend on each other, numbers or strings. All rows with the
-            same label, from all chunks, are trained on, or all are held out. This holds for
-            equal rows without labels.
+            Labels of rows that depend on each other, numbers or strings. Rows with the same
+            label are either all trained on or all held out, in all chunks. The same is
+            true of equal rows, without labels.
 
         Returns
         -------
         self : object
             The fitted estimator. `n_samples_seen_` counts the rows of all chunks and of a
-            fit before them, `n_samples_` counts those that the model was computed from.
-            `n_iter_` counts the rounds of training, and `best_epoch_` is the round of the
-            network that is kept, or 0 for PCA. `validation_curve_` has one error for each
-            round, after that of PCA, which is NaN if no rows were held out yet.
+            fit before them, and `n_samples_` those rows that the model was updated with.
+            `n_iter_` counts the rounds of training. Each round has an entry in
+            `loss_curve_` and `validation_curve_`, which is NaN if no row was held out yet.
+            `best_epoch_` is the round whose network is kept, and 0 stands for PCA.
 
         Raises
         ------
@@ -274,27 +277,24 @@ class BaseAutoencoder(
             For the same reasons as in `fit`, if `n_components` is a share of the variance,
             or if the first chunk has fewer rows than there are components.
         DivergenceError
-            If training ends in numbers that are not finite, and there is neither PCA nor
-            an earlier network to fall back on.
+            If training ends in numbers that are not finite, and neither PCA nor an earlier
+            network can be kept instead.
         KeyboardInterrupt
             On Ctrl-C, or if a callback raises it.
 
         Warns
         -----
-        ConvergenceWarning
-            If training ends in numbers that are not finite, and PCA or an earlier network
-            is kept.
         UserWarning
             If y has the shape of X, see `fit`.
 
         Notes
         -----
-        The estimator keeps at most 2**22 values of rows that are trained on again and 2**20
-        values of held-out rows, which take 40 MB in float64, the state of the optimizer,
-        and a matrix with n_features columns. It is square for up to 256 features, and has
-        2 * n_components + 64 rows for more. Pickles and copies contain all of this, and go
-        on like the original. A file written by `save` contains only the model, with which
-        training goes on as after `fit`. Callbacks for epochs are not called.
+        The estimator keeps up to 2**22 values of rows for further training and up to 2**20
+        values of held-out rows, which are 40 MB in float64; the state of the optimizer; and
+        a matrix with n_features columns, which is square up to 256 features and has
+        2 * n_components + 64 rows above. Pickles and copies contain all of this, and
+        continue in the same way. A file written by `save` contains the model alone, and
+        continues as after `fit`. Callbacks for epochs are not called.
         """
         warn_of_target(self, X, y, "partial_fit")
         before = vars(self).copy()

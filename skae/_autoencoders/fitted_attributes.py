@@ -14,7 +14,7 @@ Each public attribute can be found by a search for its name and " =". The privat
     _n_steps          number of training steps so far, which the learning rate depends on
     _score_unit       the unit of components and variances, see `Inference.unit`
     _inference        the `Inference`, which applies the network to arrays
-    _ongoing          the `Stream` of `partial_fit`, or None; files do not have it
+    _ongoing          the stream of `partial_fit`, or None; files do not contain it
 """
 
 import numpy as np
@@ -50,7 +50,7 @@ __all__ = [
     "widths_of",
 ]
 
-MATCHED = 256  # number of rows whose codes are compared with those of before
+MATCHED = 256  # number of rows on which new codes are compared with earlier ones
 SMALLEST = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
 
 
@@ -95,16 +95,17 @@ def widths_of(estimator, X):
 
 def set_filler(estimator, filler):
     """Set the arrays of the `Filler` of missing cells, or None."""
-    estimator._filler = None
-    if filler is not None:
-        estimator._filler = filler.mean.numpy(), filler.weight.numpy(), filler.noise
+    estimator._filler = filler and (
+        filler.mean.numpy(),
+        filler.weight.numpy(),
+        filler.noise,
+    )
 
 
 def frame_of(estimator):
     """Return the Frame in which the fitted network works."""
-    return Frame(
-        estimator.mean_, estimator.scale_, filler_of(estimator), estimator._has_marks
-    )
+    statistics = estimator.mean_, estimator.scale_
+    return Frame(*statistics, filler_of(estimator), estimator._has_marks)
 
 
 def filler_of(estimator):
@@ -133,25 +134,16 @@ def set_result(estimator, net, result):
 
 
 def set_stream(estimator, stream, result):
-    """Set the attributes after a chunk of a stream.
-
-    Parameters
-    ----------
-    estimator : estimator
-    stream : Stream
-    result : StreamResult or None
-        None if the rows of the chunk wait for others.
-    """
+    """Set what a chunk of a stream changes; the result is None while its rows wait."""
     estimator._ongoing = stream
     estimator.n_samples_seen_ = stream.n_samples
     if result is None:
         return
-    before = getattr(estimator, "_inference", None) if result.has_followed else None
+    before = getattr(estimator, "_inference", None) if result.is_matched else None
     frame = result.network.frame
     set_statistics(estimator, frame.mean, frame.scale)
     set_filler(estimator, frame.filler)
-    estimator._loss_statistics = result.loss_statistics
-    estimator._loss = result.loss
+    set_loss(estimator, unfitted_loss(estimator), result.loss_statistics)
     set_result(estimator, net_around(estimator, result.network.module), result)
     set_codes(estimator, result, before)
     stream.settle(estimator.net_.network)
@@ -165,18 +157,18 @@ def set_codes(estimator, result, before=None):
     estimator : estimator
     result : Result or StreamResult
     before : Inference or None
-        The codes get the order and the signs that they have in this one. None lets them be
-        as in PCA.
+        The codes keep the order and the signs of its codes.
     """
     with thread_limit(result.n_threads):
         inputs, X, weights = result.sample()
         estimator._fitted_widths = widths_of(estimator, X)
-        estimator._n_features_out = k = estimator.n_components_
+        k = estimator.n_components_
+        estimator._n_features_out = k
         inference, shares = _inference_of(estimator), result.pca_shares
         params = estimator._params_of_fit
         absorbs = estimator._network_kind.absorbs
         is_linear_code = absorbs and params["code_activation"] == "identity"
-        if is_linear_code and not result.has_same_codes:
+        if is_linear_code and not result.keeps_codes:
             if not result.is_pca:
                 inference.canonize(inputs, X, k, weights)
             if before is not None:

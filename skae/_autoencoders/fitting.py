@@ -17,6 +17,7 @@ from skae._autoencoders.fitted_attributes import (
     frame_of,
     set_codes,
     set_device,
+    set_filler,
     set_loss,
     set_result,
     set_statistics,
@@ -50,7 +51,7 @@ from skae.regularizers import resolve_regularizers
 
 __all__ = ["fit", "partial_fit", "wants_share"]
 
-EXPECTED = 4096  # number of rows that the network of a stream is made for, at least
+EXPECTED = 4096  # number of rows of a stream that its network is wide enough for
 MEASURED = 2**23  # largest number of values from which statistics of a loss are computed
 
 
@@ -116,14 +117,14 @@ def partial_fit(estimator, X, sample_weight, groups):
 
 
 def _new_stream(estimator, is_first):
-    """Return a Stream without rows, which goes on with a fitted network if there is one."""
     seed = draw_seed(estimator.random_state)
     if is_first:
         return Stream(seed, estimator.n_components_)
+    network = copy.deepcopy(estimator.net_.network)
     return Stream(
         seed,
         estimator.n_components_,
-        initial=FramedNetwork(copy.deepcopy(estimator.net_.network), frame_of(estimator)),
+        initial=FramedNetwork(network, frame_of(estimator)),
         n_before=estimator.n_samples_,
         n_steps=getattr(estimator, "_n_steps", 0),
         loss_statistics=estimator._loss_statistics,
@@ -131,12 +132,13 @@ def _new_stream(estimator, is_first):
 
 
 def _tools(estimator):
-    """Return the Tools of a stream, by the parameters that it has begun with."""
-    params, kind = estimator._params_of_fit, estimator._network_kind
+    """What a stream works with, by the parameters that it has begun with."""
+    params = estimator._params_of_fit
+    absorbs = estimator._network_kind.absorbs and params["code_activation"] == "identity"
     settings = _settings(estimator)
-    kept = {name: value for name, value in params.items() if hasattr(settings, name)}
-    kept |= {"n_components": estimator.n_components_, "is_seeded": True, "verbose": 0}
-    absorbs = kind.absorbs and params["code_activation"] == "identity"
+    kept = {k: v for k, v in params.items() if hasattr(settings, k)}
+    kept |= {"n_components": estimator.n_components_, "is_seeded": True}
+    kept["verbose"] = 0
     return Tools(
         settings=dataclasses.replace(settings, **kept),
         loss=unfitted_loss(estimator),
@@ -164,7 +166,7 @@ def _begin(estimator, given, n_expected=None):
     Parameters
     ----------
     n_expected : int or None
-        Number of rows to come, if these are only the first of them.
+        Number of rows to learn from, if those of `given` are only the first of them.
     """
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
@@ -220,10 +222,10 @@ def _learn_statistics(estimator, given, seed, is_new=True):
         mean, scale = given.location_and_scale(estimator.standardize)
         set_statistics(estimator, mean, scale)
     _check_gaps(estimator, given)
-    estimator._filler = None
+    filler = None
     if estimator.allow_nan:  # even if X has no missing cells, rows to come may have some
         filler = given.filler(estimator.mean_, estimator.scale_, seed)
-        estimator._filler = filler.mean.numpy(), filler.weight.numpy(), filler.noise
+    set_filler(estimator, filler)
     loss = unfitted_loss(estimator)
     set_loss(estimator, loss, _loss_statistics(estimator, loss, given))
 
@@ -275,8 +277,12 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
     )
     share = table.observed_share
     noise_and_units = _noise_and_units(estimator, given)
-    is_standardized = estimator._params_of_fit["standardize"]
-    unit = error_unit(estimator._loss, estimator.scale_, table.X.shape[1], is_standardized)
+    unit = error_unit(
+        estimator._loss,
+        estimator.scale_,
+        estimator.n_features_in_,
+        estimator._params_of_fit["standardize"],
+    )
 
     def train_with(n_components):
         # `_make_module` reads the fitted attribute.

@@ -1,4 +1,4 @@
-"""What `save` writes of a fitted estimator."""
+"""The parts of a fitted estimator that `save` writes."""
 
 from numbers import Integral
 
@@ -6,18 +6,18 @@ __all__ = ["parts_of_file"]
 
 
 def parts_of_file(estimator):
-    """Parameters and fitted attributes in plain values, without what no file keeps.
+    """Return parameters and fitted attributes, without those that a file cannot keep.
 
     Returns
     -------
     params : dict
         The parameters as they are now.
     fitted : dict
-        The attributes of a pickle. The parameters that the fit was made with are among
-        them, and the weights of a user's module in the place of the module.
+        The attributes that a pickle has, including the parameters that the fit was made
+        with. A user's module is replaced by its weights.
     """
     fitted = estimator.__getstate__()
-    fitted.pop("_ongoing", None)  # it has rows of the stream
+    fitted.pop("_ongoing", None)  # it has rows, which are not to leave with the model
     fitted.pop("_metadata_request", None)
     fitted.pop("_skl_callbacks", None)
     params = {name: fitted.pop(name) for name in estimator.get_params(deep=False)}
@@ -26,11 +26,11 @@ def parts_of_file(estimator):
         params["random_state"] = None
     if not isinstance(params["cv"], Integral | str | None):
         params["cv"] = "auto"
-    of_fit = fitted["_params_of_fit"].copy()
-    del of_fit["device"]
+    fitted_with = fitted["_params_of_fit"].copy()
+    del fitted_with["device"]
     params["module"] = None
-    if of_fit.pop("module") is not None:
+    if fitted_with.pop("module") is not None:
         params["module"] = "custom"
         tensors = fitted["net_"].state_dict()
         fitted["net_"] = {name: tensor.numpy() for name, tensor in tensors.items()}
-    return params, fitted | {"_params_of_fit": of_fit}
+    return params, fitted | {"_params_of_fit": fitted_with}

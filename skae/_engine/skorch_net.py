@@ -55,6 +55,9 @@ class AutoencoderNet(NeuralNet):
     (Shamir and Zhang 2013, "Stochastic Gradient Descent for Non-smooth Optimization"). With
     them no learning rate schedule has to know in advance when training ends.
 
+    There are more than twenty methods because half of them override steps of skorch's
+    training, each by its own name.
+
     Parameters
     ----------
     network : Network

@@ -85,8 +85,7 @@ def describe(
     n_samples : int or None
         Number of rows of the table, if X is a part of it.
     squares : float or None
-        Sum of squares of the centred and scaled table, if it is known. None estimates it
-        from X.
+        Sum of squares of the table, see `attributes`, if it is known better than from X.
 
     Returns
     -------
@@ -110,16 +109,17 @@ def describe(
         falls = pca_variances[:n_components]
     shape = n_samples or len(X), X.shape[1]
     if squares is None:
-        squares = shape[0] * _mean_square(X, weights)
+        squares = _sum_of_squares_of_table(X, weights, shape[0])
     return attributes(inference, shape, mean, deviations, falls, squares)
 
 
-def _mean_square(X, weights):
-    """Return the mean squared length of the rows of X."""
+def _sum_of_squares_of_table(X, weights, n_samples):
+    """Estimate the sum of squares of a table of n_samples rows from some of them, X."""
     # With einsum the sums of squares need no copy of the table.
     w = np.ones(1) if weights is None else weights
     by_feature = np.einsum("ij,ij,i->j", X, X, np.broadcast_to(w, len(X)), dtype=np.float64)
-    return by_feature.sum() / (len(X) if weights is None else weights.sum())
+    n_rows = len(X) if weights is None else weights.sum()
+    return by_feature.sum() * (n_samples / n_rows)
 
 
 def attributes(inference, shape, mean, deviations, falls, squares):

@@ -17,7 +17,7 @@ from skae._tables.rows import (
     row_blocks,
     rows_of,
 )
-from skae._tables.scaling import location_and_scale, nan_location_and_scale
+from skae._tables.scaling import location_and_scale, nan_location_and_scale, one_scale
 
 __all__ = ["Given"]
 
@@ -66,8 +66,8 @@ class Given:
 
         Whole numbers that sum to at most `FEW_ROWS` repeat the rows, so that they give
         exactly the result of copies. Other weights are scaled to a mean of one, unless
-        `is_part` says that there are other rows. A ValueError is raised if fewer than
-        `least` rows are left.
+        the rows are a part of a larger table. A ValueError is raised if fewer than `least`
+        rows are left.
         """
         w = _check_sample_weight(
             sample_weight, self.X, dtype=np.float64, ensure_non_negative=True
@@ -160,9 +160,7 @@ class Given:
         mean, spread = nan_location_and_scale(self.X, self.weights)
         if standardize:
             return mean, np.where(spread == 0, 1.0, spread)
-        largest = spread.max() or 1.0
-        scale = largest * np.sqrt(np.mean(np.square(spread / largest)))
-        return mean, float(scale or 1.0)
+        return mean, one_scale(spread)
 
     def filler(self, mean, scale, seed):
         """Return a `Filler` that fills missing cells of rows like these."""

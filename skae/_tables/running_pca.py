@@ -96,11 +96,6 @@ class RunningPCA:
             return mean, np.where(constant, 1.0, spread)
         return mean, one_scale(np.where(constant, 0.0, spread))
 
-    def mean_square(self, scale):
-        """Return the mean squared length of the rows (X - mean) / scale."""
-        factor = self.unit / scale
-        return float((self.squares * np.square(factor)).sum() / self.weight)
-
     def principal_axes(self, mean, scale):
         """Return PCA of (X - mean) / scale for all rows X so far.
 

@@ -148,18 +148,18 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     X, weights, mean = _centred(table, rows)
     principal = mean, *principal_axes(X, n_components, weights)
     start = _start(principal, n_components, loss, table.observed, rotate, n_axes)
-    return start if loss.of_scaled else _with_decoder(start, loss, table, rows)
+    return start if loss.of_scaled else _with_decoder(start, table, rows, loss)
 
 
 def start_of_axes(principal, table, n_components, loss):
-    """Return the Start for a PCA that is known, in the coordinates of a table.
+    """Return the start of a network whose PCA is known, in the coordinates of the table.
 
     Parameters
     ----------
-    principal : tuple (mean, deviations, axes, total)
-        The mean, in the coordinates of the table, and the results of `principal_axes`.
+    principal : (mean, deviations, axes, total)
+        The mean in the units of the table, and what `principal_axes` returns.
     table : Table
-        Rows that the decoder is fitted to, if the loss has one of its own.
+        Rows that a decoder is fitted to where the loss needs one of its own.
     n_components : int
     loss : Loss
 
@@ -168,11 +168,28 @@ def start_of_axes(principal, table, n_components, loss):
     Start
     """
     start = _start(principal, n_components, loss, table.observed)
-    return start if loss.of_scaled else _with_decoder(start, loss, table, None)
+    return start if loss.of_scaled else _with_decoder(start, table, None, loss)
+
+
+def _centred(table, rows):
+    """Return the rows that PCA is fitted to, centred, with their weights and their mean."""
+    X, weights = table.X, table.weights
+    mean = np.zeros(X.shape[1])
+    if rows is None:
+        return X, weights, mean
+    if table.is_streamed:
+        # A weight of zero leaves a row out. The mean remains that of all rows.
+        weights = np.bincount(rows, weights=None if weights is None else weights[rows])
+        return X, np.pad(weights.astype(float), (0, len(X) - len(weights))), mean
+    X, weights = X[rows], None if weights is None else weights[rows]
+    if table.observed is None:  # filled cells follow the mean of the filler
+        mean = np.average(X.astype(np.float64, copy=False), axis=0, weights=weights)
+        X = X - mean
+    return X, weights, mean
 
 
 def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
-    """Return the Start with PCA's own decoder."""
+    """Return the Start for given principal axes, with the decoder of PCA."""
     mean, spread, axes, total = principal
     # A fold may have fewer rows than the table has components.
     short = max(0, n_components - len(spread))
@@ -198,25 +215,8 @@ def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
     )
 
 
-def _centred(table, rows):
-    """The rows that PCA is fitted to, their weights, and their mean, which is taken off."""
-    X, weights = table.X, table.weights
-    mean = np.zeros(X.shape[1])
-    if rows is None:
-        return X, weights, mean
-    if table.is_streamed:
-        # A weight of zero leaves a row out. The mean remains that of all rows.
-        weights = np.bincount(rows, weights=None if weights is None else weights[rows])
-        return X, np.pad(weights.astype(float), (0, len(X) - len(weights))), mean
-    X, weights = X[rows], None if weights is None else weights[rows]
-    if table.observed is None:  # filled cells follow the mean of the filler
-        mean = np.average(X.astype(np.float64, copy=False), axis=0, weights=weights)
-        X = X - mean
-    return X, weights, mean
-
-
-def _with_decoder(start, loss, table, rows):
-    """Return the Start with the linear decoder for a loss that has its own units."""
+def _with_decoder(start, table, rows, loss):
+    """Return the start with the linear decoder that the loss fits to PCA's scores."""
     rows = np.arange(len(table.X)) if rows is None else rows
     n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // table.X.shape[1]))
     some = rows[:: -(-len(rows) // n_rows)]

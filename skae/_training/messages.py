@@ -75,9 +75,8 @@ def kept_line(result, has_held_out):
     if result.n_iter == 0 and result.outcome == "pca":
         return "kept: PCA, without training"
     if result.outcome == "trained":
-        return (
-            f"kept: epoch {result.best_epoch}" if has_held_out else "kept: the last epoch"
-        )
+        epoch = f"epoch {result.best_epoch}" if has_held_out else "the last epoch"
+        return f"kept: {epoch}"
     start = "PCA" if result.outcome == "pca" else "the network as it was before"
     return f"kept: {start}, because no epoch was certainly better"
 

@@ -61,7 +61,7 @@ class Result:
     interrupt: BaseException | None = None
 
     @property
-    def has_same_codes(self):
+    def keeps_codes(self):
         """Whether the codes are those of the network that the fit went on with."""
         return self.outcome == "unchanged"
 

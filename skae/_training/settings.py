@@ -179,17 +179,7 @@ class Threads:
 
 
 def error_unit(loss, scale, n_features, standardize):
-    """Return the factor that turns errors of the engine into the units of `score`.
-
-    Parameters
-    ----------
-    loss : Loss
-    scale : float or ndarray of shape (n_features,)
-        Scale of the table.
-    n_features : int
-    standardize : bool
-        Whether errors are reported in standardized units.
-    """
+    """Return the factor that turns errors of the engine into the units of `score`."""
     unit = np.float64(1 / n_features)
     if loss.of_scaled and not standardize:
         with np.errstate(over="ignore", under="ignore"):

@@ -147,7 +147,7 @@ class Stream:
 
     def _round(self, new, tools):
         """Learn from new rows, and return the StreamResult."""
-        has_followed = self.n_before + self.n_rows >= FEWEST
+        is_matched = self.n_before + self.n_rows >= FEWEST
         own = self._keep(new, tools)
         self._set_frame(tools)
         tools = tools.fitted(self.loss_statistics)
@@ -159,22 +159,22 @@ class Stream:
         trained = self._train(own, start, tools)
         kept, pca_error = self._decide(trained, start, tools)
         result = self._result(kept, start, pca_error, tools)
-        has_same_codes = kept is not None and kept is not trained
+        keeps_codes = kept is not None and kept is not trained
         return dataclasses.replace(
             result,
-            has_same_codes=has_same_codes,
-            has_followed=has_followed,
+            keeps_codes=keeps_codes,
+            is_matched=is_matched,
             n_threads=tools.n_threads(result.network.module, len(new)),
         )
 
     def _result(self, kept, start, pca_error, tools):
         """Return the StreamResult; `kept` is None for PCA."""
         outcome = "trained" if self.kept_at else "unchanged"
+        is_pca = kept is None and tools.settings.from_pca
         described = self.memory.some(DESCRIBED)
         return StreamResult(
             network=kept or tools.untrained(start, self.frame, self.seed),
             start=start,
-            loss=tools.loss,
             loss_statistics=self.loss_statistics,
             n_components=self.n_components,
             n_samples=self.n_samples,
@@ -183,10 +183,10 @@ class Stream:
             train_errors=[*self.train_errors],
             held_out_errors=[*self.held_out_errors],
             pca_error=pca_error,
-            outcome="pca" if kept is None else outcome,
-            is_pca=kept is None and tools.settings.from_pca and tools.loss.of_scaled,
+            outcome="pca" if is_pca else outcome,
+            is_pca=is_pca and tools.loss.of_scaled,
             n_steps=self.n_steps,
-            squares=self._squares(),
+            squares=self._squares(start),
             rows=self.frame.table(described, tools.loss).sample(len(described)),
         )
 
@@ -214,14 +214,12 @@ class Stream:
         elif tools.follows and self.has_own_pca:
             self.frame = Frame(mean, scale)
 
-    def _squares(self):
+    def _squares(self, start):
         """Return the sum of the squares of all rows, in the frame.
 
-        The rows of a fit before the stream are gone, but determined the scale.
+        For the rows of a fit before the stream it follows from the scale.
         """
-        n_features = len(self.frame.mean)
-        of_stream = self.pca.mean_square(self.frame.scale)
-        return self.n_before * n_features + self.n_rows * of_stream
+        return self.n_before * len(self.frame.mean) + self.n_rows * start.total
 
     # -- the network -------------------------------------------------------------------
 
@@ -243,7 +241,6 @@ class Stream:
         rows = joined([own, others.drawn(n_others)])
         error = self.network.train(tools, rows, others.n_seen)
         self.train_errors = (*self.train_errors, error)
-        self.n_steps = self.network.n_steps
         if not self.network.is_sound:
             return None
         return self.network.exported(tools).at(self.frame, tools.loss)
@@ -272,7 +269,7 @@ class Stream:
             self.seed,
             self.n_rows,
             initial=initial,
-            first_step=0 if initial is None else self.n_steps,
+            first_step=self.n_steps,
         )
 
     # -- the decision ------------------------------------------------------------------
@@ -316,6 +313,7 @@ class Stream:
             self.network = None
         if best is not self.kept:
             self.kept, self.kept_at = best, 0 if best is None else len(self.train_errors)
+            self.n_steps = 0 if best is None else self.network.n_steps
         return best, judge.mean(of_linear)
 
     def _check(self, reference, tools):

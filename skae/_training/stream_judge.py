@@ -10,9 +10,9 @@ from skae._training.truncation import cuts_of
 
 __all__ = ["Judge"]
 
-# Standard errors by which a network must be better than the outcome so far, which is not
-# compared with many networks at once, as it is in a fit.
-MARGIN = 2.5
+# Standard errors by which a network must be better than PCA. It is more than in a fit,
+# because networks are compared again after every round.
+MARGIN = 2.25
 MOST_ASKED = 4096  # largest number of other rows, if no rows are held out
 
 

@@ -4,7 +4,6 @@ import dataclasses
 
 from skae._training.frame import FramedNetwork
 from skae._training.linear_start import Start
-from skae.losses._base import Loss
 
 __all__ = ["StreamResult"]
 
@@ -21,12 +20,10 @@ class StreamResult:
     network : FramedNetwork
     start : Start
         PCA of all rows so far, in the frame of the network.
-    loss : Loss
-        Loss with its statistics of the rows.
     loss_statistics : dict of str and ndarray
-    has_same_codes : bool
+    keeps_codes : bool
         Whether the network, and therefore its codes, are those of the result before.
-    has_followed : bool
+    is_matched : bool
         Whether codes get the order and the signs of those before.
     squares : float
         Sum of the squares of all rows, in the frame.
@@ -36,7 +33,6 @@ class StreamResult:
 
     network: FramedNetwork
     start: Start
-    loss: Loss
     loss_statistics: dict
     n_components: int
     n_samples: int
@@ -51,8 +47,8 @@ class StreamResult:
     squares: float
     rows: tuple
     n_threads: int | None = None
-    has_same_codes: bool = False
-    has_followed: bool = False
+    keeps_codes: bool = False
+    is_matched: bool = False
 
     @property
     def pca_shares(self):

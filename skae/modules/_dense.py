@@ -102,8 +102,8 @@ class Mapping(nn.Module):
     def absorb_output(self, weight, shift=None):
         """Replace f(x) by weight f(x) + shift.
 
-        `weight` has shape (n_new, n_out), or (n_out,) if it is the diagonal of a matrix.
-        `shift` has shape (n_new,). None stands for the identity or zero.
+        `weight` has shape (n_new, n_out), or (n_out,) for a diagonal matrix, and `shift`
+        has shape (n_new,). None stands for the identity or zero.
         """
         for layer in (self.linear, self.correction):
             if layer is not None and weight is not None:

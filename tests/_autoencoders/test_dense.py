@@ -139,14 +139,14 @@ def test_never_worse_than_pca(name):
         train, test = train_test_split(load(), test_size=0.3, random_state=seed)
         scaler = StandardScaler().fit(train)
         train, test = scaler.transform(train), scaler.transform(test)
-        ae = AutoencoderTransformer(k, random_state=seed, max_epochs=60).fit(train)
+        ae = AutoencoderTransformer(k, random_state=seed, max_epochs=30).fit(train)
         ratios.append(error(ae, test) / error(pca_of(train, k), test))
     assert np.mean(ratios) <= 1.005, ratios
 
 
 def test_digits_are_reconstructed_much_better(digits):
     train, test = train_test_split(digits[0], test_size=0.2, random_state=0)
-    ae = AutoencoderTransformer(16, random_state=0, max_epochs=60).fit(train)
+    ae = AutoencoderTransformer(16, random_state=0, max_epochs=20).fit(train)
     assert error(ae, test) < 0.7 * error(pca_of(train, 16), test)
     assert -ae.validation_curve_[ae.best_epoch_] > ae.pca_score_
 

@@ -4,8 +4,6 @@ import copy
 import importlib.util
 import logging
 import pickle
-import signal
-import subprocess
 import sys
 
 import numpy as np
@@ -149,10 +147,12 @@ def test_every_task_that_begins_ends(recorder, params, announced):
 
 
 @has_callbacks
-def test_tasks_through_grid_search_and_pipeline(recorder):
+@pytest.mark.parametrize("n_jobs", [None, pytest.param(2, marks=pytest.mark.nightly)])
+def test_tasks_through_grid_search_and_pipeline(recorder, n_jobs):
     pipe = make_pipeline(StandardScaler(), autoencoder())
     grid = {"autoencodertransformer__hidden_layer_sizes": [(8,), (4,)]}
-    search = GridSearchCV(pipe, grid, cv=2, n_jobs=2).set_callbacks(recorder).fit(X)
+    search = GridSearchCV(pipe, grid, cv=2, n_jobs=n_jobs)
+    search.set_callbacks(recorder).fit(X)
     events = [line for line in recorder.events() if line[1] == "AutoencoderTransformer"]
     # Two candidates on two folds, and the best on all rows.
     assert counted(events, "begin", "fit") == counted(events, "end", "fit") == 5
@@ -169,7 +169,7 @@ def test_bar_of_scikit_learn(capsys):
     params = {"max_epochs": 50, "n_iter_no_change": 1, "tol": 0.9}
     pipe = make_pipeline(StandardScaler(), autoencoder(**params))
     grid = {"autoencodertransformer__hidden_layer_sizes": [(8,), (4,)]}
-    search = GridSearchCV(pipe, grid, cv=2, n_jobs=2)
+    search = GridSearchCV(pipe, grid, cv=2)
     search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(X)
     assert search.best_estimator_[-1].n_iter_ < 50
     output = capsys.readouterr().out
@@ -230,29 +230,6 @@ def test_ctrl_c_in_a_callback(tmp_path, hook):
     assert not progress.FIT_STATE & set(vars(ae))
     ae.set_callbacks().fit(X)
     np.testing.assert_array_equal(ae.transform(X), autoencoder().fit(X).transform(X))
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are not sent alike there")
-def test_ctrl_c_from_the_keyboard():
-    script = (
-        "from skae import AutoencoderTransformer\n"
-        "from sklearn.datasets import load_iris\n"
-        "X = load_iris().data\n"
-        "ae = AutoencoderTransformer(2, max_epochs=10**6, verbose=1)\n"
-        "try:\n"
-        "    ae.set_params(early_stopping=False).fit(X)\n"
-        "except KeyboardInterrupt:\n"
-        "    assert not hasattr(ae, 'net_')\n"
-        "    print('ended')\n"
-    )
-    command = [sys.executable, "-u", "-c", script]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as process:
-        assert process.stdout.read(10)  # training has begun
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert out.endswith("ended\n")
 
 
 # -- words -----------------------------------------------------------------------------

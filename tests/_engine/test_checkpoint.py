@@ -1,6 +1,5 @@
 """Checkpoints: a fit that was killed goes on, and ends as if nothing had been."""
 
-import multiprocessing
 import os
 import pickle
 import random
@@ -543,7 +542,7 @@ def test_fits_that_share_a_file_are_told_what_to_do(curved, path, monkeypatch):
 
 
 def test_a_share_of_the_variance_is_several_fits(curved, path):
-    with pytest.raises(ValueError, match=r"checkpoint=.*n_components=0\.9 asks"):
+    with pytest.raises(ValueError, match=r"checkpoint=.*n_components=0\.9 needs several"):
         estimator(n_components=0.9, checkpoint=path).fit(curved)
 
 
@@ -582,14 +581,6 @@ def train(pipe, path, noted=True):
     AutoencoderNet.on_epoch_begin = on_epoch_begin
     ae = quiet_fit(estimator(checkpoint=path if noted else None, **params), X)
     pipe.send(outcome(ae))
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Processes that begin with skae imported, and without threads."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["skae"])
-    return context
 
 
 def run(processes, path, noted=True, until=None, wait=0.0):

@@ -93,9 +93,9 @@ def test_thread_limit_restores(n_threads):
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_bits_do_not_depend_on_the_threads(monkeypatch, interrupted):
     """Where every step changes the number, and where none does."""
-    X = np.random.default_rng(0).normal(size=(1500, 96)).astype(np.float32)
+    X = np.random.default_rng(0).normal(size=(1100, 96)).astype(np.float32)
     X[:, 48:] = np.square(X[:, :48])
-    params = {"hidden_layer_sizes": (256, 128), "max_epochs": 3}
+    params = {"hidden_layer_sizes": (64, 32), "max_epochs": 1}
     monkeypatch.setattr(skae._autoencoders.fitting, "draw_seed", lambda random_state: 0)
     seen = set()
 

@@ -601,7 +601,10 @@ def test_a_code_that_relu_kills(curved):
 NOISE = {"noise 1e-2": (1e-2, 2e-2), "noise 1e-4": (1e-4, 1e-3)}
 
 
-@pytest.fixture(params=NOISE, scope="module")
+@pytest.fixture(
+    params=["noise 1e-2", pytest.param("noise 1e-4", marks=pytest.mark.nightly)],
+    scope="module",
+)
 def linear_fits(request):
     """Random linear autoencoders of two seeds, trained long on linear data."""
     params = {"init": "random", "hidden_layer_sizes": (), "early_stopping": False}

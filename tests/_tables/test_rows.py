@@ -30,7 +30,7 @@ N_ROWS = 1500
 
 
 def autoencoder(n_components=3, **params):
-    params = {"hidden_layer_sizes": (16,), "max_epochs": 3, "random_state": 0} | params
+    params = {"hidden_layer_sizes": (16,), "max_epochs": 2, "random_state": 0} | params
     return AutoencoderTransformer(n_components, **params)
 
 

@@ -19,7 +19,7 @@ def autoencoder(n_components=6, **params):
 @pytest.mark.parametrize("share", [0.7, 0.9])
 def test_a_share_of_the_variance(share):
     X = DIGITS[:1200]
-    ae = autoencoder(share, max_epochs=40).fit(X)
+    ae = autoencoder(share).fit(X)
     most = PCA(share).fit(X).n_components_
     assert ae.n_components_ < most
     assert ae.transform(X).shape == (len(X), ae.n_components_)

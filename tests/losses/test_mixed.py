@@ -250,7 +250,9 @@ def lying(X_hat, X):
 
 
 @pytest.mark.parametrize("part", [slice(None), slice(0, 150)])
-@pytest.mark.parametrize("loss", ["poisson", "cosine", lying, MIXED], ids=str)
+@pytest.mark.parametrize(
+    "loss", ["poisson", "cosine", lying, MIXED], ids=["poisson", "cosine", "lying", "mixed"]
+)
 def test_statistics_are_plain_and_sufficient(mixed, loss, part):
     mixed = np.abs(mixed)
     mixed[2:, 3] = mixed[::7, 1] = mixed[:, 9] = np.nan

@@ -285,7 +285,7 @@ def test_targets_in_a_pipeline(curved):
 
 def test_targets_are_checked(curved):
     ae, X = autoencoder(), curved[:30]
-    with pytest.raises(ValueError, match=r"X_target .* has shape \(29, 6\), X has \(30"):
+    with pytest.raises(ValueError, match=r"X_target .* has shape \(29, 6\) and X has \(30"):
         ae.fit(X, X_target=X[:29])
     with pytest.raises(ValueError, match="X_target has 5 features, but"):
         ae.fit(X, X_target=X[:, :5])
@@ -401,7 +401,6 @@ def test_columns_by_name(customers):
         ({"regularizer": KLSparsity()}, ValueError, "Set code_activation='logistic'"),
         ({"normalization": "group"}, ValueError, "'normalization' parameter"),
     ],
-    ids=str,
 )
 def test_errors(curved, params, error, text):
     ae = autoencoder(**params)

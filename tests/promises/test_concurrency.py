@@ -2,9 +2,7 @@
 
 import copy
 import os
-import subprocess
-import sys
-import textwrap
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
@@ -17,7 +15,8 @@ from sklearn.base import clone
 from skae import AutoencoderTransformer
 
 METHODS = ["transform", "inverse_transform", "score_samples"]
-N_THREADS, N_CALLS = 16, 50
+N_THREADS, N_CALLS = 16, 25
+LIMIT = 60  # seconds that a process is waited for
 SETTINGS = [
     {},
     {"whiten": True, "standardize": True, "dropout": 0.3},
@@ -117,11 +116,8 @@ def test_joblib(fitted, backend):
     assert all(map(np.array_equal, results, expected))
 
 
-FORK = """
-    import os, sys, threading, time
-    import numpy as np, torch
-    from skae import AutoencoderTransformer
-
+def fork(pipe):
+    """In a process of its own, with torch's threads: whether its child answers alike."""
     X = np.random.default_rng(0).normal(size=(2000, 32))
     ae = AutoencoderTransformer(4, hidden_layer_sizes=(512,), max_epochs=1, random_state=0)
     ae.fit(X[:100])
@@ -134,25 +130,22 @@ FORK = """
         again = ae.transform(X)
         ae.fit(X[:100])
         os._exit(0 if np.allclose(again, Z, rtol=1e-10, atol=1e-12) else 3)
-    for _ in range(300):
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            sys.exit(os.waitstatus_to_exitcode(status))
-        time.sleep(0.1)
-    os.kill(child, 9)
-    sys.exit("the child hangs")
-"""
+    pipe.send(child)
+    pipe.send(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-def test_forked_child():
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_forked_child(processes):
     """torch's threads are gone in a child, and torch alone waits for them forever."""
-    code = textwrap.dedent(FORK)
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-500:]
+    ours, theirs = processes.Pipe()
+    process = processes.Process(target=fork, args=(theirs,))
+    process.start()
+    theirs.close()  # so that the end of the process is the end of the pipe
+    assert ours.poll(LIMIT)
+    child = ours.recv()
+    if not ours.poll(LIMIT):
+        os.kill(child, signal.SIGKILL)
+        pytest.fail("the child hangs")
+    assert ours.recv() == 0
+    process.join(LIMIT)

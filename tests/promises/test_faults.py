@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -370,7 +369,8 @@ def test_ctrl_c_ends_a_search(curved, monkeypatch):
 def interrupted(pipe, params, in_search):
     """In a process of its own: a fit that would last for hours."""
     X = np.random.default_rng(0).normal(size=(3000, 5))
-    ae = estimator(early_stopping=False, max_epochs=10**6, **params)
+    params = {"early_stopping": False, "max_epochs": 10**6} | params
+    ae = estimator(**params)
     original = AutoencoderNet.on_epoch_begin
 
     def on_epoch_begin(self, net, **kwargs):
@@ -389,21 +389,13 @@ def interrupted(pipe, params, in_search):
         pipe.send("swallowed")
 
 
-@pytest.fixture(scope="module")
-def processes():
-    """Processes that begin with skae imported, and without threads."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["skae"])
-    return context
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(
     ("warm_start", "in_search"), [(False, False), (True, False), (False, True)]
 )
 def test_a_real_ctrl_c(processes, warm_start, in_search):
     ours, theirs = processes.Pipe()
-    args = theirs, {"warm_start": warm_start}, in_search
+    args = theirs, {"warm_start": warm_start, "verbose": int(not in_search)}, in_search
     process = processes.Process(target=interrupted, args=args)
     process.start()
     theirs.close()  # so that the end of the process is the end of the pipe

@@ -15,7 +15,7 @@ N_TRAIN = 140
 
 
 def autoencoder(n_components=2, **params):
-    params = {"max_epochs": 30, "random_state": 0} | params
+    params = {"max_epochs": 8, "random_state": 0} | params
     return AutoencoderTransformer(n_components, **params)
 
 
@@ -200,7 +200,7 @@ LAYOUTS = {
 def test_layouts_change_no_bit(curved, layout, dtype, loss):
     X = (curved - curved.min()) / (curved.max() - curved.min())
     X = X.astype(dtype)
-    ae = autoencoder(max_epochs=2, loss=loss)
+    ae = autoencoder(max_epochs=1, loss=loss, hidden_layer_sizes=(8,))
     same = layout(X)
     # What PCA makes of the layout decides the precision: a list becomes float64.
     plain = X.astype(PCA(2).fit_transform(same).dtype)
@@ -218,9 +218,9 @@ def test_layouts_change_no_bit(curved, layout, dtype, loss):
 @pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8, bool, np.float16, object])
 def test_other_dtypes_become_float64(curved, dtype):
     X = (10 * curved).clip(0, 100).astype(dtype)
-    Z = autoencoder().fit_transform(X)
+    Z = autoencoder(max_epochs=2).fit_transform(X)
     assert Z.dtype == np.float64
-    assert np.array_equal(Z, autoencoder().fit_transform(X.astype(np.float64)))
+    assert np.array_equal(Z, autoencoder(max_epochs=2).fit_transform(X.astype(np.float64)))
 
 
 @pytest.mark.parametrize("fit_dtype", [np.float32, np.float64])

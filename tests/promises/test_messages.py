@@ -226,7 +226,7 @@ ae.fit(X)  # the user's line
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("start", ["cold", "warm"])
+@pytest.mark.parametrize("start", [pytest.param("cold", marks=pytest.mark.nightly), "warm"])
 def test_what_a_terminal_shows_of_ctrl_c(tmp_path, start):
     script = tmp_path / "script.py"
     script.write_text(INTERRUPTED)

@@ -18,7 +18,7 @@ from skae._model import model
 
 
 def ordered(n_components=3, **params):
-    params = {"max_epochs": 5, "random_state": 0, "ordered": True} | params
+    params = {"max_epochs": 4, "random_state": 0, "ordered": True} | params
     return AutoencoderTransformer(n_components, **params)
 
 
@@ -337,7 +337,7 @@ def test_a_linear_network_with_nested_dropout_is_pca():
     """
     X = spectrum()
     params = {"init": "random", "hidden_layer_sizes": (), "early_stopping": False}
-    params |= {"max_epochs": 600, "batch_size": 50, "lr": 0.02}
+    params |= {"max_epochs": 400, "batch_size": 50, "lr": 0.02}
     ae, pca = ordered(**params).fit(X), pca_of(X, 3)
     scores, Z = pca.transform(X), ae.transform(X)
     for j in range(3):
@@ -378,7 +378,7 @@ def test_gains_at_every_cut_on_digits(digits):
 
 def test_codes_beyond_the_data(curved):
     """All numbers of codes are trained and watched, those that PCA has not as well."""
-    ae = ordered(9, init="random", max_epochs=30).fit(curved)
+    ae = ordered(9, init="random", max_epochs=15).fit(curved)
     errors = cut_errors(ae, curved)
     assert errors[5:].max() < 2 * errors[5:].min()
     # Rows that a network has not seen are no better than those that it has.
@@ -389,17 +389,22 @@ def test_codes_beyond_the_data(curved):
 
 
 def test_share_of_the_variance(digits):
-    X = digits[0][:600]
-    ae = ordered(0.7, max_epochs=5, hidden_layer_sizes=(32,)).fit(X)
+    X = digits[0][:300]
+    ae = ordered(0.7, max_epochs=3, hidden_layer_sizes=(32,)).fit(X)
     assert 1 < ae.n_components_ <= PCA(0.7, svd_solver="full").fit(X).n_components_
-    assert ae.transform(X).shape == (600, ae.n_components_)
+    assert ae.transform(X).shape == (300, ae.n_components_)
     smaller = ae.truncate(2)
     assert (smaller.n_components, smaller.n_components_) == (2, 2)
     assert ae.n_components == 0.7
-    assert smaller.fit_transform(X).shape == (600, 2)
+    assert smaller.fit_transform(X).shape == (300, 2)
 
 
 # -- errors ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def of_curved(curved):
+    return ordered(max_epochs=1).fit(curved)
 
 
 class Plain(nn.Module):
@@ -419,19 +424,19 @@ def test_codes_that_are_not_ordered(curved):
 
 
 @pytest.mark.parametrize("k", [0, -1, 4])
-def test_truncate_to_a_number_that_is_not_there(curved, k):
+def test_truncate_to_a_number_that_is_not_there(of_curved, k):
     with pytest.raises(ValueError, match=f"n_components of .*truncate == {k}, must be"):
-        ordered().fit(curved).truncate(k)
+        of_curved.truncate(k)
 
 
 @pytest.mark.parametrize("k", [2.0, "2", None])
-def test_truncate_takes_an_int(curved, k):
+def test_truncate_takes_an_int(of_curved, k):
     with pytest.raises(TypeError, match=r"n_components of .*truncate"):
-        ordered().fit(curved).truncate(k)
+        of_curved.truncate(k)
 
 
-def test_a_numpy_int_will_do(curved):
-    assert ordered().fit(curved).truncate(np.int64(2)).n_components == 2
+def test_a_numpy_int_will_do(of_curved):
+    assert of_curved.truncate(np.int64(2)).n_components == 2
 
 
 def test_truncate_before_fit():
@@ -439,12 +444,11 @@ def test_truncate_before_fit():
         ordered().truncate(1)
 
 
-def test_too_many_codes_and_none(curved):
-    ae = ordered().fit(curved)
+def test_too_many_codes_and_none(of_curved):
     with pytest.raises(ValueError, match=r"X has 4 columns.*expects"):
-        ae.inverse_transform(np.zeros((5, 4)))
+        of_curved.inverse_transform(np.zeros((5, 4)))
     with pytest.raises(ValueError, match="0 feature"):
-        ae.inverse_transform(np.zeros((5, 0)))
+        of_curved.inverse_transform(np.zeros((5, 0)))
 
 
 def test_a_module_of_the_users_is_not_ordered(curved):

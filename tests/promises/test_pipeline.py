@@ -27,7 +27,7 @@ def test_grid_search_picks_by_score(curved):
     pipe = Pipeline([("scale", StandardScaler()), ("reduce", autoencoder())])
     # A network without hidden layers is linear: on this bent surface the other wins.
     grid = {"reduce__hidden_layer_sizes": [(), (64, 32)]}
-    search = GridSearchCV(pipe, grid, cv=3, n_jobs=2).fit(curved)
+    search = GridSearchCV(pipe, grid, cv=3).fit(curved)
     scores = search.cv_results_["mean_test_score"]
     assert search.best_params_ == {"reduce__hidden_layer_sizes": (64, 32)}
     assert scores[1] > scores[0]
@@ -83,7 +83,7 @@ def test_column_transformer(frame):
 
 
 def test_feature_union(curved):
-    union = FeatureUnion([("pca", PCA(2)), ("ae", autoencoder())], n_jobs=2)
+    union = FeatureUnion([("pca", PCA(2)), ("ae", autoencoder())])
     out = union.fit_transform(curved)
     assert np.array_equal(out[:, 2:], autoencoder().fit_transform(curved))
     assert len(union.get_feature_names_out()) == out.shape[1] == 4

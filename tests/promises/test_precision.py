@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from skae import AutoencoderTransformer
-from skae._training import training
+from skae._training import settings
 from skae.modules import DenseAutoencoder
 
 
@@ -22,7 +22,7 @@ def fits():
     X = curve()
     return X, {
         precision: AutoencoderTransformer(
-            2, precision=precision, max_epochs=40, random_state=0
+            2, precision=precision, max_epochs=20, random_state=0
         ).fit(X)
         for precision in ("float32", "bfloat16")
     }
@@ -59,7 +59,7 @@ def test_the_outcome_is_in_full_precision(fits):
     ],
 )
 def test_when_it_is_used(monkeypatch, precision, hardware, n_hidden, left, expected):
-    monkeypatch.setattr(training, "has_fast_bfloat16", lambda device: hardware)
+    monkeypatch.setattr(settings, "has_fast_bfloat16", lambda device: hardware)
     X = curve(1200)
     if not left:
         X = np.outer(X[:, 0], np.arange(1.0, 25)) + 1e-4 * X

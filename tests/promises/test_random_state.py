@@ -41,7 +41,7 @@ class Torchs(nn.Module):
 
 
 def estimator(seed=0, **params):
-    return AutoencoderTransformer(**{"max_epochs": 4} | params, random_state=seed)
+    return AutoencoderTransformer(**{"max_epochs": 3} | params, random_state=seed)
 
 
 def codes(X, seed=0, **params):
@@ -74,10 +74,13 @@ def test_module_same_bits(curved):
     assert not np.array_equal(first, codes(curved, seed=1, **params))
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading"])
+# Processes by default: `test_joblib` of test_concurrency.py.
+@pytest.mark.parametrize(
+    "backend", [pytest.param("loky", marks=pytest.mark.nightly), "threading"]
+)
 def test_same_bits_in_parallel(curved, digits, backend):
     tasks = [(curved, params) for params in SETTINGS]
-    tasks += [(digits[0][:1200], {"n_components": 16, "dropout": 0.1, "max_epochs": 1})]
+    tasks += [(digits[0][:1100], {"n_components": 16, "dropout": 0.1, "max_epochs": 1})]
     alone = [codes(X, **params) for X, params in tasks]
     # The methods are skae's own, so that workers need not import this file.
     calls = [

@@ -66,7 +66,7 @@ def test_own_rows_in_a_pipeline():
 
 
 def test_own_rows_are_checked():
-    with pytest.raises(ValueError, match="X has 63 features, but"):
+    with pytest.raises(ValueError, match="X_val has 63 features, but"):
         autoencoder().fit(DIGITS[:100], X_val=DIGITS[:9, 1:])
     with pytest.raises(ValueError, match="early_stopping=False keeps the last one"):
         autoencoder(early_stopping=False).fit(DIGITS[:100], X_val=DIGITS[:9])
