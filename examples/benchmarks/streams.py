@@ -67,6 +67,13 @@ def curved(n, seed, shift=0.0, spread=1.0):
     return bent @ turn + 0.1 * rng.normal(size=(n, N_FEATURES))
 
 
+def flat(n, seed):
+    """Gaussian rows for which no model with two codes is better than PCA."""
+    rng = np.random.default_rng(seed)
+    axes = np.random.default_rng(99).normal(size=(2, N_FEATURES))
+    return rng.normal(size=(n, 2)) * (2, 1) @ axes + 0.3 * rng.normal(size=(n, N_FEATURES))
+
+
 def drifting(n, seed):
     """Rows of which the place on the surface moves with time."""
     return curved(n, seed, shift=np.linspace(-1, 1, n), spread=0.3)
@@ -78,12 +85,15 @@ def made(seed):
     by_place = np.argsort(X @ np.random.default_rng(5).normal(size=N_FEATURES))
     drift, of_drift = drifting(3000, seed), drifting(N_UNSEEN, seed + 1000)
     long = curved(40_000, seed)
+    linear = flat(3000 + N_UNSEEN, seed)
     noise = np.random.default_rng(seed).normal(size=(3000 + N_UNSEEN, N_FEATURES))
     return {
         "curved, 400, last 5": Stream(X, 400, unseen, 2, last=5),
         "curved, 10": Stream(X, 10, unseen, 2),
         "curved, sorted, 100": Stream(X[by_place], 100, unseen, 2),
         "drift, 100": Stream(drift, 100, of_drift, 2),
+        "linear, 10": Stream(linear[:3000], 10, linear[3000:], 2),
+        "linear, 64": Stream(linear[:3000], 64, linear[3000:], 2),
         "noise, 64": Stream(noise[:3000], 64, noise[3000:], 2),
         "curved, 40 000 rows, 64": Stream(long, 64, unseen, 2),
     }
