@@ -22,7 +22,7 @@ from skae.modules import DenseAutoencoder
 
 
 def autoencoder(n_components=2, **params):
-    params = {"max_epochs": 5, "random_state": 0} | params
+    params = {"max_epochs": 3, "random_state": 0} | params
     return AutoencoderTransformer(n_components, **params)
 
 
@@ -104,15 +104,15 @@ TRAINED = {
     "linear": {"hidden_layer_sizes": ()},
     "standardize": {"standardize": True},
     "dropout": {"dropout": 0.2},
-    "random": {"init": "random", "max_epochs": 20},
-    "wide": {"init": "random", "n_components": 9, "max_epochs": 20},
+    "random": {"init": "random", "max_epochs": 12},
+    "wide": {"init": "random", "n_components": 9, "max_epochs": 12},
     "relu": {"activation": "relu"},
 }
 
 
 @pytest.fixture(params=TRAINED, scope="module")
 def trained(request, curved):
-    params = {"n_components": 3, "max_epochs": 10} | TRAINED[request.param]
+    params = {"n_components": 3, "max_epochs": 6} | TRAINED[request.param]
     ae = autoencoder(early_stopping=False, **params).fit(curved)
     assert ae.best_epoch_ > 0
     return ae
@@ -307,7 +307,7 @@ def test_a_linear_network_is_described_as_pca(curved):
 
     params = {"early_stopping": False, "callbacks": [NeverTrain()]}
     ae, pca = autoencoder(4, **params).fit(curved), pca_of(curved, 4)
-    assert ae.best_epoch_ == ae.n_iter_ == 5
+    assert ae.best_epoch_ == ae.n_iter_ == 3
     close(ae.components_, pca.components_, 1e-4)
     for name in ("explained_variance_", "explained_variance_ratio_", "singular_values_"):
         np.testing.assert_allclose(getattr(ae, name), getattr(pca, name), rtol=1e-4)
@@ -565,7 +565,7 @@ def test_dead_codes_of_a_module(curved, whiten):
 @pytest.mark.parametrize("whiten", [False, True])
 @pytest.mark.parametrize("code_activation", ["relu", "tanh", "logistic"])
 def test_code_activation(curved, code_activation, whiten):
-    params = {"init": "random", "code_activation": code_activation, "max_epochs": 20}
+    params = {"init": "random", "code_activation": code_activation, "max_epochs": 10}
     ae = autoencoder(6, whiten=whiten, **params).fit(curved)
     check_finite(ae)
     check_shares(ae)

@@ -24,7 +24,7 @@ METHODS = ["transform", "score", "score_samples", "impute", "denoise"]
 
 
 def autoencoder(n_components=2, **params):
-    params = {"max_epochs": 3, "n_iter_no_change": 3, "random_state": 0} | params
+    params = {"max_epochs": 2, "n_iter_no_change": 3, "random_state": 0} | params
     return AutoencoderTransformer(n_components, **{"allow_nan": True} | params)
 
 
@@ -44,7 +44,7 @@ def gapped(curved):
 @pytest.fixture(scope="module")
 def fitted(gapped):
     """Trained, its best epoch not PCA."""
-    ae = autoencoder(max_epochs=30, n_iter_no_change=30).fit(gapped)
+    ae = autoencoder(max_epochs=15, n_iter_no_change=15).fit(gapped)
     assert ae.best_epoch_ > 0
     return ae
 

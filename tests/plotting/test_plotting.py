@@ -53,7 +53,7 @@ def iris():
 
 
 def autoencoder(n_components=3, **params):
-    params = {"max_epochs": 2, "random_state": 0} | params
+    params = {"max_epochs": 1, "random_state": 0} | params
     return AutoencoderTransformer(n_components, **params)
 
 

@@ -15,7 +15,7 @@ N_TRAIN = 140
 
 
 def autoencoder(n_components=2, **params):
-    params = {"max_epochs": 8, "random_state": 0} | params
+    params = {"max_epochs": 4, "random_state": 0} | params
     return AutoencoderTransformer(n_components, **params)
 
 

@@ -109,7 +109,12 @@ def table(curved):
     return given, expected
 
 
-PAIRS = [("default", mode) for mode in MODES]
+# The context "several" holds most of the others.
+ALONE = ["set_grad_enabled", "float64", "bfloat16", "several"]
+PAIRS = [
+    pytest.param("default", mode, marks=[] if mode in ALONE else pytest.mark.nightly)
+    for mode in MODES
+]
 PAIRS += [(name, "several") for name in SETTINGS if name != "default"]
 
 

@@ -103,11 +103,16 @@ def answers(ae, X, of_fit):
     return found
 
 
+@pytest.fixture(scope="module")
+def expected(fitted, table):
+    """What the fitted estimator answers before any change."""
+    return answers(fitted, table, fitted.get_params())
+
+
 @pytest.fixture
-def agrees(fitted, table):
+def agrees(fitted, table, expected):
     """Whether an estimator answers as the fitted one did before any change."""
     of_fit = fitted.get_params()
-    expected = answers(fitted, table, of_fit)
     yield lambda ae: all(map(np.array_equal, answers(ae, table, of_fit), expected))
     fitted.set_params(**of_fit)
 
