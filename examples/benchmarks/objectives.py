@@ -2,7 +2,7 @@
 
 Three tables, all of rows that no model has seen in `fit` (see README.md beside this file):
 
-- `denoising`: images spoilt by noise, the error against the clean images;
+- `denoising`: images corrupted by noise, the error against the clean images;
 - `text`: accuracy of classifiers on codes of tf-idf rows, kept sparse;
 - `counts`: log-likelihood of word counts.
 
@@ -54,7 +54,7 @@ class Denoising:
     images: str
     noise: str
     rows: int
-    noisy_error: float  # of the spoilt images as they are
+    noisy_error: float  # of the corrupted images as they are
     pca_error: float  # smallest over the numbers of components and both tables
     pca_components: int
     pca_fitted_to: str
@@ -91,7 +91,7 @@ class Counts:
 # -- denoising -------------------------------------------------------------------------
 
 
-def spoilt(X, noise, seed):
+def corrupted(X, noise, seed):
     """X (n, p) with noise in every row, as a new array."""
     generator = torch.Generator().manual_seed(seed)
     return noise(torch.from_numpy(X), PIXELS, generator).numpy()
@@ -112,8 +112,8 @@ def measure_denoising(path, name, most_rows, seed):
     X_train = some_rows(X_train, most_rows, seed)
     X_test = some_rows(X_test, TEST_IMAGES, seed)
     for label, noise in NOISES.items():
-        noisy = spoilt(X_test, noise, seed + 1)
-        tables = {"clean": X_train, "noisy": spoilt(X_train, noise, seed + 2)}
+        noisy = corrupted(X_test, noise, seed + 1)
+        tables = {"clean": X_train, "noisy": corrupted(X_train, noise, seed + 2)}
         errors = {key: pca_errors(X, noisy, X_test) for key, X in tables.items()}
         best = min(errors, key=lambda key: errors[key].min())
         for width in WIDTHS:
