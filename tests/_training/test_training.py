@@ -8,28 +8,13 @@ import torch
 
 from skae._tables.table import Table
 from skae._training.members import make_members
-from skae._training.settings import STEPS, Settings
+from skae._training.settings import STEPS
 from skae._training.training import Training, make_networks, train
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 
-SETTINGS = Settings(
-    n_components=2,
-    from_pca=True,
-    is_linear=False,
-    is_stackable=True,
-    early_stopping=True,
-    validation_fraction=0.1,
-    n_iter_no_change=20,
-    tol=1e-3,
-    batch_size=16,
-    max_epochs=4,
-    lr=5e-3,
-    weight_decay=0.01,
-    precision="float32",
-    callbacks=None,
-    verbose=0,
-)
+from .test_members import SETTINGS
+
 LOSS, CPU = LOSSES["squared_error"], torch.device("cpu")
 
 
