@@ -62,6 +62,12 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     ----------
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
+
+    Returns
+    -------
+    result : Result
+    numbers : ndarray of int of shape (n_rows,)
+        For each row of the table of the result, its number in X.
     """
     if estimator.warm_start and hasattr(estimator, "net_"):
         check_same_network(
@@ -90,6 +96,8 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         if result.interrupt is not None:
             result.interrupt.is_kept = True
             raise result.interrupt
+    numbers = given.numbers
+    return result, np.arange(result.n_samples) if numbers is None else numbers
 
 
 def partial_fit(estimator, X, sample_weight, groups):
