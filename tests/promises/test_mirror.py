@@ -33,6 +33,8 @@ ELSEWHERE = {
     "_training/streamed_network.py": "_training/test_stream.py",
     "_compat.py": "promises/test_pipeline.py",
     "_torch.py": "promises/test_modes.py",
+    # One family of checks, over every network.
+    "modules/_linear_path.py": "modules/test_base.py",
     # One family of checks, over every name of a dictionary or of `CASES`.
     "losses/_base.py": "losses/test_named.py",
     "plotting/_arrows.py": "plotting/test_plotting.py",
