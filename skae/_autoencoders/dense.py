@@ -5,6 +5,7 @@ from numbers import Real
 import numpy as np
 
 from skae._autoencoders.base import BaseAutoencoder
+from skae._autoencoders.widths import auto_widths, given_widths
 from skae._compat import Interval, StrOptions
 from skae._torch import resolve_device
 from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
@@ -443,26 +444,17 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
         if isinstance(self.hidden_layer_sizes, str):
             n_rows = max(n_samples, n_expected or 0)
-            hidden_layer_sizes = self._auto_widths(n_rows, n_features, n_components)
+            least = n_components if self.init == "random" else 1
+            sizes = auto_widths(n_rows, n_features, 2 if self.ordered else 1)
+            hidden_layer_sizes = tuple(max(size, least) for size in sizes)
         else:
-            hidden_layer_sizes = self._given_widths()
+            hidden_layer_sizes = given_widths(self)
         if self.tied_weights and not hidden_layer_sizes:
             raise ValueError(
                 f"tied_weights=True of {type(self).__name__} needs hidden layers, got "
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r}."
             )
         return n_components, hidden_layer_sizes
-
-    def _given_widths(self):
-        """Return `hidden_layer_sizes` as a tuple of int, or refuse it."""
-        sizes = self.hidden_layer_sizes
-        if getattr(sizes, "ndim", 1) != 1 or not all(map(_is_width, sizes)):
-            raise ValueError(
-                f"hidden_layer_sizes of {type(self).__name__} must be positive whole "
-                "numbers, one for each hidden layer of the encoder, such as (64, 32), or "
-                f"'auto', got {sizes!r}."
-            )
-        return tuple(map(int, sizes))
 
     def _as_int(self, most):
         """Return `n_components` as an int; 1 as a first value if it is a share."""
@@ -498,13 +490,6 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "code_activation='identity'."
             )
 
-    def _auto_widths(self, n_samples, n_features, n_components):
-        """Return the hidden layers that "auto" stands for."""
-        width = 2 ** int(np.log2(min(4 * np.sqrt(n_samples), 16 * n_features)) + 0.5)
-        width = min(max(width, 64), 512) * (2 if self.ordered else 1)
-        least = n_components if self.init == "random" else 1
-        return max(width, least), max(width // 2, least)
-
     @property
     def _network_kind(self):
         has_module = self._params_of_fit["module"] is not None
@@ -537,9 +522,3 @@ class AutoencoderTransformer(BaseAutoencoder):
             ordered=params["ordered"],
             generator=generator,
         )
-
-
-def _is_width(size):
-    """Whether a number is a positive whole number."""
-    is_number = isinstance(size, Real) and not isinstance(size, bool)
-    return is_number and size >= 1 and float(size).is_integer()
