@@ -2,7 +2,9 @@
 
 import numpy as np
 import torch
+from sklearn.base import clone
 
+from skae._applications.outliers import AutoencoderOutlierDetector
 from skae._autoencoders.dense import AutoencoderTransformer
 from skae._autoencoders.fitted_attributes import outline, set_loss, unfitted_loss
 from skae._autoencoders.parameters import params_of_fit
@@ -18,6 +20,7 @@ __all__ = ["load"]
 
 # Files can name these classes and no others.
 CLASSES = {"AutoencoderTransformer": AutoencoderTransformer}
+DETECTOR = "AutoencoderOutlierDetector"
 OBJECTS = NOISES | REGULARIZERS
 UNSAVED = {"callbacks", "checkpoint", "device"}  # parameters that no file holds
 
@@ -73,8 +76,9 @@ def load(path, *, module=None, device="auto"):
     """
     resolve_device(device, owner="load")
     name, parameters, fitted = read_model(path)
+    rebuild = _rebuild_detector if name == DETECTOR else _rebuild
     try:
-        return _rebuild(name, parameters, fitted, module, device)
+        return rebuild(name, parameters, fitted, module, device)
     except ModelFileError as error:
         raise ModelFileError(f"{str(path)!r} {error}") from error.__cause__
     except Exception as error:
@@ -86,7 +90,8 @@ def _rebuild(name, parameters, fitted, module, device):
     """Return the fitted estimator that plain values describe."""
     if name not in CLASSES:
         raise ModelFileError(
-            f"holds a {name[:60]!r}, but this version of skae knows {sorted(CLASSES)}."
+            f"holds a {name[:60]!r}, but this version of skae knows "
+            f"{sorted([*CLASSES, DETECTOR])}."
         )
     _check_module(parameters.pop("module", None), module)
     model = _unfitted(CLASSES[name], parameters, module, device)
@@ -100,6 +105,37 @@ def _rebuild(name, parameters, fitted, module, device):
     net = _trained_module(model, weights)
     model.__setstate__({**vars(model), "net_": weights if module is None else net})
     _check_use(model)
+    return model
+
+
+def _rebuild_detector(name, parameters, fitted, module, device):
+    """Return the fitted detector that plain values describe, with its autoencoder."""
+    inner = fitted.pop("estimator_")
+    autoencoder = _rebuild(
+        inner["class"], inner["parameters"], inner["fitted"], module, device
+    )
+    has_own = parameters.pop("has_own_estimator")
+    unfitted = clone(autoencoder) if has_own else None
+    model = AutoencoderOutlierDetector(estimator=unfitted, **parameters)
+    model._validate_params()
+    taken = [attribute for attribute in fitted if hasattr(model, attribute)]
+    if taken:
+        raise ModelFileError(f"has attributes that fit does not set: {taken[:6]}.")
+    vars(model).update(fitted, estimator_=autoencoder)
+    n_held_out, n_features = len(model.held_out_rows_), autoencoder.n_features_in_
+    shapes = {
+        "_references": (len(model._references), n_features),
+        "_tails": (2, 2),
+        "held_out_distances_": (n_held_out, 2),
+        "held_out_scores_": (n_held_out,),
+        "held_out_weights_": (n_held_out,),
+    }
+    for attribute, shape in shapes.items():
+        array = getattr(model, attribute)
+        if array.shape != shape or not np.isfinite(array).all():
+            raise ModelFileError(f"has an attribute {attribute!r} that is not valid.")
+    if model.n_features_in_ != n_features or not np.isfinite(model.offset_):
+        raise ModelFileError("has attributes that do not fit together.")
     return model
 
 

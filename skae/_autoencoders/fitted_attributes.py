@@ -165,7 +165,10 @@ def set_codes(estimator, result, before=None):
         estimator._fitted_widths = widths_of(estimator, X)
         k = estimator.n_components_
         estimator._n_features_out = k
-        inference, shares = inference_around(estimator, estimator.net_.network), result.pca_shares
+        inference, shares = (
+            inference_around(estimator, estimator.net_.network),
+            result.pca_shares,
+        )
         params = estimator._params_of_fit
         absorbs = estimator._network_kind.absorbs
         is_linear_code = absorbs and params["code_activation"] == "identity"

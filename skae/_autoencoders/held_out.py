@@ -1,6 +1,8 @@
 """Fits an autoencoder, and returns networks together with rows that they have not seen."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import numpy as np
 from scipy import sparse
@@ -8,16 +10,15 @@ from sklearn.base import clone
 from sklearn.utils.validation import _check_sample_weight
 
 from skae._autoencoders.fitted_attributes import inference_around
-from skae._model.model import Inference
 from skae._tables.checks import check_table
 from skae._tables.dependence import Dependence, check_groups, equal_rows
 from skae._tables.rows import rows_of
 from skae._torch import in_own_modes
 from skae._training.members import N_FOLDS, SMALLEST, split
 
-__all__ = ["Fold", "fit_with_folds"]
+__all__ = ["Fold", "fit_with_folds", "reconstruction"]
 
-# Parameters of clones, which are fitted to rows that those of the user may not be meant for.
+# Parameters of clones, which are fitted to other rows than the user's values are for.
 OF_CLONES = {
     "callbacks": None,
     "checkpoint": None,
@@ -33,18 +34,37 @@ class Fold:
 
     Attributes
     ----------
-    inference : Inference
-        Encodes and decodes rows in the units of X.
+    reconstruct : callable (X) -> X_hat
+        Reconstructs rows (n, p), which must have been checked, in the units of X.
     trained, held_out : ndarray of int
         Row numbers in the X that was passed to `fit_with_folds`.
-    weights : ndarray of shape (n_held_out,)
-        Weights of the held-out rows. The weights of all rows have a mean of one.
     """
 
-    inference: Inference
+    reconstruct: Callable
     trained: np.ndarray
     held_out: np.ndarray
-    weights: np.ndarray
+
+
+def reconstruction(estimator, inference=None):
+    """Return a function that reconstructs rows (n, p) which `check_table` has returned.
+
+    Parameters
+    ----------
+    estimator : autoencoder
+        Fitted autoencoder.
+    inference : Inference or None
+        Its network, or another one with as many components.
+
+    Returns
+    -------
+    callable (X) -> X_hat
+    """
+    inference = estimator._inference if inference is None else inference
+    return functools.partial(_reconstruct, inference, estimator.n_components_)
+
+
+def _reconstruct(inference, n_components, X):
+    return inference.decode(inference.encode(X, n_components))
 
 
 @in_own_modes()
@@ -75,14 +95,11 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None):
     folds = result.folds()
     if sum(len(held_out) for _, _, held_out in folds) < SMALLEST:
         return _folds_of_clones(estimator, X, sample_weight, groups)
-    weights = result.members.table.weights
-    weights = np.ones(len(numbers)) if weights is None else weights
     return [
         Fold(
-            inference_around(estimator, network),
+            reconstruction(estimator, inference_around(estimator, network)),
             numbers[trained],
             numbers[held_out],
-            weights[held_out],
         )
         for network, trained, held_out in folds
     ]
@@ -94,7 +111,6 @@ def _folds_of_clones(estimator, X, sample_weight, groups):
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
     groups = None if groups is None else check_groups(groups, X)
     used = np.flatnonzero(weights)
-    weights = weights / weights[used].mean()
     folds = []
     for train, held_out in _splits(X, used, groups, estimator._seed):
         smaller = clone(estimator).set_params(
@@ -105,7 +121,7 @@ def _folds_of_clones(estimator, X, sample_weight, groups):
             sample_weight=weights[train],
             groups=None if groups is None else groups[train],
         )
-        folds.append(Fold(smaller._inference, train, held_out, weights[held_out]))
+        folds.append(Fold(reconstruction(smaller), train, held_out))
     return folds
 
 
