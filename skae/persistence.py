@@ -5,6 +5,7 @@ import torch
 from sklearn.base import clone
 
 from skae._applications.outliers import AutoencoderOutlierDetector
+from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.dense import AutoencoderTransformer
 from skae._autoencoders.fitted_attributes import outline, set_loss, unfitted_loss
 from skae._autoencoders.parameters import params_of_fit
@@ -19,8 +20,10 @@ from skae.regularizers import REGULARIZERS
 __all__ = ["load"]
 
 # Files can name these classes and no others.
-CLASSES = {"AutoencoderTransformer": AutoencoderTransformer}
-DETECTOR = "AutoencoderOutlierDetector"
+CLASSES = {
+    "AutoencoderOutlierDetector": AutoencoderOutlierDetector,
+    "AutoencoderTransformer": AutoencoderTransformer,
+}
 OBJECTS = NOISES | REGULARIZERS
 UNSAVED = {"callbacks", "checkpoint", "device"}  # parameters that no file holds
 
@@ -76,9 +79,8 @@ def load(path, *, module=None, device="auto"):
     """
     resolve_device(device, owner="load")
     name, parameters, fitted = read_model(path)
-    rebuild = _rebuild_detector if name == DETECTOR else _rebuild
     try:
-        return rebuild(name, parameters, fitted, module, device)
+        return _rebuild(name, parameters, fitted, module, device)
     except ModelFileError as error:
         raise ModelFileError(f"{str(path)!r} {error}") from error.__cause__
     except Exception as error:
@@ -90,9 +92,10 @@ def _rebuild(name, parameters, fitted, module, device):
     """Return the fitted estimator that plain values describe."""
     if name not in CLASSES:
         raise ModelFileError(
-            f"holds a {name[:60]!r}, but this version of skae knows "
-            f"{sorted([*CLASSES, DETECTOR])}."
+            f"holds a {name[:60]!r}, but this version of skae knows {sorted(CLASSES)}."
         )
+    if not issubclass(CLASSES[name], BaseAutoencoder):
+        return _rebuild_detector(parameters, fitted, module, device)
     _check_module(parameters.pop("module", None), module)
     model = _unfitted(CLASSES[name], parameters, module, device)
     of_fit = _params_of_fit(model, fitted)
@@ -108,12 +111,14 @@ def _rebuild(name, parameters, fitted, module, device):
     return model
 
 
-def _rebuild_detector(name, parameters, fitted, module, device):
+def _rebuild_detector(parameters, fitted, module, device):
     """Return the fitted detector that plain values describe, with its autoencoder."""
     inner = fitted.pop("estimator_")
     autoencoder = _rebuild(
         inner["class"], inner["parameters"], inner["fitted"], module, device
     )
+    if not isinstance(autoencoder, BaseAutoencoder):
+        raise ModelFileError("has an estimator_ that is not an autoencoder.")
     has_own = parameters.pop("has_own_estimator")
     unfitted = clone(autoencoder) if has_own else None
     model = AutoencoderOutlierDetector(estimator=unfitted, **parameters)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from scipy.stats import norm
 
-__all__ = ["Calibration", "surprises", "tails_of"]
+__all__ = ["Calibration", "distances_of", "surprises", "tails_of"]
 
 DEVIATION = 0.8413  # share of a normal distribution below one standard deviation
 # A distance is not told from rounding errors below the cube of this, in units of the scale.
@@ -40,6 +40,17 @@ def surprises(distances, tails):
     """Return minus the logarithm of the probability that a distance is exceeded, (n, 2)."""
     centre, spread = tails
     return -norm.logsf((np.cbrt(distances) - centre) / spread)
+
+
+def distances_of(surprise, tail):
+    """Return the squared distances (n,) that have a surprise (n,), at least 0.
+
+    It is the inverse of `surprises`, for one column of the tails.
+    """
+    centre, spread = tail
+    # isf(1) is -inf; a surprise of zero or less is that of every distance.
+    deviations = norm.isf(np.exp(-np.maximum(surprise, 0.0)))
+    return np.maximum(centre + spread * deviations, 0.0) ** 3
 
 
 def weighted_quantile(values, weights, share):

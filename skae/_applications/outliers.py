@@ -4,27 +4,35 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, clone
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_scalar, column_or_1d
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from skae._applications.calibration import Calibration, surprises, tails_of
-from skae._applications.row_distances import RowDistances, isolation
+from skae._applications.calibration import (
+    Calibration,
+    distances_of,
+    surprises,
+    tails_of,
+)
+from skae._applications.detection import (
+    default_components,
+    fit_to_support,
+    given_to_detector,
+    held_out_rows,
+    support_of,
+)
+from skae._applications.row_distances import RowDistances
 from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.dense import AutoencoderTransformer
-from skae._autoencoders.held_out import fit_with_folds, reconstruction
+from skae._autoencoders.held_out import reconstruction
 from skae._autoencoders.saving import parts_of_file
 from skae._compat import Interval, StrOptions, _fit_context, draw_seed, in_frame_like
 from skae._files.container import write_model
 from skae._tables.checks import check_table
-from skae._tables.dependence import check_groups
-from skae._tables.fit_data import Given
-from skae._tables.rows import is_streamed, row_blocks, rows_of
-from skae._tables.scaling import scaled
+from skae._tables.rows import row_blocks, rows_of
 
 __all__ = ["AutoencoderOutlierDetector"]
 
 ALARM_RATE = 0.05  # share of normal rows that contamination="auto" lets be alarms
-MOST_COMPONENTS = 32  # of the autoencoder that None stands for
 
 
 class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
@@ -50,8 +58,9 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     ----------
     estimator : autoencoder or None, default=None
         Unfitted autoencoder, such as an `AutoencoderTransformer`, of which a clone is
-        fitted. None is an `AutoencoderTransformer(standardize=True)` with half as many
-        components as features, but at most 32.
+        fitted. None is an `AutoencoderTransformer(standardize=True)` with as many
+        components as PCA needs for 90 % of the variance of the standardized features. So
+        many are better for detection than the few that one takes to reduce dimensions.
     contamination : float in (0, 0.5] or "auto", default="auto"
         Decides about `offset_`, the limit of `predict`. A float is the share of outliers
         among the training rows: so many of them are beyond the limit. With "auto", 5 % of
@@ -180,33 +189,20 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _fit(self, X, sample_weight, groups):
         autoencoder = self._unfitted()
-        table = check_table(
-            autoencoder, X, reset=True, for_fit=True, ensure_min_samples=2, owner=self
-        )
-        given = Given(table)
-        if groups is not None:
-            given.groups = check_groups(groups, table)
-        if sample_weight is not None:
-            given.weigh(sample_weight)
-        given.sort()
-        rows = np.arange(table.shape[0]) if given.numbers is None else given.numbers
-        support = self._support(given, autoencoder.standardize)
+        given = given_to_detector(self, autoencoder, X, sample_weight, groups)
+        support = support_of(given, self.support_fraction, autoencoder.standardize)
         if self.estimator is None:
-            sizes = len(support), self.n_features_in_
-            autoencoder.set_params(n_components=default_components(*sizes))
-        frame = X if hasattr(X, "columns") else table
-        is_whole = is_streamed(table)
-        folds = fit_with_folds(
-            autoencoder,
-            X if is_whole else _safe_indexing(frame, rows[support]),
-            sample_weight=_of(given.weights, support),
-            groups=_of(given.groups, support),
-        )
+            autoencoder.n_components = default_components(given.X, support)
+        folds = fit_to_support(autoencoder, X, given, support)
+        found = held_out_rows(autoencoder, given, support, folds)
         self.estimator_ = autoencoder
-        self.support_ = np.zeros(table.shape[0], dtype=bool)
-        self.support_[rows[support]] = True
-        held_out = self._calibrate(given, support, folds)
-        self.held_out_rows_ = rows[held_out]
+        self.support_ = np.isin(np.arange(_num_samples(X)), given.numbers[support])
+        self._references = found.references
+        self._tails = tails_of(found.distances, found.weights)
+        self.held_out_rows_ = given.numbers[found.rows]
+        self.held_out_distances_ = found.distances
+        self.held_out_weights_ = found.weights
+        self.held_out_scores_ = self._scores(found.distances)
         self.offset_ = self._offset(given.X)
 
     def _unfitted(self):
@@ -219,55 +215,14 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             autoencoder.set_params(random_state=draw_seed(self.random_state))
         return autoencoder
 
-    def _support(self, given, standardize):
-        """Return the numbers of the rows to which the autoencoder is fitted."""
-        n_samples = given.X.shape[0]
-        n_kept = max(2, int(np.ceil(self.support_fraction * n_samples)))
-        if n_kept >= n_samples or is_streamed(given.X):
-            return np.arange(n_samples)
-        X = scaled(given.X, *given.location_and_scale(standardize), np.float64)
-        distances = isolation(np.nan_to_num(X, copy=False, nan=0.0))
-        return np.flatnonzero(distances <= np.sort(distances)[n_kept - 1])
-
-    def _calibrate(self, given, support, folds):
-        """Score rows by networks that have not seen them; return their numbers.
-
-        The rows beside the support are seen by no network. In the support only some rows
-        may be held out, which then stand for all of it.
-        """
-        X, scale = given.X, self.estimator_.scale_
-        inside = rows_of(X, support) if len(support) < X.shape[0] else X
-        final = RowDistances.among(
-            reconstruction(self.estimator_), inside, np.arange(len(support)), scale
-        )
-        outside = np.setdiff1d(np.arange(X.shape[0]), support)
-        rows, found = [outside], [final.totals(X, outside)]
-        for fold in folds:
-            distances = RowDistances.among(fold.reconstruct, inside, fold.trained, scale)
-            rows.append(support[fold.held_out])
-            found.append(distances.totals(inside, fold.held_out))
-        if not folds:  # all rows are equal, or there are but two
-            rows, found = [np.arange(X.shape[0])], [final.totals(X)]
-        rows, distances = np.concatenate(rows), np.concatenate(found)
-        weights = np.ones(X.shape[0]) if given.weights is None else given.weights
-        is_inside = np.isin(rows, support)
-        held_out_weights = weights[rows]
-        if is_inside.any():
-            held_out_weights[is_inside] *= (
-                weights[support].sum() / held_out_weights[is_inside].sum()
-            )
-        self._references = final.references
-        self._tails = tails_of(distances, held_out_weights)
-        self.held_out_distances_ = distances
-        self.held_out_weights_ = held_out_weights
-        self.held_out_scores_ = -surprises(distances, self._tails).sum(axis=1)
-        return rows
+    def _scores(self, distances):
+        return -surprises(distances, self._tails).sum(axis=1)
 
     def _offset(self, X):
         """Return the limit that `contamination` asks for."""
         if isinstance(self.contamination, str):
             return self._calibration.limit(ALARM_RATE)
-        scores = -surprises(self._row_distances.totals(X), self._tails).sum(axis=1)
+        scores = self._scores(self._row_distances.totals(X))
         return float(np.percentile(scores, 100 * self.contamination))
 
     @property
@@ -314,7 +269,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         scores : ndarray of shape (n_samples,)
             Minus the sum of the two surprises, see the class. They are at most 0.
         """
-        return -surprises(self.distances(X), self._tails).sum(axis=1)
+        return self._scores(self.distances(X))
 
     def decision_function(self, X):
         """Compute `score_samples(X) - offset_`, which is negative for outliers.
@@ -384,11 +339,43 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return self._calibration.p_values(self.score_samples(X))
 
+    def residual_limit(self, distance, alarm_rate=ALARM_RATE):
+        """Compute from which residual on rows are alarms, for given score distances.
+
+        Parameters
+        ----------
+        distance : array-like of shape (n_samples,)
+            Score distances, see `distances`.
+        alarm_rate : float in (0, 1), default=0.05
+            Share of normal rows that are alarms.
+
+        Returns
+        -------
+        residual : ndarray of shape (n_samples,)
+            Residuals whose score is exceeded by a share 1 - `alarm_rate` of the rows that
+            the autoencoder has not seen. 0 where the score distance alone is an alarm.
+        """
+        check_is_fitted(self)
+        check_scalar(
+            alarm_rate,
+            "alarm_rate",
+            Real,
+            min_val=0,
+            max_val=1,
+            include_boundaries="neither",
+        )
+        distance = column_or_1d(distance, dtype=np.float64)
+        pairs = np.column_stack([np.zeros_like(distance), distance])
+        left = -self._calibration.limit(alarm_rate) - surprises(pairs, self._tails)[:, 1]
+        return distances_of(left, self._tails[:, 0])
+
     def contributions(self, X):
         """Divide the score of each row among the features.
 
-        Each of the two surprises is divided in proportion to the squares that the two
-        squared distances are sums of.
+        They are in proportion to the squared differences between the row and the ten
+        reconstructions of training rows that are nearest to its own. Unlike the squares of
+        `residuals`, these do not spread the deviation of one feature over all features that
+        the autoencoder derives from it.
 
         Parameters
         ----------
@@ -403,13 +390,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         table = self._checked(X)
         out, distances = np.empty(table.shape), self._row_distances
         for block in row_blocks(*table.shape):
-            parts = distances.parts(rows_of(table, block))
-            totals = np.column_stack([part.sum(axis=1) for part in parts])
-            found = surprises(totals, self._tails)
-            out[block] = sum(
-                surprise[:, None] * _shares(part)
-                for part, surprise in zip(parts, found.T, strict=True)
-            )
+            out[block] = distances.shares(rows_of(table, block))
+        out *= -self._scores(distances.totals(table))[:, None]
         return in_frame_like(X, out, self._feature_names_in())
 
     def residuals(self, X):
@@ -486,20 +468,3 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self.estimator is not None and self.estimator.allow_nan
         return tags
-
-
-def default_components(n_samples, n_features):
-    """Return the number of components without an `estimator`."""
-    return min(-(-n_features // 2), n_samples, MOST_COMPONENTS)
-
-
-def _of(array, rows):
-    """Return some rows of an array; None stays None."""
-    return None if array is None else array[rows]
-
-
-def _shares(part):
-    """Return nonnegative numbers (n, p) divided by their sums, or 1 / p if these are 0."""
-    sums = part.sum(axis=1, keepdims=True)
-    equal = np.full_like(part, 1 / part.shape[1])
-    return np.divide(part, sums, out=equal, where=sums > 0)
