@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from skae._autoencoders.dense import AutoencoderTransformer
+from skae._autoencoders.variational import VariationalAutoencoder
 from skae._autoencoders.fitted_attributes import outline, set_loss, unfitted_loss
 from skae._autoencoders.parameters import params_of_fit
 from skae._compat import validate_parameter_constraints
@@ -17,7 +18,7 @@ from skae.regularizers import REGULARIZERS
 __all__ = ["load"]
 
 # Files can name these classes and no others.
-CLASSES = {"AutoencoderTransformer": AutoencoderTransformer}
+CLASSES = {kind.__name__: kind for kind in (AutoencoderTransformer, VariationalAutoencoder)}
 OBJECTS = NOISES | REGULARIZERS
 UNSAVED = {"callbacks", "checkpoint", "device"}  # parameters that no file holds
 

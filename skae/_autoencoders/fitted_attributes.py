@@ -22,11 +22,14 @@ import torch
 
 from skae._engine.objective import Objective
 from skae._engine.skorch_net import build_net
+from skae._model.density import DensityInference
 from skae._model.explained_variance import attributes, describe
 from skae._model.model import Inference
 from skae._tables.missing import Filler
 from skae._torch import make_generator, resolve_device, thread_limit
 from skae._training.frame import Frame
+from skae._training.messages import warn_of_collapse
+from skae.losses._likelihoods import resolve_likelihood
 from skae.losses._resolve import resolve_loss
 from skae.modules._own import adapted
 
@@ -51,6 +54,7 @@ __all__ = [
 ]
 
 MATCHED = 256  # number of rows on which new codes are compared with earlier ones
+COLLAPSED = 0.01  # divergence in nats below which a code carries nothing
 SMALLEST = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
 
 
@@ -77,7 +81,9 @@ def set_statistics(estimator, mean, scale):
 def unfitted_loss(estimator):
     """Return the loss that the parameter stands for, without statistics of the rows."""
     names = getattr(estimator, "feature_names_in_", None)
-    loss = estimator._params_of_fit["loss"]
+    params, loss = estimator._params_of_fit, estimator._params_of_fit["loss"]
+    if estimator._network_kind.is_variational:
+        return resolve_likelihood(loss, params["covariance_type"])
     return resolve_loss(loss, estimator.n_features_in_, names, type(estimator).__name__)
 
 
@@ -186,7 +192,19 @@ def set_codes(estimator, result, before=None):
             result.squares,
         )
         _set_description(estimator, description)
+        if estimator._network_kind.is_variational:
+            _set_density(estimator, inference, inputs, weights)
         set_inference(estimator, inference)
+
+
+def _set_density(estimator, inference, inputs, weights):
+    """Set the attributes of a variational autoencoder."""
+    estimator.kl_ = inference.divergences(inputs, weights)
+    noise_variance = inference.noise_variance(estimator.n_components_)
+    if noise_variance is not None:
+        estimator.noise_variance_ = noise_variance
+    if estimator.kl_.max() < COLLAPSED:
+        warn_of_collapse(type(estimator).__name__, estimator.kl_.max())
 
 
 def _set_description(estimator, description):
@@ -220,7 +238,9 @@ def net_around(estimator, network):
 
 def _inference_of(estimator):
     """Return the `Inference` of the network, in the units that `standardize` asks for."""
-    return Inference(
+    is_variational = estimator._network_kind.is_variational
+    kind = DensityInference if is_variational else Inference
+    return kind(
         estimator.net_.network,
         estimator._loss,
         estimator.mean_,

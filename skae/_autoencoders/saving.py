@@ -27,6 +27,8 @@ def parts_of_file(estimator):
     if not isinstance(params["cv"], Integral | str | None):
         params["cv"] = "auto"
     fitted_with = fitted["_params_of_fit"].copy()
+    for name in estimator._fixed_parameters:
+        del fitted_with[name]
     del fitted_with["device"]
     params["module"] = None
     if fitted_with.pop("module") is not None:

@@ -137,6 +137,7 @@ class Training:
             n_cuts=N_CUTS if settings.ordered else 1,
             cuts=cuts_of(settings.n_components) if settings.ordered else (None,),
             corruption=settings.corruption(seed, device, means),
+            beta=settings.beta,
             unit=settings.unit,
         )
 
@@ -228,6 +229,7 @@ class Training:
             weights=members.judged_weights,
             groups=labels[members.judged],
             n_seen=int(labels.max()) + 1,
+            unit=len(self.start.mean) if self.loss.is_likelihood else None,
         )
         return choice, self.mean(before)
 
