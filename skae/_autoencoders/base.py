@@ -48,7 +48,7 @@ def _takes(parameter):
 
 def _is_streamable(estimator):
     """Whether the network can be trained on a stream, where its units change."""
-    if estimator._is_streamable:
+    if estimator._has_streams:
         return True
     raise AttributeError(
         f"{type(estimator).__name__} has no partial_fit, because the variances in its "
@@ -122,7 +122,7 @@ class BaseAutoencoder(
     # Parameters in the table that a subclass does not take. Their values are attributes of
     # the subclass, and methods that serve them alone are missing.
     _fixed_parameters: tuple = ()
-    _is_streamable = True  # whether there is `partial_fit`
+    _has_streams = True  # whether there is `partial_fit`
 
     def _decide_widths(self, n_samples, n_features, n_expected=None):
         """Check the parameters of the layers, and decide the widths of the layers.

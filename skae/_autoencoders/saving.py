@@ -27,12 +27,12 @@ def parts_of_file(estimator):
     if not isinstance(params["cv"], Integral | str | None):
         params["cv"] = "auto"
     fitted_with = fitted["_params_of_fit"].copy()
-    for name in estimator._fixed_parameters:
-        del fitted_with[name]
     del fitted_with["device"]
     params["module"] = None
     if fitted_with.pop("module") is not None:
         params["module"] = "custom"
         tensors = fitted["net_"].state_dict()
         fitted["net_"] = {name: tensor.numpy() for name, tensor in tensors.items()}
+    for name in set(fitted_with).intersection(estimator._fixed_parameters):
+        del fitted_with[name]
     return params, fitted | {"_params_of_fit": fitted_with}

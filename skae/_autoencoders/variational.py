@@ -66,23 +66,26 @@ class VariationalAutoencoder(BaseAutoencoder):
         code. "squared_error" is the normal distribution with variances that are learned.
         "binary_cross_entropy" is the Bernoulli distribution, for X of zeros and ones; a
         value in between is the probability of a one. "poisson" and "negative_binomial" are
-        for counts, and the latter also learns a dispersion for each feature. The
-        other distributions start from the generalized linear model that
-        `AutoencoderTransformer` starts from, with the posterior that it has around the mean.
+        for counts, and the latter also learns a dispersion for each feature. The other
+        distributions start from the generalized linear model that `AutoencoderTransformer`
+        starts from, with the posterior that it has around the mean.
     covariance_type : {"spherical", "diag"}, default="diag"
         Covariance of the noise of "squared_error", in the words of `GaussianMixture`. With
-        "spherical" all features have the same variance in the units that are used in training, as in probabilistic PCA. With "diag" each feature has its
-        own, as in `FactorAnalysis`.
+        "spherical" all features have the same variance in the units that are used in
+        training, as in probabilistic PCA. With "diag" each feature has its own, as in
+        `FactorAnalysis`.
     beta : float, default=1.0
         Weight of the divergence KL in training (Higgins et al. 2017, "beta-VAE"). More than
-        1 gives fewer codes that carry something, less than 1 better reconstructions. Held-out
-        rows choose the epoch by the bound with this weight. `score` always has weight 1.
+        1 gives fewer codes that carry something, less than 1 better reconstructions.
+        Held-out rows choose the epoch by the bound with this weight. `score` always has
+        weight 1.
     standardize : bool, default=False
         Whether to divide every feature by its standard deviation, and to undo this in the
         output. `components_`, `explained_variance_` and the attributes that follow from it,
         `noise_variance_` and `get_covariance` are then in standardized units. `score`,
-        `score_samples`, curves and `sample` are always in the units of X, so that models with and without it can be compared. Features in
-        different units should be standardized.
+        `score_samples`, curves and `sample` are always in the units of X, so that models
+        with and without it can be compared. Features in different units should be
+        standardized.
     dropout : float in [0, 1), default=0.0
         Rate of dropout after each hidden layer.
     normalization : {"layer", "batch"} or None, default=None
@@ -91,10 +94,11 @@ class VariationalAutoencoder(BaseAutoencoder):
         Weight decay of AdamW, as a multiple of the learning rate.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
-        over probabilistic PCA, in the bound with one code drawn for each row, must exceed two standard errors, and
-        slightly more if there are few rows, by Student's t. If there is no such epoch the
-        model is probabilistic PCA of all rows. `cv` decides which rows are held out. Tables with fewer than 20 different rows
-        end as PCA. False trains `max_epochs` epochs on all rows and keeps the last one.
+        over probabilistic PCA, in the bound with one code drawn for each row, must exceed
+        two standard errors, and slightly more if there are few rows, by Student's t. If
+        there is no such epoch the model is probabilistic PCA of all rows. `cv` decides
+        which rows are held out. Tables with fewer than 20 different rows end as PCA. False
+        trains `max_epochs` epochs on all rows and keeps the last one.
     cv : "auto", int, splitter of scikit-learn, iterable or None, default="auto"
         Rule that decides which rows are held out. With "auto", a table of up to 1000
         different rows, or groups, is cross-fitted: five networks are trained on four fifths
@@ -181,10 +185,11 @@ class VariationalAutoencoder(BaseAutoencoder):
         descending order. A code of zero nats carries nothing. (After a warm start the codes
         keep their places.)
     noise_variance_ : float or ndarray of shape (n_features,)
-        Variance of the noise, one number or with `covariance_type="diag"` one for each feature, in the units of X or with `standardize` in
-        standardized ones. It cannot fall below 1e-6 of the variance of the feature (1e-10 of
-        the mean variance with "spherical"), because the density of constant features and of copies would have no bound.
-        For other losses it is the variance that is not reconstructed, as in
+        Variance of the noise, one number or with `covariance_type="diag"` one for each
+        feature, in the units of X or with `standardize` in standardized ones. It cannot
+        fall below 1e-6 of the smallest variance of a feature, because the density of copies
+        of a feature would have no bound. Constant features have the geometric mean of the
+        others. For other losses it is the variance that is not reconstructed, as in
         `AutoencoderTransformer`.
     mean_ : ndarray of shape (n_features,)
         Means of the features.
@@ -196,8 +201,9 @@ class VariationalAutoencoder(BaseAutoencoder):
         `standardize` for standardized features. If training gained nothing these are the
         components of PCA.
     explained_variance_ : ndarray of shape (n_components_,)
-        Decrease of the summed squared error, divided by n_samples - 1, when the mean of code j joins
-        those of codes 0..j-1 while the others are at their mean. See `AutoencoderTransformer`.
+        Decrease of the summed squared error, divided by n_samples - 1, when the mean of
+        code j joins those of codes 0..j-1 while the others are at their mean. See
+        `AutoencoderTransformer`.
     explained_variance_ratio_ : ndarray of shape (n_components_,)
         The same, divided by the total variance.
     singular_values_ : ndarray of shape (n_components_,)
@@ -207,9 +213,9 @@ class VariationalAutoencoder(BaseAutoencoder):
     best_epoch_ : int
         Epoch whose weights are kept; 0 is PCA.
     outcome_ : {"trained", "pca", "unchanged"}
-        Model that is kept: the network of an epoch; probabilistic PCA, or for other losses the linear model
-        that starts from it; or, with a warm start, the network as it was before, if no
-        epoch was certainly better.
+        Model that is kept: the network of an epoch; probabilistic PCA, or for other losses
+        the linear model that starts from it; or, with a warm start, the network as it was
+        before, if no epoch was certainly better.
     loss_curve_ : list of float
         Minus the mean bound of the rows in the batches of each epoch, in nats.
     validation_curve_ : list of float
@@ -237,8 +243,8 @@ class VariationalAutoencoder(BaseAutoencoder):
 
     Notes
     -----
-    The codes may change places and signs, and they have the order of `kl_` and PCA's signs. They are not
-    rotated, because this would not leave their components independent.
+    The codes have the order of `kl_` and PCA's signs. They are not rotated, because the
+    components of rotated codes would not be independent given the row.
 
     References
     ----------
@@ -262,7 +268,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     """
 
     _fixed_parameters: tuple = tuple(FIXED)
-    _is_streamable = False
+    _has_streams = False
     allow_nan = FIXED["allow_nan"]
     code_activation = FIXED["code_activation"]
     init = FIXED["init"]
@@ -439,8 +445,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         cov : ndarray of shape (n_features, n_features)
-            J.T @ J + noise, where J is the Jacobian of the decoder at the mean code, and the
-            noise has `noise_variance_` on its diagonal. For probabilistic PCA it is the
+            J.T @ J + noise, where J is the Jacobian of the decoder at the mean code, and
+            the noise has `noise_variance_` on its diagonal. For probabilistic PCA it is the
             covariance of `PCA`.
         """
         check_is_fitted(self)

@@ -19,8 +19,8 @@ def with_normal_posterior(start, loss, n_rows):
 
     With principal axes U, variances L and the noise variance s, probabilistic PCA (Tipping
     and Bishop 1999) has the decoder U (L - s)^(1/2), and codes of mean
-    (L - s)^(1/2) / L * U'(x - mean) and variance s / L. Its evidence lower bound is equal to
-    the log-likelihood (Lucas et al. 2019, "Don't Blame the ELBO!").
+    (L - s)^(1/2) / L * U'(x - mean) and variance s / L. Its evidence lower bound is equal
+    to the log-likelihood (Lucas et al. 2019, "Don't Blame the ELBO!").
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def with_posterior(start, loss, codes, goal, weights):
 
 
 def _curvature(start, loss, codes, goal, weights):
-    """Return the mean second derivative (p, 1) of the loss by each output of the decoder."""
+    """Return the mean second derivatives (p, 1) of the loss by the decoder's outputs."""
     p = len(start.decoder)
     output = codes @ torch.from_numpy(start.decoder).T + torch.from_numpy(start.bias[:p])
     output.requires_grad_()

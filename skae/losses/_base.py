@@ -94,6 +94,11 @@ class Loss:
     is_likelihood = False
 
     @property
+    def pca_is_best(self):
+        """Whether no linear autoencoder has a smaller loss than PCA."""
+        return self.rotation_invariant
+
+    @property
     def of_scaled(self):
         """Whether the loss is measured in scaled units and not in the units of X."""
         return self.decoder_start is None

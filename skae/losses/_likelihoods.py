@@ -36,13 +36,20 @@ class Likelihood(Loss):
         likelihood has no variance of its own.
     floor : float
         Smallest variance of the noise.
+    is_spherical : bool
+        Whether all features have the same variance, as in probabilistic PCA.
     """
 
     draw: Callable | None = None
     variance: Callable | None = None
     floor: float = 0.0
+    is_spherical: bool = False
 
     is_likelihood = True
+
+    @property
+    def pca_is_best(self):
+        return self.is_spherical
 
     def measure(self, X, weights=None, scale=1.0):
         if not self.of_scaled:
@@ -114,9 +121,7 @@ def _fit_normal(loss, scale, variances, *, is_common):
         variance = partial(_own_variances, floor=floor, is_constant=is_constant)
     return dataclasses.replace(
         loss,
-        function=partial(
-            normal, log_volume=float(scale.log().sum()), variance=variance
-        ),
+        function=partial(normal, log_volume=float(scale.log().sum()), variance=variance),
         statistics=None,
         draw=partial(_draw_normal, variance=variance),
         variance=variance,
@@ -141,6 +146,7 @@ def _normal_likelihood(is_common):
         name="squared_error",
         statistics=nan_location_and_scale,
         fit=partial(_fit_normal, is_common=is_common),
+        is_spherical=is_common,
     )
 
 

@@ -125,7 +125,7 @@ class DenseVariational(LinearPathAutoencoder):
         return Z, divergence(mean, log_variance).sum(-1)
 
     def decode(self, Z):
-        """Return the output (..., n, p) for codes Z (..., n, k), before the inverse link."""
+        """Return the output (..., n, q) for codes (..., n, k), before the inverse link."""
         return self.with_constants(self.decoder(Z))
 
     @torch.no_grad()
