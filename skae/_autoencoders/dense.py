@@ -155,6 +155,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     max_epochs : int or "auto", default="auto"
         Largest number of passes over the rows. "auto" stands for about 6 000 steps, but at
         least 10 and at most 200 epochs.
+    time_limit : float or None, default=None
+        Number of seconds after which `fit` ends training, if it has not ended before, and
+        keeps the best epoch so far, or PCA. An epoch that the limit cuts short counts as
+        one. PCA of all rows is always computed, however long it takes, and at least one
+        step is taken. If `n_components` is a share of the variance the limit is for the
+        whole search, which ends with the smallest number of components that it knows to be
+        enough. With a limit results depend on the speed and the load of the machine, also
+        for the same seed. `partial_fit` ignores it.
     batch_size : int or "auto", default="auto"
         Number of rows in a step. "auto" stands for the power of two nearest to
         sqrt(n_samples), but at least 16 and at most 1024.
@@ -198,10 +206,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         epoch in the file and ends with the same bits as a fit that was never interrupted.
         (With `random_state=None` it takes the seed of the fit that was killed. The file
         holds learning rates, but nothing else that belongs to `callbacks`.) The file is
-        deleted once the fit has succeeded. A file of another fit is refused and never
-        replaced. Therefore fits with the same parameters, such as those of a search, need a
-        folder; a search that was killed then goes on with the fits that were under way. The
-        file is as safe to open as those of `save`, and needs safetensors.
+        deleted once the fit has succeeded; but if `time_limit` has ended training it stays,
+        and the same call goes on with the last whole epoch. A file of another fit is
+        refused and never replaced. Therefore fits with the same parameters, such as those
+        of a search, need a folder; a search that was killed then goes on with the fits that
+        were under way. The file is as safe to open as those of `save`, and needs
+        safetensors.
     device : str or torch.device, default="auto"
         Device of the network. "auto" is CUDA where there is a CUDA device, otherwise the
         CPU.
@@ -216,7 +226,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         only. With None a fit of many threads also depends on the load of the machine, and
         takes one thread where several are slower.
     verbose : int, default=0
-        Verbosity. 1 prints a line for each epoch, 2 draws a bar (tqdm).
+        Verbosity. 1 prints a line for each epoch, 2 draws a bar (tqdm), whose length is the
+        number of epochs that `time_limit` leaves time for.
 
     Attributes
     ----------
@@ -367,6 +378,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         n_iter_no_change=20,
         tol=1e-3,
         max_epochs="auto",
+        time_limit=None,
         batch_size="auto",
         lr=5e-3,
         precision="auto",
@@ -400,6 +412,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.max_epochs = max_epochs
+        self.time_limit = time_limit
         self.batch_size = batch_size
         self.lr = lr
         self.precision = precision
