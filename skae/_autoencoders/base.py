@@ -578,9 +578,9 @@ class BaseAutoencoder(
             - Training: it ended as PCA, and why; it ended at `max_epochs` or `time_limit`
               while the held-out error was falling; rows were memorised, so that the
               held-out error is four times that of training or more.
-            - The model: codes that do not vary; codes that are alike (needs X); a
-              reconstruction that is constant; one column that holds nine tenths of the
-              variance because of its units.
+            - The model: codes that do not vary, or that carry nothing in a density; codes
+              that are alike (needs X); a reconstruction that is constant; one column that
+              holds nine tenths of the variance because of its units.
             - Rows (need X): many that repeat; neighbouring rows whose residuals are
               correlated, so that held-out rows are not independent; a mean that is far
               from that of the fit; cells at 0 and 1 under "binary_cross_entropy".

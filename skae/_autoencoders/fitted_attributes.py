@@ -17,9 +17,12 @@ Each public attribute can be found by a search for its name and " =". The privat
     _ongoing          the stream of `partial_fit`, or None; files do not contain it
 """
 
+import warnings
+
 import numpy as np
 import torch
 
+from skae._autoencoders.diagnosis import collapsed
 from skae._engine.objective import Objective
 from skae._engine.skorch_net import build_net
 from skae._model.density import DensityInference
@@ -28,7 +31,6 @@ from skae._model.model import Inference
 from skae._tables.missing import Filler
 from skae._torch import make_generator, resolve_device, thread_limit
 from skae._training.frame import Frame
-from skae._training.messages import warn_of_collapse
 from skae.losses._likelihoods import resolve_likelihood
 from skae.losses._resolve import resolve_loss
 from skae.modules._own import adapted
@@ -54,7 +56,6 @@ __all__ = [
 ]
 
 MATCHED = 256  # number of rows on which new codes are compared with earlier ones
-COLLAPSED = 0.01  # divergence in nats below which a code carries nothing
 SMALLEST = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
 
 
@@ -203,8 +204,10 @@ def _set_density(estimator, inference, inputs, weights):
     noise_variance = inference.noise_variance(estimator.n_components_)
     if noise_variance is not None:
         estimator.noise_variance_ = noise_variance
-    if estimator.kl_.max() < COLLAPSED:
-        warn_of_collapse(type(estimator).__name__, estimator.kl_.max())
+    finding = collapsed(estimator)
+    if finding is not None:
+        name = type(estimator).__name__
+        warnings.warn(f"{name} has a {finding}", UserWarning, stacklevel=2)
 
 
 def _set_description(estimator, description):

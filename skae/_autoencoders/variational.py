@@ -123,6 +123,12 @@ class VariationalAutoencoder(BaseAutoencoder):
     max_epochs : int or "auto", default="auto"
         Largest number of passes over the rows. "auto" stands for about 6 000 steps, but at
         least 10 and at most 200 epochs.
+    time_limit : float or None, default=None
+        Number of seconds after which `fit` ends training, if it has not ended before, and
+        keeps the best epoch so far, or PCA. An epoch that the limit cuts short counts as
+        one. PCA of all rows is always computed, however long it takes, and at least one
+        step is taken. With a limit results depend on the speed and the load of the machine,
+        also for the same seed.
     batch_size : int or "auto", default="auto"
         Number of rows in a step. "auto" stands for the power of two nearest to
         sqrt(n_samples), but at least 16 and at most 1024.
@@ -320,6 +326,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         n_iter_no_change=20,
         tol=1e-3,
         max_epochs="auto",
+        time_limit=None,
         batch_size="auto",
         lr=5e-3,
         precision="auto",
@@ -346,6 +353,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.max_epochs = max_epochs
+        self.time_limit = time_limit
         self.batch_size = batch_size
         self.lr = lr
         self.precision = precision

@@ -9,7 +9,6 @@ __all__ = [
     "interrupted",
     "kept_line",
     "no_weights",
-    "warn_of_collapse",
     "warn_of_few_epochs",
     "warn_of_target",
     "warn_of_units",
@@ -120,26 +119,6 @@ def _remedy(lr):
     return (
         f"Set a smaller lr than {lr:g}, or scale the features, with standardize=True or a "
         "StandardScaler in a Pipeline."
-    )
-
-
-def warn_of_collapse(owner, largest):
-    """Warn that the codes of a variational autoencoder carry nothing.
-
-    Parameters
-    ----------
-    owner : str
-        Name of the estimator's class.
-    largest : float
-        The largest divergence of a code from its prior, in nats.
-    """
-    warnings.warn(
-        f"The codes of {owner} carry no information about the rows: none is more than "
-        f"{largest:.2g} nats from its prior (posterior collapse). The model is noise "
-        "around the mean. Set a smaller beta, or standardize=True if the features have "
-        "different units; otherwise the features may be independent of each other.",
-        UserWarning,
-        stacklevel=2,
     )
 
 

@@ -150,6 +150,13 @@ def test_other_likelihoods(loss):
     assert vae.get_covariance().shape == (6, 6)
 
 
+def test_findings_are_in_nats(curved, fitted):
+    assert "posterior collapse" not in {finding.name for finding in fitted.diagnose(curved)}
+    noise = np.random.default_rng(0).normal(size=(60, 4))
+    findings = VariationalAutoencoder(1, **QUICK).fit(noise).diagnose()
+    assert any("nats per row" in finding.evidence for finding in findings)
+
+
 # -- parameters ------------------------------------------------------------------------
 
 
@@ -166,6 +173,7 @@ def test_codes_that_carry_nothing_are_warned_of(curved):
     with pytest.warns(UserWarning, match="posterior collapse.*Set a smaller beta"):
         vae.fit(curved)
     assert vae.kl_.max() < 0.01
+    assert "posterior collapse" in {finding.name for finding in vae.diagnose()}
 
 
 def test_the_same_seed_gives_the_same_bits(curved, fitted):
