@@ -156,7 +156,8 @@ class BaseAutoencoder(
         Parameters
         ----------
         n_inputs, n_outputs : int
-            Widths of the input and the output. They differ from the number of features if
+            Widths of the input and of the reconstruction, which the network has to make
+            wider by the constants of `_loss`. They differ from the number of features if
             the network works in principal axes or is told which cells are missing.
         generator : torch.Generator or None
             Generator from which the weights are drawn. None leaves them as they are
@@ -260,8 +261,8 @@ class BaseAutoencoder(
         stream so far decides which of the two is kept: the network once its error is
         certainly smaller than that of PCA, and for as long as its mean error is smaller;
         otherwise PCA of all rows. `mean_` and `scale_` are those of all rows as well. With
-        `allow_nan=True` or a `module` of your own they are those of the rows that came
-        before the network was first trained.
+        `allow_nan=True`, or a `module` and `init="random"`, they are those of the rows that
+        came before the network was first trained.
 
         Rows of small chunks wait until there are 512 of them, or an eighth of the number
         of rows before. Until then the model remains as it is.

@@ -35,6 +35,8 @@ class Settings:
         Whether it has no other paths.
     is_stackable : bool
         Whether several networks can be trained as one.
+    in_any_basis : bool
+        Whether the network may take rows in the coordinates of their principal axes.
     is_seeded : bool
         Whether the same call must end with the same bits every time.
     first_step : int
@@ -68,6 +70,7 @@ class Settings:
     precision: str
     callbacks: list | None
     verbose: int
+    in_any_basis: bool = True
     cv: int | str = "auto"
     is_seeded: bool = True
     warm_start: bool = False
