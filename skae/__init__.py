@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # type checkers and editors do not run `__getattr__`
     )
     from skae._applications.outliers import AutoencoderOutlierDetector
     from skae._autoencoders.dense import AutoencoderTransformer
+    from skae._autoencoders.variational import VariationalAutoencoder
     from skae._compare import compare
     from skae._versions import show_versions
     from skae.persistence import load
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # type checkers and editors do not run `__getattr__`
 __all__ = [
     "AutoencoderOutlierDetector",
     "AutoencoderTransformer",
+    "VariationalAutoencoder",
     "compare",
     "load",
     "show_versions",
@@ -38,6 +40,7 @@ __version__ = "0.1.0"
 _HOMES = {  # public names, and the modules in which they are
     "AutoencoderOutlierDetector": "skae._applications.outliers",
     "AutoencoderTransformer": "skae._autoencoders.dense",
+    "VariationalAutoencoder": "skae._autoencoders.variational",
     "compare": "skae._compare",
     "load": "skae.persistence",
     "show_versions": "skae._versions",
