@@ -80,6 +80,7 @@ class BaseAutoencoder(
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "module": [callable, None],
@@ -294,7 +295,8 @@ class BaseAutoencoder(
         a matrix with n_features columns, which is square up to 256 features and has
         2 * n_components + 64 rows above. Pickles and copies contain all of this, and
         continue in the same way. A file written by `save` contains the model alone, and
-        continues as after `fit`. Callbacks for epochs are not called.
+        continues as after `fit`. Callbacks for epochs are not called. A call takes one pass
+        over its rows, whatever `max_epochs` and `time_limit` are.
         """
         warn_of_target(self, X, y, "partial_fit")
         before = vars(self).copy()

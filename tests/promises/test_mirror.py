@@ -20,6 +20,7 @@ ELSEWHERE = {
     "_autoencoders/arguments.py": "promises/test_validation_rows.py",
     "_autoencoders/fitting.py": "_autoencoders/test_dense.py",
     "_autoencoders/saving.py": "test_persistence.py",
+    "_autoencoders/widths.py": "_autoencoders/test_dense.py",
     "_engine/corruption.py": "promises/test_combinations.py",
     "_engine/skorch_net.py": "promises/test_callbacks.py",
     "_tables/checks.py": "promises/test_input.py",
