@@ -46,6 +46,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         4 sqrt(n_samples) and 16 n_features, but at least 64 and at most 512. With
         `ordered` the layers are twice as wide. With `init="random"` no layer is narrower
         than the code.
+    sample_shape : sequence of int or None, default=None
+        Shape of a row of X as torch takes it, channels first: (channels, length) for
+        signals, such as spectra or windows of a series, or (channels, height, width) for
+        images. One of the numbers may be -1, and is then found from the number of features.
+        The corrections are then convolutional, `hidden_layer_sizes` are the channels of
+        their stages, and displays draw rows in this shape. X keeps its two axes. With
+        `module` it is used by displays only.
     activation : {"gelu", "silu", "relu", "elu", "tanh", "logistic", "identity"}, \
             default="gelu"
         Activation of the hidden layers.
@@ -342,6 +349,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     _parameter_constraints: dict = BaseAutoencoder._parameter_constraints | {
         "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
+        "sample_shape": [tuple, list, None],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
@@ -351,6 +359,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "activation",
         "dropout",
         "normalization",
+        "sample_shape",
     )
 
     def __init__(
@@ -358,6 +367,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         n_components=None,
         *,
         hidden_layer_sizes="auto",
+        sample_shape=None,
         activation="gelu",
         init="pca",
         loss="squared_error",
@@ -392,6 +402,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     ):
         self.n_components = n_components
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.sample_shape = sample_shape
         self.activation = activation
         self.init = init
         self.loss = loss

@@ -26,17 +26,15 @@ CONVOLUTIONS = {
 class Convolution(nn.Module):
     """Convolution of stride 2, or its transpose, which also works in a stack.
 
-    It turns (..., n, n_in, *sizes) into (..., n, n_out, *halves), where a half is rounded
-    up, and a transposed one turns (..., n, n_in, *halves) into (..., n, n_out, *sizes).
+    It turns (..., n, *shape_in) into (..., n, *shape_out), where a shape consists of the
+    number of channels and one or two sizes. Of the sizes those of one shape are half of the
+    others, rounded up: those of the output, or those of the input if it is transposed.
 
     The layers of torch draw from the global generator and cannot be stacked.
 
     Parameters
     ----------
-    n_in, n_out : int
-        Numbers of channels.
-    sizes : tuple of int
-        The larger sizes: those of the input, or those of the output if it is transposed.
+    shape_in, shape_out : tuple of int
     transposed : bool
     generator : torch.Generator or None
         Generator from which the weights are drawn.
@@ -47,25 +45,26 @@ class Convolution(nn.Module):
         How many times each weight is used for a row.
     """
 
-    def __init__(self, n_in, n_out, sizes, *, transposed=False, generator=None):
+    def __init__(self, shape_in, shape_out, *, transposed=False, generator=None):
         super().__init__()
-        n_axes = len(sizes)
-        self.n_uses = math.prod(halves(sizes))
+        (n_in, *sizes_in), (n_out, *sizes_out) = shape_in, shape_out
+        n_axes = len(sizes_in)
+        self.n_uses = math.prod(sizes_in if transposed else sizes_out)
         self.function = CONVOLUTIONS[n_axes, transposed]
         self.options = {"stride": 2, "padding": KERNEL // 2}
-        # With odd kernels the transpose would end one element before an even size.
-        last = tuple(1 - size % 2 for size in sizes)
-        self.options |= {"output_padding": last} if transposed else {}
-        # Of a transposed kernel an element of the output sees only a part.
-        n_seen = n_in * KERNEL**n_axes / (2**n_axes if transposed else 1)
+        n_seen, channels = n_in * KERNEL**n_axes, (n_out, n_in)
+        if transposed:
+            # Without it the output would end one element before an even size.
+            self.options["output_padding"] = [1 - size % 2 for size in sizes_out]
+            # An element of the output sees only a part of the kernel.
+            n_seen, channels = n_seen / 2**n_axes, (n_in, n_out)
         bound = 1 / math.sqrt(n_seen)
 
         def draw(*shape):
             weights = torch.empty(shape, dtype=torch.float32)
             return nn.Parameter(weights.uniform_(-bound, bound, generator=generator))
 
-        channels = (n_in, n_out) if transposed else (n_out, n_in)
-        self.weight = draw(*channels, *(KERNEL for _ in sizes))
+        self.weight = draw(*channels, *[KERNEL] * n_axes)
         self.bias = draw(n_out)
 
     def forward(self, X):
@@ -148,35 +147,24 @@ class Convolutions(Network):
         generator=None,
     ):
         super().__init__()
-        n_channels, *sizes = sample_shape
-        shapes = [tuple(sample_shape)]
-        for width in hidden_layer_sizes:
-            shapes.append((width, *halves(shapes[-1][1:])))
-        narrowest = shapes[-1]
+        shapes = _shapes(sample_shape, hidden_layer_sizes)
+        n_flat, n_axes = math.prod(shapes[-1]), len(sample_shape) - 1
 
-        def hidden(width):
-            layers = [ACTIVATIONS[activation]()]
-            if normalization is not None:
-                layer = NORMALIZATIONS[normalization](width)
-                layers.insert(0, ByChannel(layer, len(sizes)))
-            return [*layers, Dropout(dropout)] if dropout else layers
+        def hidden(shape):
+            return _hidden(shape[0], n_axes, activation, dropout, normalization)
 
         down, up = [], []
-        for (n_in, *larger), (n_out, *_) in pairwise(shapes):
-            down.append(Convolution(n_in, n_out, larger, generator=generator))
-            down += hidden(n_out)
-        n_flat = math.prod(narrowest)
+        for larger, smaller in pairwise(shapes):
+            down += [Convolution(larger, smaller, generator=generator), *hidden(smaller)]
         flat = Linear(n_flat, n_components, generator=generator)
         self.encoder = nn.Sequential(
-            Reshaped(shapes[0]), *down, Flattened(narrowest), flat
+            Reshaped(shapes[0]), *down, Flattened(shapes[-1]), flat
         )
         flat = Linear(n_components, n_flat, generator=generator)
-        for (n_in, *_), (n_out, *larger) in pairwise(shapes[::-1]):
-            up += hidden(n_in)
-            up.append(
-                Convolution(n_in, n_out, larger, transposed=True, generator=generator)
-            )
-        self.decoder = nn.Sequential(flat, Reshaped(narrowest), *up, Flattened(shapes[0]))
+        for smaller, larger in pairwise(shapes[::-1]):
+            up += hidden(smaller)
+            up.append(Convolution(smaller, larger, transposed=True, generator=generator))
+        self.decoder = nn.Sequential(flat, Reshaped(shapes[-1]), *up, Flattened(shapes[0]))
 
     def private_states(self, seed, device, training=False):
         return NoStates()  # its layers have generators of their own
@@ -237,6 +225,18 @@ class ConvolutionalAutoencoder(GatedAutoencoder):
         return self.code(super().encode(X))
 
 
-def halves(sizes):
-    """Return half of each size, rounded up."""
-    return tuple(-(-size // 2) for size in sizes)
+def _shapes(sample_shape, hidden_layer_sizes):
+    """Return the shapes of a sample before the first stage and after each stage."""
+    shapes = [tuple(sample_shape)]
+    for width in hidden_layer_sizes:
+        shapes.append((width, *(-(-size // 2) for size in shapes[-1][1:])))
+    return shapes
+
+
+def _hidden(n_channels, n_axes, activation, dropout, normalization):
+    """Return the layers that follow the affine map of a stage."""
+    layers = [ACTIVATIONS[activation]()]
+    if normalization is not None:
+        layer = NORMALIZATIONS[normalization](n_channels)
+        layers.insert(0, ByChannel(layer, n_axes))
+    return [*layers, Dropout(dropout)] if dropout else layers
