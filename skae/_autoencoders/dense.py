@@ -5,11 +5,17 @@ from numbers import Real
 import numpy as np
 
 from skae._autoencoders.base import BaseAutoencoder
-from skae._autoencoders.widths import auto_widths, given_widths
+from skae._autoencoders.widths import auto_channels, auto_widths, given_widths
 from skae._compat import Interval, StrOptions
+from skae._tables.sample_shape import resolved_shape
 from skae._torch import resolve_device
-from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
-from skae.modules._own import OwnNetwork, make_own
+from skae.modules import (
+    ACTIVATIONS,
+    NORMALIZATIONS,
+    ConvolutionalAutoencoder,
+    DenseAutoencoder,
+)
+from skae.modules._own import GatedOwnNetwork, OwnNetwork, make_own
 
 __all__ = ["AutoencoderTransformer"]
 
@@ -438,22 +444,26 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _decide_widths(self, n_samples, n_features, n_expected=None):
         most = min(n_samples, n_features)
         n_components = self._as_int(most)
-        if self.init == "pca" and self.module is None:
+        if self.init == "pca":
             self._check_pca(n_components, most)
-        is_plain = self.init == "random" and self.module is None
+        sample_shape = resolved_shape(self.sample_shape, n_features, type(self).__name__)
+        is_convolutional = self.module is None and sample_shape is not None
+        is_plain = self.init == "random" and self.module is None and not is_convolutional
         if self.tied_weights and (not is_plain or self.ordered or self.warm_start):
             raise ValueError(
                 f"tied_weights=True of {type(self).__name__} needs init='random', "
-                "ordered=False, warm_start=False and module=None. Set these, or "
-                "tied_weights=False."
+                "ordered=False, warm_start=False, sample_shape=None and module=None. Set "
+                "these, or tied_weights=False."
             )
-        if self.ordered and self.module is not None:
+        if self.ordered and self.init == "random" and self.module is not None:
             raise ValueError(
                 f"ordered=True of {type(self).__name__} needs a decoder that takes "
-                "any number of codes, and a module of your own may not do so. Set "
-                "ordered=False or module=None."
+                "any number of codes, and a module of your own may not do so by itself. "
+                "Set init='pca', ordered=False or module=None."
             )
-        if isinstance(self.hidden_layer_sizes, str):
+        if isinstance(self.hidden_layer_sizes, str) and is_convolutional:
+            hidden_layer_sizes = auto_channels(sample_shape)
+        elif isinstance(self.hidden_layer_sizes, str):
             n_rows = max(n_samples, n_expected or 0)
             least = n_components if self.init == "random" else 1
             sizes = auto_widths(n_rows, n_features, 2 if self.ordered else 1)
@@ -502,34 +512,73 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
 
     @property
-    def _network_kind(self):
-        has_module = self._params_of_fit["module"] is not None
-        return OwnNetwork if has_module else DenseAutoencoder
+    def sample_shape_(self):
+        """The parameter `sample_shape` of the fit, without -1."""
+        shape = self._params_of_fit["sample_shape"]
+        return resolved_shape(shape, self.n_features_in_, type(self).__name__)
 
-    def _make_module(self, n_inputs, n_outputs, generator):
+    @property
+    def _network_kind(self):
         params = self._params_of_fit
         if params["module"] is not None:
-            n_outputs *= 1 + self._loss.n_constants
-            return make_own(
-                params["module"],
-                n_features=n_inputs,
-                n_components=self.n_components_,
-                n_outputs=n_outputs,
-                device=resolve_device(self.device, strict=False),
-                owner=type(self).__name__,
-                seed=0 if generator is None else generator.initial_seed(),
+            return GatedOwnNetwork if params["init"] == "pca" else OwnNetwork
+        is_dense = params["sample_shape"] is None
+        return DenseAutoencoder if is_dense else ConvolutionalAutoencoder
+
+    def _make_module(self, n_inputs, n_outputs, generator):
+        kind = self._network_kind
+        if kind is OwnNetwork:
+            return self._make_own(n_outputs, 1 + self._loss.n_constants, generator)
+        params = self._params_of_fit
+        options = {
+            "n_constants": self._loss.n_constants * self.n_features_in_,
+            "ordered": params["ordered"],
+        }
+        if kind is DenseAutoencoder:
+            return DenseAutoencoder(
+                n_inputs,
+                self.n_components_,
+                n_outputs,
+                self.hidden_layer_sizes_,
+                **self._layer_options(generator),
+                **options,
             )
-        return DenseAutoencoder(
-            n_inputs,
-            self.n_components_,
-            n_outputs,
-            self.hidden_layer_sizes_,
-            activation=params["activation"],
-            code_activation=params["code_activation"],
-            dropout=params["dropout"],
-            normalization=params["normalization"],
-            n_constants=self._loss.n_constants * self.n_features_in_,
-            linear_path=params["init"] == "pca",
-            ordered=params["ordered"],
-            generator=generator,
+        options |= {"n_marks": n_inputs - n_outputs}
+        if kind is GatedOwnNetwork:
+            own = self._make_own(n_outputs, 1, generator)
+            network = GatedOwnNetwork(own, n_outputs, self._n_codes, **options)
+        else:
+            network = ConvolutionalAutoencoder(
+                self.sample_shape_,
+                self._n_codes,
+                self.hidden_layer_sizes_,
+                **self._layer_options(generator),
+                **options,
+            )
+        if self._n_left_out:
+            network.truncate(self.n_components_)
+        return network
+
+    @property
+    def _n_codes(self):
+        """Number of codes of a gated network before any was left out."""
+        return self.n_components_ + self._n_left_out
+
+    def _layer_options(self, generator):
+        """Return the arguments of the layers of a network of the package."""
+        names = "activation", "code_activation", "dropout", "normalization"
+        params = {name: self._params_of_fit[name] for name in names}
+        linear_path = self._params_of_fit["init"] == "pca"
+        return params | {"linear_path": linear_path, "generator": generator}
+
+    def _make_own(self, n_features, n_outputs_of_feature, generator):
+        """Return an untrained network of the user's."""
+        return make_own(
+            self._params_of_fit["module"],
+            n_features=n_features,
+            n_components=self._n_codes,
+            n_outputs=n_features * n_outputs_of_feature,
+            device=resolve_device(self.device, strict=False),
+            owner=type(self).__name__,
+            seed=0 if generator is None else generator.initial_seed(),
         )

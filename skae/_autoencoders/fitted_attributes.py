@@ -10,6 +10,7 @@ Each public attribute can be found by a search for its name and " =". The privat
     _fitted_widths    the widths of the network
     _mean_code, _code_deviations, _falls, _squares
                       statistics of the codes, which `truncate` needs
+    _n_left_out       number of codes of the network that `truncate` has left out
     _seed             the seed of the fit
     _n_steps          number of training steps so far, which the learning rate depends on
     _score_unit       the unit of components and variances, see `Inference.unit`
@@ -57,10 +58,12 @@ SMALLEST = 1e-6  # smallest deviation of a code that is whitened, as a share of 
 # -- before training -------------------------------------------------------------------
 
 
-def set_widths(estimator, n_components, hidden_layer_sizes):
-    """Set the widths of the network."""
+def set_widths(estimator, n_components, hidden_layer_sizes, is_new=False):
+    """Set the widths of the network, or of a new one that no code was taken out of."""
     estimator.n_components_ = n_components
     estimator.hidden_layer_sizes_ = hidden_layer_sizes
+    if is_new:
+        estimator._n_left_out = 0
 
 
 def set_device(estimator):
@@ -250,6 +253,7 @@ def truncate(estimator, n_components):
     """Keep only the first codes of a fitted estimator."""
     k = n_components
     estimator._ongoing = None
+    estimator._n_left_out += estimator.n_components_ - k
     estimator.n_components = k
     estimator.n_components_ = k
     estimator._n_features_out = k

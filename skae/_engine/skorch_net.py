@@ -394,9 +394,10 @@ def build_net(
         optimizer__fused=True,
         optimizer__weight_decay=weight_decay,
         optimizer__betas=BETAS,
-        # The pattern is that of linear paths and corrections. Without caution there is one
-        # group of weights, because each group takes another call in every step.
-        optimizer__param_groups=[("*coder.[lc]*", {"share": caution})]
+        # The pattern is that of linear paths and corrections of "encoder" and "decoder".
+        # Without caution there is one group of weights, because each group takes another
+        # call in every step.
+        optimizer__param_groups=[("[ed][ne]coder.[lc]*", {"share": caution})]
         if caution < 1
         else [],
         iterator_train=Batches,

@@ -35,6 +35,8 @@ class Settings:
         Whether it has no other paths.
     is_stackable : bool
         Whether several networks can be trained as one.
+    in_any_basis : bool
+        Whether the network may take rows in the coordinates of their principal axes.
     is_seeded : bool
         Whether the same call must end with the same bits every time.
     first_step : int
@@ -68,6 +70,7 @@ class Settings:
     precision: str
     callbacks: list | None
     verbose: int
+    in_any_basis: bool = True
     cv: int | str = "auto"
     is_seeded: bool = True
     warm_start: bool = False
@@ -193,4 +196,8 @@ def error_unit(loss, scale, n_features, standardize):
 
 def _n_products(module, batch_size):
     """Return the number of products in the forward pass of a step."""
-    return batch_size * sum(parameter.numel() for parameter in module.parameters())
+    n_products = 0
+    for part in module.modules():
+        n_weights = sum(weight.numel() for weight in part.parameters(recurse=False))
+        n_products += n_weights * getattr(part, "n_uses", 1)
+    return batch_size * n_products

@@ -5,12 +5,14 @@ stands for no axis, or for one leading axis over the members of a stack of netwo
 same shape (see `stack`).
 """
 
+from skae.modules._convolutional import ConvolutionalAutoencoder
 from skae.modules._dense import DenseAutoencoder, Mapping
 from skae.modules._layers import ACTIVATIONS, NORMALIZATIONS, Dropout, Linear, Nested
 
 __all__ = [
     "ACTIVATIONS",
     "NORMALIZATIONS",
+    "ConvolutionalAutoencoder",
     "DenseAutoencoder",
     "Dropout",
     "Linear",

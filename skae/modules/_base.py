@@ -39,6 +39,9 @@ class Network(nn.Module):
     is_stackable : bool
         Whether several such networks can be run as one, by a leading axis of their weights,
         see `stack`. Parts of a network that are no `Network` must be so in any case.
+    in_any_basis : bool
+        Whether the network treats all features alike, so that it may as well take rows, and
+        return them, in the coordinates of their principal axes.
     takes_marks : bool
         Whether the inputs may be followed by marks of missing cells.
     absorbs : bool
@@ -56,6 +59,7 @@ class Network(nn.Module):
     has_own_code = False
     has_linear_path = False
     is_stackable = False
+    in_any_basis = False
     takes_marks = False
     absorbs = False
     is_ordered = False

@@ -185,35 +185,34 @@ class ConvolutionalAutoencoder(GatedAutoencoder):
     ----------
     sample_shape : tuple of int
         Shape of a sample, (channels, length) or (channels, height, width).
-    n_inputs, n_components : int
-        Widths of the input and the code.
+    n_components : int
+        Width of the code.
     hidden_layer_sizes, activation, dropout, normalization, generator
         See `Convolutions`.
     code_activation : key of ACTIVATIONS
         Activation of the code.
-    linear_path, n_constants, ordered
+    linear_path, n_marks, n_constants, ordered
         See `GatedAutoencoder`.
     """
 
     def __init__(
         self,
         sample_shape,
-        n_inputs,
         n_components,
         hidden_layer_sizes,
         *,
         code_activation="identity",
         linear_path=True,
+        n_marks=0,
         n_constants=0,
         ordered=False,
         **options,
     ):
-        n_features = math.prod(sample_shape)
         super().__init__(
             Convolutions(sample_shape, n_components, hidden_layer_sizes, **options),
-            n_features,
+            math.prod(sample_shape),
             n_components,
-            n_marks=n_inputs - n_features,
+            n_marks=n_marks,
             linear_path=linear_path,
             n_constants=n_constants,
             ordered=ordered,

@@ -23,7 +23,7 @@ ESTIMATORS = [e for e in (getattr(skae, n) for n in skae.__all__) if inspect.isc
 # comes, so that a new one adds one run of the checks, and `BY_DEFAULT` at most.
 # As many components as features is PCA exactly, which settles a fit before it trains;
 # the instances with one component or init="random" train in every check.
-BY_DEFAULT = 6
+BY_DEFAULT = 7
 SETTINGS = {
     "AutoencoderTransformer": [
         {},
@@ -38,6 +38,7 @@ SETTINGS = {
         TINY | {"allow_nan": True},
         TINY | {"loss": "absolute_error", "noise": SwapNoise(), "regularizer": [L1Code()]},
         TINY | {"loss": "cosine", "init": "random", "noise": 0.1, "normalization": "batch"},
+        TINY | {"sample_shape": (1, -1), "hidden_layer_sizes": (4, 4), "dropout": 0.1},
         {"init": "random", "max_epochs": 5},
         {"dropout": 0.2, "max_epochs": 5},
         {"standardize": True, "max_epochs": 5},
