@@ -36,6 +36,8 @@ class Convolution(nn.Module):
     ----------
     shape_in, shape_out : tuple of int
     transposed : bool
+    zero : bool
+        Whether all weights are zero.
     generator : torch.Generator or None
         Generator from which the weights are drawn.
 
@@ -45,7 +47,9 @@ class Convolution(nn.Module):
         How many times each weight is used for a row.
     """
 
-    def __init__(self, shape_in, shape_out, *, transposed=False, generator=None):
+    def __init__(
+        self, shape_in, shape_out, *, transposed=False, zero=False, generator=None
+    ):
         super().__init__()
         (n_in, *sizes_in), (n_out, *sizes_out) = shape_in, shape_out
         n_axes = len(sizes_in)
@@ -58,7 +62,7 @@ class Convolution(nn.Module):
             self.options["output_padding"] = [1 - size % 2 for size in sizes_out]
             # An element of the output sees only a part of the kernel.
             n_seen, channels = n_seen / 2**n_axes, (n_in, n_out)
-        bound = 1 / math.sqrt(n_seen)
+        bound = 0.0 if zero else 1 / math.sqrt(n_seen)
 
         def draw(*shape):
             weights = torch.empty(shape, dtype=torch.float32)
@@ -112,11 +116,12 @@ class Flattened(nn.Module):
 
 
 class Convolutions(Network):
-    """Plain convolutional autoencoder.
+    """The convolutional layers of an encoder and a decoder.
 
     Each stage of the encoder is a convolution of stride 2 and an activation, which halves
-    the sizes of the sample, and after the last stage an affine map gives the codes. The
-    decoder mirrors this, with transposed convolutions.
+    the sizes of the sample. What the last stage returns is a row again. The decoder begins
+    with an affine map of the codes to such a row, and mirrors the stages with transposed
+    convolutions.
 
     Parameters
     ----------
@@ -129,8 +134,15 @@ class Convolutions(Network):
     activation, dropout, normalization : see `DenseAutoencoder`
         Batch normalization is that of each channel (Ioffe and Szegedy 2015), and layer
         normalization is that of each position over its channels.
+    zero : bool
+        Whether the weights of the last layer of the decoder are zero.
     generator : torch.Generator or None
         Generator from which the weights are drawn.
+
+    Attributes
+    ----------
+    n_encoded : int
+        Width of what the encoder returns.
     """
 
     is_stackable = True
@@ -144,11 +156,12 @@ class Convolutions(Network):
         activation="gelu",
         dropout=0.0,
         normalization=None,
+        zero=False,
         generator=None,
     ):
         super().__init__()
         shapes = _shapes(sample_shape, hidden_layer_sizes)
-        n_flat, n_axes = math.prod(shapes[-1]), len(sample_shape) - 1
+        self.n_encoded, n_axes = math.prod(shapes[-1]), len(sample_shape) - 1
 
         def hidden(shape):
             return _hidden(shape[0], n_axes, activation, dropout, normalization)
@@ -156,21 +169,19 @@ class Convolutions(Network):
         down, up = [], []
         for larger, smaller in pairwise(shapes):
             down += [Convolution(larger, smaller, generator=generator), *hidden(smaller)]
-        flat = Linear(n_flat, n_components, generator=generator)
-        self.encoder = nn.Sequential(
-            Reshaped(shapes[0]), *down, Flattened(shapes[-1]), flat
-        )
-        flat = Linear(n_components, n_flat, generator=generator)
+        self.encoder = nn.Sequential(Reshaped(shapes[0]), *down, Flattened(shapes[-1]))
+        flat = Linear(n_components, self.n_encoded, generator=generator)
         for smaller, larger in pairwise(shapes[::-1]):
-            up += hidden(smaller)
-            up.append(Convolution(smaller, larger, transposed=True, generator=generator))
+            options = {"transposed": True, "zero": zero and larger is shapes[0]}
+            layer = Convolution(smaller, larger, **options, generator=generator)
+            up += [*hidden(smaller), layer]
         self.decoder = nn.Sequential(flat, Reshaped(shapes[-1]), *up, Flattened(shapes[0]))
 
     def private_states(self, seed, device, training=False):
         return NoStates()  # its layers have generators of their own
 
     def encode(self, X):
-        """Return the codes (..., n, k) of X (..., n, p)."""
+        """Return features (..., n, n_encoded) of X (..., n, p)."""
         return self.encoder(X)
 
     def decode(self, Z):
@@ -179,7 +190,9 @@ class Convolutions(Network):
 
 
 class ConvolutionalAutoencoder(GatedAutoencoder):
-    """Linear autoencoder that convolutions correct.
+    """Linear autoencoder that convolutions correct, see `GatedAutoencoder`.
+
+    The gate of the codes is a matrix that turns what the last stage returns into codes.
 
     Parameters
     ----------
@@ -206,14 +219,23 @@ class ConvolutionalAutoencoder(GatedAutoencoder):
         n_marks=0,
         n_constants=0,
         ordered=False,
+        generator=None,
         **options,
     ):
+        start = {"zero": linear_path, "generator": generator}
+        layers = Convolutions(
+            sample_shape, n_components, hidden_layer_sizes, **start, **options
+        )
+        to_codes = Linear(layers.n_encoded, n_components, **start)
+        n_features = math.prod(sample_shape)
         super().__init__(
-            Convolutions(sample_shape, n_components, hidden_layer_sizes, **options),
-            math.prod(sample_shape),
+            layers,
+            n_features,
             n_components,
-            n_marks=n_marks,
             linear_path=linear_path,
+            code_gate=to_codes.weight.detach(),
+            output_gate=torch.ones(n_features),
+            n_marks=n_marks,
             n_constants=n_constants,
             ordered=ordered,
         )
@@ -222,6 +244,9 @@ class ConvolutionalAutoencoder(GatedAutoencoder):
     def encode(self, X):
         """Return the codes (..., n, k) of X (..., n, n_inputs)."""
         return self.code(super().encode(X))
+
+    def encode_with_loss(self, X):
+        return self.encode(X), None
 
 
 def _shapes(sample_shape, hidden_layer_sizes):

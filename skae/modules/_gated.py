@@ -185,7 +185,11 @@ class GatedAutoencoder(LinearPathAutoencoder):
     ordered : bool
         Whether any number of the first codes can be decoded, see `Nested`.
     linear_path : bool
-        Whether there are linear maps. Without them the gates are open from the beginning.
+        Whether there are linear maps.
+    code_gate : Tensor of shape (n_components, n_encoded) or None
+        Gate of the codes, if `encode` of the corrections returns (..., n, n_encoded).
+    output_gate : Tensor of shape (n_features,) or None
+        Gate of the output. It may be open if the corrections are zero themselves.
     """
 
     def __init__(
@@ -195,19 +199,24 @@ class GatedAutoencoder(LinearPathAutoencoder):
         n_components,
         *,
         linear_path=True,
+        code_gate=None,
+        output_gate=None,
         n_marks=0,
         n_constants=0,
         ordered=False,
     ):
         super().__init__(n_components, n_constants=n_constants, ordered=ordered)
         self.corrections = corrections
-        gate = 0.0 if linear_path else 1.0
+        if code_gate is None:
+            code_gate = torch.zeros(n_components, n_components)
+        if output_gate is None:
+            output_gate = torch.zeros(n_features)
         n_seen = self.n_seen(n_components)
         self.encoder = GatedMapping(
             n_features + n_marks,
             n_components,
             entrance=torch.ones(n_features),
-            gate=torch.zeros(n_components, n_components).fill_diagonal_(gate),
+            gate=code_gate,
             linear_path=linear_path,
         )
         self.decoder = GatedMapping(
@@ -215,7 +224,7 @@ class GatedAutoencoder(LinearPathAutoencoder):
             n_features,
             # torch.eye would import torch's compiler for a network on the device "meta".
             entrance=torch.zeros(n_components, n_seen).fill_diagonal_(1.0),
-            gate=torch.full((n_features,), gate),
+            gate=output_gate,
             linear_path=linear_path,
         )
 
