@@ -15,7 +15,7 @@ from sklearn.base import (
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skae._autoencoders import fitting
+from skae._autoencoders import diagnosis, fitting
 from skae._autoencoders.fitted_attributes import restore, truncate
 from skae._autoencoders.parameters import params_of_fit
 from skae._autoencoders.saving import parts_of_file
@@ -135,7 +135,8 @@ class BaseAutoencoder(
         Parameters
         ----------
         n_inputs, n_outputs : int
-            Widths of the input and the output. They differ from the number of features if
+            Widths of the input and of the reconstruction, which the network has to make
+            wider by the constants of `_loss`. They differ from the number of features if
             the network works in principal axes or is told which cells are missing.
         generator : torch.Generator or None
             Generator from which the weights are drawn. None leaves them as they are
@@ -230,7 +231,6 @@ class BaseAutoencoder(
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
         """Train on the next chunk of a stream.
-
         PCA is updated with every chunk, as in `IncrementalPCA`. Once the stream has 256
         rows, a network is trained beside it, on new rows together with rows of earlier
         chunks, so that a stream that is sorted or changes is not forgotten. A share
@@ -238,8 +238,8 @@ class BaseAutoencoder(
         stream so far decides which of the two is kept: the network once its error is
         certainly smaller than that of PCA, and for as long as its mean error is smaller;
         otherwise PCA of all rows. `mean_` and `scale_` are those of all rows as well. With
-        `allow_nan=True` or a `module` of your own they are those of the rows that came
-        before the network was first trained.
+        `allow_nan=True`, or a `module` and `init="random"`, they are those of the rows that
+        came before the network was first trained.
 
         Rows of small chunks wait until there are 512 of them, or an eighth of the number
         of rows before. Until then the model remains as it is.
@@ -534,6 +534,44 @@ class BaseAutoencoder(
                 sample_weight, scores, ensure_non_negative=True
             )
         return float(np.average(scores, weights=sample_weight))
+
+    def diagnose(self, X=None):
+        """List what is worth knowing about the fit, with a remedy for each finding.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+            Rows in the order in which they were measured, such as the training data. At
+            most the first 10 000 are examined. Without them only training and codes are.
+
+        Returns
+        -------
+        findings : list
+            Each finding has the attributes `name`, `evidence` and `remedy`. The list is
+            printed one finding after another, and its method `records` returns a list of
+            dicts, for a frame. It is empty if there is nothing to report.
+
+            - Training: it ended as PCA, and why; it ended at `max_epochs` or `time_limit`
+              while the held-out error was falling; rows were memorised, so that the
+              held-out error is four times that of training or more.
+            - The model: codes that do not vary; codes that are alike (needs X); a
+              reconstruction that is constant; one column that holds nine tenths of the
+              variance because of its units.
+            - Rows (need X): many that repeat; neighbouring rows whose residuals are
+              correlated, so that held-out rows are not independent; a mean that is far
+              from that of the fit; cells at 0 and 1 under "binary_cross_entropy".
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from skae import AutoencoderTransformer
+        >>> X, _ = load_wine(return_X_y=True)
+        >>> AutoencoderTransformer(2, random_state=0).fit(X).diagnose()[0].name
+        'one column is the loss'
+        """
+        check_is_fitted(self)
+        X = None if X is None else check_table(self, X, reset=False)
+        return diagnosis.diagnose(self, X)
 
     def save(self, path):
         """Write the fitted model to a file, which `skae.load` opens.

@@ -32,10 +32,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     perceptron that corrects it,
 
         encode(x) = A x + a + f(x),    decode(z) = B z + b + g(z).
-
-    Before training (A, a, B, b) is PCA, and f and g are zero. Training is kept only as far
-    as it improves the reconstruction of rows that it has not seen, see `early_stopping`. If
-    it never does, the model is PCA of all rows.
+    Before training (A, a, B, b) is PCA, and f and g are zero. They can also be a network of
+    your own, see `module`. Training is kept only as far as it improves the reconstruction
+    of rows that it has not seen, see `early_stopping`. If it never does, the model is PCA
+    of all rows.
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ class AutoencoderTransformer(BaseAutoencoder):
             default="gelu"
         Activation of the hidden layers.
     init : {"pca", "random"}, default="pca"
-        Start of training. "random" is a plain autoencoder, which consists of perceptrons
-        alone and has random weights at the start. A narrow random network often ends worse
-        than PCA.
+        Start of training. "random" is a plain autoencoder, which consists of perceptrons,
+        or of your `module`, alone and has random weights at the start. A narrow random
+        network often ends worse than PCA.
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", \
             "poisson", "negative_binomial", "cosine"}, callable or dict, \
             default="squared_error"
@@ -147,16 +147,16 @@ class AutoencoderTransformer(BaseAutoencoder):
         Rule that decides which rows are held out. With "auto", a table of up to 1000
         different rows, or groups, is cross-fitted: five networks are trained on four fifths
         of the rows each, a sixth is trained on all rows, and the sixth is kept at the epoch
-        that was best for the rows that the five had not seen. For larger tables, and with
-        `module`, `validation_fraction` of the rows is held out. An int cross-fits with that
-        many folds for tables of every size (None is 5, as in scikit-learn); a splitter or
-        an iterable of (train, held_out) cross-fits with its own splits. A held-out row that
-        equals a training row is ignored. Leave "auto" if rows are independent: equal rows,
-        and the copies that a weight of 2 stands for, are never separated. Pass
-        `fit(X, groups=...)`, with "auto" or a `GroupKFold`, if several rows come from one
-        source, such as a person, a device or a batch. Set `cv=TimeSeriesSplit(gap=...)` if
-        rows follow each other in time and neighbours are alike, such as overlapping windows
-        of a series.
+        that was best for the rows that the five had not seen. For larger tables, and for a
+        `module` with `init="random"`, `validation_fraction` of the rows is held out. An int
+        cross-fits with that many folds for tables of every size (None is 5, as in
+        scikit-learn); a splitter or an iterable of (train, held_out) cross-fits with its
+        own splits. A held-out row that equals a training row is ignored. Leave "auto" if
+        rows are independent: equal rows, and the copies that a weight of 2 stands for, are
+        never separated. Pass `fit(X, groups=...)`, with "auto" or a `GroupKFold`, if
+        several rows come from one source, such as a person, a device or a batch. Set
+        `cv=TimeSeriesSplit(gap=...)` if rows follow each other in time and neighbours are
+        alike, such as overlapping windows of a series.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows that is held out if nothing is cross-fitted, but at most 10 000
         rows.
@@ -190,16 +190,27 @@ class AutoencoderTransformer(BaseAutoencoder):
         GPUs that support it, unless PCA leaves less than a thousandth of the variance.
     module : callable or None, default=None
         Architecture of your own: a function `(n_features, n_components) ->
-        torch.nn.Module`, which returns a module with methods `encode` and `decode`. The
-        module takes centred and scaled rows. Before anything is computed two rows pass
-        through it, in evaluation mode, so that wrong shapes are found at once and lazy
-        layers get their widths. It may also have a method `encode_with_loss`, which
-        replaces `encode` in training and for held-out rows: it returns the codes, and a
-        number for each row that is added to the loss, such as a divergence from a prior.
-        What the module draws from the global generators of torch, NumPy and Python is
-        determined by `random_state`, and a module that also draws in evaluation mode draws
-        the same numbers at every call. With a module, `init` and the parameters of the
-        layers have no effect, and nothing is promised about PCA.
+        torch.nn.Module`, which returns a new module with methods `encode` and `decode`. It
+        takes centred and scaled rows (n, n_features), which `encode` may reshape to (n, C,
+        L) or (n, C, H, W), and takes the place of the perceptrons: with `init="pca"` its
+        codes and its reconstruction are added to those of linear maps that start as PCA,
+        each after multiplication by a matrix, or by a factor for each feature, which is
+        trained and starts at zero [4]_ [5]_. Everything else is then as with perceptrons.
+        The module gets missing cells as they were filled, missing codes (`ordered`) as
+        zeros, and returns one output for each feature with every loss. With
+        `init="random"` it is the whole network: codes are those that it returns, it is not
+        cross-fitted, `ordered=True` and rows with missing cells are refused in `fit`, it
+        returns two outputs for each feature for "negative_binomial", and nothing is
+        promised about PCA. The parameters of the layers have no effect with a module.
+
+        Before anything is computed two rows pass through it, in evaluation mode, so that
+        wrong shapes are found at once and lazy layers get their widths. It may also have a
+        method `encode_with_loss`, which replaces `encode` in training and for held-out
+        rows: it returns the codes, and a number for each row that is added to the loss,
+        such as a divergence from a prior. An epoch is then kept only if the sum of both is
+        below the error of PCA. What the module draws from the global generators of torch,
+        NumPy and Python is determined by `random_state`, and a module that also draws in
+        evaluation mode draws the same numbers at every call.
     callbacks : list of skorch callbacks or None, default=None
         Callbacks of training: skorch's trackers `TensorBoard(SummaryWriter())`,
         `MlflowLogger()`, `WandbLogger(wandb.init())`, its `Checkpoint`, `LRScheduler` and
@@ -288,10 +299,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         the logistic decoder of PCA's scores.
     net_ : skorch.NeuralNet
         Net of skorch, whose `module_` is the network that is kept. The network takes
-        centred and scaled rows. The `history` of the net holds what `callbacks` saw of each
-        epoch: `train_loss`, the mean over the networks that are trained together, and
-        `valid_loss`, both in the units of `score`, and `dur`, in seconds. In a copy from
-        pickle or a file it is empty.
+        centred and scaled rows. A `module` of your own is `module_` itself with
+        `init="random"`, otherwise `module_.corrections.module`. The `history` of the net
+        holds what `callbacks` saw of each epoch: `train_loss`, the mean over the networks
+        that are trained together, and `valid_loss`, both in the units of `score`, and
+        `dur`, in seconds. In a copy from pickle or a file it is empty.
     device_ : torch.device
         Device of the network.
     n_samples_ : int
@@ -337,6 +349,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     .. [2] Goodfellow, Bengio and Courville (2016), "Deep Learning", chapter 14.
     .. [3] Shamir and Zhang (2013), "Stochastic Gradient Descent for Non-smooth
        Optimization: Convergence Results and Optimal Averaging Schemes", ICML.
+    .. [4] Bachlechner, Majumder, Mao, Cottrell and McAuley (2021), "ReZero is All You Need:
+       Fast Convergence at Large Depth", UAI.
+    .. [5] De and Smith (2020), "Batch Normalization Biases Residual Blocks Towards the
+       Identity Function in Deep Networks", NeurIPS.
 
     Examples
     --------
