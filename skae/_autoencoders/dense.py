@@ -133,8 +133,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     regularizer : regularizer of skae.regularizers, list of them or None, default=None
         Regularizers that are added to the loss in training. The epoch is chosen, and the
         curves of held-out rows are computed, by the loss alone.
-    weight_decay : float, default=0.01
-        Weight decay of AdamW, as a multiple of the learning rate.
+    weight_decay : float or "auto", default="auto"
+        Weight decay of AdamW, as a multiple of the learning rate. "auto" stands for 0.5
+        with `sample_shape`, otherwise for 0.01.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over PCA must exceed two standard errors, and slightly more if there are few rows,
@@ -403,7 +404,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         tied_weights=False,
         noise=None,
         regularizer=None,
-        weight_decay=0.01,
+        weight_decay="auto",
         early_stopping=True,
         cv="auto",
         validation_fraction=0.1,

@@ -66,7 +66,7 @@ class Settings:
     batch_size: int | str
     max_epochs: int | str
     lr: float
-    weight_decay: float
+    weight_decay: float | str
     precision: str
     callbacks: list | None
     verbose: int

@@ -208,6 +208,8 @@ class ConvolutionalAutoencoder(GatedAutoencoder):
         See `GatedAutoencoder`.
     """
 
+    weight_decay = 0.5
+
     def __init__(
         self,
         sample_shape,
