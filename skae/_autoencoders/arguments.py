@@ -87,24 +87,10 @@ def holds_out_rows(estimator, given):
 
 def _folds(estimator, X, y, groups):
     """Return the splits of a splitter or an iterable, or None if skae makes its own."""
-    cv, name = estimator.cv, type(estimator).__name__
+    cv = estimator.cv
     if cv is None or isinstance(cv, str | Integral):
-        if not (estimator._network_kind.is_stackable or isinstance(cv, str)):
-            raise ValueError(
-                f"cv={cv!r} of {name} trains several networks, "
-                "and a module of your own with init='random' is trained once. Set "
-                "init='pca' or cv='auto', or set cv to a splitter with one split, such as "
-                "ShuffleSplit(1)."
-            )
         return None
-    folds = splits_of(cv, X.shape[0], y, groups, name)
-    if len(folds) > 1 and not estimator._network_kind.is_stackable:
-        raise ValueError(
-            f"cv of {name} makes {len(folds)} splits, and a module of your own with "
-            "init='random' is trained once. Set init='pca' or cv='auto', or pass a "
-            "splitter with one split, such as ShuffleSplit(1)."
-        )
-    return folds
+    return splits_of(cv, X.shape[0], y, groups, type(estimator).__name__)
 
 
 def _check_target(estimator, X_target, X):

@@ -231,6 +231,7 @@ class BaseAutoencoder(
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
         """Train on the next chunk of a stream.
+
         PCA is updated with every chunk, as in `IncrementalPCA`. Once the stream has 256
         rows, a network is trained beside it, on new rows together with rows of earlier
         chunks, so that a stream that is sorted or changes is not forgotten. A share

@@ -198,9 +198,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         each after multiplication by a matrix, or by a factor for each feature, which is
         trained and starts at zero [4]_ [5]_. Everything else is then as with perceptrons.
         The module gets missing cells as they were filled, missing codes (`ordered`) as
-        zeros, and returns one output for each feature with every loss. With
-        `init="random"` it is the whole network: codes are those that it returns, it is not
-        cross-fitted, `ordered=True` and rows with missing cells are refused in `fit`, it
+        zeros, and returns one output for each feature with every loss. With `init="random"`
+        it is the whole network: codes are those that it returns, it is not cross-fitted by
+        `cv="auto"`, `ordered=True` and rows with missing cells are refused in `fit`, it
         returns two outputs for each feature for "negative_binomial", and nothing is
         promised about PCA. The parameters of the layers have no effect with a module.
 

@@ -175,7 +175,7 @@ def split(
     validation_fraction : float
     seed : int
     can_cross_fit : bool
-        Whether several networks can be trained together.
+        Whether several networks are trained with "auto", and with a single split.
     run : int
         Number of neighbouring rows that are held out together if there are no groups.
 
@@ -195,8 +195,7 @@ def split(
         for train, held_out in pairs
     ]
     pairs = [(train, held_out) for train, held_out in pairs if len(held_out)]
-    is_cross_fitted = not isinstance(cv, str) or len(pairs) > 1
-    if pairs and not (is_cross_fitted and can_cross_fit):
+    if len(pairs) == 1 and (isinstance(cv, str) or not can_cross_fit):
         return pairs
     all_rows, no_rows = np.arange(len(dependence.copies)), np.arange(0)
     return [*pairs, (all_rows, no_rows)]

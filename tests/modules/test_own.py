@@ -395,11 +395,16 @@ def test_few_rows_are_cross_fitted(curved, params):
 
 
 def test_folds_of_ones_own(curved):
-    ae = gated(cv=3, max_epochs=3).fit(curved)
-    assert len(ae.validation_curve_) == 4
-    for cv in (3, KFold(3)):
-        with pytest.raises(ValueError, match=r"trained once.*init='pca'"):
-            gated(cv=cv, init="random").fit(curved)
+    for init in ("pca", "random"):
+        Z = gated(cv=3, max_epochs=3, init=init).fit_transform(curved)
+        assert np.isfinite(Z).all()
+        folds = KFold(3, shuffle=True, random_state=0)
+        assert (
+            gated(cv=folds, max_epochs=3, init=init).fit_transform(curved).shape == Z.shape
+        )
+    ae = gated(cv=3, max_epochs=20, init="random").fit(curved)
+    assert ae.validation_curve_[-1] < ae.validation_curve_[0]
+    assert ae.net_.module_.norm.running_var.shape == (6,)
 
 
 def test_a_share_of_the_variance(curved):
