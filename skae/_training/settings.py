@@ -137,7 +137,7 @@ class Settings:
         if self.precision != "auto":
             return self.precision == "bfloat16"
         is_large = _n_products(module, batch_size) >= WORTH_BFLOAT16
-        is_safe = unexplained >= SAFE_FOR_BFLOAT16
+        is_safe = bool(unexplained >= SAFE_FOR_BFLOAT16)  # autocast takes no bool of NumPy
         return is_large and is_safe and has_fast_bfloat16(device)
 
     def corruption(self, seed, device, means=None):
