@@ -267,7 +267,7 @@ def _loss_statistics(estimator, loss, given):
         return {}
     some = slice(None, None, -(-X.shape[0] * X.shape[1] // MEASURED))
     weights = None if given.weights is None else given.weights[some]
-    return loss.measure(rows_of(X, some), weights)
+    return loss.measure(rows_of(X, some), weights, estimator.scale_)
 
 
 # -- training --------------------------------------------------------------------------

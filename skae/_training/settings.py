@@ -77,6 +77,7 @@ class Settings:
     first_step: int = 0
     ordered: bool = False
     tied_weights: bool = False
+    beta: float = 1.0
     unit: float = 1.0
     noise_and_units: tuple | None = None
     hide: Callable | None = None
@@ -187,6 +188,8 @@ class Threads:
 
 def error_unit(loss, scale, n_features, standardize):
     """Return the factor that turns errors of the engine into the units of `score`."""
+    if loss.is_likelihood:
+        return 1.0
     unit = np.float64(1 / n_features)
     if loss.of_scaled and not standardize:
         with np.errstate(over="ignore", under="ignore"):
