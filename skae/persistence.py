@@ -132,16 +132,16 @@ def _rebuild_detector(parameters, fitted, module, device):
     if taken:
         raise ModelFileError(f"has attributes that fit does not set: {taken[:6]}.")
     vars(model).update(fitted, estimator_=autoencoder)
-    n_held_out, n_features = len(model.held_out_rows_), autoencoder.n_features_in_
+    n_held_out, n_features = len(fitted["held_out_rows_"]), autoencoder.n_features_in_
     shapes = {
-        "_references": (len(model._references), n_features),
+        "_references": (len(fitted["_references"]), n_features),
         "_tails": (2, 2),
         "held_out_distances_": (n_held_out, 2),
         "held_out_scores_": (n_held_out,),
         "held_out_weights_": (n_held_out,),
     }
     for attribute, shape in shapes.items():
-        array = getattr(model, attribute)
+        array = fitted[attribute]
         if array.shape != shape or not np.isfinite(array).all():
             raise ModelFileError(f"has an attribute {attribute!r} that is not valid.")
     if model.n_features_in_ != n_features or not np.isfinite(model.offset_):
