@@ -33,7 +33,7 @@ from skae._autoencoders.parameters import (
 )
 from skae._compat import draw_seed
 from skae._engine.checkpoint import Checkpoint, fingerprint
-from skae._engine.corruption import Hide, noise_units
+from skae._engine.corruption import Hide, noise_units, number_of_versions
 from skae._engine.skorch_net import check_callbacks
 from skae._tables.checks import check_rows
 from skae._tables.rows import rows_of
@@ -277,6 +277,9 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
     )
     share = table.observed_share
     noise_and_units = _noise_and_units(estimator, given)
+    # With noise the filled values depend on it, so that cells are hidden in every step.
+    n_versions = 0 if noise_and_units else number_of_versions(table.X.shape)
+    hide = Hide(filler, 1 - share, n_versions)
     unit = error_unit(
         estimator._loss,
         estimator.scale_,
@@ -290,7 +293,7 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
         settings = _settings(
             estimator,
             noise_and_units=noise_and_units,
-            hide=Hide(filler, 1 - share) if estimator._has_marks else None,
+            hide=hide if estimator._has_marks else None,
             unit=unit / share,
             callbacks=[*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
