@@ -41,6 +41,7 @@ from skae._tables.table import make_table
 from skae._torch import memory_explained
 from skae._training.component_search import fewest_components
 from skae._training.frame import FramedNetwork
+from skae._training.members import make_members
 from skae._training.reservoir import stream_rows
 from skae._training.settings import Settings, error_unit
 from skae._training.stream import Stream
@@ -287,10 +288,10 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
         estimator._params_of_fit["standardize"],
     )
 
-    def train_with(n_components):
+    def settings_with(n_components):
         # `_make_module` reads the fitted attribute.
         set_widths(estimator, n_components, estimator.hidden_layer_sizes_)
-        settings = _settings(
+        return _settings(
             estimator,
             noise_and_units=noise_and_units,
             hide=hide if estimator._has_marks else None,
@@ -298,6 +299,12 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
             callbacks=[*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
         )
+
+    def members_with(n_components):
+        return make_members(table, estimator._loss, settings_with(n_components), seed)
+
+    def train_with(n_components):
+        settings = settings_with(n_components)
         sizes["batch_size"], _ = settings.sizes(len(table.X))
         return train(
             table,
@@ -311,7 +318,7 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
         )
 
     if wants_share(estimator):
-        return fewest_components(table, train_with, estimator.n_components)
+        return fewest_components(table, train_with, members_with, estimator.n_components)
     return train_with(estimator.n_components_)
 
 

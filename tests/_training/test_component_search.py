@@ -1,11 +1,19 @@
 """The number of components that a share of the variance asks for."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from skae import AutoencoderTransformer
+from skae._tables.dependence import Dependence
+from skae._tables.table import Table
+from skae._training.component_search import fewest_components
+from skae._training.linear_start import make_start
+from skae._training.members import Members
+from skae.losses import LOSSES
 
 DIGITS = np.random.default_rng(0).permutation(load_digits().data / 16)
 
@@ -29,6 +37,83 @@ def test_a_share_of_the_variance(share):
     residual = X_test - ae.inverse_transform(ae.transform(X_test))
     kept = 1 - np.square(residual).sum() / np.square(X_test - ae.mean_).sum()
     assert kept >= share - 0.03  # other rows than those that chose
+
+
+def test_no_fewer_components_are_enough():
+    """The network with a component less keeps less than the share of held-out rows."""
+    X = DIGITS[:600]
+    ae = autoencoder(0.85).fit(X)
+    variance = np.square(X - X.mean(axis=0)).mean()
+    kept = {ae.n_components_: ae.validation_curve_[ae.best_epoch_]}
+    fewer = autoencoder(ae.n_components_ - 1).fit(X)
+    kept[ae.n_components_ - 1] = fewer.validation_curve_[fewer.best_epoch_]
+    enough, too_few = (1 - error / variance for error in kept.values())
+    assert enough >= 0.85 > too_few
+    again = autoencoder(ae.n_components_).fit(X)
+    assert np.array_equal(again.transform(X), ae.transform(X))
+
+
+class Planned:
+    """A search among networks that leave known shares of the variance."""
+
+    def __init__(self, left, of_pca=None):
+        self.left, self.tried = left, []
+        # The variances of a diagonal table are those of its axes.
+        of_pca = left if of_pca is None else of_pca
+        variances = -np.diff(of_pca)
+        X = np.sqrt(len(variances)) * np.diag(np.sqrt(variances))
+        self.table = Table(np.concatenate([X, -X]), None)
+
+    def members_of(self, k):
+        rows = np.arange(len(self.table.X))
+        start = make_start(self.table, None, k, LOSSES["squared_error"], rotate=False)
+        return Members(self.table, [rows], [rows[:0]], [start], Dependence.none(len(rows)))
+
+    def train(self, k):
+        self.tried.append(k)
+        return SimpleNamespace(n_components=k, r2=1 - self.left[k])
+
+    def fewest(self, share):
+        search = fewest_components(self.table, self.train, self.members_of, share)
+        return search.n_components
+
+
+LINEAR = np.linspace(1, 0, 61)
+OF_NETWORKS = {
+    "as PCA": LINEAR,
+    "half of PCA": np.r_[1, LINEAR[1:] / 2],
+    "less and less of PCA": LINEAR * np.linspace(1, 0.2, 61),
+    "more and more of PCA": LINEAR ** np.linspace(2, 1, 61),
+    "steps": np.r_[1, LINEAR[1:] - LINEAR[1:] % 0.2],
+    "at once": np.r_[1, np.full(60, 1e-3)],
+    "nothing left": np.r_[1, 0.5, np.zeros(59)],
+}
+
+
+@pytest.mark.parametrize("left", OF_NETWORKS.values(), ids=OF_NETWORKS)
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.83, 0.99])
+def test_the_fewest_components_that_are_enough_are_found(left, share):
+    plan = Planned(left, LINEAR)
+    found = plan.fewest(share)
+    assert found == 1 + np.flatnonzero(1 - left[1:] >= share)[0]
+    assert len(plan.tried) == len(set(plan.tried)) <= 4 + np.ceil(np.log2(60))
+
+
+def test_one_fit_where_the_number_of_pca_is_not_enough():
+    """Held-out rows of noise: nothing is gained, and PCA keeps less of them."""
+    X = np.random.default_rng(0).normal(size=(300, 40))
+    rows = np.arange(300)
+    plan = Planned(np.ones(41))
+    plan.table = Table(X - X.mean(axis=0), None)
+
+    def members_of(k):
+        start = make_start(plan.table, rows[:200], k, LOSSES["squared_error"], False)
+        sides = [rows[:200]], [rows[200:]]
+        return Members(plan.table, *sides, [start], Dependence.none(300))
+
+    plan.members_of = members_of
+    assert plan.fewest(0.9) == plan.tried[0] == PCA(0.9).fit(X).n_components_
+    assert len(plan.tried) == 1
 
 
 def test_a_share_where_nothing_is_gained_is_pcas():
