@@ -5,10 +5,11 @@ from numbers import Real
 import numpy as np
 
 from skae._autoencoders.base import BaseAutoencoder
+from skae._autoencoders.widths import auto_widths, given_widths
 from skae._compat import Interval, StrOptions
 from skae._torch import resolve_device
 from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
-from skae.modules._own import OwnNetwork, make_own
+from skae.modules._own import GatedOwnNetwork, OwnNetwork, make_own
 
 __all__ = ["AutoencoderTransformer"]
 
@@ -25,17 +26,17 @@ class AutoencoderTransformer(BaseAutoencoder):
     perceptron that corrects it,
 
         encode(x) = A x + a + f(x),    decode(z) = B z + b + g(z).
-
-    Before training (A, a, B, b) is PCA, and f and g are zero. Training is kept only as far
-    as it improves the reconstruction of rows that it has not seen, see `early_stopping`. If
-    it never does, the model is PCA of all rows.
+    Before training (A, a, B, b) is PCA, and f and g are zero. They can also be a network of
+    your own, see `module`. Training is kept only as far as it improves the reconstruction
+    of rows that it has not seen, see `early_stopping`. If it never does, the model is PCA
+    of all rows.
 
     Parameters
     ----------
     n_components : int, float or None, default=None
         Width of the code. A float in (0, 1) is a share of the variance: the model then has
         the fewest components with which an autoencoder keeps this share on held-out rows.
-        They are found by bisection, and are never more than `PCA` takes with the same
+        They are found in a few fits, and are never more than `PCA` takes with the same
         float, which counts the training rows. None stands for
         `min(n_samples, n_features)`, as in PCA. A wider code needs `init="random"`.
     hidden_layer_sizes : array-like of int or "auto", default="auto"
@@ -49,9 +50,9 @@ class AutoencoderTransformer(BaseAutoencoder):
             default="gelu"
         Activation of the hidden layers.
     init : {"pca", "random"}, default="pca"
-        Start of training. "random" is a plain autoencoder, which consists of perceptrons
-        alone and has random weights at the start. A narrow random network often ends worse
-        than PCA.
+        Start of training. "random" is a plain autoencoder, which consists of perceptrons,
+        or of your `module`, alone and has random weights at the start. A narrow random
+        network often ends worse than PCA.
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", \
             "poisson", "negative_binomial", "cosine"}, callable or dict, \
             default="squared_error"
@@ -133,16 +134,16 @@ class AutoencoderTransformer(BaseAutoencoder):
         Rule that decides which rows are held out. With "auto", a table of up to 1000
         different rows, or groups, is cross-fitted: five networks are trained on four fifths
         of the rows each, a sixth is trained on all rows, and the sixth is kept at the epoch
-        that was best for the rows that the five had not seen. For larger tables, and with
-        `module`, `validation_fraction` of the rows is held out. An int cross-fits with that
-        many folds for tables of every size (None is 5, as in scikit-learn); a splitter or
-        an iterable of (train, held_out) cross-fits with its own splits. A held-out row that
-        equals a training row is ignored. Leave "auto" if rows are independent: equal rows,
-        and the copies that a weight of 2 stands for, are never separated. Pass
-        `fit(X, groups=...)`, with "auto" or a `GroupKFold`, if several rows come from one
-        source, such as a person, a device or a batch. Set `cv=TimeSeriesSplit(gap=...)` if
-        rows follow each other in time and neighbours are alike, such as overlapping windows
-        of a series.
+        that was best for the rows that the five had not seen. For larger tables, and for a
+        `module` with `init="random"`, `validation_fraction` of the rows is held out. An int
+        cross-fits with that many folds for tables of every size (None is 5, as in
+        scikit-learn); a splitter or an iterable of (train, held_out) cross-fits with its
+        own splits. A held-out row that equals a training row is ignored. Leave "auto" if
+        rows are independent: equal rows, and the copies that a weight of 2 stands for, are
+        never separated. Pass `fit(X, groups=...)`, with "auto" or a `GroupKFold`, if
+        several rows come from one source, such as a person, a device or a batch. Set
+        `cv=TimeSeriesSplit(gap=...)` if rows follow each other in time and neighbours are
+        alike, such as overlapping windows of a series.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows that is held out if nothing is cross-fitted, but at most 10 000
         rows.
@@ -154,6 +155,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     max_epochs : int or "auto", default="auto"
         Largest number of passes over the rows. "auto" stands for about 6 000 steps, but at
         least 10 and at most 200 epochs.
+    time_limit : float or None, default=None
+        Number of seconds after which `fit` ends training, if it has not ended before, and
+        keeps the best epoch so far, or PCA. An epoch that the limit cuts short counts as
+        one. PCA of all rows is always computed, however long it takes, and at least one
+        step is taken. If `n_components` is a share of the variance the limit is for the
+        whole search, which ends with the smallest number of components that it knows to be
+        enough. With a limit results depend on the speed and the load of the machine, also
+        for the same seed. `partial_fit` ignores it.
     batch_size : int or "auto", default="auto"
         Number of rows in a step. "auto" stands for the power of two nearest to
         sqrt(n_samples), but at least 16 and at most 1024.
@@ -168,16 +177,27 @@ class AutoencoderTransformer(BaseAutoencoder):
         GPUs that support it, unless PCA leaves less than a thousandth of the variance.
     module : callable or None, default=None
         Architecture of your own: a function `(n_features, n_components) ->
-        torch.nn.Module`, which returns a module with methods `encode` and `decode`. The
-        module takes centred and scaled rows. Before anything is computed two rows pass
-        through it, in evaluation mode, so that wrong shapes are found at once and lazy
-        layers get their widths. It may also have a method `encode_with_loss`, which
-        replaces `encode` in training and for held-out rows: it returns the codes, and a
-        number for each row that is added to the loss, such as a divergence from a prior.
-        What the module draws from the global generators of torch, NumPy and Python is
-        determined by `random_state`, and a module that also draws in evaluation mode draws
-        the same numbers at every call. With a module, `init` and the parameters of the
-        layers have no effect, and nothing is promised about PCA.
+        torch.nn.Module`, which returns a new module with methods `encode` and `decode`. It
+        takes centred and scaled rows (n, n_features), which `encode` may reshape to (n, C,
+        L) or (n, C, H, W), and takes the place of the perceptrons: with `init="pca"` its
+        codes and its reconstruction are added to those of linear maps that start as PCA,
+        each after multiplication by a matrix, or by a factor for each feature, which is
+        trained and starts at zero [4]_ [5]_. Everything else is then as with perceptrons.
+        The module gets missing cells as they were filled, missing codes (`ordered`) as
+        zeros, and returns one output for each feature with every loss. With `init="random"`
+        it is the whole network: codes are those that it returns, it is not cross-fitted by
+        `cv="auto"`, `ordered=True` and rows with missing cells are refused in `fit`, it
+        returns two outputs for each feature for "negative_binomial", and nothing is
+        promised about PCA. The parameters of the layers have no effect with a module.
+
+        Before anything is computed two rows pass through it, in evaluation mode, so that
+        wrong shapes are found at once and lazy layers get their widths. It may also have a
+        method `encode_with_loss`, which replaces `encode` in training and for held-out
+        rows: it returns the codes, and a number for each row that is added to the loss,
+        such as a divergence from a prior. An epoch is then kept only if the sum of both is
+        below the error of PCA. What the module draws from the global generators of torch,
+        NumPy and Python is determined by `random_state`, and a module that also draws in
+        evaluation mode draws the same numbers at every call.
     callbacks : list of skorch callbacks or None, default=None
         Callbacks of training: skorch's trackers `TensorBoard(SummaryWriter())`,
         `MlflowLogger()`, `WandbLogger(wandb.init())`, its `Checkpoint`, `LRScheduler` and
@@ -197,10 +217,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         epoch in the file and ends with the same bits as a fit that was never interrupted.
         (With `random_state=None` it takes the seed of the fit that was killed. The file
         holds learning rates, but nothing else that belongs to `callbacks`.) The file is
-        deleted once the fit has succeeded. A file of another fit is refused and never
-        replaced. Therefore fits with the same parameters, such as those of a search, need a
-        folder; a search that was killed then goes on with the fits that were under way. The
-        file is as safe to open as those of `save`, and needs safetensors.
+        deleted once the fit has succeeded; but if `time_limit` has ended training it stays,
+        and the same call goes on with the last whole epoch. A file of another fit is
+        refused and never replaced. Therefore fits with the same parameters, such as those
+        of a search, need a folder; a search that was killed then goes on with the fits that
+        were under way. The file is as safe to open as those of `save`, and needs
+        safetensors.
     device : str or torch.device, default="auto"
         Device of the network. "auto" is CUDA where there is a CUDA device, otherwise the
         CPU.
@@ -215,7 +237,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         only. With None a fit of many threads also depends on the load of the machine, and
         takes one thread where several are slower.
     verbose : int, default=0
-        Verbosity. 1 prints a line for each epoch, 2 draws a bar (tqdm).
+        Verbosity. 1 prints a line for each epoch, 2 draws a bar (tqdm), whose length is the
+        number of epochs that `time_limit` leaves time for.
 
     Attributes
     ----------
@@ -263,10 +286,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         the logistic decoder of PCA's scores.
     net_ : skorch.NeuralNet
         Net of skorch, whose `module_` is the network that is kept. The network takes
-        centred and scaled rows. The `history` of the net holds what `callbacks` saw of each
-        epoch: `train_loss`, the mean over the networks that are trained together, and
-        `valid_loss`, both in the units of `score`, and `dur`, in seconds. In a copy from
-        pickle or a file it is empty.
+        centred and scaled rows. A `module` of your own is `module_` itself with
+        `init="random"`, otherwise `module_.corrections.module`. The `history` of the net
+        holds what `callbacks` saw of each epoch: `train_loss`, the mean over the networks
+        that are trained together, and `valid_loss`, both in the units of `score`, and
+        `dur`, in seconds. In a copy from pickle or a file it is empty.
     device_ : torch.device
         Device of the network.
     n_samples_ : int
@@ -312,6 +336,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     .. [2] Goodfellow, Bengio and Courville (2016), "Deep Learning", chapter 14.
     .. [3] Shamir and Zhang (2013), "Stochastic Gradient Descent for Non-smooth
        Optimization: Convergence Results and Optimal Averaging Schemes", ICML.
+    .. [4] Bachlechner, Majumder, Mao, Cottrell and McAuley (2021), "ReZero is All You Need:
+       Fast Convergence at Large Depth", UAI.
+    .. [5] De and Smith (2020), "Batch Normalization Biases Residual Blocks Towards the
+       Identity Function in Deep Networks", NeurIPS.
 
     Examples
     --------
@@ -366,6 +394,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         n_iter_no_change=20,
         tol=1e-3,
         max_epochs="auto",
+        time_limit=None,
         batch_size="auto",
         lr=5e-3,
         precision="auto",
@@ -399,6 +428,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.max_epochs = max_epochs
+        self.time_limit = time_limit
         self.batch_size = batch_size
         self.lr = lr
         self.precision = precision
@@ -413,7 +443,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _decide_widths(self, n_samples, n_features, n_expected=None):
         most = min(n_samples, n_features)
         n_components = self._as_int(most)
-        if self.init == "pca" and self.module is None:
+        if self.init == "pca":
             self._check_pca(n_components, most)
         is_plain = self.init == "random" and self.module is None
         if self.tied_weights and (not is_plain or self.ordered or self.warm_start):
@@ -422,34 +452,25 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "ordered=False, warm_start=False and module=None. Set these, or "
                 "tied_weights=False."
             )
-        if self.ordered and self.module is not None:
+        if self.ordered and self.init == "random" and self.module is not None:
             raise ValueError(
                 f"ordered=True of {type(self).__name__} needs a decoder that takes "
-                "any number of codes, and a module of your own may not do so. Set "
-                "ordered=False or module=None."
+                "any number of codes, and a module of your own may not do so by itself. "
+                "Set init='pca', ordered=False or module=None."
             )
         if isinstance(self.hidden_layer_sizes, str):
             n_rows = max(n_samples, n_expected or 0)
-            hidden_layer_sizes = self._auto_widths(n_rows, n_features, n_components)
+            least = n_components if self.init == "random" else 1
+            sizes = auto_widths(n_rows, n_features, 2 if self.ordered else 1)
+            hidden_layer_sizes = tuple(max(size, least) for size in sizes)
         else:
-            hidden_layer_sizes = self._given_widths()
+            hidden_layer_sizes = given_widths(self)
         if self.tied_weights and not hidden_layer_sizes:
             raise ValueError(
                 f"tied_weights=True of {type(self).__name__} needs hidden layers, got "
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r}."
             )
         return n_components, hidden_layer_sizes
-
-    def _given_widths(self):
-        """Return `hidden_layer_sizes` as a tuple of int, or refuse it."""
-        sizes = self.hidden_layer_sizes
-        if getattr(sizes, "ndim", 1) != 1 or not all(map(_is_width, sizes)):
-            raise ValueError(
-                f"hidden_layer_sizes of {type(self).__name__} must be positive whole "
-                "numbers, one for each hidden layer of the encoder, such as (64, 32), or "
-                f"'auto', got {sizes!r}."
-            )
-        return tuple(map(int, sizes))
 
     def _as_int(self, most):
         """Return `n_components` as an int; 1 as a first value if it is a share."""
@@ -485,31 +506,17 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "code_activation='identity'."
             )
 
-    def _auto_widths(self, n_samples, n_features, n_components):
-        """Return the hidden layers that "auto" stands for."""
-        width = 2 ** int(np.log2(min(4 * np.sqrt(n_samples), 16 * n_features)) + 0.5)
-        width = min(max(width, 64), 512) * (2 if self.ordered else 1)
-        least = n_components if self.init == "random" else 1
-        return max(width, least), max(width // 2, least)
-
     @property
     def _network_kind(self):
-        has_module = self._params_of_fit["module"] is not None
-        return OwnNetwork if has_module else DenseAutoencoder
+        params = self._params_of_fit
+        if params["module"] is None:
+            return DenseAutoencoder
+        return GatedOwnNetwork if params["init"] == "pca" else OwnNetwork
 
     def _make_module(self, n_inputs, n_outputs, generator):
         params = self._params_of_fit
         if params["module"] is not None:
-            n_outputs *= 1 + self._loss.n_constants
-            return make_own(
-                params["module"],
-                n_features=n_inputs,
-                n_components=self.n_components_,
-                n_outputs=n_outputs,
-                device=resolve_device(self.device, strict=False),
-                owner=type(self).__name__,
-                seed=0 if generator is None else generator.initial_seed(),
-            )
+            return self._make_own(n_outputs, n_inputs - n_outputs, generator)
         return DenseAutoencoder(
             n_inputs,
             self.n_components_,
@@ -525,8 +532,30 @@ class AutoencoderTransformer(BaseAutoencoder):
             generator=generator,
         )
 
-
-def _is_width(size):
-    """Whether a number is a positive whole number."""
-    is_number = isinstance(size, Real) and not isinstance(size, bool)
-    return is_number and size >= 1 and float(size).is_integer()
+    def _make_own(self, n_features, n_marks, generator):
+        """Return an untrained network with the user's module."""
+        params, n_constants = self._params_of_fit, self._loss.n_constants
+        is_gated = params["init"] == "pca"
+        n_components = self.n_components_ + self._n_left_out
+        own = make_own(
+            params["module"],
+            n_features=n_features,
+            n_components=n_components,
+            n_outputs=n_features * (1 if is_gated else 1 + n_constants),
+            device=resolve_device(self.device, strict=False),
+            owner=type(self).__name__,
+            seed=0 if generator is None else generator.initial_seed(),
+        )
+        if not is_gated:
+            return own
+        network = GatedOwnNetwork(
+            own,
+            n_features,
+            n_components,
+            n_marks=n_marks,
+            n_constants=n_constants * n_features,
+            ordered=params["ordered"],
+        )
+        if self._n_left_out:
+            network.truncate(self.n_components_)
+        return network

@@ -34,6 +34,7 @@ from skae._autoencoders.parameters import (
 from skae._compat import draw_seed
 from skae._engine.checkpoint import Checkpoint, fingerprint
 from skae._engine.corruption import Hide, noise_units, number_of_versions
+from skae._engine.deadline import Deadline
 from skae._engine.skorch_net import check_callbacks
 from skae._tables.checks import check_rows
 from skae._tables.rows import rows_of
@@ -64,10 +65,11 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
     """
-    if estimator.warm_start and hasattr(estimator, "net_"):
+    if _goes_on(estimator):
         check_same_network(
             estimator, "warm_start=True", "set warm_start=False to start anew"
         )
+    deadline = Deadline(estimator.time_limit)
     estimator._params_of_fit = params_of_fit(estimator)
     given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target)
     estimator._has_marks = given.observed is not None
@@ -84,7 +86,8 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         if checkpoint is not None:
             scopes.enter_context(checkpoint)
         before = None if initial is None else estimator._inference
-        result = _train(estimator, given, seed, initial, callbacks, checkpoint, sizes)
+        how = {"callbacks": callbacks, "checkpoint": checkpoint, "deadline": deadline}
+        result = _train(estimator, given, seed, initial, sizes, **how)
         estimator._seed = seed
         set_result(estimator, result.net, result)
         set_codes(estimator, result, before)
@@ -171,7 +174,8 @@ def _begin(estimator, given, n_expected=None):
     """
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
-    set_widths(estimator, *estimator._decide_widths(*given.X.shape, n_expected))
+    widths = estimator._decide_widths(*given.X.shape, n_expected)
+    set_widths(estimator, *widths, is_new=not _goes_on(estimator))
     set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
     if estimator._network_kind.has_own_code:  # mistakes in it are found first of all
@@ -179,9 +183,14 @@ def _begin(estimator, given, n_expected=None):
         estimator._make_module(n_features, n_features, None)
 
 
+def _goes_on(estimator):
+    """Whether `fit` goes on with the network of an earlier fit."""
+    return estimator.warm_start and hasattr(estimator, "net_")
+
+
 def _initial(estimator, X):
     """Return a copy of the network that a warm start goes on with, otherwise None."""
-    if not (estimator.warm_start and hasattr(estimator, "net_")):
+    if not _goes_on(estimator):
         return None
     widths = widths_of(estimator, X)
     if widths != estimator._fitted_widths:
@@ -205,7 +214,7 @@ def _open_checkpoint(estimator, given, seed, initial):
             f"n_components={estimator.n_components!r} needs several. Set n_components "
             "to a number or checkpoint=None."
         )
-    others = {"callbacks", "checkpoint", "device", "verbose"}
+    others = {"callbacks", "checkpoint", "device", "time_limit", "verbose"}
     names = [name for name in parameter_names(estimator) if name not in others]
     parameters = {name: getattr(estimator, name) for name in names}
     if isinstance(estimator.random_state, np.random.RandomState):
@@ -237,8 +246,9 @@ def _check_gaps(estimator, given):
     takes_marks = estimator._network_kind.takes_marks and given.X_target is None
     if estimator._has_marks and not takes_marks:
         raise ValueError(
-            f"X of {name}.fit has missing cells, which can be used neither with a module "
-            "of your own nor with X_target. Fill them first, or leave these out."
+            f"X of {name}.fit has missing cells, which can be used neither with X_target "
+            "nor with a module of your own and init='random'. Fill them first, or leave "
+            "these out."
         )
     target = given.X_target if estimator.allow_nan else None
     if isinstance(target, np.ndarray) and np.isnan(target).any():
@@ -258,13 +268,13 @@ def _loss_statistics(estimator, loss, given):
         return {}
     some = slice(None, None, -(-X.shape[0] * X.shape[1] // MEASURED))
     weights = None if given.weights is None else given.weights[some]
-    return loss.measure(rows_of(X, some), weights)
+    return loss.measure(rows_of(X, some), weights, estimator.scale_)
 
 
 # -- training --------------------------------------------------------------------------
 
 
-def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
+def _train(estimator, given, seed, initial, sizes, *, callbacks, checkpoint, deadline):
     """Train with the given number of components, or find the one that is needed.
 
     Returns
@@ -298,6 +308,7 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
             unit=unit / share,
             callbacks=[*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
+            deadline=deadline,
         )
 
     def members_with(n_components):
@@ -318,7 +329,8 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
         )
 
     if wants_share(estimator):
-        return fewest_components(table, train_with, members_with, estimator.n_components)
+        how = train_with, members_with, estimator.n_components, deadline
+        return fewest_components(table, *how)
     return train_with(estimator.n_components_)
 
 
@@ -333,7 +345,8 @@ def _settings(estimator, **others):
     return Settings(
         is_stackable=kind.is_stackable,
         from_pca=kind.has_linear_path and estimator.init == "pca",
-        is_linear=not estimator.hidden_layer_sizes_,
+        in_any_basis=kind.in_any_basis,
+        is_linear=not (estimator.hidden_layer_sizes_ or kind.has_own_code),
         is_seeded=has_seed,
         penalties=tuple(penalties),
         owner=name,

@@ -14,7 +14,7 @@ MOST_GUESSES = 4  # after so many fits the numbers that are left are bisected
 TINY = 1e-12  # smallest share of the variance that is told from nothing
 
 
-def fewest_components(table, train, members_of, share):
+def fewest_components(table, train, members_of, share, deadline):
     """Find the smallest network that keeps a share of the variance of held-out rows.
 
     The number of components that PCA needs on the training rows is the result if no
@@ -32,6 +32,8 @@ def fewest_components(table, train, members_of, share):
     members_of : callable (n_components) -> Members
     share : float
         The share of the variance, in (0, 1).
+    deadline : Deadline
+        When the search has to end, with the smallest number that is known to be enough.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def fewest_components(table, train, members_of, share):
         if outcome.r2 < share:  # nor would fewer be enough
             return outcome
         tried.append((enough, 1 - outcome.r2))
-    while enough - too_few > 1:
+    while enough - too_few > 1 and not deadline.is_over:
         n_components = (too_few + enough) // 2
         if len(tried) <= MOST_GUESSES:
             expected = _expected(unexplained, tried)

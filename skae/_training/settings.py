@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from skae._engine.corruption import Corruption
+from skae._engine.deadline import Deadline
 from skae._engine.threads import Pace
 from skae._torch import has_fast_bfloat16
 
@@ -34,6 +35,8 @@ class Settings:
         Whether it has no other paths.
     is_stackable : bool
         Whether several networks can be trained as one.
+    in_any_basis : bool
+        Whether the network may take rows in the coordinates of their principal axes.
     is_seeded : bool
         Whether the same call must end with the same bits every time.
     first_step : int
@@ -46,6 +49,8 @@ class Settings:
         Hides cells, if the table has missing cells.
     penalties : tuple
         Regularizers.
+    deadline : Deadline or None
+        When training has to end. None is never.
     owner : str
         Name of the estimator's class, for messages.
     """
@@ -65,16 +70,19 @@ class Settings:
     precision: str
     callbacks: list | None
     verbose: int
+    in_any_basis: bool = True
     cv: int | str = "auto"
     is_seeded: bool = True
     warm_start: bool = False
     first_step: int = 0
     ordered: bool = False
     tied_weights: bool = False
+    beta: float = 1.0
     unit: float = 1.0
     noise_and_units: tuple | None = None
     hide: Callable | None = None
     penalties: tuple = ()
+    deadline: Deadline | None = None
     owner: str = "the estimator"
 
     def sizes(self, n_rows):
@@ -183,6 +191,8 @@ class Threads:
 
 def error_unit(loss, scale, n_features, standardize):
     """Return the factor that turns errors of the engine into the units of `score`."""
+    if loss.is_likelihood:
+        return 1.0
     unit = np.float64(1 / n_features)
     if loss.of_scaled and not standardize:
         with np.errstate(over="ignore", under="ignore"):

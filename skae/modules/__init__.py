@@ -7,11 +7,13 @@ same shape (see `stack`).
 
 from skae.modules._dense import DenseAutoencoder, Mapping
 from skae.modules._layers import ACTIVATIONS, NORMALIZATIONS, Dropout, Linear, Nested
+from skae.modules._variational import DenseVariational
 
 __all__ = [
     "ACTIVATIONS",
     "NORMALIZATIONS",
     "DenseAutoencoder",
+    "DenseVariational",
     "Dropout",
     "Linear",
     "Mapping",

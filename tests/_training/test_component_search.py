@@ -53,6 +53,18 @@ def test_no_fewer_components_are_enough():
     assert np.array_equal(again.transform(X), ae.transform(X))
 
 
+class After:
+    """A deadline that is over after so many trainings."""
+
+    def __init__(self, n_trainings):
+        self.left = n_trainings + 1
+
+    @property
+    def is_over(self):
+        self.left -= 1
+        return self.left == 0
+
+
 class Planned:
     """A search among networks that leave known shares of the variance."""
 
@@ -73,9 +85,9 @@ class Planned:
         self.tried.append(k)
         return SimpleNamespace(n_components=k, r2=1 - self.left[k])
 
-    def fewest(self, share):
-        search = fewest_components(self.table, self.train, self.members_of, share)
-        return search.n_components
+    def fewest(self, share, deadline=None):
+        how = self.train, self.members_of, share, deadline or After(np.inf)
+        return fewest_components(self.table, *how).n_components
 
 
 LINEAR = np.linspace(1, 0, 61)
@@ -96,7 +108,7 @@ def test_the_fewest_components_that_are_enough_are_found(left, share):
     plan = Planned(left, LINEAR)
     found = plan.fewest(share)
     assert found == 1 + np.flatnonzero(1 - left[1:] >= share)[0]
-    assert len(plan.tried) == len(set(plan.tried)) <= 4 + np.ceil(np.log2(60))
+    assert len(plan.tried) == len(set(plan.tried)) <= 5 + np.ceil(np.log2(60))
 
 
 def test_one_fit_where_the_number_of_pca_is_not_enough():
@@ -121,6 +133,17 @@ def test_a_share_where_nothing_is_gained_is_pcas():
     ae = autoencoder(0.5).fit(X)
     pca = PCA(0.5, svd_solver="full").fit(X)
     assert ae.n_components_ <= pca.n_components_
+
+
+@pytest.mark.parametrize("n_trainings", range(5))
+def test_a_search_that_runs_out_of_time(n_trainings):
+    """It keeps the smallest number known to be enough, which may be that of PCA."""
+    plan = Planned(np.r_[1, LINEAR[1:] / 3], LINEAR)
+    found = plan.fewest(0.9, After(n_trainings))
+    assert len(plan.tried) == max(n_trainings, 1)
+    enough = [k for k in plan.tried if 1 - plan.left[k] >= 0.9]
+    assert found == min(enough, default=54)  # PCA(0.9) of this table
+    assert n_trainings < 3 or found < 54
 
 
 @pytest.mark.parametrize(
