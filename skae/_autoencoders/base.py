@@ -89,7 +89,7 @@ class BaseAutoencoder(
         "tied_weights": ["boolean"],
         "noise": [Interval(Real, 0, None, closed="left"), callable, None],
         "regularizer": [callable, list, tuple, None],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "early_stopping": ["boolean"],
         "cv": ["cv_object", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],

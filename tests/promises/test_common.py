@@ -64,6 +64,7 @@ SETTINGS = {
         },
         TINY | {"allow_nan": True},
         TINY | {"loss": "absolute_error", "noise": SwapNoise(), "regularizer": [L1Code()]},
+        TINY | {"sample_shape": (1, -1), "hidden_layer_sizes": (4, 4), "dropout": 0.1},
         TINY | {"loss": "cosine", "init": "random", "noise": 0.1, "normalization": "batch"},
         {"init": "random", "max_epochs": 5},
         TINY | {"module": Convolutional},
