@@ -98,7 +98,12 @@ class Training:
         # The limit also holds before and after the steps, because changing it takes time.
         with thread_limit(threads.limit):
             rows = member_rows(
-                self.members, self.loss, self.device, self.networks.in_coordinates
+                self.members,
+                self.loss,
+                self.device,
+                self.networks.in_coordinates,
+                self.settings.hide,
+                self.seed,
             )
             reference = self.reference(rows)
             choice, untrained_error = self._choice(rows, reference)
@@ -228,8 +233,9 @@ class Training:
         if not self.settings.from_pca:
             return 1.0
         left = self.start.unexplained
-        if self.loss.of_scaled and self.objective.corruption is not None:
-            # PCA does not reconstruct the noise either.
+        is_corrupted = self.objective.corruption or self.settings.hide
+        if self.loss.of_scaled and is_corrupted:
+            # PCA reconstructs neither the noise nor hidden cells.
             left = linear_error / (self.start.total or 1.0)
         return float(min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT))))
 
