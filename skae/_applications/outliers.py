@@ -45,8 +45,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     reconstructions of training rows: it is large if the row follows the rules, but at a
     place where no other rows are. Each is compared with the same distance of rows that
     the autoencoder has not seen, and becomes the surprise -log(P), where P is the
-    probability that a normal row has a larger one. `score_samples` is minus the sum of the
-    two surprises (Fisher 1932).
+    probability that a normal row has a larger one, by a normal distribution of the
+    logarithms. `score_samples` is minus the sum of the two surprises (Fisher 1932).
 
     Rows that are not seen in training are at hand in every fit, see
     `AutoencoderTransformer.cv`, so that calibration takes no further training: up to 1000
@@ -66,7 +66,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         among the training rows: so many of them are beyond the limit. With "auto", 5 % of
         the rows that the autoencoder has not seen are beyond it, and therefore about 5 % of
         normal rows to come.
-    support_fraction : float in (0, 1], default=0.9
+    support_fraction : float in (0, 1], default=0.95
         Share of the rows to which the autoencoder is fitted. The others, whose ten nearest
         neighbours are the farthest away, take part in the calibration alone. Otherwise an
         autoencoder learns to reconstruct outliers among the training rows, and then does
@@ -142,7 +142,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         estimator=None,
         *,
         contamination="auto",
-        support_fraction=0.9,
+        support_fraction=0.95,
         random_state=None,
     ):
         self.estimator = estimator
