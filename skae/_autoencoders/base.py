@@ -68,6 +68,7 @@ class BaseAutoencoder(
         "ordered": ["boolean"],
         "whiten": ["boolean"],
         "standardize": ["boolean"],
+        "clip": ["boolean", Hidden(StrOptions({"auto"}))],
         "allow_nan": ["boolean"],
         "tied_weights": ["boolean"],
         "noise": [Interval(Real, 0, None, closed="left"), callable, None],

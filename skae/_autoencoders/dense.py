@@ -353,6 +353,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ordered=False,
         whiten=False,
         standardize=False,
+        clip="auto",
         allow_nan=False,
         dropout=0.0,
         normalization=None,
@@ -386,6 +387,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.ordered = ordered
         self.whiten = whiten
         self.standardize = standardize
+        self.clip = clip
         self.allow_nan = allow_nan
         self.dropout = dropout
         self.normalization = normalization

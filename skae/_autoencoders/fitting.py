@@ -13,10 +13,12 @@ from skae._autoencoders.arguments import (
     holds_out_rows,
 )
 from skae._autoencoders.fitted_attributes import (
+    extremes_of,
     filler_of,
     frame_of,
     set_codes,
     set_device,
+    set_ends,
     set_filler,
     set_loss,
     set_result,
@@ -78,14 +80,19 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     checkpoint = _open_checkpoint(estimator, given, seed, initial)
     seed = seed if checkpoint is None else checkpoint.seed
     _learn_statistics(estimator, given, seed, is_new=initial is None)
+    extremes = given.extremes()
+    if initial is not None and estimator._extremes is not None:
+        extremes = extremes.joined(extremes_of(estimator))
+    ends = extremes.ends(estimator.clip, estimator._loss.can_hold)
     with contextlib.ExitStack() as scopes:
         sizes = scopes.enter_context(memory_explained(estimator, given.X.shape))
         if checkpoint is not None:
             scopes.enter_context(checkpoint)
         before = None if initial is None else estimator._inference
-        result = _train(estimator, given, seed, initial, callbacks, checkpoint, sizes)
+        result = _train(estimator, given, seed, initial, ends, callbacks, checkpoint, sizes)
         estimator._seed = seed
         set_result(estimator, result.net, result)
+        set_ends(estimator, extremes, result.holds)
         set_codes(estimator, result, before)
         if result.interrupt is not None:
             result.interrupt.is_kept = True
@@ -124,10 +131,11 @@ def _new_stream(estimator, is_first):
     return Stream(
         seed,
         estimator.n_components_,
-        initial=FramedNetwork(network, frame_of(estimator)),
+        initial=FramedNetwork(network, frame_of(estimator), estimator._holds),
         n_before=estimator.n_samples_,
         n_steps=getattr(estimator, "_n_steps", 0),
         loss_statistics=estimator._loss_statistics,
+        extremes=extremes_of(estimator),
     )
 
 
@@ -149,6 +157,7 @@ def _tools(estimator):
         standardize=params["standardize"],
         has_marks=estimator._has_marks,
         follows=absorbs and not params["allow_nan"],
+        clip=params["clip"],
     )
 
 
@@ -173,6 +182,12 @@ def _begin(estimator, given, n_expected=None):
     set_widths(estimator, *estimator._decide_widths(*given.X.shape, n_expected))
     set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
+    if estimator.clip != "auto" and estimator.clip and not np.any(estimator._loss.can_hold):
+        raise ValueError(
+            f"clip=True of {type(estimator).__name__} needs loss='squared_error', "
+            "'absolute_error', 'huber', or a dict with columns of these, got "
+            f"loss={estimator.loss!r}. Set clip='auto' or another loss."
+        )
     if estimator._network_kind.has_own_code:  # mistakes in it are found first of all
         n_features = estimator.n_features_in_
         estimator._make_module(n_features, n_features, None)
@@ -263,7 +278,7 @@ def _loss_statistics(estimator, loss, given):
 # -- training --------------------------------------------------------------------------
 
 
-def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
+def _train(estimator, given, seed, initial, ends, callbacks, checkpoint, sizes):
     """Train with the given number of components, or find the one that is needed.
 
     Returns
@@ -273,7 +288,13 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
     filler = filler_of(estimator)
     dependence = given.dependence() if holds_out_rows(estimator, given) else None
     table = make_table(
-        given, estimator._loss, estimator.mean_, estimator.scale_, filler, dependence
+        given,
+        estimator._loss,
+        estimator.mean_,
+        estimator.scale_,
+        filler,
+        dependence,
+        ends,
     )
     share = table.observed_share
     noise_and_units = _noise_and_units(estimator, given)
@@ -294,6 +315,7 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
             unit=unit / share,
             callbacks=[*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
+            holds_initial=initial is None or estimator._holds,
         )
         sizes["batch_size"], _ = settings.sizes(len(table.X))
         return train(

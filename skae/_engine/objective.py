@@ -11,6 +11,8 @@ __all__ = ["Objective"]
 
 HELD_OUT_BATCH = 2048  # number of held-out rows in a batch
 SEED = 0  # seed of the random numbers that a network draws for held-out rows
+# Slope of a held output outside its end in training, so that it can come back.
+SLOPE = 0.1
 
 
 class Objective(nn.Module):
@@ -107,7 +109,14 @@ class Objective(nn.Module):
         return loss, output
 
     def forward(self, output, batch):
-        """Return the mean loss of a reconstruction, summed over the members of a stack."""
+        """Return the mean loss of outputs, summed over the members of a stack.
+
+        Outputs beyond the ends of features that are held, see `Loss.hold`, have a slope, so
+        that this is slightly more than the error of the reconstruction.
+        """
+        return self._mean_loss(self.loss.hold(output, SLOPE), batch)
+
+    def _mean_loss(self, output, batch):
         return _mean(self._errors(output, batch), batch.weights)
 
     def gradient(self, output, batch):
@@ -117,10 +126,13 @@ class Objective(nn.Module):
             with torch.enable_grad():
                 loss = self(output, batch)
             return loss.detach(), *torch.autograd.grad(loss, output)
-        gradient = self.loss.slope(output, batch.targets).div_(output.shape[-2])
+        held = self.loss.hold(output, SLOPE)
+        gradient = self.loss.slope(held, batch.targets).div_(output.shape[-2])
         if batch.weights is not None:
             gradient *= batch.weights.unsqueeze(-1)
-        return self(output, batch), gradient
+        if held is not output:
+            gradient = torch.where(held == output, gradient, gradient * SLOPE)
+        return self._mean_loss(held, batch), gradient
 
     def _errors(self, output, batch):
         """Return the loss of each row of a batch, (..., n), over its observed cells."""
@@ -132,7 +144,7 @@ class Objective(nn.Module):
     # -- held-out rows -----------------------------------------------------------------
 
     @torch.inference_mode()
-    def row_errors(self, network, rows):
+    def row_errors(self, network, rows, holds=True):
         """Return the error of each row, in float64, and of one member after another.
 
         The corruption, and all random numbers that the network draws, are the same in
@@ -142,6 +154,8 @@ class Objective(nn.Module):
         ----------
         network : Network
         rows : Rows or StreamedRows
+        holds : bool
+            Whether outputs are held at the ends of features, see `Loss.hold`.
 
         Returns
         -------
@@ -154,16 +168,19 @@ class Objective(nn.Module):
         ):
             generator = self.generator()
             batches = Batches(rows, HELD_OUT_BATCH)
-            errors = [self._errors_at_cuts(network, batch, generator) for batch in batches]
+            errors = [
+                self._errors_at_cuts(network, batch, generator, holds) for batch in batches
+            ]
         errors = torch.cat(errors, dim=-1).double().cpu().numpy()
         errors = errors.reshape(len(self.cuts), -1, len(rows))
         held_out = [errors[:, i, : len(index)] for i, index in enumerate(rows.index)]
         return np.concatenate(held_out, axis=1) + rows.lost
 
-    def _errors_at_cuts(self, network, batch, generator):
+    def _errors_at_cuts(self, network, batch, generator, holds):
         """Return the error of each row of a batch at all cuts, (n_cuts, ..., n)."""
         Z, added = network.encode_with_loss(self.inputs(batch, generator))
         outputs = (network.decode(Z[..., :cut]) for cut in self.cuts)
+        outputs = map(self.loss.hold, outputs) if holds else outputs
         errors = torch.stack([self._errors(output, batch) for output in outputs])
         return errors if added is None else errors + added
 

@@ -9,7 +9,7 @@ from skae._tables.pca import principal_axes
 from skae._torch import make_generator
 from skae.modules import DenseAutoencoder
 
-__all__ = ["NOTHING_LEFT", "Start", "make_start", "start_of_axes"]
+__all__ = ["NOTHING_LEFT", "Start", "hold", "make_start", "start_of_axes"]
 
 # A linear decoder that needs iterations is fitted to at most so many evenly spaced rows. Of
 # wide rows there are fewer: about so many values, but at least so many rows.
@@ -225,3 +225,23 @@ def _with_decoder(start, table, rows, loss):
     w = None if table.weights is None else torch.from_numpy(table.weights[some])
     decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal, w)
     return dataclasses.replace(start, decoder=decoder.numpy(), bias=bias.numpy())
+
+
+def hold(loss, ends, starts=None):
+    """Return the loss of networks whose outputs are held at the ends of features.
+
+    Parameters
+    ----------
+    loss : Loss
+    ends : (low, high), ndarrays of shape (n_features,), or None
+        See `Table`.
+    starts : list of Start, or None
+        The starts whose coordinates the networks work in. They are not rotated.
+    """
+    if ends is None:
+        return loss
+    if starts is not None and loss.of_scaled:
+        means = np.stack([start.mean for start in starts])
+        means = means[0] if len(means) == 1 else means[:, None]
+        ends = [end - means for end in ends]
+    return loss.with_ends(*ends)

@@ -145,9 +145,11 @@ def _pairs_of_rows(table, dependence, settings, seed):
 def _can_rotate(table, loss, settings):
     """Whether the network may take rows in the coordinates of the principal axes.
 
-    It may not with noise or missing cells, because these refer to the features.
+    It may not with noise, missing cells, or ends at which features are held, because these
+    refer to the features.
     """
     is_plain = table.observed is None and table.inputs is None and not table.is_streamed
+    is_plain = is_plain and table.ends is None
     has_noise = settings.noise_and_units is not None
     return settings.from_pca and loss.rotation_invariant and is_plain and not has_noise
 

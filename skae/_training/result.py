@@ -36,6 +36,8 @@ class Result:
         the trained one that the fit went on with.
     is_pca : bool
         Whether the network is PCA of all rows.
+    holds : bool
+        Whether the reconstruction is held at the ends of features, if there are ends.
     n_steps : int
         Number of steps that the network was trained for, in this fit and before.
     n_threads : int or None
@@ -56,6 +58,7 @@ class Result:
     kept_error: float
     outcome: str
     is_pca: bool
+    holds: bool
     n_steps: int
     n_threads: int | None = None
     interrupt: BaseException | None = None

@@ -11,7 +11,7 @@ from skae._engine.epoch_choice import Choice
 from skae._engine.objective import Objective
 from skae._engine.skorch_net import Interrupted, build_net
 from skae._torch import make_generator, thread_limit
-from skae._training.linear_start import NOTHING_LEFT
+from skae._training.linear_start import NOTHING_LEFT, hold
 from skae._training.member_rows import member_rows
 from skae._training.members import make_members
 from skae._training.messages import (
@@ -126,13 +126,15 @@ class Training:
     """
 
     def __init__(self, members, loss, settings, networks, seed, device, checkpoint=None):
-        self.members, self.loss, self.settings = members, loss, settings
+        self.members, self.settings = members, settings
         self.networks, self.seed, self.device = networks, seed, device
         self.checkpoint = checkpoint
         self.start = members.starts[-1]
         means = [s.mean for s in members.starts] if networks.in_coordinates else None
+        starts = members.starts if networks.in_coordinates else None
+        self.loss = hold(loss, members.table.ends, starts)
         self.objective = Objective(
-            loss,
+            self.loss,
             penalties=settings.penalties,
             n_cuts=N_CUTS if settings.ordered else 1,
             cuts=cuts_of(settings.n_components) if settings.ordered else (None,),
@@ -203,7 +205,7 @@ class Training:
             ]
         judged = rows.held_out if self.members.has_held_out_rows else rows.train
         module = _joined(linear).to(self.device)
-        return self.objective.row_errors(module, judged)
+        return self.objective.row_errors(module, judged, holds=False)
 
     def _choice(self, rows, reference):
         """Return the Choice of the epoch, and the mean error before training.
@@ -217,7 +219,8 @@ class Training:
         before = reference
         if not networks.in_coordinates:
             module = networks.joined.to(self.device)
-            before = self.objective.row_errors(module, rows.held_out)
+            holds = networks.is_new or settings.holds_initial
+            before = self.objective.row_errors(module, rows.held_out, holds)
         labels = members.dependence.labels
         choice = Choice(
             reference if networks.is_new else before,
@@ -308,9 +311,10 @@ class Training:
         kept_error = net.best_error_ if has_better else untrained_error
         net.keep(self._kept(net, choice, best_epoch).eval())
         net.forget()
-        outcome = "trained"
+        outcome, holds = "trained", True
         if best_epoch == 0:
             outcome = "pca" if networks.is_new else "unchanged"
+            holds = settings.holds_initial and not networks.is_new
         return Result(
             net=net,
             members=self.members,
@@ -323,6 +327,7 @@ class Training:
             kept_error=kept_error,
             outcome=outcome,
             is_pca=outcome == "pca" and self.loss.of_scaled,
+            holds=holds,
             n_steps=settings.first_step + best_epoch * self._n_batches(),
             interrupt=interrupt,
         )

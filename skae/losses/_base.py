@@ -63,6 +63,13 @@ class Loss:
         they add nothing to the loss.
     n_constants : int
         How many numbers are learned for each feature that are the same in all rows.
+    can_hold : bool, or ndarray of bool of shape (n_features,)
+        Whether the reconstruction of a feature can be held at its ends, see `hold`.
+    units_of_output : (mean, scale), floats or Tensors of shape (n_features,)
+        An output y of features that can be held is the reconstruction y * scale + mean,
+        in the units in which the loss is measured.
+    ends : (low, high), Tensors of shape (n_features,) or (m, 1, n_features), or None
+        Smallest and largest outputs, see `with_ends`. None holds nothing.
     name : str, or list of str of shape (n_features,)
         The name that messages use.
     checks : tuple of callables (X, owner, feature_names, numbers)
@@ -85,6 +92,9 @@ class Loss:
     slope: Callable | None = None
     missing: tuple = (0.0, 0.0)
     n_constants: int = 0
+    can_hold: bool | np.ndarray = False
+    units_of_output: tuple = (0.0, 1.0)
+    ends: tuple | None = None
     name: str | list = ""
     checks: tuple = ()
     statistics: Callable | None = None
@@ -98,6 +108,31 @@ class Loss:
     def reconstruction(self, output):
         """Return the reconstruction (..., n, p) for the decoder's output (..., n, q)."""
         return output if self.inverse_link is None else self.inverse_link(output)
+
+    def with_ends(self, low, high):
+        """Return the loss of outputs that are held at the ends of some features.
+
+        Parameters
+        ----------
+        low, high : ndarray of shape (n_features,), or (m, 1, n_features) for m networks
+            Ends, in the units in which the loss is measured. They are infinite where there
+            is no end, and for features that cannot be held.
+        """
+        mean, scale = map(torch.as_tensor, self.units_of_output)
+        ends = tuple((torch.from_numpy(end) - mean) / scale for end in (low, high))
+        return replace(self, ends=ends)
+
+    def hold(self, output, slope=0.0):
+        """Return outputs (..., n, p) of which those outside an end are set to the end.
+
+        With a slope this share of their distance from the end remains, so that the
+        gradient of an output outside is this share of the gradient at the end.
+        """
+        if self.ends is None:
+            return output
+        low, high = (end.to(output) for end in self.ends)
+        held = output.clamp(low, high)
+        return torch.lerp(held, output, slope) if slope else held
 
     def observed(self, output, target, mask):
         """Replace missing cells, so that they add nothing to the loss and its gradient.
