@@ -29,6 +29,7 @@ from skae._autoencoders.fitted_attributes import (
     widths_of,
 )
 from skae._autoencoders.parameters import (
+    check_clip,
     check_same_network,
     parameter_names,
     params_of_fit,
@@ -80,9 +81,7 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     checkpoint = _open_checkpoint(estimator, given, seed, initial)
     seed = seed if checkpoint is None else checkpoint.seed
     _learn_statistics(estimator, given, seed, is_new=initial is None)
-    extremes = given.extremes()
-    if initial is not None and estimator._extremes is not None:
-        extremes = extremes.joined(extremes_of(estimator))
+    extremes = given.extremes().joined(initial and extremes_of(estimator))
     ends = extremes.ends(estimator.clip, estimator._loss.can_hold)
     with contextlib.ExitStack() as scopes:
         sizes = scopes.enter_context(memory_explained(estimator, given.X.shape))
@@ -182,12 +181,7 @@ def _begin(estimator, given, n_expected=None):
     set_widths(estimator, *estimator._decide_widths(*given.X.shape, n_expected))
     set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
-    if estimator.clip != "auto" and estimator.clip and not np.any(estimator._loss.can_hold):
-        raise ValueError(
-            f"clip=True of {type(estimator).__name__} needs loss='squared_error', "
-            "'absolute_error', 'huber', or a dict with columns of these, got "
-            f"loss={estimator.loss!r}. Set clip='auto' or another loss."
-        )
+    check_clip(estimator, estimator._loss)
     if estimator._network_kind.has_own_code:  # mistakes in it are found first of all
         n_features = estimator.n_features_in_
         estimator._make_module(n_features, n_features, None)
@@ -287,15 +281,8 @@ def _train(estimator, given, seed, initial, ends, callbacks, checkpoint, sizes):
     """
     filler = filler_of(estimator)
     dependence = given.dependence() if holds_out_rows(estimator, given) else None
-    table = make_table(
-        given,
-        estimator._loss,
-        estimator.mean_,
-        estimator.scale_,
-        filler,
-        dependence,
-        ends,
-    )
+    units = estimator.mean_, estimator.scale_
+    table = make_table(given, estimator._loss, *units, filler, dependence, ends)
     share = table.observed_share
     noise_and_units = _noise_and_units(estimator, given)
     unit = error_unit(

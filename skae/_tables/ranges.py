@@ -112,7 +112,9 @@ class Extremes:
         return cls(low, high, *weights, w @ ~np.isnan(X), len(X))
 
     def joined(self, other):
-        """Return the Extremes of these rows and others."""
+        """Return the Extremes of these rows and others, which may be None."""
+        if other is None:
+            return self
         low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
         return Extremes(
             low,

@@ -173,8 +173,8 @@ class Stream:
 
     def _result(self, kept, start, pca_error, tools):
         """Return the StreamResult; `kept` is None for PCA."""
-        outcome = "trained" if self.kept_at else "unchanged"
         is_pca = kept is None and tools.settings.from_pca
+        outcome = "trained" if self.kept_at else "unchanged"
         described = self.memory.some(DESCRIBED)
         return StreamResult(
             network=kept or tools.untrained(start, self.frame, self.seed),
@@ -197,8 +197,8 @@ class Stream:
 
     def _keep(self, new, tools):
         """Add new rows to PCA and to the memory, and return those to train on."""
-        settings, extremes = tools.settings, Extremes.of(new.X, new.weights)
-        self.extremes = extremes.joined(self.extremes) if self.extremes else extremes
+        settings = tools.settings
+        self.extremes = Extremes.of(new.X, new.weights).joined(self.extremes)
         if self.pca is None:
             self.memory = Memory.begin(new.X.shape[1], self.seed)
             self.frame = self.frame or tools.first_frame(new, self.seed)

@@ -130,8 +130,8 @@ class Training:
         self.networks, self.seed, self.device = networks, seed, device
         self.checkpoint = checkpoint
         self.start = members.starts[-1]
-        means = [s.mean for s in members.starts] if networks.in_coordinates else None
         starts = members.starts if networks.in_coordinates else None
+        means = None if starts is None else [start.mean for start in starts]
         self.loss = hold(loss, members.table.ends, starts)
         self.objective = Objective(
             self.loss,
@@ -311,10 +311,9 @@ class Training:
         kept_error = net.best_error_ if has_better else untrained_error
         net.keep(self._kept(net, choice, best_epoch).eval())
         net.forget()
-        outcome, holds = "trained", True
+        outcome = "trained"
         if best_epoch == 0:
             outcome = "pca" if networks.is_new else "unchanged"
-            holds = settings.holds_initial and not networks.is_new
         return Result(
             net=net,
             members=self.members,
@@ -327,7 +326,8 @@ class Training:
             kept_error=kept_error,
             outcome=outcome,
             is_pca=outcome == "pca" and self.loss.of_scaled,
-            holds=holds,
+            holds=outcome == "trained"
+            or (outcome == "unchanged" and settings.holds_initial),
             n_steps=settings.first_step + best_epoch * self._n_batches(),
             interrupt=interrupt,
         )

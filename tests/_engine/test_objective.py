@@ -8,7 +8,7 @@ from torch import nn
 
 from skae import AutoencoderTransformer
 from skae._engine.batches import Batch, Rows
-from skae._engine.objective import Objective
+from skae._engine.objective import SLOPE, Objective
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 from skae.modules._base import Network
@@ -92,6 +92,22 @@ def test_a_term_at_every_number_of_ordered_codes():
         np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-5)
     loss, _ = objective.step(module, Batch(X, X))  # in evaluation mode all codes stay
     torch.testing.assert_close(loss, errors_by_hand(module, X).mean())
+
+
+def test_held_outputs_have_a_slope_in_training_alone():
+    loss, X = SQUARED.with_ends(np.zeros(P), np.full(P, np.inf)), torch.zeros(N, P)
+    output = torch.full((N, P), -2.0, requires_grad=True)
+    objective = Objective(loss)
+    objective(output, Batch(X, X)).backward()
+    torch.testing.assert_close(output.grad, torch.full((N, P), -4 * SLOPE**2 / N))
+
+    class Constant(DenseAutoencoder):
+        def decode(self, Z):
+            return torch.full((*Z.shape[:-1], P), -2.0)
+
+    module, rows = network(Constant), Rows(X, X, [np.arange(N)])
+    assert (objective.row_errors(module, rows) == 0).all()
+    assert (objective.row_errors(module, rows, holds=False) == 4 * P).all()
 
 
 def test_penalties_count_in_a_step_alone():
