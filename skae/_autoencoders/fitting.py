@@ -37,6 +37,7 @@ from skae._autoencoders.parameters import (
 from skae._compat import draw_seed
 from skae._engine.checkpoint import Checkpoint, fingerprint
 from skae._engine.corruption import Hide, noise_units
+from skae._engine.deadline import Deadline
 from skae._engine.skorch_net import check_callbacks
 from skae._tables.checks import check_rows
 from skae._tables.rows import rows_of
@@ -70,6 +71,7 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         check_same_network(
             estimator, "warm_start=True", "set warm_start=False to start anew"
         )
+    deadline = Deadline(estimator.time_limit)
     estimator._params_of_fit = params_of_fit(estimator)
     given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target)
     estimator._has_marks = given.observed is not None
@@ -88,7 +90,8 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         if checkpoint is not None:
             scopes.enter_context(checkpoint)
         before = None if initial is None else estimator._inference
-        result = _train(estimator, given, seed, initial, ends, callbacks, checkpoint, sizes)
+        how = {"callbacks": callbacks, "checkpoint": checkpoint, "deadline": deadline}
+        result = _train(estimator, given, seed, initial, ends, sizes, **how)
         estimator._seed = seed
         set_result(estimator, result.net, result)
         set_ends(estimator, extremes, result.holds)
@@ -213,7 +216,7 @@ def _open_checkpoint(estimator, given, seed, initial):
             f"n_components={estimator.n_components!r} needs several. Set n_components "
             "to a number or checkpoint=None."
         )
-    others = {"callbacks", "checkpoint", "device", "verbose"}
+    others = {"callbacks", "checkpoint", "device", "time_limit", "verbose"}
     names = [name for name in parameter_names(estimator) if name not in others]
     parameters = {name: getattr(estimator, name) for name in names}
     if isinstance(estimator.random_state, np.random.RandomState):
@@ -272,7 +275,9 @@ def _loss_statistics(estimator, loss, given):
 # -- training --------------------------------------------------------------------------
 
 
-def _train(estimator, given, seed, initial, ends, callbacks, checkpoint, sizes):
+def _train(
+    estimator, given, seed, initial, ends, sizes, *, callbacks, checkpoint, deadline
+):
     """Train with the given number of components, or find the one that is needed.
 
     Returns
@@ -303,6 +308,7 @@ def _train(estimator, given, seed, initial, ends, callbacks, checkpoint, sizes):
             callbacks=[*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
             holds_initial=initial is None or estimator._holds,
+            deadline=deadline,
         )
         sizes["batch_size"], _ = settings.sizes(len(table.X))
         return train(
@@ -317,7 +323,7 @@ def _train(estimator, given, seed, initial, ends, callbacks, checkpoint, sizes):
         )
 
     if wants_share(estimator):
-        return fewest_components(table, train_with, estimator.n_components)
+        return fewest_components(table, train_with, estimator.n_components, deadline)
     return train_with(estimator.n_components_)
 
 
