@@ -96,8 +96,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         Features in different units should be scaled, here or in a Pipeline.
     clip : bool or "auto", default="auto"
         Whether the reconstruction of a feature is held at its ends: values beyond an end
-        are set to it, in the loss of training (with a slope of 0.1 beyond the end, so that
-        they can come back) and in everything after. "auto" holds an end if at least 5 % of
+        are set to it, in training (with a derivative of 0.1 beyond the end, so that they
+        can come back) and in everything after. "auto" holds an end if at least 5 % of
         the rows, and at least 5 rows, lie exactly on the smallest or largest value, as
         pixels, counts, shares and one-hot columns do. New rows hardly ever go beyond such
         an end: in 32 sets a single cell did, features that were constant aside. True holds

@@ -5,14 +5,13 @@ import torch
 from torch import nn
 
 from skae._engine.batches import Batches
+from skae.losses._base import SLOPE
 from skae.modules._base import fresh_generators
 
 __all__ = ["Objective"]
 
 HELD_OUT_BATCH = 2048  # number of held-out rows in a batch
 SEED = 0  # seed of the random numbers that a network draws for held-out rows
-# Slope of a held output outside its end in training, so that it can come back.
-SLOPE = 0.1
 
 
 class Objective(nn.Module):
@@ -109,12 +108,8 @@ class Objective(nn.Module):
         return loss, output
 
     def forward(self, output, batch):
-        """Return the mean loss of outputs, summed over the members of a stack.
-
-        Outputs beyond the ends of features that are held, see `Loss.hold`, have a slope, so
-        that this is slightly more than the error of the reconstruction.
-        """
-        return self._mean_loss(self.loss.hold(output, SLOPE), batch)
+        """Return the mean loss of a reconstruction, summed over the members of a stack."""
+        return self._mean_loss(self.loss.hold(output), batch)
 
     def _mean_loss(self, output, batch):
         return _mean(self._errors(output, batch), batch.weights)
@@ -126,12 +121,12 @@ class Objective(nn.Module):
             with torch.enable_grad():
                 loss = self(output, batch)
             return loss.detach(), *torch.autograd.grad(loss, output)
-        held = self.loss.hold(output, SLOPE)
+        held = self.loss.hold(output)
         gradient = self.loss.slope(held, batch.targets).div_(output.shape[-2])
         if batch.weights is not None:
             gradient *= batch.weights.unsqueeze(-1)
         if held is not output:
-            gradient = torch.where(held == output, gradient, gradient * SLOPE)
+            gradient *= torch.where(held == output, 1.0, SLOPE)
         return self._mean_loss(held, batch), gradient
 
     def _errors(self, output, batch):

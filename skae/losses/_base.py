@@ -9,9 +9,25 @@ import torch
 
 from skae._tables import ranges
 
-__all__ = ["Loss"]
+__all__ = ["SLOPE", "Loss"]
 
 INF = float("inf")
+SLOPE = 0.1  # derivative of an output that is held, by the output of the network
+
+
+class _Hold(torch.autograd.Function):
+    """Values between two ends, with a derivative of `SLOPE` beyond them."""
+
+    @staticmethod
+    def forward(ctx, output, low, high):
+        held = output.clamp(low, high)
+        ctx.save_for_backward(held == output)
+        return held
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (is_within,) = ctx.saved_tensors
+        return torch.where(is_within, gradient, gradient * SLOPE), None, None
 
 
 def with_statistics(loss, **statistics):
@@ -122,17 +138,16 @@ class Loss:
         ends = tuple((torch.from_numpy(end) - mean) / scale for end in (low, high))
         return replace(self, ends=ends)
 
-    def hold(self, output, slope=0.0):
-        """Return outputs (..., n, p) of which those outside an end are set to the end.
+    def hold(self, output):
+        """Return outputs (..., n, p) of which those beyond an end are set to the end.
 
-        With a slope this share of their distance from the end remains, so that the
-        gradient of an output outside is this share of the gradient at the end.
+        The derivative beyond an end is `SLOPE` and not zero, so that they can come back.
         """
         if self.ends is None:
             return output
         low, high = (end.to(output) for end in self.ends)
-        held = output.clamp(low, high)
-        return torch.lerp(held, output, slope) if slope else held
+        has_gradient = output.requires_grad and torch.is_grad_enabled()
+        return (_Hold.apply if has_gradient else torch.clamp)(output, low, high)
 
     def observed(self, output, target, mask):
         """Replace missing cells, so that they add nothing to the loss and its gradient.

@@ -8,8 +8,9 @@ from torch import nn
 
 from skae import AutoencoderTransformer
 from skae._engine.batches import Batch, Rows
-from skae._engine.objective import SLOPE, Objective
+from skae._engine.objective import Objective
 from skae.losses import LOSSES
+from skae.losses._base import SLOPE
 from skae.modules import DenseAutoencoder
 from skae.modules._base import Network
 from skae.modules._stack import stack
@@ -94,20 +95,25 @@ def test_a_term_at_every_number_of_ordered_codes():
     torch.testing.assert_close(loss, errors_by_hand(module, X).mean())
 
 
-def test_held_outputs_have_a_slope_in_training_alone():
+def test_held_outputs_have_a_slope():
+    """Outputs of -2 are held at 0; the targets are 0, and 1 in the first column."""
     loss, X = SQUARED.with_ends(np.zeros(P), np.full(P, np.inf)), torch.zeros(N, P)
+    X[:, 0] = 1.0
     output = torch.full((N, P), -2.0, requires_grad=True)
-    objective = Objective(loss)
-    objective(output, Batch(X, X)).backward()
-    torch.testing.assert_close(output.grad, torch.full((N, P), -4 * SLOPE**2 / N))
+    objective, gradient = Objective(loss), torch.zeros(N, P)
+    gradient[:, 0] = -2 * SLOPE / N
+    error = objective(output, Batch(X, X))
+    assert error.item() == 1.0
+    (found,) = torch.autograd.grad(error, output)
+    torch.testing.assert_close(found, gradient)
 
     class Constant(DenseAutoencoder):
         def decode(self, Z):
             return torch.full((*Z.shape[:-1], P), -2.0)
 
     module, rows = network(Constant), Rows(X, X, [np.arange(N)])
-    assert (objective.row_errors(module, rows) == 0).all()
-    assert (objective.row_errors(module, rows, holds=False) == 4 * P).all()
+    assert (objective.row_errors(module, rows) == 1.0).all()
+    assert (objective.row_errors(module, rows, holds=False) == 9 + 4 * (P - 1)).all()
 
 
 def test_penalties_count_in_a_step_alone():
