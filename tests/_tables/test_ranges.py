@@ -198,7 +198,7 @@ def on_zero(n_rows, n_at_end):
     return X
 
 
-@pytest.mark.parametrize("n_rows", [10, 100, 1000])
+@pytest.mark.parametrize("n_rows", [200, 1000, 4000])
 def test_an_end_has_enough_rows(n_rows):
     """A share of the rows, and in a small table a number of rows."""
     least = max(ROWS_AT_END, round(SHARE_AT_END * n_rows))

@@ -164,7 +164,7 @@ def test_sparse_tables_and_both_dtypes(X):
 
 
 def test_one_hot_columns(X):
-    labels = np.digitize(X[:, :1], [0.1, 0.5])
+    labels = np.digitize(X[:, :1], [0.05])
     one_hot = OneHotEncoder(sparse_output=False).fit_transform(labels)
     X_hat = autoencoder().fit(np.c_[X, one_hot]).inverse_transform(FAR)[:, 8:]
     assert X_hat.min() == 0.0
