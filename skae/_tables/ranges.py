@@ -10,8 +10,8 @@ __all__ = ["Extremes", "first_outside", "told_apart", "within"]
 # by so many times the distance between 1 and the next larger number.
 N_ULP = 8
 # A value is an end of a feature if so large a share of the rows, and so many rows, lie
-# exactly on it and none beyond. With 5 in the place of 100, fits of 140 rows of the diabetes
-# table were up to 1.02 of PCA's error on new rows, where they are 1.00 without ends.
+# exactly on it and none beyond. With 5 in the place of 100, fits to 140 rows of diabetes
+# had up to 1.02 of PCA's error on new rows, and without ends at most 1.002.
 SHARE_AT_END, ROWS_AT_END = 0.05, 100
 
 
