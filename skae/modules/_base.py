@@ -49,6 +49,11 @@ class Network(nn.Module):
         layers, by `absorb_input`, `absorb_output`, `recode` and `folded_encoder`.
     is_ordered : bool
         Whether the network can decode any number of the first codes.
+    weight_decay : float
+        Weight decay that suits the network, as a multiple of the learning rate.
+    is_variational : bool
+        Whether a row has a distribution of codes, which `posterior` returns. The codes can
+        then only change places and signs.
     paths : tuple of (Mapping, nn.Module, Mapping) or None
         Encoder, activation of the code and decoder, if the network does nothing but apply
         them one after another. `Backprop` may then be able to compute the gradient.
@@ -63,6 +68,8 @@ class Network(nn.Module):
     takes_marks = False
     absorbs = False
     is_ordered = False
+    weight_decay = 0.01
+    is_variational = False
     paths = None
 
     @property

@@ -10,7 +10,7 @@ from skae.modules._linear_path import LinearPathAutoencoder
 
 __all__ = ["GatedAutoencoder", "GatedMapping"]
 
-SPEED = 5.0  # factor of the weight of a gate
+SPEED = 5.0  # factor of the weight of a `NumberGate`
 
 
 class Entrance(nn.Module):
@@ -48,11 +48,42 @@ class Entrance(nn.Module):
 
 
 class Gate(nn.Module):
-    """Product with a number that is trained and starts at zero, and a constant matrix.
+    """Product with numbers that are trained and start at zero.
 
     Bachlechner et al. (2021), "ReZero is All You Need", and De and Smith (2020), "Batch
     Normalization Biases Residual Blocks" (SkipInit), let residual branches begin in this
-    way. The matrix absorbs maps of the output.
+    way, with one number for each branch.
+
+    Parameters
+    ----------
+    weight : Tensor of shape (n_out, n_in), or (n_out,) for a diagonal matrix
+    """
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+    @property
+    def is_closed(self):
+        """Whether all numbers are zero."""
+        return not self.weight.any()
+
+    def forward(self, H):
+        if self.weight.ndim == H.ndim:
+            return H @ self.weight.mT
+        return H * self.weight.unsqueeze(-2)
+
+    def absorb(self, weight):
+        """Replace f(x) by weight f(x)."""
+        self.weight = nn.Parameter(_product(weight, self.weight))
+
+
+class NumberGate(nn.Module):
+    """Product with a number that is trained and starts at zero, and a constant matrix.
+
+    The matrix absorbs maps of the output. This is the gate of Bachlechner et al. (2021),
+    "ReZero is All You Need", and De and Smith (2020), "Batch Normalization Biases Residual
+    Blocks" (SkipInit).
 
     One number leaves a correction as it is, whereas a number for each output, whose signs
     come from the first steps, would take neighbouring pixels apart. The number is `SPEED`
@@ -95,13 +126,34 @@ def _product(first, second):
     return first[:, None] * second if first.ndim == 1 else first @ second
 
 
+class Constant(nn.Module):
+    """The constant of an affine map x -> A x + a whose A is zero."""
+
+    def __init__(self, n_out):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, X):
+        return self.bias.unsqueeze(-2)
+
+    def absorb_input(self, weight, shift):
+        """Replace f(x) by f(weight x + shift), which changes nothing."""
+
+    def absorb_output(self, weight, shift):
+        """Replace f(x) by weight f(x) + shift, see `Linear`."""
+        bias = self.bias
+        if weight is not None:
+            bias = weight * bias if weight.ndim == 1 else weight @ bias
+        self.bias = nn.Parameter(bias if shift is None else bias + shift)
+
+
 class GatedMapping(nn.Module):
     """A linear map plus a correction behind a gate.
 
-    f(x) = A x + a + g G h(S x + s), where h is any function. It is passed to each call and
-    is no part of the mapping, because encoder and decoder of a network may share layers.
-    The gate g is a number that starts at zero, so that before training f is the linear map
-    alone. The constants S, s and G are for maps that are absorbed.
+    f(x) = A x + a + G h(S x + s), where h is any function. It is passed to each call and is
+    no part of the mapping, because encoder and decoder of a network may share layers. The
+    gate G starts at zero, so that before training f is the linear map alone. The map in
+    front, S and s, starts as the identity and is not trained.
 
     While its gate is closed, h is computed in training only. The linear map alone therefore
     takes no longer than without a correction, whatever h returns.
@@ -112,15 +164,19 @@ class GatedMapping(nn.Module):
         Widths of the input and the output.
     entrance : Tensor of shape (n_inner, n_in), or (n_inner,) for a diagonal matrix
         The matrix S, which turns inputs into those of the correction.
-    exit : Tensor of shape (n_out, n_inner), or (n_out,) for a diagonal matrix
-        The matrix G, which turns outputs of the correction into those of the mapping.
+    gate : Gate or NumberGate
+        The gate G.
+    linear_path : bool
+        Whether to have the linear map. Without it A is zero, and the gate must not be.
     """
 
-    def __init__(self, n_in, n_out, *, entrance, exit):
+    def __init__(self, n_in, n_out, *, entrance, gate, linear_path=True):
         super().__init__()
-        self.linear = Linear(n_in, n_out, zero=True, generator=torch.Generator())
+        self.linear = Constant(n_out)
+        if linear_path:
+            self.linear = Linear(n_in, n_out, zero=True, generator=torch.Generator())
         self.entrance = Entrance(entrance)
-        self.correction = Gate(exit)
+        self.correction = gate
 
     def forward(self, X, inner):
         """Return the output for X (..., n, n_in), corrected by the function `inner`."""
@@ -149,8 +205,8 @@ class GatedMapping(nn.Module):
 class GatedAutoencoder(LinearPathAutoencoder):
     """Linear autoencoder that another network corrects.
 
-    encode(x) = A x + a + g e(x) and decode(z) = B z + b + h d(z), where e and d are the
-    methods of the network `corrections`. The gates g and h are numbers that start at zero,
+    encode(x) = A x + a + G e(S x + s) and decode(z) = B z + b + H d(T z + t), where e and d
+    are `encode` and `decode` of the network `corrections`. The gates G and H start at zero,
     see `GatedMapping`, so that every network can start from PCA. The corrections are left
     as they are when maps of the input, the output and the codes are absorbed. To them a
     missing cell is the value that it is filled with, and a missing code is zero.
@@ -171,6 +227,14 @@ class GatedAutoencoder(LinearPathAutoencoder):
         How many learned numbers follow the output of every row.
     ordered : bool
         Whether any number of the first codes can be decoded, see `Nested`.
+    linear_path : bool
+        Whether there are linear maps.
+    code_gate : Tensor of shape (n_components, n_encoded) or None
+        Trained gate of the codes, if `encode` of the corrections returns (..., n,
+        n_encoded). None is a `NumberGate`.
+    output_gate : Tensor of shape (n_features,) or None
+        Trained gate of the output. It may be open if the corrections are zero themselves.
+        None is a `NumberGate`.
     """
 
     def __init__(
@@ -179,6 +243,9 @@ class GatedAutoencoder(LinearPathAutoencoder):
         n_features,
         n_components,
         *,
+        linear_path=True,
+        code_gate=None,
+        output_gate=None,
         n_marks=0,
         n_constants=0,
         ordered=False,
@@ -190,13 +257,15 @@ class GatedAutoencoder(LinearPathAutoencoder):
             n_features + n_marks,
             n_components,
             entrance=torch.ones(n_features),
-            exit=_identity(n_components, n_components),
+            gate=_gate(code_gate, _identity(n_components, n_components)),
+            linear_path=linear_path,
         )
         self.decoder = GatedMapping(
             n_seen,
             n_features,
             entrance=_identity(n_components, n_seen),
-            exit=torch.ones(n_features),
+            gate=_gate(output_gate, torch.ones(n_features)),
+            linear_path=linear_path,
         )
 
     def private_states(self, seed, device, training=False):
@@ -222,6 +291,11 @@ class GatedAutoencoder(LinearPathAutoencoder):
         network = copy.deepcopy(self)
         network.absorb_input(weight, shift)
         return _EncoderOf(network)
+
+
+def _gate(trained, constant):
+    """Return a gate with these trained weights; None is one number and a constant."""
+    return NumberGate(constant) if trained is None else Gate(trained)
 
 
 def _identity(n_out, n_in):

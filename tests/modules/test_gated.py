@@ -8,7 +8,7 @@ from torch import nn
 
 from skae._torch import NoStates, PrivateStates
 from skae.modules import DenseAutoencoder
-from skae.modules._gated import SPEED, GatedAutoencoder, GatedMapping
+from skae.modules._gated import SPEED, Gate, GatedAutoencoder, GatedMapping, NumberGate
 from skae.modules._own import OwnNetwork
 from skae.regularizers import OrthogonalDecoder
 
@@ -23,7 +23,8 @@ def randn(*shape, seed=1):
 
 def mapping(n_marks=0):
     """Four inputs, and marks; three outputs."""
-    return GatedMapping(4 + n_marks, 3, entrance=torch.ones(4), exit=torch.eye(3)).double()
+    gate = NumberGate(torch.eye(3))
+    return GatedMapping(4 + n_marks, 3, entrance=torch.ones(4), gate=gate).double()
 
 
 def inner(X):
@@ -80,9 +81,10 @@ def test_the_input_is_absorbed_again_and_again(weight, shift):
 
 @torch.no_grad()
 @pytest.mark.parametrize("weight", [None, randn(3, seed=2), randn(2, 3, seed=2)])
+@pytest.mark.parametrize("kind", [Gate, NumberGate])
 @pytest.mark.parametrize("matrix", [torch.ones(3), torch.eye(3)])
-def test_the_output_is_absorbed(weight, matrix):
-    f = GatedMapping(4, 3, entrance=torch.ones(4), exit=matrix).double()
+def test_the_output_is_absorbed(weight, matrix, kind):
+    f = GatedMapping(4, 3, entrance=torch.ones(4), gate=kind(matrix.clone())).double()
     f, X = opened(f), randn(5, 4)
     g, shift = copy.deepcopy(f), randn(2 if weight is not None and weight.ndim == 2 else 3)
     g.absorb_output(weight, shift)
