@@ -86,7 +86,10 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
             scopes.enter_context(checkpoint)
         before = None if initial is None else estimator._inference
         how = {"callbacks": callbacks, "checkpoint": checkpoint, "deadline": deadline}
-        result = _train(estimator, given, seed, initial, sizes, **how)
+        how["noise_and_units"] = _noise_and_units(estimator, given)
+        table = _table(estimator, given)
+        del given  # it may hold a sorted copy of the rows
+        result = _train(estimator, table, seed, initial, sizes, **how)
         estimator._seed = seed
         set_result(estimator, result.net, result)
         set_codes(estimator, result, before)
@@ -266,20 +269,33 @@ def _loss_statistics(estimator, loss, given):
 # -- training --------------------------------------------------------------------------
 
 
-def _train(estimator, given, seed, initial, sizes, *, callbacks, checkpoint, deadline):
+def _table(estimator, given):
+    """Return the Table to train on."""
+    dependence = given.dependence() if holds_out_rows(estimator, given) else None
+    statistics = estimator.mean_, estimator.scale_
+    filler = filler_of(estimator)
+    return make_table(given, estimator._loss, *statistics, filler, dependence)
+
+
+def _train(
+    estimator,
+    table,
+    seed,
+    initial,
+    sizes,
+    *,
+    noise_and_units,
+    callbacks,
+    checkpoint,
+    deadline,
+):
     """Train with the given number of components, or find the one that is needed.
 
     Returns
     -------
     Result
     """
-    filler = filler_of(estimator)
-    dependence = given.dependence() if holds_out_rows(estimator, given) else None
-    table = make_table(
-        given, estimator._loss, estimator.mean_, estimator.scale_, filler, dependence
-    )
-    share = table.observed_share
-    noise_and_units = _noise_and_units(estimator, given)
+    filler, share = filler_of(estimator), table.observed_share
     unit = error_unit(
         estimator._loss,
         estimator.scale_,

@@ -92,7 +92,11 @@ def _coordinates(X, starts, n_members, home):
         inputs = _tensor(X, home)
         many = inputs.expand(n_members, *inputs.shape) if n_members > 1 else inputs
         return many, [0.0] * n_members
-    inputs, lost = zip(*(start.coordinates(X) for start in starts), strict=True)
+    last = starts[-1].coordinates(X)
+    others = [
+        start.coordinates(X if start.outer is None else last[0]) for start in starts[:-1]
+    ]
+    inputs, lost = zip(*others, last, strict=True)
     inputs = [_tensor(array, home) for array in inputs]
     return torch.stack(inputs) if len(inputs) > 1 else inputs[0], lost
 
