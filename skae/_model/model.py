@@ -14,7 +14,7 @@ from skae.modules._base import decode, encode, reconstruct
 
 __all__ = ["Inference"]
 
-BATCH = 2**20  # number of values in the widest layer for a batch; more leave the cache
+BATCH = 2**19  # number of values in the widest layer for a batch; more leave the cache
 FAR = 10.0  # ratio of a feature's mean to its scale that costs float32 a digit
 EXTREME = {"float32": 1e12, "float64": 1e280}  # largest scales that leave weights finite
 SEED = 0  # seed of the random numbers that a network draws outside of training
