@@ -6,6 +6,7 @@ import torch
 from skae._autoencoders.dense import AutoencoderTransformer
 from skae._autoencoders.fitted_attributes import outline, set_loss, unfitted_loss
 from skae._autoencoders.parameters import params_of_fit
+from skae._autoencoders.variational import VariationalAutoencoder
 from skae._compat import validate_parameter_constraints
 from skae._files.container import read_model
 from skae._files.values import SavedObject
@@ -17,7 +18,7 @@ from skae.regularizers import REGULARIZERS
 __all__ = ["load"]
 
 # Files can name these classes and no others.
-CLASSES = {"AutoencoderTransformer": AutoencoderTransformer}
+CLASSES = {kind.__name__: kind for kind in (AutoencoderTransformer, VariationalAutoencoder)}
 OBJECTS = NOISES | REGULARIZERS
 UNSAVED = {"callbacks", "checkpoint", "device"}  # parameters that no file holds
 
@@ -120,14 +121,16 @@ def _check_module(kind, module):
 
 def _unfitted(Estimator, parameters, module, device):
     """Return an unfitted estimator with these parameters, after a check of them."""
-    known = set(Estimator().get_params(deep=False)) - UNSAVED
+    taken = Estimator().get_params(deep=False).keys()
+    known = taken - UNSAVED
     unknown = sorted(set(parameters) - known)
     if unknown:
         raise ModelFileError(
             f"has parameters that {Estimator.__name__} does not have: {unknown[:6]}."
         )
     made = {name: _made(value) for name, value in parameters.items()}
-    model = Estimator(**made, module=module, device=device)
+    given = {"module": module, "device": device}
+    model = Estimator(**made, **{name: given[name] for name in given.keys() & taken})
     model._validate_params()
     return model
 

@@ -64,7 +64,7 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
     """
-    if estimator.warm_start and hasattr(estimator, "net_"):
+    if _goes_on(estimator):
         check_same_network(
             estimator, "warm_start=True", "set warm_start=False to start anew"
         )
@@ -176,7 +176,8 @@ def _begin(estimator, given, n_expected=None):
     """
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
-    set_widths(estimator, *estimator._decide_widths(*given.X.shape, n_expected))
+    widths = estimator._decide_widths(*given.X.shape, n_expected)
+    set_widths(estimator, *widths, is_new=not _goes_on(estimator))
     set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
     if estimator._network_kind.has_own_code:  # mistakes in it are found first of all
@@ -184,9 +185,14 @@ def _begin(estimator, given, n_expected=None):
         estimator._make_module(n_features, n_features, None)
 
 
+def _goes_on(estimator):
+    """Whether `fit` goes on with the network of an earlier fit."""
+    return estimator.warm_start and hasattr(estimator, "net_")
+
+
 def _initial(estimator, X):
     """Return a copy of the network that a warm start goes on with, otherwise None."""
-    if not (estimator.warm_start and hasattr(estimator, "net_")):
+    if not _goes_on(estimator):
         return None
     widths = widths_of(estimator, X)
     if widths != estimator._fitted_widths:
@@ -242,8 +248,9 @@ def _check_gaps(estimator, given):
     takes_marks = estimator._network_kind.takes_marks and given.X_target is None
     if estimator._has_marks and not takes_marks:
         raise ValueError(
-            f"X of {name}.fit has missing cells, which can be used neither with a module "
-            "of your own nor with X_target. Fill them first, or leave these out."
+            f"X of {name}.fit has missing cells, which can be used neither with X_target "
+            "nor with a module of your own and init='random'. Fill them first, or leave "
+            "these out."
         )
     target = given.X_target if estimator.allow_nan else None
     if isinstance(target, np.ndarray) and np.isnan(target).any():
@@ -263,7 +270,7 @@ def _loss_statistics(estimator, loss, given):
         return {}
     some = slice(None, None, -(-X.shape[0] * X.shape[1] // MEASURED))
     weights = None if given.weights is None else given.weights[some]
-    return loss.measure(rows_of(X, some), weights)
+    return loss.measure(rows_of(X, some), weights, estimator.scale_)
 
 
 # -- training --------------------------------------------------------------------------
@@ -343,7 +350,8 @@ def _settings(estimator, **others):
     return Settings(
         is_stackable=kind.is_stackable,
         from_pca=kind.has_linear_path and estimator.init == "pca",
-        is_linear=not estimator.hidden_layer_sizes_,
+        in_any_basis=kind.in_any_basis,
+        is_linear=not (estimator.hidden_layer_sizes_ or kind.has_own_code),
         is_seeded=has_seed,
         penalties=tuple(penalties),
         owner=name,

@@ -35,6 +35,8 @@ class Settings:
         Whether it has no other paths.
     is_stackable : bool
         Whether several networks can be trained as one.
+    in_any_basis : bool
+        Whether the network may take rows in the coordinates of their principal axes.
     is_seeded : bool
         Whether the same call must end with the same bits every time.
     first_step : int
@@ -64,16 +66,18 @@ class Settings:
     batch_size: int | str
     max_epochs: int | str
     lr: float
-    weight_decay: float
+    weight_decay: float | str
     precision: str
     callbacks: list | None
     verbose: int
+    in_any_basis: bool = True
     cv: int | str = "auto"
     is_seeded: bool = True
     warm_start: bool = False
     first_step: int = 0
     ordered: bool = False
     tied_weights: bool = False
+    beta: float = 1.0
     unit: float = 1.0
     noise_and_units: tuple | None = None
     hide: Callable | None = None
@@ -134,7 +138,7 @@ class Settings:
         if self.precision != "auto":
             return self.precision == "bfloat16"
         is_large = _n_products(module, batch_size) >= WORTH_BFLOAT16
-        is_safe = unexplained >= SAFE_FOR_BFLOAT16
+        is_safe = bool(unexplained >= SAFE_FOR_BFLOAT16)  # autocast takes no bool of NumPy
         return is_large and is_safe and has_fast_bfloat16(device)
 
     def corruption(self, seed, device, means=None):
@@ -184,6 +188,8 @@ class Threads:
 
 def error_unit(loss, scale, n_features, standardize):
     """Return the factor that turns errors of the engine into the units of `score`."""
+    if loss.is_likelihood:
+        return 1.0
     unit = np.float64(1 / n_features)
     if loss.of_scaled and not standardize:
         with np.errstate(over="ignore", under="ignore"):
@@ -193,4 +199,8 @@ def error_unit(loss, scale, n_features, standardize):
 
 def _n_products(module, batch_size):
     """Return the number of products in the forward pass of a step."""
-    return batch_size * sum(parameter.numel() for parameter in module.parameters())
+    n_products = 0
+    for part in module.modules():
+        n_weights = sum(weight.numel() for weight in part.parameters(recurse=False))
+        n_products += n_weights * getattr(part, "n_uses", 1)
+    return batch_size * n_products

@@ -137,6 +137,7 @@ class Training:
             n_cuts=N_CUTS if settings.ordered else 1,
             cuts=cuts_of(settings.n_components) if settings.ordered else (None,),
             corruption=settings.corruption(seed, device, means),
+            beta=settings.beta,
             unit=settings.unit,
         )
 
@@ -178,7 +179,7 @@ class Training:
         settings, members = self.settings, self.members
         if not (settings.from_pca and settings.early_stopping and self.networks.is_new):
             return False
-        is_exact = settings.is_linear or self.start.unexplained <= NOTHING_LEFT
+        is_exact = settings.is_linear or not self._leaves_noise
         is_best = self._keeps_pca and is_exact and settings.noise_and_units is None
         has_enough_rows = settings.n_components < members.n_different - 1
         return is_best or not (members.has_held_out_rows and has_enough_rows)
@@ -188,7 +189,12 @@ class Training:
         """Whether no linear autoencoder has a smaller loss than PCA."""
         table = self.members.table
         is_plain = table.observed is None and table.inputs is None
-        return self.loss.rotation_invariant and is_plain
+        return self.loss.pca_is_best and is_plain and self.settings.beta == 1.0
+
+    @property
+    def _leaves_noise(self):
+        """Whether PCA leaves an error, or a density, that can be improved."""
+        return self.loss.is_likelihood or self.start.unexplained > NOTHING_LEFT
 
     # -- before training ---------------------------------------------------------------
 
@@ -228,6 +234,7 @@ class Training:
             weights=members.judged_weights,
             groups=labels[members.judged],
             n_seen=int(labels.max()) + 1,
+            unit=len(self.start.mean) if self.loss.is_likelihood else None,
         )
         return choice, self.mean(before)
 

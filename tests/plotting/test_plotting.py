@@ -270,6 +270,10 @@ def test_two_of_a_kind_and_a_name(digits, pca8):
     ("n_features", "params", "shape"),
     [
         (64, {}, (8, 8)),
+        (64, {"sample_shape": (1, 4, 16)}, (4, 16)),
+        (64, {"sample_shape": (2, 4, -1)}, (8, 8)),  # one channel below the other
+        (64, {"sample_shape": (1, 4, 16), "shape": (16, 4)}, (16, 4)),
+        (64, {"sample_shape": (1, 64)}, None),
         (64, {"shape": (4, 16)}, (4, 16)),
         (64, {"shape": (4, 16, 1)}, (4, 16)),
         (48, {"shape": (4, 4, 3)}, (4, 4, 3)),
@@ -296,6 +300,58 @@ def test_shapes(n_features, params, shape):
     if len(shape or ()) == 3:  # colours are brought to [0, 1] together
         expected = (X[0] - X.min()) / np.ptp(X)
         np.testing.assert_allclose(images[0].get_array().ravel(), expected)
+
+
+def test_channels_of_images_are_colours():
+    rng = np.random.default_rng(0)
+    X = rng.random((2, 3, 5, 4))
+    rows, params = X.reshape(2, -1), {"sample_shape": (3, 5, 4)}
+    display = ReconstructionDisplay.from_reconstructions(rows, {"same": rows}, **params)
+    expected = (X[1].transpose(1, 2, 0) - X.min()) / np.ptp(X)
+    np.testing.assert_allclose(display.axes_[1, 1].images[0].get_array(), expected)
+    errors = ErrorDisplay.from_reconstruction(rows, rows + X.mean(), **params)
+    assert errors.axes_[0, 0].images[0].get_array().shape == (5, 4)
+
+
+def test_channels_of_signals_are_lines():
+    rng = np.random.default_rng(0)
+    X, X_hat = rng.random((2, 2, 24))
+    params = {"sample_shape": (3, 8), "x": pd.Series(np.arange(8), name="seconds")}
+    reconstructions = {"a": X_hat, "b": X}
+    display = ReconstructionDisplay.from_reconstructions(X, reconstructions, **params)
+    lines = display.axes_[0, 1].lines
+    assert len(lines) == 9
+    for channel, curve in enumerate(X[1].reshape(3, 8)):
+        np.testing.assert_array_equal(lines[channel].get_ydata(), curve)
+    assert len({line.get_color() for line in lines}) == 3
+    assert {line.get_linestyle() for line in lines[3:]} == {"-", "--"}
+    assert labels(display.axes_[0, 1])[-3:] == ["channel 0", "channel 1", "channel 2"]
+    assert display.axes_[1, 0].get_xlabel() == "seconds"
+    errors = ErrorDisplay.from_reconstruction(X, X_hat, sample_shape=(3, 8))
+    curves = errors.axes_[0, 0].lines
+    expected = np.square(X - X_hat).mean(axis=0).reshape(3, 8)
+    np.testing.assert_allclose([line.get_ydata() for line in curves], expected)
+    assert errors.axes_[0, 0].get_xlabel() == "position"
+
+
+def test_the_shape_of_an_estimator(digits):
+    """Also of the last step of a Pipeline, unless the number of features changes."""
+    X = digits[0][:60]
+    ae = autoencoder(2, sample_shape=(1, 4, 16), hidden_layer_sizes=(2,))
+    pipe = make_pipeline(MinMaxScaler(), ae).fit(X)
+    for model in (pipe, pipe[-1]):
+        display = ReconstructionDisplay.from_estimator(model, X, n_shown=1)
+        assert display.axes_[0, 0].images[0].get_array().shape == (4, 16)
+        assert ErrorDisplay.from_estimator(model, X).sample_shape == (1, 4, 16)
+    codes = CodesDisplay.from_estimator(ae, X, decoded=3)
+    assert codes.axes_[0, 1].images[0].get_array().shape == (3 * 5, 3 * 17)
+    other = autoencoder(2, sample_shape=(1, 3), hidden_layer_sizes=(2,))
+    narrower = make_pipeline(PCA(3), other).fit(X)
+    display = ReconstructionDisplay.from_estimator(narrower, X, n_shown=1)
+    assert display.axes_[0, 0].images[0].get_array().shape == (8, 8)
+    signal = autoencoder(2, sample_shape=(2, 32), hidden_layer_sizes=(2,)).fit(X)
+    codes = CodesDisplay.from_estimator(signal, X, decoded=3)
+    assert len(codes.axes_[0, 1].lines) == 9 * 3  # a zero line and two channels each
 
 
 def test_curves_are_labelled(iris):
