@@ -86,6 +86,12 @@ class Start:
 
         The error has shape (n,), or is 0 if the coordinates lose nothing.
         """
+        if self.outer is not None:
+            X, _ = self.outer.coordinates(X)
+        return self.within(X)
+
+    def within(self, X):
+        """Do the same for X (n, d) that is in the coordinates of `outer` already."""
         if self.axes is None:
             return X - self.mean if self.mean.any() else X, 0.0
         inputs, lost = np.empty((len(X), len(self.axes))), np.empty(len(X))
