@@ -36,7 +36,7 @@ from skae._autoencoders.parameters import (
 )
 from skae._compat import draw_seed
 from skae._engine.checkpoint import Checkpoint, fingerprint
-from skae._engine.corruption import Hide, noise_units
+from skae._engine.corruption import Hide, noise_units, number_of_versions
 from skae._engine.deadline import Deadline
 from skae._engine.skorch_net import check_callbacks
 from skae._tables.checks import check_rows
@@ -45,6 +45,7 @@ from skae._tables.table import make_table
 from skae._torch import memory_explained
 from skae._training.component_search import fewest_components
 from skae._training.frame import FramedNetwork
+from skae._training.members import make_members
 from skae._training.reservoir import stream_rows
 from skae._training.settings import Settings, error_unit
 from skae._training.stream import Stream
@@ -66,8 +67,14 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     ----------
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
+
+    Returns
+    -------
+    result : Result
+    numbers : ndarray of int of shape (n_rows,)
+        For each row of the table of the result, its number in X.
     """
-    if estimator.warm_start and hasattr(estimator, "net_"):
+    if _goes_on(estimator):
         check_same_network(
             estimator, "warm_start=True", "set warm_start=False to start anew"
         )
@@ -91,7 +98,11 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
             scopes.enter_context(checkpoint)
         before = None if initial is None else estimator._inference
         how = {"callbacks": callbacks, "checkpoint": checkpoint, "deadline": deadline}
-        result = _train(estimator, given, seed, initial, ends, sizes, **how)
+        how["noise_and_units"] = _noise_and_units(estimator, given)
+        table = _table(estimator, given, ends)
+        numbers = given.numbers
+        del given  # it may hold a sorted copy of the rows
+        result = _train(estimator, table, seed, initial, sizes, **how)
         estimator._seed = seed
         set_result(estimator, result.net, result)
         set_ends(estimator, extremes, result.holds)
@@ -99,6 +110,7 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         if result.interrupt is not None:
             result.interrupt.is_kept = True
             raise result.interrupt
+    return result, np.arange(result.n_samples) if numbers is None else numbers
 
 
 def partial_fit(estimator, X, sample_weight, groups):
@@ -181,7 +193,8 @@ def _begin(estimator, given, n_expected=None):
     """
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
-    set_widths(estimator, *estimator._decide_widths(*given.X.shape, n_expected))
+    widths = estimator._decide_widths(*given.X.shape, n_expected)
+    set_widths(estimator, *widths, is_new=not _goes_on(estimator))
     set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
     check_clip(estimator, estimator._loss)
@@ -190,9 +203,14 @@ def _begin(estimator, given, n_expected=None):
         estimator._make_module(n_features, n_features, None)
 
 
+def _goes_on(estimator):
+    """Whether `fit` goes on with the network of an earlier fit."""
+    return estimator.warm_start and hasattr(estimator, "net_")
+
+
 def _initial(estimator, X):
     """Return a copy of the network that a warm start goes on with, otherwise None."""
-    if not (estimator.warm_start and hasattr(estimator, "net_")):
+    if not _goes_on(estimator):
         return None
     widths = widths_of(estimator, X)
     if widths != estimator._fitted_widths:
@@ -248,8 +266,9 @@ def _check_gaps(estimator, given):
     takes_marks = estimator._network_kind.takes_marks and given.X_target is None
     if estimator._has_marks and not takes_marks:
         raise ValueError(
-            f"X of {name}.fit has missing cells, which can be used neither with a module "
-            "of your own nor with X_target. Fill them first, or leave these out."
+            f"X of {name}.fit has missing cells, which can be used neither with X_target "
+            "nor with a module of your own and init='random'. Fill them first, or leave "
+            "these out."
         )
     target = given.X_target if estimator.allow_nan else None
     if isinstance(target, np.ndarray) and np.isnan(target).any():
@@ -269,14 +288,31 @@ def _loss_statistics(estimator, loss, given):
         return {}
     some = slice(None, None, -(-X.shape[0] * X.shape[1] // MEASURED))
     weights = None if given.weights is None else given.weights[some]
-    return loss.measure(rows_of(X, some), weights)
+    return loss.measure(rows_of(X, some), weights, estimator.scale_)
 
 
 # -- training --------------------------------------------------------------------------
 
 
+def _table(estimator, given, ends):
+    """Return the Table to train on."""
+    dependence = given.dependence() if holds_out_rows(estimator, given) else None
+    statistics = estimator.mean_, estimator.scale_
+    filler = filler_of(estimator)
+    return make_table(given, estimator._loss, *statistics, filler, dependence, ends)
+
+
 def _train(
-    estimator, given, seed, initial, ends, sizes, *, callbacks, checkpoint, deadline
+    estimator,
+    table,
+    seed,
+    initial,
+    sizes,
+    *,
+    noise_and_units,
+    callbacks,
+    checkpoint,
+    deadline,
 ):
     """Train with the given number of components, or find the one that is needed.
 
@@ -284,12 +320,10 @@ def _train(
     -------
     Result
     """
-    filler = filler_of(estimator)
-    dependence = given.dependence() if holds_out_rows(estimator, given) else None
-    units = estimator.mean_, estimator.scale_
-    table = make_table(given, estimator._loss, *units, filler, dependence, ends)
-    share = table.observed_share
-    noise_and_units = _noise_and_units(estimator, given)
+    filler, share = filler_of(estimator), table.observed_share
+    # With noise the filled values depend on it, so that cells are hidden in every step.
+    n_versions = 0 if noise_and_units else number_of_versions(table.X.shape)
+    hide = Hide(filler, 1 - share, n_versions)
     unit = error_unit(
         estimator._loss,
         estimator.scale_,
@@ -297,19 +331,25 @@ def _train(
         estimator._params_of_fit["standardize"],
     )
 
-    def train_with(n_components):
+    def settings_with(n_components):
         # `_make_module` reads the fitted attribute.
         set_widths(estimator, n_components, estimator.hidden_layer_sizes_)
-        settings = _settings(
+        return _settings(
             estimator,
             noise_and_units=noise_and_units,
-            hide=Hide(filler, 1 - share) if estimator._has_marks else None,
+            hide=hide if estimator._has_marks else None,
             unit=unit / share,
             callbacks=[*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
             holds_initial=initial is None or estimator._holds,
             deadline=deadline,
         )
+
+    def members_with(n_components):
+        return make_members(table, estimator._loss, settings_with(n_components), seed)
+
+    def train_with(n_components):
+        settings = settings_with(n_components)
         sizes["batch_size"], _ = settings.sizes(len(table.X))
         return train(
             table,
@@ -323,7 +363,8 @@ def _train(
         )
 
     if wants_share(estimator):
-        return fewest_components(table, train_with, estimator.n_components, deadline)
+        how = train_with, members_with, estimator.n_components, deadline
+        return fewest_components(table, *how)
     return train_with(estimator.n_components_)
 
 
@@ -338,7 +379,8 @@ def _settings(estimator, **others):
     return Settings(
         is_stackable=kind.is_stackable,
         from_pca=kind.has_linear_path and estimator.init == "pca",
-        is_linear=not estimator.hidden_layer_sizes_,
+        in_any_basis=kind.in_any_basis,
+        is_linear=not (estimator.hidden_layer_sizes_ or kind.has_own_code),
         is_seeded=has_seed,
         penalties=tuple(penalties),
         owner=name,

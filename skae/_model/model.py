@@ -9,11 +9,12 @@ from skae._model.canonical import Codes, canonical_map, decoder_jacobian, matche
 from skae._tables.missing import with_marks
 from skae._tables.rows import rows_of
 from skae._torch import in_own_modes, is_out_of_memory
+from skae.modules import Linear
 from skae.modules._base import decode, encode, reconstruct
 
-__all__ = ["Inference"]
+__all__ = ["Inference", "float_of"]
 
-BATCH = 2**21  # number of values in a batch
+BATCH = 2**19  # number of values in the widest layer for a batch; more leave the cache
 FAR = 10.0  # ratio of a feature's mean to its scale that costs float32 a digit
 EXTREME = {"float32": 1e12, "float64": 1e280}  # largest scales that leave weights finite
 SEED = 0  # seed of the random numbers that a network draws outside of training
@@ -73,6 +74,7 @@ class Inference:
         self.loss, self.mean, self.scale = loss, mean, scale
         self.unit = self.code_scale = unit
         self.device = device
+        self.width = max(len(mean), *map(_width, network.modules()))
         double = copy.deepcopy(network).double()
         self.modules = {torch.float32: network, torch.float64: double}
         self.folded = {}
@@ -101,7 +103,7 @@ class Inference:
 
     def encode(self, X, n_components):
         """Return the codes (n, k) of X (n, p), in float32 for float32, else in float64."""
-        dtype = _float_of(X.dtype)
+        dtype = float_of(X.dtype)
         folded = self.folded.get(dtype.name)
 
         def step(rows):
@@ -134,7 +136,7 @@ class Inference:
 
         Losses of scaled rows are brought to `unit`; all others refer to X in its own units.
         """
-        dtype = _float_of(X.dtype)
+        dtype = float_of(X.dtype)
         return self._in_batches(
             lambda rows: self._row_scores(rows, dtype), X, (), np.float64
         )
@@ -253,10 +255,8 @@ class Inference:
 
     def _in_units(self, output):
         """Return the reconstruction, in the units of X, for a decoder's output (n, q)."""
-        if self.loss.of_scaled:
-            X_hat = output * self.scale + self.mean
-        else:
-            X_hat = self.loss.reconstruction(torch.from_numpy(output)).numpy()
+        X_hat = self.loss.reconstruction(torch.from_numpy(output)).numpy()
+        X_hat = X_hat * self.scale + self.mean if self.loss.of_scaled else X_hat
         return X_hat if self.ends is None else X_hat.clip(*self.ends)
 
     @in_own_modes()
@@ -272,7 +272,7 @@ class Inference:
     def _batch_by_batch(self, step, table, shape, dtype):
         n_samples, width = table.shape
         out = np.empty((n_samples, *shape), dtype=dtype)
-        n_rows, i = max(1, BATCH // max(len(self.mean), width)), 0
+        n_rows, i = max(1, BATCH // max(self.width, width)), 0
         while i < n_samples:
             block = slice(i, min(i + n_rows, n_samples))
             try:
@@ -294,6 +294,12 @@ class Inference:
             return step(module, tensor.to(self.device)).cpu().numpy()
 
 
-def _float_of(dtype):
+def _width(layer):
+    """Return the number of outputs of a linear layer, and 0 for other layers."""
+    is_linear = isinstance(layer, torch.nn.Linear | Linear)
+    return len(layer.weight) if is_linear else 0
+
+
+def float_of(dtype):
     """Return the dtype of results for a table of this dtype."""
     return np.dtype(np.float32 if dtype == np.float32 else np.float64)

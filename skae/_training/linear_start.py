@@ -6,8 +6,10 @@ import numpy as np
 import torch
 
 from skae._tables.pca import principal_axes
+from skae._tables.rows import row_blocks
 from skae._torch import make_generator
-from skae.modules import DenseAutoencoder
+from skae._training.variational_start import with_normal_posterior, with_posterior
+from skae.modules import DenseAutoencoder, DenseVariational
 
 __all__ = ["NOTHING_LEFT", "Start", "hold", "make_start", "start_of_axes"]
 
@@ -51,6 +53,11 @@ class Start:
     n_marks : int
         Number of inputs of the network that follow the coordinates and mark missing
         cells. PCA ignores them.
+    outer : Start or None
+        Not None if the rows x are themselves in the coordinates of another start.
+    logits : ndarray of shape (k,) or None
+        Logits of the variances that the codes of a row have, if the start is a variational
+        autoencoder. Its codes have a standard normal prior, so that `deviations` are one.
     """
 
     mean: np.ndarray
@@ -63,6 +70,8 @@ class Start:
     variances: np.ndarray
     total: float
     n_marks: int = 0
+    outer: "Start | None" = None
+    logits: np.ndarray | None = None
 
     @property
     def unexplained(self):
@@ -77,29 +86,43 @@ class Start:
 
         The error has shape (n,), or is 0 if the coordinates lose nothing.
         """
-        centred = X - self.mean if self.mean.any() else X
+        if self.outer is not None:
+            X, _ = self.outer.coordinates(X)
+        return self.within(X)
+
+    def within(self, X):
+        """Do the same for X (n, d) that is in the coordinates of `outer` already."""
         if self.axes is None:
-            return centred, 0.0
-        inputs = centred @ self.axes.T
-        lost = np.square(centred).sum(axis=1) - np.square(inputs).sum(axis=1)
+            return X - self.mean if self.mean.any() else X, 0.0
+        inputs, lost = np.empty((len(X), len(self.axes))), np.empty(len(X))
+        for block in row_blocks(*X.shape):
+            centred = X[block] - self.mean
+            inputs[block] = centred @ self.axes.T
+            lost[block] = np.square(centred).sum(axis=1)
+        lost -= np.square(inputs).sum(axis=1)
         return inputs, lost.clip(min=0)
 
     def load(self, network):
         """Write the linear autoencoder into the linear path of `network`; return it."""
-        network.set_linear(*map(torch.from_numpy, (self.encoder, self.decoder, self.bias)))
+        parts = [self.encoder, self.decoder, self.bias]
+        if self.logits is not None:
+            parts.append(self.logits)
+        network.set_linear(*map(torch.from_numpy, parts))
         return network
 
     def linear_module(self, ordered=False):
         """Return the linear autoencoder as a network without hidden layers."""
         (k, r), q = self.encoder.shape, len(self.decoder)
-        n_constants = len(self.bias) - q
-        module = DenseAutoencoder(
+        kind, options = DenseVariational, {}
+        if self.logits is None:
+            kind, options = DenseAutoencoder, {"ordered": ordered}
+        module = kind(
             n_inputs=r + self.n_marks,
             n_components=k,
             n_outputs=q,
-            ordered=ordered,
-            n_constants=n_constants,
+            n_constants=len(self.bias) - q,
             generator=make_generator(0),
+            **options,
         )
         return self.load(module).eval()
 
@@ -108,18 +131,24 @@ class Start:
 
         The network then takes centred and scaled rows.
         """
+        self._undo_coordinates(network)
+        if self.outer is not None:
+            self.outer._undo_coordinates(network)
+        deviations = torch.from_numpy(self.deviations)
+        network.recode(deviations.diag(), torch.zeros_like(deviations))
+        return network
+
+    def _undo_coordinates(self, network):
+        """Fold the coordinates into the first and the last layers of `network`."""
         mean = torch.from_numpy(self.mean)
         if self.axes is None:
             shift = torch.cat([-mean, torch.zeros(self.n_marks, dtype=mean.dtype)])
             network.absorb_input(None, shift)
         else:
             axes = torch.from_numpy(self.axes)
-            network.absorb_input(axes, -axes @ mean)
+            network.absorb_input(axes, -(axes @ mean))
         if self.rotates_output:
             network.absorb_output(None if self.axes is None else axes.T, mean)
-        deviations = torch.from_numpy(self.deviations)
-        network.recode(deviations.diag(), torch.zeros_like(deviations))
-        return network
 
 
 def make_start(table, rows, n_components, loss, rotate, n_axes=None):
@@ -148,7 +177,7 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     X, weights, mean = _centred(table, rows)
     principal = mean, *principal_axes(X, n_components, weights)
     start = _start(principal, n_components, loss, table.observed, rotate, n_axes)
-    return start if loss.of_scaled else _with_decoder(start, table, rows, loss)
+    return _of_loss(start, table, rows, loss)
 
 
 def start_of_axes(principal, table, n_components, loss):
@@ -168,7 +197,7 @@ def start_of_axes(principal, table, n_components, loss):
     Start
     """
     start = _start(principal, n_components, loss, table.observed)
-    return start if loss.of_scaled else _with_decoder(start, table, None, loss)
+    return _of_loss(start, table, None, loss)
 
 
 def _centred(table, rows):
@@ -193,13 +222,13 @@ def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
     mean, spread, axes, total = principal
     # A fold may have fewer rows than the table has components.
     short = max(0, n_components - len(spread))
-    spread, axes = np.pad(spread, (0, short)), np.pad(axes, ((0, short), (0, 0)))
+    spread, axes = np.pad(spread, (0, short)), _with_rows(axes, short)
     largest = spread[0] if spread[0] > TINY else 1.0
     deviations = np.maximum(spread[:n_components], FLOOR * largest)
     if rotate:
         # Along an axis without variance the network would learn rounding errors.
         axes[n_components:][spread[n_components:] <= FLOOR * largest] = 0.0
-        axes = np.pad(axes, ((0, (n_axes or len(axes)) - len(axes)), (0, 0)))
+        axes = _with_rows(axes, (n_axes or len(axes)) - len(axes))
     basis = np.eye(n_components, len(axes)) if rotate else axes[:n_components]
     return Start(
         mean=mean,
@@ -215,16 +244,31 @@ def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
     )
 
 
-def _with_decoder(start, table, rows, loss):
-    """Return the start with the linear decoder that the loss fits to PCA's scores."""
+def _with_rows(axes, n_more):
+    """Return axes (r, p) followed by n_more rows of zeros; without a copy if that is 0."""
+    return np.pad(axes, ((0, n_more), (0, 0))) if n_more else axes
+
+
+def _of_loss(start, table, rows, loss):
+    """Return the start with what the loss needs instead of PCA's decoder and codes."""
+    if loss.of_scaled:
+        n_rows = len(table.X) if rows is None else len(rows)
+        return with_normal_posterior(start, loss, n_rows) if loss.is_likelihood else start
+    sample = _sample(start, table, rows)
+    decoder, bias = loss.decoder_start(*sample)
+    start = dataclasses.replace(start, decoder=decoder.numpy(), bias=bias.numpy())
+    return with_posterior(start, loss, *sample) if loss.is_likelihood else start
+
+
+def _sample(start, table, rows):
+    """Return codes, targets and weights of evenly spaced rows, as tensors."""
     rows = np.arange(len(table.X)) if rows is None else rows
     n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // table.X.shape[1]))
     some = rows[:: -(-len(rows) // n_rows)]
     codes = (table.X[some].astype(np.float64) - start.mean) @ start.encoder.T
     goal = torch.from_numpy(table.target[some].astype(np.float64))
     w = None if table.weights is None else torch.from_numpy(table.weights[some])
-    decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal, w)
-    return dataclasses.replace(start, decoder=decoder.numpy(), bias=bias.numpy())
+    return torch.from_numpy(codes), goal, w
 
 
 def hold(loss, ends, starts=None):

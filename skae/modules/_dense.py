@@ -135,6 +135,8 @@ class DenseAutoencoder(LinearPathAutoencoder):
         Generator from which the weights are drawn; None is torch's global generator.
     """
 
+    in_any_basis = True
+
     def __init__(
         self,
         n_inputs,
