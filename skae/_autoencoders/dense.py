@@ -111,7 +111,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Whether X may have missing cells. They are filled by probabilistic PCA. If the X of
         `fit` has some, the network is told which cells are missing and learns to correct
         the filled values, from cells that are hidden in training. `impute` fills the
-        missing cells. Only observed cells count in the loss and in `score`. Tables that are
+        missing cells. Only observed cells count in the loss and in `score`. With more
+        columns than rows the network is not told which cells are missing, and trains on
+        filled rows, but its epoch is chosen by observed cells. Tables that are
         so large that they are read in parts may have missing cells in every method except
         `fit`.
     dropout : float in [0, 1), default=0.0

@@ -43,6 +43,9 @@ class Objective(nn.Module):
         Numbers of ordered codes with which held-out rows are decoded. None is all codes.
     corruption : Corruption or None
         Corruption of the inputs. The targets stay as they are.
+    axes : Tensor of shape (r, p), or (m, r, p) for a stack of m members, or None
+        Directions of the coordinates of the output, with which it is turned into features
+        for held-out rows with missing cells. None if the output is in features.
     beta : float
         Factor of the number that the network adds for a row.
     unit : float
@@ -59,12 +62,14 @@ class Objective(nn.Module):
         n_cuts=1,
         cuts=(None,),
         corruption=None,
+        axes=None,
         beta=1.0,
         unit=1.0,
     ):
         super().__init__()
         self.loss, self.penalties, self.corruption = loss, penalties, corruption
         self.n_cuts, self.cuts, self.beta, self.unit = n_cuts, cuts, beta, unit
+        self.axes = axes
 
     # -- a step of training ------------------------------------------------------------
 
@@ -131,6 +136,7 @@ class Objective(nn.Module):
         """Return the loss of each row of a batch, (..., n), over its observed cells."""
         targets = batch.targets
         if batch.observed is not None:
+            output = output if self.axes is None else output @ self.axes
             output, targets = self.loss.observed(output, targets, batch.observed)
         return self.loss.function(output, targets)
 
@@ -175,8 +181,8 @@ class Objective(nn.Module):
     # -- after training ----------------------------------------------------------------
 
     def forget(self):
-        """Drop the corruption and the penalties, which may refer to anything."""
-        self.corruption, self.penalties = None, ()
+        """Drop the corruption and the penalties, which may refer to anything, and axes."""
+        self.corruption, self.penalties, self.axes = None, (), None
 
 
 def _mean(errors, weights):

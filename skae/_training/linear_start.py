@@ -157,7 +157,8 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     """
     X, weights, mean = _centred(table, rows)
     principal = mean, *principal_axes(X, n_components, weights)
-    start = _start(principal, n_components, loss, table.observed, rotate, n_axes)
+    has_marks = table.observed is not None and table.has_marks
+    start = _start(principal, n_components, loss, has_marks, rotate, n_axes)
     return _of_loss(start, table, rows, loss)
 
 
@@ -177,7 +178,7 @@ def start_of_axes(principal, table, n_components, loss):
     -------
     Start
     """
-    start = _start(principal, n_components, loss, table.observed)
+    start = _start(principal, n_components, loss, table.observed is not None)
     return _of_loss(start, table, None, loss)
 
 
@@ -198,7 +199,7 @@ def _centred(table, rows):
     return X, weights, mean
 
 
-def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
+def _start(principal, n_components, loss, has_marks, rotate=False, n_axes=None):
     """Return the Start for given principal axes, with the decoder of PCA."""
     mean, spread, axes, total = principal
     # A fold may have fewer rows than the table has components.
@@ -221,7 +222,7 @@ def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
         rotates_output=loss.of_scaled,
         variances=np.square(spread),
         total=total,
-        n_marks=0 if observed is None else len(mean),
+        n_marks=len(mean) if has_marks else 0,
     )
 
 

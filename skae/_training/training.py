@@ -4,6 +4,7 @@ import copy
 import dataclasses
 
 import numpy as np
+import torch
 from torch import nn
 
 from skae._engine.callbacks import reports, tell
@@ -137,9 +138,18 @@ class Training:
             n_cuts=N_CUTS if settings.ordered else 1,
             cuts=cuts_of(settings.n_components) if settings.ordered else (None,),
             corruption=settings.corruption(seed, device, means),
+            axes=self._axes(),
             beta=settings.beta,
             unit=settings.unit,
         )
+
+    def _axes(self):
+        """Return the axes of the output, see `Objective`, None if it is in features."""
+        is_rotated = self.networks.in_coordinates and self.start.axes is not None
+        if not is_rotated or self.members.table.observed is None:
+            return None
+        axes = [torch.from_numpy(s.axes).float() for s in self.members.starts]
+        return (torch.stack(axes) if len(axes) > 1 else axes[0]).to(self.device)
 
     def run(self):
         """Train and return the Result."""
