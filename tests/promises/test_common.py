@@ -49,12 +49,13 @@ ESTIMATORS = [e for e in (getattr(skae, n) for n in skae.__all__) if inspect.isc
 # comes, so that a new one adds one run of the checks, and `BY_DEFAULT` at most.
 # As many components as features is PCA exactly, which settles a fit before it trains;
 # the instances with one component or init="random" train in every check.
-BY_DEFAULT = 7
+BY_DEFAULT = 8
 SETTINGS = {
     "AutoencoderTransformer": [
         {},
         TINY | {"dropout": 0.2, "standardize": True},
         TINY | {"module": Convolutional, "ordered": True},
+        TINY | {"sample_shape": (1, -1), "hidden_layer_sizes": (4, 4), "dropout": 0.1},
         TINY | {"ordered": True, "whiten": True},
         {
             "init": "random",
@@ -64,7 +65,6 @@ SETTINGS = {
         },
         TINY | {"allow_nan": True},
         TINY | {"loss": "absolute_error", "noise": SwapNoise(), "regularizer": [L1Code()]},
-        TINY | {"sample_shape": (1, -1), "hidden_layer_sizes": (4, 4), "dropout": 0.1},
         TINY | {"loss": "cosine", "init": "random", "noise": 0.1, "normalization": "batch"},
         {"init": "random", "max_epochs": 5},
         TINY | {"module": Convolutional},
@@ -123,7 +123,7 @@ def test_check_estimator_with_more_settings(estimator, check):
 # which scikit-learn warns for PCA as well.
 @pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names")
 @pytest.mark.parametrize("name", UNYIELDED)
-@pytest.mark.parametrize("estimator", settings(slice(1, 3)) or settings(slice(1)), ids=str)
+@pytest.mark.parametrize("estimator", settings(slice(1, 4)) or settings(slice(1)), ids=str)
 def test_unyielded_check(estimator, name):
     getattr(estimator_checks, name)(type(estimator).__name__, clone(estimator))
 
