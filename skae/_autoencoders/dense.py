@@ -42,7 +42,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     n_components : int, float or None, default=None
         Width of the code. A float in (0, 1) is a share of the variance: the model then has
         the fewest components with which an autoencoder keeps this share on held-out rows.
-        They are found by bisection, and are never more than `PCA` takes with the same
+        They are found in a few fits, and are never more than `PCA` takes with the same
         float, which counts the training rows. None stands for
         `min(n_samples, n_features)`, as in PCA. A wider code needs `init="random"`.
     hidden_layer_sizes : array-like of int or "auto", default="auto"

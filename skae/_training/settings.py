@@ -156,13 +156,16 @@ class Settings:
         Corruption or None
         """
         noise, units = self.noise_and_units or (None, None)
-        if noise is None and self.hide is None:
+        hide = self.hide
+        if hide is not None and hide.n_versions:
+            hide = None  # there are versions of the rows in which cells are hidden
+        if noise is None and hide is None:
             return None
         if units is not None and means is not None:
             origins = np.stack(means)
             origins = origins if len(origins) == 1 else origins[:, None]
             units = units.shifted(torch.from_numpy(origins))
-        return Corruption(noise, units, self.hide, seed, device)
+        return Corruption(noise, units, hide, seed, device)
 
 
 @dataclasses.dataclass(frozen=True)
