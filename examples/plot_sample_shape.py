@@ -50,9 +50,7 @@ def print_errors(models, X):
 # height and the width, and ``hidden_layer_sizes`` are their numbers of channels.
 
 X_train, X_test = train_test_split(load_digits().data / 16, random_state=0)
-images = fitted(
-    X_train, 16, sample_shape=(1, 8, 8), hidden_layer_sizes=(16, 32), max_epochs=30
-)
+images = fitted(X_train, 16, sample_shape=(1, 8, 8), max_epochs=40)
 print_errors(images, X_test)
 
 # %%
@@ -87,7 +85,7 @@ def recordings(n):
 
 
 S_train, S_test = recordings(1200), recordings(400)
-signals = fitted(S_train, 4, sample_shape=(2, 64), max_epochs=40)
+signals = fitted(S_train, 4, sample_shape=(2, 64), max_epochs=120)
 print_errors(signals, S_test)
 
 # %%

@@ -198,14 +198,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         takes centred and scaled rows (n, n_features), which `encode` may reshape to (n, C,
         L) or (n, C, H, W), and takes the place of the perceptrons: with `init="pca"` its
         codes and its reconstruction are added to those of linear maps that start as PCA,
-        each after multiplication by a matrix, or by a factor for each feature, which is
-        trained and starts at zero [4]_ [5]_. Everything else is then as with perceptrons.
-        The module gets missing cells as they were filled, missing codes (`ordered`) as
-        zeros, and returns one output for each feature with every loss. With `init="random"`
-        it is the whole network: codes are those that it returns, it is not cross-fitted by
-        `cv="auto"`, `ordered=True` and rows with missing cells are refused in `fit`, it
-        returns two outputs for each feature for "negative_binomial", and nothing is
-        promised about PCA. The parameters of the layers have no effect with a module.
+        each after multiplication by a number that is trained and starts at zero [4]_ [5]_.
+        Everything else is then as with perceptrons. The module gets missing cells as they
+        were filled, missing codes (`ordered`) as zeros, and returns one output for each
+        feature with every loss. With `init="random"` it is the whole network: codes are
+        those that it returns, it is not cross-fitted by `cv="auto"`, `ordered=True` and
+        rows with missing cells are refused in `fit`, it returns two outputs for each
+        feature for "negative_binomial", and nothing is promised about PCA. The parameters
+        of the layers have no effect with a module.
 
         Before anything is computed two rows pass through it, in evaluation mode, so that
         wrong shapes are found at once and lazy layers get their widths. It may also have a
