@@ -228,12 +228,12 @@ class BaseAutoencoder(
             If y has the shape of X, because targets of the rows of X are passed as
             `X_target`.
         """
+        warn_of_target(self, X, y, "fit")
         self._fit(X, y, sample_weight, groups, X_val, X_target)
         return self
 
     def _fit(self, X, y, sample_weight, groups, X_val=None, X_target=None):
         """Fit the model, and return what `fitting.fit` returns."""
-        warn_of_target(self, X, y, "fit")
         before = vars(self).copy()
         try:
             tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
