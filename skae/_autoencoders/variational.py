@@ -79,6 +79,11 @@ class VariationalAutoencoder(BaseAutoencoder):
         1 gives fewer codes that carry something, less than 1 better reconstructions.
         Held-out rows choose the epoch by the bound with this weight. `score` always has
         weight 1.
+    prior : {"normal", "mixture"}, default="normal"
+        Distribution of the codes. "mixture" fits a mixture of normal distributions to the
+        codes after training, for `score`, `score_samples` and `sample`. Held-out codes
+        choose the number of its components, and the standard normal distribution is kept
+        if no mixture is certainly better.
     standardize : bool, default=False
         Whether to divide every feature by its standard deviation, and to undo this in the
         output. `components_`, `explained_variance_` and the attributes that follow from it,
@@ -190,6 +195,10 @@ class VariationalAutoencoder(BaseAutoencoder):
         Mean divergence of each code from its prior over the training rows, in nats, in
         descending order. A code of zero nats carries nothing. (After a warm start the codes
         keep their places.)
+    weights_, means_, covariances_ : ndarrays of shape (m,), (m, k) and (m, k, k) or (m, k)
+        Mixture of m normal distributions of k codes, in the words of `GaussianMixture`.
+        Covariances are diagonal if there are more than 16 codes. Only set with
+        `prior="mixture"`.
     noise_variance_ : float or ndarray of shape (n_features,)
         Variance of the noise, one number or with `covariance_type="diag"` one for each
         feature, in the units of X or with `standardize` in standardized ones. It cannot
@@ -296,6 +305,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         "loss": [StrOptions(set(LIKELIHOODS))],
         "covariance_type": [StrOptions({"spherical", "diag"})],
         "beta": [Interval(Real, 0, None, closed="left")],
+        "prior": [StrOptions({"normal", "mixture"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
     }
@@ -316,6 +326,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         loss="squared_error",
         covariance_type="diag",
         beta=1.0,
+        prior="normal",
         standardize=False,
         dropout=0.0,
         normalization=None,
@@ -343,6 +354,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         self.loss = loss
         self.covariance_type = covariance_type
         self.beta = beta
+        self.prior = prior
         self.standardize = standardize
         self.dropout = dropout
         self.normalization = normalization
