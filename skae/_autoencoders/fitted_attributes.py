@@ -213,6 +213,9 @@ def _set_density(estimator, inference, inputs, weights, result):
         sides = result.groups_and_held_out(len(inputs))
         mixture = fit_mixture(mean, log_variance, *sides, weights)
         estimator.weights_, estimator.means_, estimator.covariances_ = mixture.arrays
+    else:
+        for name in ("weights_", "means_", "covariances_"):  # of an earlier fit
+            vars(estimator).pop(name, None)
     finding = collapsed(estimator)
     if finding is not None:
         name = type(estimator).__name__

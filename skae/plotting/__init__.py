@@ -15,6 +15,7 @@ from skae.plotting._errors import ErrorDisplay
 from skae.plotting._explained_variance import ExplainedVarianceDisplay
 from skae.plotting._loss_curve import LossCurveDisplay
 from skae.plotting._reconstruction import ReconstructionDisplay
+from skae.plotting._samples import SamplesDisplay
 
 __all__ = [
     "CodesDisplay",
@@ -22,4 +23,5 @@ __all__ = [
     "ExplainedVarianceDisplay",
     "LossCurveDisplay",
     "ReconstructionDisplay",
+    "SamplesDisplay",
 ]
