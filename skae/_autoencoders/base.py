@@ -89,7 +89,7 @@ class BaseAutoencoder(
         "tied_weights": ["boolean"],
         "noise": [Interval(Real, 0, None, closed="left"), callable, None],
         "regularizer": [callable, list, tuple, None],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "early_stopping": ["boolean"],
         "cv": ["cv_object", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -228,12 +228,17 @@ class BaseAutoencoder(
             If y has the shape of X, because targets of the rows of X are passed as
             `X_target`.
         """
+        self._fit(X, y, sample_weight, groups, X_val, X_target)
+        return self
+
+    def _fit(self, X, y, sample_weight, groups, X_val=None, X_target=None):
+        """Fit the model, and return what `fitting.fit` returns."""
         warn_of_target(self, X, y, "fit")
         before = vars(self).copy()
         try:
             tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
             with in_own_modes(), tasks:
-                fitting.fit(
+                return fitting.fit(
                     self, X, y, sample_weight, groups, X_val, X_target, tasks.callbacks
                 )
         except BaseException as error:
@@ -247,7 +252,6 @@ class BaseAutoencoder(
             if is_ctrl_c:  # a traceback through the engine would hide the user's frames
                 raise KeyboardInterrupt(interrupted(self, "fit", is_kept)) from None
             raise
-        return self
 
     @available_if(_is_streamable)
     @_fit_context(prefer_skip_nested_validation=True)

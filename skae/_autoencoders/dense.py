@@ -5,10 +5,16 @@ from numbers import Real
 import numpy as np
 
 from skae._autoencoders.base import BaseAutoencoder
-from skae._autoencoders.widths import auto_widths, given_widths
+from skae._autoencoders.widths import auto_channels, auto_widths, given_widths
 from skae._compat import Interval, StrOptions
+from skae._tables.sample_shape import resolved_shape
 from skae._torch import resolve_device
-from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
+from skae.modules import (
+    ACTIVATIONS,
+    NORMALIZATIONS,
+    ConvolutionalAutoencoder,
+    DenseAutoencoder,
+)
 from skae.modules._own import GatedOwnNetwork, OwnNetwork, make_own
 
 __all__ = ["AutoencoderTransformer"]
@@ -36,7 +42,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     n_components : int, float or None, default=None
         Width of the code. A float in (0, 1) is a share of the variance: the model then has
         the fewest components with which an autoencoder keeps this share on held-out rows.
-        They are found by bisection, and are never more than `PCA` takes with the same
+        They are found in a few fits, and are never more than `PCA` takes with the same
         float, which counts the training rows. None stands for
         `min(n_samples, n_features)`, as in PCA. A wider code needs `init="random"`.
     hidden_layer_sizes : array-like of int or "auto", default="auto"
@@ -46,6 +52,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         4 sqrt(n_samples) and 16 n_features, but at least 64 and at most 512. With
         `ordered` the layers are twice as wide. With `init="random"` no layer is narrower
         than the code.
+    sample_shape : sequence of int or None, default=None
+        Shape of a row of X as torch takes it, channels first: (channels, length) for
+        signals, such as spectra or windows of a series, or (channels, height, width) for
+        images. One of the numbers may be -1, and is then found from the number of features.
+        The corrections are then convolutional, `hidden_layer_sizes` are the channels of
+        their stages, and displays draw rows in this shape. X keeps its two axes. With
+        `module` it is used by displays only.
     activation : {"gelu", "silu", "relu", "elu", "tanh", "logistic", "identity"}, \
             default="gelu"
         Activation of the hidden layers.
@@ -120,8 +133,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     regularizer : regularizer of skae.regularizers, list of them or None, default=None
         Regularizers that are added to the loss in training. The epoch is chosen, and the
         curves of held-out rows are computed, by the loss alone.
-    weight_decay : float, default=0.01
-        Weight decay of AdamW, as a multiple of the learning rate.
+    weight_decay : float or "auto", default="auto"
+        Weight decay of AdamW, as a multiple of the learning rate. "auto" stands for 0.5
+        with `sample_shape`, otherwise for 0.01.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over PCA must exceed two standard errors, and slightly more if there are few rows,
@@ -181,14 +195,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         takes centred and scaled rows (n, n_features), which `encode` may reshape to (n, C,
         L) or (n, C, H, W), and takes the place of the perceptrons: with `init="pca"` its
         codes and its reconstruction are added to those of linear maps that start as PCA,
-        each after multiplication by a matrix, or by a factor for each feature, which is
-        trained and starts at zero [4]_ [5]_. Everything else is then as with perceptrons.
-        The module gets missing cells as they were filled, missing codes (`ordered`) as
-        zeros, and returns one output for each feature with every loss. With `init="random"`
-        it is the whole network: codes are those that it returns, it is not cross-fitted by
-        `cv="auto"`, `ordered=True` and rows with missing cells are refused in `fit`, it
-        returns two outputs for each feature for "negative_binomial", and nothing is
-        promised about PCA. The parameters of the layers have no effect with a module.
+        each after multiplication by a number that is trained and starts at zero [4]_ [5]_.
+        Everything else is then as with perceptrons. The module gets missing cells as they
+        were filled, missing codes (`ordered`) as zeros, and returns one output for each
+        feature with every loss. With `init="random"` it is the whole network: codes are
+        those that it returns, it is not cross-fitted by `cv="auto"`, `ordered=True` and
+        rows with missing cells are refused in `fit`, it returns two outputs for each
+        feature for "negative_binomial", and nothing is promised about PCA. The parameters
+        of the layers have no effect with a module.
 
         Before anything is computed two rows pass through it, in evaluation mode, so that
         wrong shapes are found at once and lazy layers get their widths. It may also have a
@@ -358,6 +372,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     _parameter_constraints: dict = BaseAutoencoder._parameter_constraints | {
         "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
+        "sample_shape": [tuple, list, None],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
@@ -367,6 +382,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "activation",
         "dropout",
         "normalization",
+        "sample_shape",
     )
 
     def __init__(
@@ -374,6 +390,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         n_components=None,
         *,
         hidden_layer_sizes="auto",
+        sample_shape=None,
         activation="gelu",
         init="pca",
         loss="squared_error",
@@ -387,7 +404,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         tied_weights=False,
         noise=None,
         regularizer=None,
-        weight_decay=0.01,
+        weight_decay="auto",
         early_stopping=True,
         cv="auto",
         validation_fraction=0.1,
@@ -408,6 +425,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     ):
         self.n_components = n_components
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.sample_shape = sample_shape
         self.activation = activation
         self.init = init
         self.loss = loss
@@ -445,12 +463,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         n_components = self._as_int(most)
         if self.init == "pca":
             self._check_pca(n_components, most)
-        is_plain = self.init == "random" and self.module is None
+        sample_shape = resolved_shape(self.sample_shape, n_features, type(self).__name__)
+        is_convolutional = self.module is None and sample_shape is not None
+        is_plain = self.init == "random" and self.module is None and not is_convolutional
         if self.tied_weights and (not is_plain or self.ordered or self.warm_start):
             raise ValueError(
                 f"tied_weights=True of {type(self).__name__} needs init='random', "
-                "ordered=False, warm_start=False and module=None. Set these, or "
-                "tied_weights=False."
+                "ordered=False, warm_start=False, sample_shape=None and module=None. Set "
+                "these, or tied_weights=False."
             )
         if self.ordered and self.init == "random" and self.module is not None:
             raise ValueError(
@@ -458,7 +478,9 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "any number of codes, and a module of your own may not do so by itself. "
                 "Set init='pca', ordered=False or module=None."
             )
-        if isinstance(self.hidden_layer_sizes, str):
+        if isinstance(self.hidden_layer_sizes, str) and is_convolutional:
+            hidden_layer_sizes = auto_channels(sample_shape)
+        elif isinstance(self.hidden_layer_sizes, str):
             n_rows = max(n_samples, n_expected or 0)
             least = n_components if self.init == "random" else 1
             sizes = auto_widths(n_rows, n_features, 2 if self.ordered else 1)
@@ -507,55 +529,73 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
 
     @property
+    def sample_shape_(self):
+        """The parameter `sample_shape` of the fit, without -1."""
+        shape = self._params_of_fit["sample_shape"]
+        return resolved_shape(shape, self.n_features_in_, type(self).__name__)
+
+    @property
     def _network_kind(self):
         params = self._params_of_fit
-        if params["module"] is None:
-            return DenseAutoencoder
-        return GatedOwnNetwork if params["init"] == "pca" else OwnNetwork
+        if params["module"] is not None:
+            return GatedOwnNetwork if params["init"] == "pca" else OwnNetwork
+        is_dense = params["sample_shape"] is None
+        return DenseAutoencoder if is_dense else ConvolutionalAutoencoder
 
     def _make_module(self, n_inputs, n_outputs, generator):
+        kind = self._network_kind
+        if kind is OwnNetwork:
+            return self._make_own(n_outputs, 1 + self._loss.n_constants, generator)
         params = self._params_of_fit
-        if params["module"] is not None:
-            return self._make_own(n_outputs, n_inputs - n_outputs, generator)
-        return DenseAutoencoder(
-            n_inputs,
-            self.n_components_,
-            n_outputs,
-            self.hidden_layer_sizes_,
-            activation=params["activation"],
-            code_activation=params["code_activation"],
-            dropout=params["dropout"],
-            normalization=params["normalization"],
-            n_constants=self._loss.n_constants * self.n_features_in_,
-            linear_path=params["init"] == "pca",
-            ordered=params["ordered"],
-            generator=generator,
-        )
+        options = {
+            "n_constants": self._loss.n_constants * self.n_features_in_,
+            "ordered": params["ordered"],
+        }
+        if kind is DenseAutoencoder:
+            return DenseAutoencoder(
+                n_inputs,
+                self.n_components_,
+                n_outputs,
+                self.hidden_layer_sizes_,
+                **self._layer_options(generator),
+                **options,
+            )
+        options |= {"n_marks": n_inputs - n_outputs}
+        if kind is GatedOwnNetwork:
+            own = self._make_own(n_outputs, 1, generator)
+            network = GatedOwnNetwork(own, n_outputs, self._n_codes, **options)
+        else:
+            network = ConvolutionalAutoencoder(
+                self.sample_shape_,
+                self._n_codes,
+                self.hidden_layer_sizes_,
+                **self._layer_options(generator),
+                **options,
+            )
+        if self._n_left_out:
+            network.truncate(self.n_components_)
+        return network
 
-    def _make_own(self, n_features, n_marks, generator):
-        """Return an untrained network with the user's module."""
-        params, n_constants = self._params_of_fit, self._loss.n_constants
-        is_gated = params["init"] == "pca"
-        n_components = self.n_components_ + self._n_left_out
-        own = make_own(
-            params["module"],
+    @property
+    def _n_codes(self):
+        """Number of codes of a gated network before any was left out."""
+        return self.n_components_ + self._n_left_out
+
+    def _layer_options(self, generator):
+        """Return the arguments of the layers of a network of the package."""
+        names = "activation", "code_activation", "dropout", "normalization"
+        params = {name: self._params_of_fit[name] for name in names}
+        linear_path = self._params_of_fit["init"] == "pca"
+        return params | {"linear_path": linear_path, "generator": generator}
+
+    def _make_own(self, n_features, n_outputs_of_feature, generator):
+        """Return an untrained network of the user's."""
+        return make_own(
+            self._params_of_fit["module"],
             n_features=n_features,
-            n_components=n_components,
-            n_outputs=n_features * (1 if is_gated else 1 + n_constants),
+            n_components=self._n_codes,
+            n_outputs=n_features * n_outputs_of_feature,
             device=resolve_device(self.device, strict=False),
             owner=type(self).__name__,
             seed=0 if generator is None else generator.initial_seed(),
         )
-        if not is_gated:
-            return own
-        network = GatedOwnNetwork(
-            own,
-            n_features,
-            n_components,
-            n_marks=n_marks,
-            n_constants=n_constants * n_features,
-            ordered=params["ordered"],
-        )
-        if self._n_left_out:
-            network.truncate(self.n_components_)
-        return network

@@ -40,6 +40,7 @@ from skae.modules._own import adapted
 __all__ = [
     "filler_of",
     "frame_of",
+    "inference_around",
     "net_around",
     "outline",
     "restore",
@@ -175,7 +176,10 @@ def set_codes(estimator, result, before=None):
         estimator._fitted_widths = widths_of(estimator, X)
         k = estimator.n_components_
         estimator._n_features_out = k
-        inference, shares = _inference_of(estimator), result.pca_shares
+        inference, shares = (
+            inference_around(estimator, estimator.net_.network),
+            result.pca_shares,
+        )
         params = estimator._params_of_fit
         absorbs = estimator._network_kind.absorbs
         is_linear_code = absorbs and params["code_activation"] == "identity"
@@ -251,12 +255,19 @@ def net_around(estimator, network):
     return net
 
 
-def _inference_of(estimator):
-    """Return the `Inference` of the network, in the units that `standardize` asks for."""
+def inference_around(estimator, network):
+    """Return an `Inference` of a network, in the units that `standardize` asks for.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted estimator, whose frame the network works in.
+    network : Network
+    """
     is_variational = estimator._network_kind.is_variational
     kind = DensityInference if is_variational else Inference
     return kind(
-        estimator.net_.network,
+        network,
         estimator._loss,
         estimator.mean_,
         estimator.scale_,
@@ -295,7 +306,7 @@ def truncate(estimator, n_components):
     estimator._n_features_out = k
     estimator._params_of_fit["n_components"] = k
     estimator.net_.network.truncate(k)
-    inference = _inference_of(estimator)
+    inference = inference_around(estimator, estimator.net_.network)
     description = attributes(
         inference,
         shape=(estimator.n_samples_, estimator.n_features_in_),
@@ -332,7 +343,7 @@ def restore(estimator, network):
     else:
         network = adapted(network, estimator.n_features_in_)
     estimator.net_ = net_around(estimator, network)
-    set_inference(estimator, _inference_of(estimator))
+    set_inference(estimator, inference_around(estimator, estimator.net_.network))
 
 
 def outline(estimator, generator=None):

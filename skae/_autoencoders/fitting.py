@@ -33,7 +33,7 @@ from skae._autoencoders.parameters import (
 )
 from skae._compat import draw_seed
 from skae._engine.checkpoint import Checkpoint, fingerprint
-from skae._engine.corruption import Hide, noise_units
+from skae._engine.corruption import Hide, noise_units, number_of_versions
 from skae._engine.deadline import Deadline
 from skae._engine.skorch_net import check_callbacks
 from skae._tables.checks import check_rows
@@ -42,6 +42,7 @@ from skae._tables.table import make_table
 from skae._torch import memory_explained
 from skae._training.component_search import fewest_components
 from skae._training.frame import FramedNetwork
+from skae._training.members import make_members
 from skae._training.reservoir import stream_rows
 from skae._training.settings import Settings, error_unit
 from skae._training.stream import Stream
@@ -63,6 +64,12 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     ----------
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
+
+    Returns
+    -------
+    result : Result
+    numbers : ndarray of int of shape (n_rows,)
+        For each row of the table of the result, its number in X.
     """
     if _goes_on(estimator):
         check_same_network(
@@ -93,6 +100,8 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         if result.interrupt is not None:
             result.interrupt.is_kept = True
             raise result.interrupt
+    numbers = given.numbers
+    return result, np.arange(result.n_samples) if numbers is None else numbers
 
 
 def partial_fit(estimator, X, sample_weight, groups):
@@ -287,6 +296,9 @@ def _train(estimator, given, seed, initial, sizes, *, callbacks, checkpoint, dea
     )
     share = table.observed_share
     noise_and_units = _noise_and_units(estimator, given)
+    # With noise the filled values depend on it, so that cells are hidden in every step.
+    n_versions = 0 if noise_and_units else number_of_versions(table.X.shape)
+    hide = Hide(filler, 1 - share, n_versions)
     unit = error_unit(
         estimator._loss,
         estimator.scale_,
@@ -294,18 +306,24 @@ def _train(estimator, given, seed, initial, sizes, *, callbacks, checkpoint, dea
         estimator._params_of_fit["standardize"],
     )
 
-    def train_with(n_components):
+    def settings_with(n_components):
         # `_make_module` reads the fitted attribute.
         set_widths(estimator, n_components, estimator.hidden_layer_sizes_)
-        settings = _settings(
+        return _settings(
             estimator,
             noise_and_units=noise_and_units,
-            hide=Hide(filler, 1 - share) if estimator._has_marks else None,
+            hide=hide if estimator._has_marks else None,
             unit=unit / share,
             callbacks=[*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
             deadline=deadline,
         )
+
+    def members_with(n_components):
+        return make_members(table, estimator._loss, settings_with(n_components), seed)
+
+    def train_with(n_components):
+        settings = settings_with(n_components)
         sizes["batch_size"], _ = settings.sizes(len(table.X))
         return train(
             table,
@@ -319,7 +337,8 @@ def _train(estimator, given, seed, initial, sizes, *, callbacks, checkpoint, dea
         )
 
     if wants_share(estimator):
-        return fewest_components(table, train_with, estimator.n_components, deadline)
+        how = train_with, members_with, estimator.n_components, deadline
+        return fewest_components(table, *how)
     return train_with(estimator.n_components_)
 
 

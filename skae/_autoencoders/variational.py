@@ -305,6 +305,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         if name not in FIXED
     } | {
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
         "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "loss": [StrOptions(set(LIKELIHOODS))],

@@ -139,12 +139,14 @@ class Objective(nn.Module):
 
     def gradient(self, output, batch):
         """Return the mean loss and its gradient for the output, both detached."""
-        if self.loss.slope is None or batch.observed is not None:
+        if self.loss.slope is None:
             output = output.detach().requires_grad_()
             with torch.enable_grad():
                 loss = self(output, batch)
             return loss.detach(), *torch.autograd.grad(loss, output)
         gradient = self.loss.slope(output, batch.targets).div_(output.shape[-2])
+        if batch.observed is not None:
+            gradient = torch.where(batch.observed, gradient, 0.0)
         if batch.weights is not None:
             gradient *= batch.weights.unsqueeze(-1)
         return self(output, batch), gradient

@@ -370,9 +370,9 @@ def build_net(
     callbacks : list of skorch callbacks or None
         Callbacks, which are copied, because skorch sets attributes of them. A writer or a
         run that one holds is shared.
-    weight_decay : float
+    weight_decay : float or "auto"
         Weight decay of AdamW (Loshchilov and Hutter 2019), as a multiple of the learning
-        rate.
+        rate. "auto" stands for the `weight_decay` of the network.
     held_out : Rows or None
     choice : Choice or None
         Choice of the epoch; None if `held_out` is None.
@@ -386,6 +386,8 @@ def build_net(
     -------
     AutoencoderNet
     """
+    if isinstance(weight_decay, str):
+        weight_decay = network.weight_decay
     return AutoencoderNet(
         network,
         objective,

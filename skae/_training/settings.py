@@ -66,7 +66,7 @@ class Settings:
     batch_size: int | str
     max_epochs: int | str
     lr: float
-    weight_decay: float
+    weight_decay: float | str
     precision: str
     callbacks: list | None
     verbose: int
@@ -139,7 +139,7 @@ class Settings:
         if self.precision != "auto":
             return self.precision == "bfloat16"
         is_large = _n_products(module, batch_size) >= WORTH_BFLOAT16
-        is_safe = unexplained >= SAFE_FOR_BFLOAT16
+        is_safe = bool(unexplained >= SAFE_FOR_BFLOAT16)  # autocast takes no bool of NumPy
         return is_large and is_safe and has_fast_bfloat16(device)
 
     def corruption(self, seed, device, means=None):
@@ -157,13 +157,16 @@ class Settings:
         Corruption or None
         """
         noise, units = self.noise_and_units or (None, None)
-        if noise is None and self.hide is None:
+        hide = self.hide
+        if hide is not None and hide.n_versions:
+            hide = None  # there are versions of the rows in which cells are hidden
+        if noise is None and hide is None:
             return None
         if units is not None and means is not None:
             origins = np.stack(means)
             origins = origins if len(origins) == 1 else origins[:, None]
             units = units.shifted(torch.from_numpy(origins))
-        return Corruption(noise, units, self.hide, seed, device)
+        return Corruption(noise, units, hide, seed, device)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,4 +203,8 @@ def error_unit(loss, scale, n_features, standardize):
 
 def _n_products(module, batch_size):
     """Return the number of products in the forward pass of a step."""
-    return batch_size * sum(parameter.numel() for parameter in module.parameters())
+    n_products = 0
+    for part in module.modules():
+        n_weights = sum(weight.numel() for weight in part.parameters(recurse=False))
+        n_products += n_weights * getattr(part, "n_uses", 1)
+    return batch_size * n_products
