@@ -11,6 +11,7 @@ from skae._compat import check_matplotlib_support
 from skae.metrics._errors import own_scale, value_range
 from skae.plotting._drawing import (
     COLORS,
+    DASHES,
     MOST_NAMED,
     PAPER,
     as_dense,
@@ -19,14 +20,15 @@ from skae.plotting._drawing import (
     feature_names_of,
     final_step,
     first_rows,
-    image_shape_of,
     legend_right,
     make_axes,
     name_of,
+    sample_shape_of,
     set_title,
     short_label,
     show_image,
 )
+from skae.plotting._layout import layout_of
 
 __all__ = ["SamplesDisplay"]
 
@@ -53,9 +55,12 @@ class SamplesDisplay:
         Name of the model.
     shape : "auto", tuple of int or None, default="auto"
         Shape (height, width) or (height, width, channels) of the images that the rows are.
-        None draws curves, or pairs of features if there are at most six and `x` is None.
-        "auto" is a square image if the number of features is the square of 8 or more and
-        `x` is None, otherwise as None.
+        None draws curves, or pairs of features if there are at most six, and neither `x`
+        nor `sample_shape`. "auto" is `sample_shape` if there is one. Otherwise it is a
+        square image if the number of features is the square of 8 or more and `x` is None,
+        and as None if not.
+    sample_shape : tuple of int, default=None
+        Shape of the rows with the channels first, see `ReconstructionDisplay`.
     x : array-like of shape (n_features,), default=None
         Positions of the features on the axis of the curves, such as wavelengths or times.
         The name of a pandas Series or Index is the label of the axis.
@@ -84,11 +89,22 @@ class SamplesDisplay:
     (4, 4)
     """
 
-    def __init__(self, X, drawn, *, name="drawn", shape="auto", x=None, feature_names=None):
+    def __init__(
+        self,
+        X,
+        drawn,
+        *,
+        name="drawn",
+        shape="auto",
+        sample_shape=None,
+        x=None,
+        feature_names=None,
+    ):
         self.X = X
         self.drawn = drawn
         self.name = name
         self.shape = shape
+        self.sample_shape = sample_shape
         self.x = x
         self.feature_names = feature_names
 
@@ -147,7 +163,10 @@ class SamplesDisplay:
             If the estimator can draw no rows.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        kind = _kind(shape, x, np.shape(X)[1], cls.__name__)
+        n_features = np.shape(X)[1]
+        sample_shape = sample_shape_of(estimator, n_features)
+        layout = layout_of(shape, sample_shape, x, n_features, cls.__name__)
+        kind = _kind(layout, x, n_features)
         n_shown = N_SHOWN[kind] if n_shown is None else n_shown
         if n_shown < 1:
             raise ValueError(
@@ -160,6 +179,7 @@ class SamplesDisplay:
             _draw(estimator, len(rows), check_random_state(random_state)),
             name=name or name_of(estimator),
             shape=shape,
+            sample_shape=sample_shape,
             x=x,
             feature_names=feature_names_of(X, estimator),
         )
@@ -184,43 +204,47 @@ class SamplesDisplay:
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         owner, n_features = type(self).__name__, self.X.shape[1]
-        kind = _kind(self.shape, self.x, n_features, owner)
+        layout = layout_of(self.shape, self.sample_shape, self.x, n_features, owner)
+        kind = _kind(layout, self.x, n_features)
         if kind == "images":
-            self._draw_images(ax, owner, cmap)
+            self._draw_images(ax, owner, layout, cmap)
         elif kind == "pairs":
             self._draw_pairs(ax, owner)
         else:
-            self._draw_curves(ax, owner)
+            self._draw_curves(ax, owner, layout)
         self.figure_ = self.axes_[0, 0].figure
         return self
 
-    def _draw_images(self, ax, owner, cmap):
+    def _draw_images(self, ax, owner, layout, cmap):
         n_shown = len(self.X)
-        shape = image_shape_of(self.shape, self.x, self.X.shape[1], owner)
-        side = min(0.9, (PAPER - 1.2) / n_shown)
-        size = 1.2 + side * n_shown, 2 * (side * shape[0] / shape[1] + 0.1)
+        side, (tall, wide) = min(0.9, (PAPER - 1.2) / n_shown), layout.picture_size
+        size = 1.2 + side * n_shown, 2 * (side * tall / wide + 0.1)
         self.axes_ = make_axes(ax, (2, n_shown), size, owner)
         limits = value_range(self.X)
         lines = [("rows of X", self.X), (f"drawn by {self.name}", self.drawn)]
         for line, (name, images) in zip(self.axes_, lines, strict=True):
-            for place, image in zip(line, images, strict=False):
-                show_image(place, image.reshape(shape), limits, cmap)
+            for place, image in zip(line, layout.pictures(images), strict=True):
+                show_image(place, image, limits, cmap)
             line[0].set_ylabel(
                 short_label(name), rotation=0, ha="right", va="center", fontsize="small"
             )
 
-    def _draw_curves(self, ax, owner):
-        n_features = self.X.shape[1]
-        x = np.arange(n_features) if self.x is None else np.asarray(self.x)
+    def _draw_curves(self, ax, owner, layout):
+        n_channels, length = layout.sample_shape
+        x = np.arange(length) if self.x is None else np.asarray(self.x)
         has_names = self.feature_names is not None and self.x is None
+        has_names = has_names and length <= MOST_NAMED and not layout.is_signal
         self.axes_ = make_axes(ax, (1, 2), (PAPER, 2.6), owner)
         sides = [("rows of X", self.X, "0.45")]
         sides += [(f"drawn by {self.name}", self.drawn, COLORS[0])]
         for place, (title, rows, color) in zip(self.axes_[0], sides, strict=True):
-            place.plot(x, rows.T, color=color, lw=0.8, alpha=0.7)
+            curves = layout.curves(rows)
+            for channel in range(n_channels):
+                style = {"ls": ["-", *DASHES][channel % (1 + len(DASHES))], "lw": 0.8}
+                place.plot(x, curves[:, channel].T, color=color, alpha=0.7, **style)
             set_title(place, title)
             bare_frame(place)
-            if has_names and n_features <= MOST_NAMED:
+            if has_names:
                 place.set_xticks(x, self.feature_names, rotation=90, fontsize="x-small")
             else:
                 place.set_xlabel(axis_label(self.x))
@@ -284,11 +308,12 @@ class SamplesDisplay:
         first.get_legend().set_in_layout(len(self.axes_) == 1)
 
 
-def _kind(shape, x, n_features, owner):
+def _kind(layout, x, n_features):
     """Return how rows are drawn: "images", "curves" or "pairs"."""
-    if image_shape_of(shape, x, n_features, owner) is not None:
+    if layout.is_image:
         return "images"
-    return "pairs" if x is None and n_features <= MOST_PAIRED else "curves"
+    has_pairs = x is None and not layout.is_signal and n_features <= MOST_PAIRED
+    return "pairs" if has_pairs else "curves"
 
 
 def _draw(estimator, n_rows, rng):
