@@ -93,14 +93,17 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
             scopes.enter_context(checkpoint)
         before = None if initial is None else estimator._inference
         how = {"callbacks": callbacks, "checkpoint": checkpoint, "deadline": deadline}
-        result = _train(estimator, given, seed, initial, sizes, **how)
+        how["noise_and_units"] = _noise_and_units(estimator, given)
+        table = _table(estimator, given)
+        numbers = given.numbers
+        del given  # it may hold a sorted copy of the rows
+        result = _train(estimator, table, seed, initial, sizes, **how)
         estimator._seed = seed
         set_result(estimator, result.net, result)
         set_codes(estimator, result, before)
         if result.interrupt is not None:
             result.interrupt.is_kept = True
             raise result.interrupt
-    numbers = given.numbers
     return result, np.arange(result.n_samples) if numbers is None else numbers
 
 
@@ -282,20 +285,33 @@ def _loss_statistics(estimator, loss, given):
 # -- training --------------------------------------------------------------------------
 
 
-def _train(estimator, given, seed, initial, sizes, *, callbacks, checkpoint, deadline):
+def _table(estimator, given):
+    """Return the Table to train on."""
+    dependence = given.dependence() if holds_out_rows(estimator, given) else None
+    statistics = estimator.mean_, estimator.scale_
+    filler = filler_of(estimator)
+    return make_table(given, estimator._loss, *statistics, filler, dependence)
+
+
+def _train(
+    estimator,
+    table,
+    seed,
+    initial,
+    sizes,
+    *,
+    noise_and_units,
+    callbacks,
+    checkpoint,
+    deadline,
+):
     """Train with the given number of components, or find the one that is needed.
 
     Returns
     -------
     Result
     """
-    filler = filler_of(estimator)
-    dependence = given.dependence() if holds_out_rows(estimator, given) else None
-    table = make_table(
-        given, estimator._loss, estimator.mean_, estimator.scale_, filler, dependence
-    )
-    share = table.observed_share
-    noise_and_units = _noise_and_units(estimator, given)
+    filler, share = filler_of(estimator), table.observed_share
     # With noise the filled values depend on it, so that cells are hidden in every step.
     n_versions = 0 if noise_and_units else number_of_versions(table.X.shape)
     hide = Hide(filler, 1 - share, n_versions)

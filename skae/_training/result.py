@@ -40,6 +40,8 @@ class Result:
         the trained one that the fit went on with.
     is_pca : bool
         Whether the network is PCA of all rows.
+    pca_shares : ndarray of shape (k,) or None
+        Shares of the variance that PCA's components have, None if it is not PCA.
     n_steps : int
         Number of steps that the network was trained for, in this fit and before.
     n_threads : int or None
@@ -64,6 +66,7 @@ class Result:
     kept_error: float
     outcome: str
     is_pca: bool
+    pca_shares: np.ndarray | None
     n_steps: int
     n_threads: int | None = None
     is_out_of_time: bool = False
@@ -83,12 +86,6 @@ class Result:
     def n_samples(self):
         """Number of rows that the user passed for training."""
         return self.members.n_own
-
-    @property
-    def pca_shares(self):
-        """Shares (k,) of the variance that PCA's components have, None if it is not PCA."""
-        start = self.members.starts[-1]
-        return start.variances / (start.total or 1.0) if self.is_pca else None
 
     def sample(self):
         """Return arrays (inputs, X, weights) of rows for statistics of the codes."""

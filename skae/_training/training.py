@@ -282,6 +282,8 @@ class Training:
         outcome = "trained"
         if best_epoch == 0:
             outcome = "pca" if networks.is_new else "unchanged"
+        is_pca = outcome == "pca" and self.loss.of_scaled
+        shares = self.start.variances / (self.start.total or 1.0)
         return Result(
             net=net,
             members=self.members,
@@ -295,7 +297,8 @@ class Training:
             pca_error=settings.unit * self.mean(reference),
             kept_error=kept_error,
             outcome=outcome,
-            is_pca=outcome == "pca" and self.loss.of_scaled,
+            is_pca=is_pca,
+            pca_shares=shares if is_pca else None,
             n_steps=settings.first_step
             + sum(epoch["train_batch_count"] for epoch in epochs[:best_epoch]),
             is_out_of_time=net.is_out_of_time_,
