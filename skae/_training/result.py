@@ -109,6 +109,11 @@ class Result:
         has_both = 0 < is_held_out.sum() < len(is_held_out)
         return members.dependence.labels[own], is_held_out if has_both else None
 
+    def without_folds(self):
+        """Return the result without what only `folds` needs, which may be large."""
+        members = dataclasses.replace(self.members, starts=[])
+        return dataclasses.replace(self, members=members, networks=None, best_weights=None)
+
     def folds(self):
         """Return the networks that have not seen all rows, and the rows that they have not.
 
