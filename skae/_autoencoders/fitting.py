@@ -57,13 +57,17 @@ EXPECTED = 4096  # number of rows of a stream that its network is wide enough fo
 MEASURED = 2**23  # largest number of values from which statistics of a loss are computed
 
 
-def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
+def fit(
+    estimator, X, y, sample_weight, groups, X_val, X_target, callbacks, keeps_folds=False
+):
     """Fit an estimator; the other arguments are those of its method `fit`.
 
     Parameters
     ----------
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
+    keeps_folds : bool
+        Whether the method `folds` of the result is going to be called.
 
     Returns
     -------
@@ -98,6 +102,7 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         numbers = given.numbers
         del given  # it may hold a sorted copy of the rows
         result = _train(estimator, table, seed, initial, sizes, **how)
+        result = result if keeps_folds else result.without_folds()
         estimator._seed = seed
         set_result(estimator, result.net, result)
         set_codes(estimator, result, before)

@@ -86,6 +86,7 @@ class Training:
             n_cuts=N_CUTS if settings.ordered else 1,
             cuts=cuts_of(settings.n_components) if settings.ordered else (None,),
             corruption=settings.corruption(seed, device, means),
+            n_draws=settings.n_draws,
             beta=settings.beta,
             unit=settings.unit,
         )
@@ -143,7 +144,7 @@ class Training:
         """Whether no linear autoencoder has a smaller loss than PCA."""
         table = self.members.table
         is_plain = table.observed is None and table.inputs is None
-        return self.loss.pca_is_best and is_plain and self.settings.beta == 1.0
+        return self.loss.pca_is_best and is_plain and self.settings.beta == 1
 
     @property
     def _leaves_noise(self):
