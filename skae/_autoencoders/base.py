@@ -229,12 +229,27 @@ class BaseAutoencoder(
             `X_target`.
         """
         warn_of_target(self, X, y, "fit")
+        self._fit(X, y, sample_weight, groups, X_val, X_target)
+        return self
+
+    def _fit(
+        self, X, y, sample_weight, groups, X_val=None, X_target=None, keeps_folds=False
+    ):
+        """Fit the model, and return what `fitting.fit` returns."""
         before = vars(self).copy()
         try:
             tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
             with in_own_modes(), tasks:
-                fitting.fit(
-                    self, X, y, sample_weight, groups, X_val, X_target, tasks.callbacks
+                return fitting.fit(
+                    self,
+                    X,
+                    y,
+                    sample_weight,
+                    groups,
+                    X_val,
+                    X_target,
+                    tasks.callbacks,
+                    keeps_folds,
                 )
         except BaseException as error:
             # Only training can be ended by Ctrl-C and leave a fitted estimator.
@@ -247,7 +262,6 @@ class BaseAutoencoder(
             if is_ctrl_c:  # a traceback through the engine would hide the user's frames
                 raise KeyboardInterrupt(interrupted(self, "fit", is_kept)) from None
             raise
-        return self
 
     @available_if(_is_streamable)
     @_fit_context(prefer_skip_nested_validation=True)

@@ -29,6 +29,7 @@ from skae._engine.skorch_net import build_net
 from skae._model.density import DensityInference
 from skae._model.explained_variance import attributes, describe
 from skae._model.model import Inference
+from skae._model.prior import Mixture, fit_mixture
 from skae._tables.missing import Filler
 from skae._torch import make_generator, resolve_device, thread_limit
 from skae._training.frame import Frame
@@ -39,6 +40,7 @@ from skae.modules._own import adapted
 __all__ = [
     "filler_of",
     "frame_of",
+    "inference_around",
     "net_around",
     "outline",
     "restore",
@@ -174,7 +176,10 @@ def set_codes(estimator, result, before=None):
         estimator._fitted_widths = widths_of(estimator, X)
         k = estimator.n_components_
         estimator._n_features_out = k
-        inference, shares = _inference_of(estimator), result.pca_shares
+        inference, shares = (
+            inference_around(estimator, estimator.net_.network),
+            result.pca_shares,
+        )
         params = estimator._params_of_fit
         absorbs = estimator._network_kind.absorbs
         is_linear_code = absorbs and params["code_activation"] == "identity"
@@ -197,16 +202,24 @@ def set_codes(estimator, result, before=None):
         )
         _set_description(estimator, description)
         if estimator._network_kind.is_variational:
-            _set_density(estimator, inference, inputs, weights)
+            _set_density(estimator, inference, inputs, weights, result)
         set_inference(estimator, inference)
 
 
-def _set_density(estimator, inference, inputs, weights):
+def _set_density(estimator, inference, inputs, weights, result):
     """Set the attributes of a variational autoencoder."""
     estimator.kl_ = inference.divergences(inputs, weights)
     noise_variance = inference.noise_variance(estimator.n_components_)
     if noise_variance is not None:
         estimator.noise_variance_ = noise_variance
+    if estimator._params_of_fit["prior"] == "mixture":
+        mean, log_variance = inference.posterior(inputs)
+        sides = result.groups_and_held_out(len(inputs))
+        mixture = fit_mixture(mean, log_variance, *sides, weights)
+        estimator.weights_, estimator.means_, estimator.covariances_ = mixture.arrays
+    else:
+        for name in ("weights_", "means_", "covariances_"):  # of an earlier fit
+            vars(estimator).pop(name, None)
     finding = collapsed(estimator)
     if finding is not None:
         name = type(estimator).__name__
@@ -242,12 +255,19 @@ def net_around(estimator, network):
     return net
 
 
-def _inference_of(estimator):
-    """Return the `Inference` of the network, in the units that `standardize` asks for."""
+def inference_around(estimator, network):
+    """Return an `Inference` of a network, in the units that `standardize` asks for.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted estimator, whose frame the network works in.
+    network : Network
+    """
     is_variational = estimator._network_kind.is_variational
     kind = DensityInference if is_variational else Inference
     return kind(
-        estimator.net_.network,
+        network,
         estimator._loss,
         estimator.mean_,
         estimator.scale_,
@@ -266,6 +286,10 @@ def set_inference(estimator, inference):
         inference.code_scale = 1 / np.where(varies, deviations, 1.0)
     if estimator._network_kind.absorbs:
         inference.fold()
+    if estimator._network_kind.is_variational and hasattr(estimator, "weights_"):
+        inference.prior = Mixture(
+            estimator.weights_, estimator.means_, estimator.covariances_
+        )
     estimator._inference = inference
 
 
@@ -282,7 +306,7 @@ def truncate(estimator, n_components):
     estimator._n_features_out = k
     estimator._params_of_fit["n_components"] = k
     estimator.net_.network.truncate(k)
-    inference = _inference_of(estimator)
+    inference = inference_around(estimator, estimator.net_.network)
     description = attributes(
         inference,
         shape=(estimator.n_samples_, estimator.n_features_in_),
@@ -319,7 +343,7 @@ def restore(estimator, network):
     else:
         network = adapted(network, estimator.n_features_in_)
     estimator.net_ = net_around(estimator, network)
-    set_inference(estimator, _inference_of(estimator))
+    set_inference(estimator, inference_around(estimator, estimator.net_.network))
 
 
 def outline(estimator, generator=None):

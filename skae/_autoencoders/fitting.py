@@ -58,13 +58,23 @@ ROTATIONS = 6  # number of members that may each rotate all versions of a wide t
 MEASURED = 2**23  # largest number of values from which statistics of a loss are computed
 
 
-def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
+def fit(
+    estimator, X, y, sample_weight, groups, X_val, X_target, callbacks, keeps_folds=False
+):
     """Fit an estimator; the other arguments are those of its method `fit`.
 
     Parameters
     ----------
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
+    keeps_folds : bool
+        Whether the method `folds` of the result is going to be called.
+
+    Returns
+    -------
+    result : Result
+    numbers : ndarray of int of shape (n_rows,)
+        For each row of the table of the result, its number in X.
     """
     if _goes_on(estimator):
         check_same_network(
@@ -88,13 +98,19 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
             scopes.enter_context(checkpoint)
         before = None if initial is None else estimator._inference
         how = {"callbacks": callbacks, "checkpoint": checkpoint, "deadline": deadline}
-        result = _train(estimator, given, seed, initial, sizes, **how)
+        how["noise_and_units"] = _noise_and_units(estimator, given)
+        table = _table(estimator, given)
+        numbers = given.numbers
+        del given  # it may hold a sorted copy of the rows
+        result = _train(estimator, table, seed, initial, sizes, **how)
+        result = result if keeps_folds else result.without_folds()
         estimator._seed = seed
         set_result(estimator, result.net, result)
         set_codes(estimator, result, before)
         if result.interrupt is not None:
             result.interrupt.is_kept = True
             raise result.interrupt
+    return result, np.arange(result.n_samples) if numbers is None else numbers
 
 
 def partial_fit(estimator, X, sample_weight, groups):
@@ -294,21 +310,34 @@ def _loss_statistics(estimator, loss, given):
 # -- training --------------------------------------------------------------------------
 
 
-def _train(estimator, given, seed, initial, sizes, *, callbacks, checkpoint, deadline):
+def _table(estimator, given):
+    """Return the Table to train on."""
+    dependence = given.dependence() if holds_out_rows(estimator, given) else None
+    statistics = estimator.mean_, estimator.scale_
+    filler = filler_of(estimator)
+    table = make_table(given, estimator._loss, *statistics, filler, dependence)
+    return dataclasses.replace(table, has_marks=estimator._has_marks)
+
+
+def _train(
+    estimator,
+    table,
+    seed,
+    initial,
+    sizes,
+    *,
+    noise_and_units,
+    callbacks,
+    checkpoint,
+    deadline,
+):
     """Train with the given number of components, or find the one that is needed.
 
     Returns
     -------
     Result
     """
-    filler = filler_of(estimator)
-    dependence = given.dependence() if holds_out_rows(estimator, given) else None
-    table = make_table(
-        given, estimator._loss, estimator.mean_, estimator.scale_, filler, dependence
-    )
-    table.has_marks = estimator._has_marks
-    share = table.observed_share
-    noise_and_units = _noise_and_units(estimator, given)
+    filler, share = filler_of(estimator), table.observed_share
     # With noise the filled values depend on it, so that cells are hidden in every step.
     n_copies = 1 if table.has_marks else ROTATIONS
     n_versions = number_of_versions(n_copies * table.X.size)

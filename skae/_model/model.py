@@ -9,11 +9,12 @@ from skae._model.canonical import Codes, canonical_map, decoder_jacobian, matche
 from skae._tables.missing import with_marks
 from skae._tables.rows import rows_of
 from skae._torch import in_own_modes, is_out_of_memory
+from skae.modules import Linear
 from skae.modules._base import decode, encode, reconstruct
 
 __all__ = ["Inference", "float_of"]
 
-BATCH = 2**21  # number of values in a batch
+BATCH = 2**19  # number of values in the widest layer for a batch; more leave the cache
 FAR = 10.0  # ratio of a feature's mean to its scale that costs float32 a digit
 EXTREME = {"float32": 1e12, "float64": 1e280}  # largest scales that leave weights finite
 SEED = 0  # seed of the random numbers that a network draws outside of training
@@ -61,6 +62,7 @@ class Inference:
         self.loss, self.mean, self.scale = loss, mean, scale
         self.unit = self.code_scale = unit
         self.device = device
+        self.width = max(len(mean), *map(_width, network.modules()))
         double = copy.deepcopy(network).double()
         self.modules = {torch.float32: network, torch.float64: double}
         self.folded = {}
@@ -256,7 +258,7 @@ class Inference:
     def _batch_by_batch(self, step, table, shape, dtype):
         n_samples, width = table.shape
         out = np.empty((n_samples, *shape), dtype=dtype)
-        n_rows, i = max(1, BATCH // max(len(self.mean), width)), 0
+        n_rows, i = max(1, BATCH // max(self.width, width)), 0
         while i < n_samples:
             block = slice(i, min(i + n_rows, n_samples))
             try:
@@ -276,6 +278,12 @@ class Inference:
         module = module or self.modules[tensor.dtype]
         with torch.inference_mode():
             return step(module, tensor.to(self.device)).cpu().numpy()
+
+
+def _width(layer):
+    """Return the number of outputs of a linear layer, and 0 for other layers."""
+    is_linear = isinstance(layer, torch.nn.Linear | Linear)
+    return len(layer.weight) if is_linear else 0
 
 
 def float_of(dtype):

@@ -101,12 +101,12 @@ class Given:
         if self.X.shape[0] > FEW_ROWS:
             return
         parts = self.X, self.X_target, self.weights, self.groups
-        columns = np.column_stack([part for part in parts if part is not None])
-        first = columns[:, :TELLING]
+        parts = [np.reshape(p, (len(p), -1)) for p in parts if p is not None]
+        first = np.hstack([part[:, :TELLING] for part in parts])[:, :TELLING]
         order = np.lexsort(first.T[::-1])
         pairs = first[order[:-1]], first[order[1:]]
         if (pairs[0] == pairs[1]).all(axis=1).any() or np.isnan(first).any():
-            order = np.lexsort(columns.T[::-1])
+            order = np.lexsort(np.hstack(parts).T[::-1])
         self._take(order)
 
     def _take(self, rows):

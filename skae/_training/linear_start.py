@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from skae._tables.pca import principal_axes
+from skae._tables.rows import row_blocks
 from skae._torch import make_generator
 from skae._training.variational_start import with_normal_posterior, with_posterior
 from skae.modules import DenseAutoencoder, DenseVariational
@@ -52,6 +53,8 @@ class Start:
     n_marks : int
         Number of inputs of the network that follow the coordinates and mark missing
         cells. PCA ignores them.
+    outer : Start or None
+        Not None if the rows x are themselves in the coordinates of another start.
     logits : ndarray of shape (k,) or None
         Logits of the variances that the codes of a row have, if the start is a variational
         autoencoder. Its codes have a standard normal prior, so that `deviations` are one.
@@ -67,6 +70,7 @@ class Start:
     variances: np.ndarray
     total: float
     n_marks: int = 0
+    outer: "Start | None" = None
     logits: np.ndarray | None = None
 
     @property
@@ -82,11 +86,20 @@ class Start:
 
         The error has shape (n,), or is 0 if the coordinates lose nothing.
         """
-        centred = X - self.mean if self.mean.any() else X
+        if self.outer is not None:
+            X, _ = self.outer.coordinates(X)
+        return self.within(X)
+
+    def within(self, X):
+        """Do the same for X (n, d) that is in the coordinates of `outer` already."""
         if self.axes is None:
-            return centred, 0.0
-        inputs = centred @ self.axes.T
-        lost = np.square(centred).sum(axis=1) - np.square(inputs).sum(axis=1)
+            return X - self.mean if self.mean.any() else X, 0.0
+        inputs, lost = np.empty((len(X), len(self.axes))), np.empty(len(X))
+        for block in row_blocks(*X.shape):
+            centred = X[block] - self.mean
+            inputs[block] = centred @ self.axes.T
+            lost[block] = np.square(centred).sum(axis=1)
+        lost -= np.square(inputs).sum(axis=1)
         return inputs, lost.clip(min=0)
 
     def load(self, network):
@@ -118,18 +131,24 @@ class Start:
 
         The network then takes centred and scaled rows.
         """
+        self._undo_coordinates(network)
+        if self.outer is not None:
+            self.outer._undo_coordinates(network)
+        deviations = torch.from_numpy(self.deviations)
+        network.recode(deviations.diag(), torch.zeros_like(deviations))
+        return network
+
+    def _undo_coordinates(self, network):
+        """Fold the coordinates into the first and the last layers of `network`."""
         mean = torch.from_numpy(self.mean)
         if self.axes is None:
             shift = torch.cat([-mean, torch.zeros(self.n_marks, dtype=mean.dtype)])
             network.absorb_input(None, shift)
         else:
             axes = torch.from_numpy(self.axes)
-            network.absorb_input(axes, -axes @ mean)
+            network.absorb_input(axes, -(axes @ mean))
         if self.rotates_output:
             network.absorb_output(None if self.axes is None else axes.T, mean)
-        deviations = torch.from_numpy(self.deviations)
-        network.recode(deviations.diag(), torch.zeros_like(deviations))
-        return network
 
 
 def make_start(table, rows, n_components, loss, rotate, n_axes=None):
@@ -204,13 +223,13 @@ def _start(principal, n_components, loss, has_marks, rotate=False, n_axes=None):
     mean, spread, axes, total = principal
     # A fold may have fewer rows than the table has components.
     short = max(0, n_components - len(spread))
-    spread, axes = np.pad(spread, (0, short)), np.pad(axes, ((0, short), (0, 0)))
+    spread, axes = np.pad(spread, (0, short)), _with_rows(axes, short)
     largest = spread[0] if spread[0] > TINY else 1.0
     deviations = np.maximum(spread[:n_components], FLOOR * largest)
     if rotate:
         # Along an axis without variance the network would learn rounding errors.
         axes[n_components:][spread[n_components:] <= FLOOR * largest] = 0.0
-        axes = np.pad(axes, ((0, (n_axes or len(axes)) - len(axes)), (0, 0)))
+        axes = _with_rows(axes, (n_axes or len(axes)) - len(axes))
     basis = np.eye(n_components, len(axes)) if rotate else axes[:n_components]
     return Start(
         mean=mean,
@@ -224,6 +243,11 @@ def _start(principal, n_components, loss, has_marks, rotate=False, n_axes=None):
         total=total,
         n_marks=len(mean) if has_marks else 0,
     )
+
+
+def _with_rows(axes, n_more):
+    """Return axes (r, p) followed by n_more rows of zeros; without a copy if that is 0."""
+    return np.pad(axes, ((0, n_more), (0, 0))) if n_more else axes
 
 
 def _of_loss(start, table, rows, loss):

@@ -124,7 +124,12 @@ def _coordinates(X, starts, n_members, home):
     if starts is None:
         inputs = _tensor(X, home)
         return _for_each(inputs, n_members), [0.0] * n_members
-    inputs, lost = zip(*(start.coordinates(X) for start in starts), strict=True)
+    last = starts[-1].coordinates(X)
+    others = [
+        start.coordinates(X) if start.outer is None else start.within(last[0])
+        for start in starts[:-1]
+    ]
+    inputs, lost = zip(*others, last, strict=True)
     inputs = [_tensor(array, home) for array in inputs]
     return torch.stack(inputs) if len(inputs) > 1 else inputs[0], lost
 

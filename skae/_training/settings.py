@@ -77,6 +77,7 @@ class Settings:
     first_step: int = 0
     ordered: bool = False
     tied_weights: bool = False
+    n_draws: int = 1
     beta: float = 1.0
     unit: float = 1.0
     noise_and_units: tuple | None = None

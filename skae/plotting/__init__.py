@@ -14,12 +14,16 @@ from skae.plotting._codes import CodesDisplay
 from skae.plotting._errors import ErrorDisplay
 from skae.plotting._explained_variance import ExplainedVarianceDisplay
 from skae.plotting._loss_curve import LossCurveDisplay
+from skae.plotting._outliers import OutlierDisplay
 from skae.plotting._reconstruction import ReconstructionDisplay
+from skae.plotting._samples import SamplesDisplay
 
 __all__ = [
     "CodesDisplay",
     "ErrorDisplay",
     "ExplainedVarianceDisplay",
     "LossCurveDisplay",
+    "OutlierDisplay",
     "ReconstructionDisplay",
+    "SamplesDisplay",
 ]

@@ -8,8 +8,9 @@ import torch
 
 from skae._tables.table import Table
 from skae._training.members import make_members
+from skae._training.networks import make_networks
 from skae._training.settings import STEPS
-from skae._training.training import Training, make_networks, train
+from skae._training.training import Training, train
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 

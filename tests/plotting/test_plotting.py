@@ -10,22 +10,26 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from scipy import sparse
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.datasets import load_iris
 from sklearn.decomposition import NMF, PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from skae import AutoencoderTransformer, plotting
+from skae import AutoencoderOutlierDetector, AutoencoderTransformer, plotting
 from skae.metrics import reconstruction_error
 from skae.plotting import (
     CodesDisplay,
     ErrorDisplay,
     ExplainedVarianceDisplay,
     LossCurveDisplay,
+    OutlierDisplay,
     ReconstructionDisplay,
+    SamplesDisplay,
 )
 from skae.plotting._drawing import two_figures
 
@@ -36,6 +40,8 @@ CASES = {
     "ExplainedVarianceDisplay": ({"threshold": 0.5}, None),
     "CodesDisplay": ({}, (3, 3)),
     "ErrorDisplay": ({"n_worst": 2}, (1, 2)),
+    "SamplesDisplay": ({"random_state": 0}, (4, 4)),
+    "OutlierDisplay": ({"alarm_rate": 0.1}, (1, 2)),
 }
 
 
@@ -57,11 +63,22 @@ def autoencoder(n_components=3, **params):
     return AutoencoderTransformer(n_components, **params)
 
 
+def model_of(name):
+    """The model of `fitted` that a Display is for."""
+    return "detector" if name == "OutlierDisplay" else "autoencoder"
+
+
 @pytest.fixture(scope="module")
 def fitted(iris):
     """Fitted estimators and the X (150, 4) of each: an array, a frame."""
     X = iris.data.to_numpy()
+    detector = AutoencoderOutlierDetector(autoencoder())
     return {
+        "detector": (clone(detector).fit(X), X),
+        "Pipeline of a detector": (
+            make_pipeline(StandardScaler(), detector).fit(iris.data),
+            iris.data,
+        ),
         "autoencoder": (autoencoder().fit(X), X),
         "frames": (
             autoencoder().set_output(transform="pandas").fit(iris.data),
@@ -97,7 +114,11 @@ def test_cases_are_complete():
 FAMILY = [
     (name, model)
     for name in CASES
-    for model in ("autoencoder", "frames", "Pipeline", "Pipeline of PCA")
+    for model in (
+        ("detector", "Pipeline of a detector")
+        if name == "OutlierDisplay"
+        else ("autoencoder", "frames", "Pipeline", "Pipeline of PCA")
+    )
     if not (name == "LossCurveDisplay" and "PCA" in model)
 ]
 
@@ -128,13 +149,13 @@ def test_ax(fitted, name):
     shape = shape or (1, 1)
     Display = getattr(plotting, name)
     figure, axes = plt.subplots(*shape, squeeze=False)
-    display = Display.from_estimator(*fitted["autoencoder"], **params, ax=axes)
+    display = Display.from_estimator(*fitted[model_of(name)], **params, ax=axes)
     assert (axes_of(display) == axes.ravel()).all()
     assert display.figure_ is figure
     display.plot(list(axes.ravel()))
     assert (axes_of(display) == axes.ravel()).all()
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 5), layout="constrained")
-    display = Display.from_estimator(*fitted["autoencoder"], **params, ax=left)
+    display = Display.from_estimator(*fitted[model_of(name)], **params, ax=left)
     assert display.figure_ is figure
     assert len(axes_of(display)) == np.prod(shape)
     assert not right.has_data()
@@ -142,7 +163,7 @@ def test_ax(fitted, name):
     edge = right.get_position().x0
     assert all(ax.get_position().x1 <= edge for ax in axes_of(display))
     part = plt.figure(layout="constrained").subfigures(1, 2)[0]
-    display = Display.from_estimator(*fitted["autoencoder"], **params, ax=part.subplots())
+    display = Display.from_estimator(*fitted[model_of(name)], **params, ax=part.subplots())
     assert display.figure_ is part
     assert len(plt.get_fignums()) == 3
 
@@ -156,13 +177,16 @@ def test_bad_ax(fitted, name):
         wrong["<Axes: >"] = figure.add_axes([0, 0, 1, 1])
     for got, ax in wrong.items():
         with pytest.raises(ValueError, match=f"^ax of {name} must be None, .*got.*{got}"):
-            getattr(plotting, name).from_estimator(*fitted["autoencoder"], **params, ax=ax)
+            getattr(plotting, name).from_estimator(*fitted[model_of(name)], **params, ax=ax)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_unfitted(iris, name):
     Display = getattr(plotting, name)
-    for estimator in autoencoder(), make_pipeline(StandardScaler(), autoencoder()):
+    unfitted = autoencoder()
+    if name == "OutlierDisplay":
+        unfitted = AutoencoderOutlierDetector(unfitted)
+    for estimator in unfitted, make_pipeline(StandardScaler(), unfitted):
         with pytest.raises(NotFittedError):
             Display.from_estimator(estimator, iris.data)
     assert not plt.get_fignums()
@@ -172,10 +196,10 @@ def test_unfitted(iris, name):
 def test_without_matplotlib(fitted, name, monkeypatch):
     params, _ = CASES[name]
     Display = getattr(plotting, name)
-    display = Display.from_estimator(*fitted["autoencoder"], **params)
+    display = Display.from_estimator(*fitted[model_of(name)], **params)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for method, call in [
-        ("from_estimator", lambda: Display.from_estimator(*fitted["autoencoder"])),
+        ("from_estimator", lambda: Display.from_estimator(*fitted[model_of(name)])),
         ("plot", display.plot),
     ]:
         message = f"^{name}.{method} requires matplotlib. You can install matplotlib"
@@ -205,6 +229,7 @@ class Forward(TransformerMixin, BaseEstimator):
         ("CodesDisplay", {"loadings": 3}, "components_"),
         ("LossCurveDisplay", {}, "loss_curve_"),
         ("ExplainedVarianceDisplay", {}, "explained_variance_ratio_"),
+        ("SamplesDisplay", {}, "sample"),
     ],
 )
 def test_what_an_estimator_lacks(iris, name, params, lacks):
@@ -370,6 +395,47 @@ def test_curves_are_labelled(iris):
         ReconstructionDisplay.from_reconstructions(np.eye(4)[:2], {"other": np.eye(3)})
 
 
+def test_samples_beside_rows(digits, iris, pca8):
+    X = digits[0][:30]
+    display = SamplesDisplay.from_estimator(pca8, X, n_shown=4, random_state=0)
+    assert display.axes_.shape == (2, 4)
+    for row, images in enumerate([X[:4], display.drawn]):
+        for column, image in enumerate(images):
+            (drawn,) = display.axes_[row, column].images
+            np.testing.assert_allclose(drawn.get_array(), image.reshape(8, 8))
+    assert display.axes_[1, 0].get_ylabel() == "drawn by PCA"
+    display = SamplesDisplay.from_estimator(pca8, X, x=np.arange(64), random_state=0)
+    assert display.axes_.shape == (1, 2)
+    np.testing.assert_array_equal(display.axes_[0, 0].lines[3].get_ydata(), X[3])
+    np.testing.assert_array_equal(
+        display.axes_[0, 1].lines[3].get_ydata(), display.drawn[3]
+    )
+    mixture = GaussianMixture(3, random_state=0).fit(iris.data.to_numpy())
+    for model in mixture, KernelDensity(bandwidth=0.1).fit(iris.data.to_numpy()):
+        display = SamplesDisplay.from_estimator(model, iris.data, random_state=0)
+        assert display.drawn.shape == (150, 4)
+        real, new = display.axes_[2, 1].lines
+        np.testing.assert_array_equal(real.get_ydata(), iris.data.to_numpy()[:, 2])
+        np.testing.assert_array_equal(new.get_xdata(), display.drawn[:, 1])
+        assert real.get_marker() != new.get_marker()
+        assert not display.axes_[1, 2].axison
+    assert display.axes_[3, 0].get_ylabel() == "petal width (cm)"
+    with pytest.raises(ValueError, match="n_shown of SamplesDisplay must be 1"):
+        SamplesDisplay.from_estimator(pca8, X, n_shown=0)
+
+
+def test_samples_are_in_the_units_of_the_rows(iris):
+    X = 100 + 10 * iris.data.to_numpy()
+    for model in (
+        make_pipeline(StandardScaler(), PCA(2)),
+        autoencoder(2, standardize=True),
+        PCA(2),
+    ):
+        drawn = SamplesDisplay.from_estimator(model.fit(X), X, random_state=0).drawn
+        np.testing.assert_allclose(drawn.mean(axis=0), X.mean(axis=0), rtol=0.02)
+        np.testing.assert_allclose(drawn.std(axis=0), X.std(axis=0), rtol=0.25)
+
+
 def test_nmf_and_sparse(digits):
     X = sparse.csr_array(digits[0][:100])
     nmf = NMF(4, init="nndsvda", max_iter=20, tol=0.1).fit(X)
@@ -404,6 +470,7 @@ def test_losses_of_users(iris, loss, words):
     displays = {
         name: getattr(plotting, name).from_estimator(ae, X, **params)
         for name, (params, _) in CASES.items()
+        if name != "OutlierDisplay"
     }
     label = displays["LossCurveDisplay"].ax_.get_ylabel()
     assert label == f"{words} per feature"
@@ -807,3 +874,36 @@ def test_sparse_rows_are_drawn_as_dense_ones(digits, form, monkeypatch):
         )
         assert ours.n_components_ == theirs.n_components_
         np.testing.assert_allclose(ours.ratios["PCA"], theirs.ratios["PCA"])
+
+
+def test_outlier_display(iris):
+    X = iris.data.set_index(iris.data.index + 1000)
+    detector = AutoencoderOutlierDetector(autoencoder(2)).fit(X[:50])
+    display = OutlierDisplay.from_estimator(detector, X, alarm_rate=0.2)
+    np.testing.assert_array_equal(display.distances, detector.distances(X))
+    np.testing.assert_array_equal(display.is_alarm, detector.p_values(X) <= 0.2)
+    row = int(np.argmin(detector.score_samples(X)))
+    assert (display.row, display.row_name) == (row, 1000 + row)
+    expected = detector.contributions(X).to_numpy()[row]
+    np.testing.assert_allclose(display.contributions, expected)
+    left, right = display.axes_[0]
+    normal, alarms = left.lines[:2]
+    assert len(normal.get_xdata()) + len(alarms.get_xdata()) == 150
+    assert len(alarms.get_xdata()) == display.is_alarm.sum() > 90
+    # The lines of the limit: its residuals are those that `residual_limit` returns.
+    limit, distance = display.limit.T
+    np.testing.assert_allclose(limit, detector.residual_limit(distance, 0.2))
+    names = [label.get_text() for label in right.get_yticklabels()]
+    order = np.argsort(-display.contributions)
+    assert names == list(X.columns[order])
+    widths = [bar.get_width() for bar in right.patches]
+    assert sum(widths) == pytest.approx(-detector.score_samples(X)[row])
+    chosen = OutlierDisplay.from_estimator(detector, X, row=3, n_bars=2)
+    assert chosen.row_name == 1003
+    assert len(chosen.axes_[0, 1].patches) == 2
+
+
+def test_outlier_display_of_another_estimator(iris):
+    message = "must be an AutoencoderOutlierDetector, or a Pipeline that ends.*got PCA"
+    with pytest.raises(TypeError, match=message):
+        OutlierDisplay.from_estimator(PCA(2).fit(iris.data), iris.data)
