@@ -45,9 +45,9 @@ class Objective(nn.Module):
         Numbers of ordered codes with which held-out rows are decoded. None is all codes.
     corruption : Corruption or None
         Corruption of the inputs. The targets stay as they are.
-    axes : Tensor of shape (r, p), or (m, r, p) for a stack of m members, or None
-        Directions of the coordinates of the output, with which it is turned into features
-        for held-out rows with missing cells. None if the output is in features.
+    to_features : callable (output) -> Tensor of shape (..., n, p), or None
+        Turns the output (..., n, r) into features, of which some may be missing in held-out
+        rows. None if the output is in features.
     n_draws : int
         Number of codes that are drawn for a row. With more than one the error is that of
         the importance-weighted bound of Burda, Grosse and Salakhutdinov (2016),
@@ -68,7 +68,7 @@ class Objective(nn.Module):
         n_cuts=1,
         cuts=(None,),
         corruption=None,
-        axes=None,
+        to_features=None,
         n_draws=1,
         beta=1.0,
         unit=1.0,
@@ -76,7 +76,7 @@ class Objective(nn.Module):
         super().__init__()
         self.loss, self.penalties, self.corruption = loss, penalties, corruption
         self.n_cuts, self.cuts, self.unit = n_cuts, cuts, unit
-        self.n_draws, self.beta, self.axes = n_draws, beta, axes
+        self.n_draws, self.beta, self.to_features = n_draws, beta, to_features
 
     # -- a step of training ------------------------------------------------------------
 
@@ -159,7 +159,8 @@ class Objective(nn.Module):
         """Return the loss of each row of a batch, (..., n), over its observed cells."""
         targets = batch.targets
         if batch.observed is not None:
-            output = output if self.axes is None else output @ self.axes
+            if self.to_features is not None:
+                output = self.to_features(output)
             output, targets = self.loss.observed(output, targets, batch.observed)
         return self.loss.function(output, targets)
 
@@ -206,8 +207,8 @@ class Objective(nn.Module):
     # -- after training ----------------------------------------------------------------
 
     def forget(self):
-        """Drop the corruption and the penalties, which may refer to anything, and axes."""
-        self.corruption, self.penalties, self.axes = None, (), None
+        """Drop what may be large or refer to anything."""
+        self.corruption, self.penalties, self.to_features = None, (), None
 
 
 def _mean(errors, weights):
