@@ -229,18 +229,28 @@ class BaseAutoencoder(
             If y has the shape of X, because targets of the rows of X are passed as
             `X_target`.
         """
+        warn_of_target(self, X, y, "fit")
         self._fit(X, y, sample_weight, groups, X_val, X_target)
         return self
 
-    def _fit(self, X, y, sample_weight, groups, X_val=None, X_target=None):
+    def _fit(
+        self, X, y, sample_weight, groups, X_val=None, X_target=None, keeps_folds=False
+    ):
         """Fit the model, and return what `fitting.fit` returns."""
-        warn_of_target(self, X, y, "fit")
         before = vars(self).copy()
         try:
             tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
             with in_own_modes(), tasks:
                 return fitting.fit(
-                    self, X, y, sample_weight, groups, X_val, X_target, tasks.callbacks
+                    self,
+                    X,
+                    y,
+                    sample_weight,
+                    groups,
+                    X_val,
+                    X_target,
+                    tasks.callbacks,
+                    keeps_folds,
                 )
         except BaseException as error:
             # Only training can be ended by Ctrl-C and leave a fitted estimator.

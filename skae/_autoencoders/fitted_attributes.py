@@ -31,6 +31,7 @@ from skae._engine.skorch_net import build_net
 from skae._model.density import DensityInference
 from skae._model.explained_variance import attributes, describe
 from skae._model.model import Inference
+from skae._model.prior import Mixture, fit_mixture
 from skae._tables.missing import Filler
 from skae._tables.ranges import Extremes
 from skae._tables.table import ends_of_target
@@ -241,16 +242,24 @@ def set_codes(estimator, result, before=None):
         )
         _set_description(estimator, description)
         if estimator._network_kind.is_variational:
-            _set_density(estimator, inference, inputs, weights)
+            _set_density(estimator, inference, inputs, weights, result)
         set_inference(estimator, inference)
 
 
-def _set_density(estimator, inference, inputs, weights):
+def _set_density(estimator, inference, inputs, weights, result):
     """Set the attributes of a variational autoencoder."""
     estimator.kl_ = inference.divergences(inputs, weights)
     noise_variance = inference.noise_variance(estimator.n_components_)
     if noise_variance is not None:
         estimator.noise_variance_ = noise_variance
+    if estimator._params_of_fit["prior"] == "mixture":
+        mean, log_variance = inference.posterior(inputs)
+        sides = result.groups_and_held_out(len(inputs))
+        mixture = fit_mixture(mean, log_variance, *sides, weights)
+        estimator.weights_, estimator.means_, estimator.covariances_ = mixture.arrays
+    else:
+        for name in ("weights_", "means_", "covariances_"):  # of an earlier fit
+            vars(estimator).pop(name, None)
     finding = collapsed(estimator)
     if finding is not None:
         name = type(estimator).__name__
@@ -318,6 +327,10 @@ def set_inference(estimator, inference):
         inference.code_scale = 1 / np.where(varies, deviations, 1.0)
     if estimator._network_kind.absorbs:
         inference.fold()
+    if estimator._network_kind.is_variational and hasattr(estimator, "weights_"):
+        inference.prior = Mixture(
+            estimator.weights_, estimator.means_, estimator.covariances_
+        )
     estimator._inference = inference
 
 

@@ -57,16 +57,21 @@ from skae.regularizers import resolve_regularizers
 __all__ = ["fit", "partial_fit", "wants_share"]
 
 EXPECTED = 4096  # number of rows of a stream that its network is wide enough for
+ROTATIONS = 6  # number of members that may each rotate all versions of a wide table
 MEASURED = 2**23  # largest number of values from which statistics of a loss are computed
 
 
-def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
+def fit(
+    estimator, X, y, sample_weight, groups, X_val, X_target, callbacks, keeps_folds=False
+):
     """Fit an estimator; the other arguments are those of its method `fit`.
 
     Parameters
     ----------
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
+    keeps_folds : bool
+        Whether the method `folds` of the result is going to be called.
 
     Returns
     -------
@@ -81,8 +86,8 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     deadline = Deadline(estimator.time_limit)
     estimator._params_of_fit = params_of_fit(estimator)
     given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target)
-    estimator._has_marks = given.observed is not None
     _begin(estimator, given)
+    estimator._has_marks = _has_marks(estimator, given)
     initial = _initial(estimator, given.X)
     seed = draw_seed(estimator.random_state)
     if initial is not None:  # the same rows are held out as before
@@ -103,6 +108,7 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         numbers = given.numbers
         del given  # it may hold a sorted copy of the rows
         result = _train(estimator, table, seed, initial, sizes, **how)
+        result = result if keeps_folds else result.without_folds()
         estimator._seed = seed
         set_result(estimator, result.net, result)
         set_ends(estimator, extremes, result.holds)
@@ -203,6 +209,25 @@ def _begin(estimator, given, n_expected=None):
         estimator._make_module(n_features, n_features, None)
 
 
+def _has_marks(estimator, given):
+    """Whether the network is told which cells of X are missing.
+
+    It is not if X has more columns than rows, which then are rotated, so that the time is
+    linear in the number of columns.
+    """
+    kind, (n_samples, n_features) = estimator._network_kind, given.X.shape
+    can_rotate = (
+        n_features > n_samples
+        and estimator.init == "pca"
+        and estimator._loss.rotation_invariant
+        and kind.in_any_basis
+        and kind.takes_marks
+        and given.X_target is None
+        and not resolve_noise(estimator.noise, type(estimator).__name__)
+    )
+    return given.observed is not None and not can_rotate
+
+
 def _goes_on(estimator):
     """Whether `fit` goes on with the network of an earlier fit."""
     return estimator.warm_start and hasattr(estimator, "net_")
@@ -299,7 +324,8 @@ def _table(estimator, given, ends):
     dependence = given.dependence() if holds_out_rows(estimator, given) else None
     statistics = estimator.mean_, estimator.scale_
     filler = filler_of(estimator)
-    return make_table(given, estimator._loss, *statistics, filler, dependence, ends)
+    table = make_table(given, estimator._loss, *statistics, filler, dependence, ends)
+    return dataclasses.replace(table, has_marks=estimator._has_marks)
 
 
 def _train(
@@ -322,8 +348,9 @@ def _train(
     """
     filler, share = filler_of(estimator), table.observed_share
     # With noise the filled values depend on it, so that cells are hidden in every step.
-    n_versions = 0 if noise_and_units else number_of_versions(table.X.shape)
-    hide = Hide(filler, 1 - share, n_versions)
+    n_copies = 1 if table.has_marks else ROTATIONS
+    n_versions = number_of_versions(n_copies * table.X.size)
+    hide = Hide(filler, 1 - share, 0 if noise_and_units else n_versions)
     unit = error_unit(
         estimator._loss,
         estimator.scale_,
@@ -337,7 +364,7 @@ def _train(
         return _settings(
             estimator,
             noise_and_units=noise_and_units,
-            hide=hide if estimator._has_marks else None,
+            hide=None if table.observed is None else hide,
             unit=unit / share,
             callbacks=[*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),

@@ -1,5 +1,7 @@
 """The objective: the loss of a training step and the errors of held-out rows."""
 
+import math
+
 import numpy as np
 import torch
 from torch import nn
@@ -44,6 +46,13 @@ class Objective(nn.Module):
         Numbers of ordered codes with which held-out rows are decoded. None is all codes.
     corruption : Corruption or None
         Corruption of the inputs. The targets stay as they are.
+    to_features : callable (output) -> Tensor of shape (..., n, p), or None
+        Turns the output (..., n, r) into features, of which some may be missing in held-out
+        rows. None if the output is in features.
+    n_draws : int
+        Number of codes that are drawn for a row. With more than one the error is that of
+        the importance-weighted bound of Burda, Grosse and Salakhutdinov (2016),
+        "Importance Weighted Autoencoders". The network then needs a method `draw`.
     beta : float
         Factor of the number that the network adds for a row.
     unit : float
@@ -60,12 +69,15 @@ class Objective(nn.Module):
         n_cuts=1,
         cuts=(None,),
         corruption=None,
+        to_features=None,
+        n_draws=1,
         beta=1.0,
         unit=1.0,
     ):
         super().__init__()
         self.loss, self.penalties, self.corruption = loss, penalties, corruption
-        self.n_cuts, self.cuts, self.beta, self.unit = n_cuts, cuts, beta, unit
+        self.n_cuts, self.cuts, self.unit = n_cuts, cuts, unit
+        self.n_draws, self.beta, self.to_features = n_draws, beta, to_features
 
     # -- a step of training ------------------------------------------------------------
 
@@ -99,16 +111,32 @@ class Objective(nn.Module):
         """
         inputs = self.inputs(batch, generator)
         with torch.autocast(inputs.device.type, torch.bfloat16, bfloat16):
-            Z, added = network.encode_with_loss(inputs)
+            Z, added = self._codes(network, inputs)
             seen = Z if self.n_cuts == 1 else torch.cat([Z] * self.n_cuts, dim=-2)
             output = network.decode(seen)
-        goal = batch if self.n_cuts == 1 else batch.repeat(self.n_cuts)
-        loss = self(output.float() if bfloat16 else output, goal)
-        if added is not None:
-            loss = loss + self.beta * _mean(added.float(), batch.weights)
+        output = output.float() if bfloat16 else output
+        if self.n_draws > 1:
+            loss = _mean(self._weighted(output, added, batch), batch.weights)
+        else:
+            goal = batch if self.n_cuts == 1 else batch.repeat(self.n_cuts)
+            loss = self(output, goal)
+            if added is not None:
+                loss = loss + self.beta * _mean(added.float(), batch.weights)
         for penalty in self.penalties:
             loss = loss + penalty(network.unwrapped, inputs, Z)
         return loss, output
+
+    def _codes(self, network, inputs):
+        """Return codes and what is added to the errors of their rows."""
+        if self.n_draws == 1:
+            return network.encode_with_loss(inputs)
+        return network.draw(inputs, self.n_draws)
+
+    def _weighted(self, output, ratios, batch):
+        """Return the error of each row, (..., n), by importance weighting of its codes."""
+        errors = self._errors(output, batch.repeat(self.n_draws)) + self.beta * ratios
+        of_draws = errors.unflatten(-1, (self.n_draws, -1))
+        return math.log(self.n_draws) - (-of_draws).logsumexp(-2)
 
     def forward(self, output, batch):
         """Return the mean loss of a reconstruction, summed over the members of a stack."""
@@ -138,6 +166,8 @@ class Objective(nn.Module):
         """Return the loss of each row of a batch, (..., n), over its observed cells."""
         targets = batch.targets
         if batch.observed is not None:
+            if self.to_features is not None:
+                output = self.to_features(output)
             output, targets = self.loss.observed(output, targets, batch.observed)
         return self.loss.function(output, targets)
 
@@ -178,7 +208,9 @@ class Objective(nn.Module):
 
     def _errors_at_cuts(self, network, batch, generator, holds):
         """Return the error of each row of a batch at all cuts, (n_cuts, ..., n)."""
-        Z, added = network.encode_with_loss(self.inputs(batch, generator))
+        Z, added = self._codes(network, self.inputs(batch, generator))
+        if self.n_draws > 1:
+            return self._weighted(network.decode(Z), added, batch).unsqueeze(0)
         outputs = (network.decode(Z[..., :cut]) for cut in self.cuts)
         outputs = map(self.loss.hold, outputs) if holds else outputs
         errors = torch.stack([self._errors(output, batch) for output in outputs])
@@ -187,8 +219,8 @@ class Objective(nn.Module):
     # -- after training ----------------------------------------------------------------
 
     def forget(self):
-        """Drop the corruption and the penalties, which may refer to anything."""
-        self.corruption, self.penalties = None, ()
+        """Drop what may be large or refer to anything."""
+        self.corruption, self.penalties, self.to_features = None, (), None
 
 
 def _mean(errors, weights):

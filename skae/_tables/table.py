@@ -32,6 +32,8 @@ class Table:
         Weights of the rows. Their mean is one.
     observed : ndarray of bool of shape (n_samples, n_features) or None
         True in cells that had a value; the others were filled. None stands for all True.
+    has_marks : bool
+        Whether networks are told which cells are missing, if some are.
     n_held_out : int
         So many rows at the end are held out, because the user passed them for that.
     dependence : Dependence or None
@@ -46,6 +48,7 @@ class Table:
     inputs: np.ndarray | None = None
     weights: np.ndarray | None = None
     observed: np.ndarray | None = None
+    has_marks: bool = True
     n_held_out: int = 0
     dependence: Dependence | None = None
     ends: tuple | None = None
@@ -81,7 +84,8 @@ class Table:
         X = self.X[rows]
         rest = (self.inputs, self.weights, self.observed)
         rest = (None if part is None else part[rows] for part in rest)
-        return Table(X, X if self.target is self.X else self.target[rows], *rest)
+        target = X if self.target is self.X else self.target[rows]
+        return Table(X, target, *rest, has_marks=self.has_marks)
 
 
 def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None):

@@ -94,6 +94,29 @@ class Result:
         """Return arrays (inputs, X, weights) of rows for statistics of the codes."""
         return self.members.table.sample(self.n_samples)
 
+    def groups_and_held_out(self, n_rows):
+        """Return groups of the rows of `sample`, and which were held out, or None.
+
+        The latter is None if the network that is kept was trained on all rows.
+
+        Returns
+        -------
+        groups : ndarray of int of shape (n_rows,)
+        held_out : ndarray of bool of shape (n_rows,) or None
+        """
+        members, every = self.members, -(-self.n_samples // n_rows)
+        is_held_out = np.zeros(len(members.dependence.labels), dtype=bool)
+        is_held_out[members.held_out[-1]] = True
+        own = slice(None, self.n_samples, every)
+        is_held_out = is_held_out[own]
+        has_both = 0 < is_held_out.sum() < len(is_held_out)
+        return members.dependence.labels[own], is_held_out if has_both else None
+
+    def without_folds(self):
+        """Return the result without what only `folds` needs, which may be large."""
+        members = dataclasses.replace(self.members, starts=[])
+        return dataclasses.replace(self, members=members, networks=None, best_weights=None)
+
     def folds(self):
         """Return the networks that have not seen all rows, and the rows that they have not.
 

@@ -80,6 +80,7 @@ class Settings:
     holds_initial: bool = True
     ordered: bool = False
     tied_weights: bool = False
+    n_draws: int = 1
     beta: float = 1.0
     unit: float = 1.0
     noise_and_units: tuple | None = None
