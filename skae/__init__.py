@@ -1,10 +1,64 @@
-"""Autoencoders that take the place of PCA in scikit-learn."""
+"""Autoencoders that take the place of PCA in scikit-learn.
 
-from skae._autoencoders.dense import AutoencoderTransformer
-from skae._compare import compare
-from skae._versions import show_versions
-from skae.persistence import load
+Public names are loaded when they are first asked for (PEP 562), and torch and scikit-learn
+with them. `import skae` by itself therefore takes a few milliseconds, which is what a
+command line, a worker process or a program that may not need a network waits for.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # type checkers and editors do not run `__getattr__`
+    from skae import (  # noqa: F401
+        exceptions,
+        losses,
+        metrics,
+        modules,
+        noise,
+        persistence,
+        plotting,
+        regularizers,
+    )
+    from skae._autoencoders.dense import AutoencoderTransformer
+    from skae._compare import compare
+    from skae._versions import show_versions
+    from skae.persistence import load
 
 __all__ = ["AutoencoderTransformer", "compare", "load", "show_versions"]
 
 __version__ = "0.1.0"
+
+_HOMES = {  # public names, and the modules in which they are
+    "AutoencoderTransformer": "skae._autoencoders.dense",
+    "compare": "skae._compare",
+    "load": "skae.persistence",
+    "show_versions": "skae._versions",
+}
+_MODULES = {
+    "exceptions",
+    "losses",
+    "metrics",
+    "modules",
+    "noise",
+    "persistence",
+    "plotting",
+    "regularizers",
+}
+
+
+if not TYPE_CHECKING:  # a type checker would take every name to be there
+
+    def __getattr__(name):
+        """Load a public name or module when it is first asked for."""
+        if name in _MODULES:
+            return importlib.import_module(f"skae.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'skae' has no attribute {name!r}")
+        found = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = found  # so that this function is called once for each name
+        return found
+
+
+def __dir__():
+    """Return the public names of the package, also of what is not loaded yet."""
+    return sorted({*__all__, *_MODULES, "__version__"})

@@ -42,7 +42,7 @@ def curved():
 
 @pytest.fixture(scope="session")
 def processes():
-    """Processes that begin with skae imported, and without threads."""
+    """Processes that begin with skae and torch imported, and without threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["skae"])
+    context.set_forkserver_preload(["skae.persistence"])
     return context

@@ -15,7 +15,7 @@ from sklearn.base import (
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skae._autoencoders import fitting
+from skae._autoencoders import diagnosis, fitting
 from skae._autoencoders.fitted_attributes import restore, truncate
 from skae._autoencoders.parameters import params_of_fit
 from skae._autoencoders.saving import parts_of_file
@@ -80,6 +80,7 @@ class BaseAutoencoder(
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "module": [callable, None],
@@ -294,7 +295,8 @@ class BaseAutoencoder(
         a matrix with n_features columns, which is square up to 256 features and has
         2 * n_components + 64 rows above. Pickles and copies contain all of this, and
         continue in the same way. A file written by `save` contains the model alone, and
-        continues as after `fit`. Callbacks for epochs are not called.
+        continues as after `fit`. Callbacks for epochs are not called. A call takes one pass
+        over its rows, whatever `max_epochs` and `time_limit` are.
         """
         warn_of_target(self, X, y, "partial_fit")
         before = vars(self).copy()
@@ -532,6 +534,44 @@ class BaseAutoencoder(
                 sample_weight, scores, ensure_non_negative=True
             )
         return float(np.average(scores, weights=sample_weight))
+
+    def diagnose(self, X=None):
+        """List what is worth knowing about the fit, with a remedy for each finding.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+            Rows in the order in which they were measured, such as the training data. At
+            most the first 10 000 are examined. Without them only training and codes are.
+
+        Returns
+        -------
+        findings : list
+            Each finding has the attributes `name`, `evidence` and `remedy`. The list is
+            printed one finding after another, and its method `records` returns a list of
+            dicts, for a frame. It is empty if there is nothing to report.
+
+            - Training: it ended as PCA, and why; it ended at `max_epochs` or `time_limit`
+              while the held-out error was falling; rows were memorised, so that the
+              held-out error is four times that of training or more.
+            - The model: codes that do not vary; codes that are alike (needs X); a
+              reconstruction that is constant; one column that holds nine tenths of the
+              variance because of its units.
+            - Rows (need X): many that repeat; neighbouring rows whose residuals are
+              correlated, so that held-out rows are not independent; a mean that is far
+              from that of the fit; cells at 0 and 1 under "binary_cross_entropy".
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from skae import AutoencoderTransformer
+        >>> X, _ = load_wine(return_X_y=True)
+        >>> AutoencoderTransformer(2, random_state=0).fit(X).diagnose()[0].name
+        'one column is the loss'
+        """
+        check_is_fitted(self)
+        X = None if X is None else check_table(self, X, reset=False)
+        return diagnosis.diagnose(self, X)
 
     def save(self, path):
         """Write the fitted model to a file, which `skae.load` opens.

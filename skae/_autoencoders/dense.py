@@ -5,6 +5,7 @@ from numbers import Real
 import numpy as np
 
 from skae._autoencoders.base import BaseAutoencoder
+from skae._autoencoders.widths import auto_widths, given_widths
 from skae._compat import Interval, StrOptions
 from skae._torch import resolve_device
 from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
@@ -154,6 +155,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     max_epochs : int or "auto", default="auto"
         Largest number of passes over the rows. "auto" stands for about 6 000 steps, but at
         least 10 and at most 200 epochs.
+    time_limit : float or None, default=None
+        Number of seconds after which `fit` ends training, if it has not ended before, and
+        keeps the best epoch so far, or PCA. An epoch that the limit cuts short counts as
+        one. PCA of all rows is always computed, however long it takes, and at least one
+        step is taken. If `n_components` is a share of the variance the limit is for the
+        whole search, which ends with the smallest number of components that it knows to be
+        enough. With a limit results depend on the speed and the load of the machine, also
+        for the same seed. `partial_fit` ignores it.
     batch_size : int or "auto", default="auto"
         Number of rows in a step. "auto" stands for the power of two nearest to
         sqrt(n_samples), but at least 16 and at most 1024.
@@ -197,10 +206,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         epoch in the file and ends with the same bits as a fit that was never interrupted.
         (With `random_state=None` it takes the seed of the fit that was killed. The file
         holds learning rates, but nothing else that belongs to `callbacks`.) The file is
-        deleted once the fit has succeeded. A file of another fit is refused and never
-        replaced. Therefore fits with the same parameters, such as those of a search, need a
-        folder; a search that was killed then goes on with the fits that were under way. The
-        file is as safe to open as those of `save`, and needs safetensors.
+        deleted once the fit has succeeded; but if `time_limit` has ended training it stays,
+        and the same call goes on with the last whole epoch. A file of another fit is
+        refused and never replaced. Therefore fits with the same parameters, such as those
+        of a search, need a folder; a search that was killed then goes on with the fits that
+        were under way. The file is as safe to open as those of `save`, and needs
+        safetensors.
     device : str or torch.device, default="auto"
         Device of the network. "auto" is CUDA where there is a CUDA device, otherwise the
         CPU.
@@ -215,7 +226,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         only. With None a fit of many threads also depends on the load of the machine, and
         takes one thread where several are slower.
     verbose : int, default=0
-        Verbosity. 1 prints a line for each epoch, 2 draws a bar (tqdm).
+        Verbosity. 1 prints a line for each epoch, 2 draws a bar (tqdm), whose length is the
+        number of epochs that `time_limit` leaves time for.
 
     Attributes
     ----------
@@ -366,6 +378,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         n_iter_no_change=20,
         tol=1e-3,
         max_epochs="auto",
+        time_limit=None,
         batch_size="auto",
         lr=5e-3,
         precision="auto",
@@ -399,6 +412,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.max_epochs = max_epochs
+        self.time_limit = time_limit
         self.batch_size = batch_size
         self.lr = lr
         self.precision = precision
@@ -430,26 +444,17 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
         if isinstance(self.hidden_layer_sizes, str):
             n_rows = max(n_samples, n_expected or 0)
-            hidden_layer_sizes = self._auto_widths(n_rows, n_features, n_components)
+            least = n_components if self.init == "random" else 1
+            sizes = auto_widths(n_rows, n_features, 2 if self.ordered else 1)
+            hidden_layer_sizes = tuple(max(size, least) for size in sizes)
         else:
-            hidden_layer_sizes = self._given_widths()
+            hidden_layer_sizes = given_widths(self)
         if self.tied_weights and not hidden_layer_sizes:
             raise ValueError(
                 f"tied_weights=True of {type(self).__name__} needs hidden layers, got "
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r}."
             )
         return n_components, hidden_layer_sizes
-
-    def _given_widths(self):
-        """Return `hidden_layer_sizes` as a tuple of int, or refuse it."""
-        sizes = self.hidden_layer_sizes
-        if getattr(sizes, "ndim", 1) != 1 or not all(map(_is_width, sizes)):
-            raise ValueError(
-                f"hidden_layer_sizes of {type(self).__name__} must be positive whole "
-                "numbers, one for each hidden layer of the encoder, such as (64, 32), or "
-                f"'auto', got {sizes!r}."
-            )
-        return tuple(map(int, sizes))
 
     def _as_int(self, most):
         """Return `n_components` as an int; 1 as a first value if it is a share."""
@@ -485,13 +490,6 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "code_activation='identity'."
             )
 
-    def _auto_widths(self, n_samples, n_features, n_components):
-        """Return the hidden layers that "auto" stands for."""
-        width = 2 ** int(np.log2(min(4 * np.sqrt(n_samples), 16 * n_features)) + 0.5)
-        width = min(max(width, 64), 512) * (2 if self.ordered else 1)
-        least = n_components if self.init == "random" else 1
-        return max(width, least), max(width // 2, least)
-
     @property
     def _network_kind(self):
         has_module = self._params_of_fit["module"] is not None
@@ -524,9 +522,3 @@ class AutoencoderTransformer(BaseAutoencoder):
             ordered=params["ordered"],
             generator=generator,
         )
-
-
-def _is_width(size):
-    """Whether a number is a positive whole number."""
-    is_number = isinstance(size, Real) and not isinstance(size, bool)
-    return is_number and size >= 1 and float(size).is_integer()

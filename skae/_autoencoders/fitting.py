@@ -34,6 +34,7 @@ from skae._autoencoders.parameters import (
 from skae._compat import draw_seed
 from skae._engine.checkpoint import Checkpoint, fingerprint
 from skae._engine.corruption import Hide, noise_units
+from skae._engine.deadline import Deadline
 from skae._engine.skorch_net import check_callbacks
 from skae._tables.checks import check_rows
 from skae._tables.rows import rows_of
@@ -67,6 +68,7 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         check_same_network(
             estimator, "warm_start=True", "set warm_start=False to start anew"
         )
+    deadline = Deadline(estimator.time_limit)
     estimator._params_of_fit = params_of_fit(estimator)
     given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target)
     estimator._has_marks = given.observed is not None
@@ -83,7 +85,8 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         if checkpoint is not None:
             scopes.enter_context(checkpoint)
         before = None if initial is None else estimator._inference
-        result = _train(estimator, given, seed, initial, callbacks, checkpoint, sizes)
+        how = {"callbacks": callbacks, "checkpoint": checkpoint, "deadline": deadline}
+        result = _train(estimator, given, seed, initial, sizes, **how)
         estimator._seed = seed
         set_result(estimator, result.net, result)
         set_codes(estimator, result, before)
@@ -204,7 +207,7 @@ def _open_checkpoint(estimator, given, seed, initial):
             f"n_components={estimator.n_components!r} needs several. Set n_components "
             "to a number or checkpoint=None."
         )
-    others = {"callbacks", "checkpoint", "device", "verbose"}
+    others = {"callbacks", "checkpoint", "device", "time_limit", "verbose"}
     names = [name for name in parameter_names(estimator) if name not in others]
     parameters = {name: getattr(estimator, name) for name in names}
     if isinstance(estimator.random_state, np.random.RandomState):
@@ -263,7 +266,7 @@ def _loss_statistics(estimator, loss, given):
 # -- training --------------------------------------------------------------------------
 
 
-def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
+def _train(estimator, given, seed, initial, sizes, *, callbacks, checkpoint, deadline):
     """Train with the given number of components, or find the one that is needed.
 
     Returns
@@ -294,6 +297,7 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
             unit=unit / share,
             callbacks=[*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
+            deadline=deadline,
         )
         sizes["batch_size"], _ = settings.sizes(len(table.X))
         return train(
@@ -308,7 +312,7 @@ def _train(estimator, given, seed, initial, callbacks, checkpoint, sizes):
         )
 
     if wants_share(estimator):
-        return fewest_components(table, train_with, estimator.n_components)
+        return fewest_components(table, train_with, estimator.n_components, deadline)
     return train_with(estimator.n_components_)
 
 

@@ -21,6 +21,7 @@ OF_THE_FIT_ALONE = {
     "noise",
     "random_state",
     "regularizer",
+    "time_limit",
     "verbose",
     "warm_start",
 }

@@ -5,6 +5,8 @@ No other file uses `sklearn.callback`, which is new in scikit-learn 1.9.
 
 import functools
 import logging
+import math
+from statistics import fmean
 
 from skae._engine.skorch_net import Callback, Interrupted
 
@@ -202,8 +204,16 @@ class EpochBar(EpochLines):
     def on_epoch_end(self, net, **kwargs):
         errors = self.errors(net.history[-1])
         figures = {name: f"{error:.4g}" for name, error in errors.items()}
+        self.bar.total = self._expected(net)
         self.bar.set_postfix(figures, refresh=False)
         self.bar.update()
+
+    @staticmethod
+    def _expected(net):
+        """Return the number of epochs that there is time for, but at most `max_epochs`."""
+        n_epochs = len(net.history)
+        left = net.deadline.seconds_left / fmean(epoch["dur"] for epoch in net.history)
+        return n_epochs + math.ceil(max(0.0, min(left, net.max_epochs - n_epochs)))
 
     @ends_on_ctrl_c
     def on_train_end(self, net, **kwargs):

@@ -61,6 +61,7 @@ class Checkpoint:
         self.owner, self.fingerprint, self.seed = owner, fingerprint, seed
         self.state = None  # after the last epoch
         self.due = -np.inf
+        self.is_paused = False
         is_folder = os.path.isdir(self.path) or os.fspath(path).endswith(SEPARATORS)
         folder = self.path if is_folder else os.path.dirname(self.path)
         if not os.path.isdir(folder):
@@ -131,6 +132,11 @@ class Checkpoint:
         end = time.monotonic()
         self.due = end + max(EVERY, (end - begin) / MOST_TIME)
 
+    def pause(self):
+        """Write the file, and keep it although the fit ends, so that another goes on."""
+        self.write()
+        self.is_paused = True
+
     def _shared(self):
         """Return the error for a file that another fit has changed."""
         return ModelFileError(
@@ -142,8 +148,9 @@ class Checkpoint:
         return self
 
     def __exit__(self, kind, error, trace):
-        """Delete the file if the fit is complete, or would end in NaN again."""
-        is_over = kind is None or issubclass(kind, DivergenceError)
+        """Delete the file if training is complete, or would end in NaN again."""
+        is_complete = kind is None and not self.is_paused
+        is_over = is_complete or (kind is not None and issubclass(kind, DivergenceError))
         if is_over and _mark(self.path) in (None, self.mark):
             remove_model(self.path)
 

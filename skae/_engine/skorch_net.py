@@ -11,6 +11,7 @@ from skorch.helper import predefined_split
 
 from skae._engine.backprop import Backprop, is_plain
 from skae._engine.batches import Batches
+from skae._engine.deadline import Deadline
 from skae._engine.optimizer import BETAS, AdamW
 from skae._torch import make_generator
 from skae.modules._base import set_generators
@@ -69,6 +70,9 @@ class AutoencoderNet(NeuralNet):
     bfloat16 : bool
         Whether matrix products are computed in bfloat16.
     checkpoint : Checkpoint or None
+    deadline : Deadline or None
+        After this time no step is taken, except that there is at least one. An epoch that
+        it cuts short is judged like the others.
     seed : int
         Seed of the generators of layers, and of the random numbers that a user's network
         draws from the global generators.
@@ -83,12 +87,15 @@ class AutoencoderNet(NeuralNet):
         the unit.
     is_finite_ : bool
         Whether the loss and the averaged weights of the last epoch are finite.
+    is_out_of_time_ : bool
+        Whether the deadline has ended training.
     finite_averages_ : list of Tensor or None
         Averaged weights after the last epoch in which they were finite. Only set if there
         is no choice.
     """
 
     is_finite_ = True  # also if Ctrl-C comes before anything was set
+    is_out_of_time_ = False
     backprop_ = None
 
     def __init__(
@@ -99,6 +106,7 @@ class AutoencoderNet(NeuralNet):
         choice=None,
         bfloat16=False,
         checkpoint=None,
+        deadline=None,
         seed=0,
         first_step=0,
         **kwargs,
@@ -109,6 +117,7 @@ class AutoencoderNet(NeuralNet):
         self.choice = choice
         self.bfloat16 = bfloat16
         self.checkpoint = checkpoint
+        self.deadline = deadline or Deadline()
         self.seed = seed
         self.first_step = first_step
 
@@ -137,7 +146,7 @@ class AutoencoderNet(NeuralNet):
         self.averages_ = [p.detach().clone() for p in self.weights_]
         self.has_batch_callbacks_ = any(map(_wants_batches, dict(self.callbacks_).values()))
         self.is_finite_, self.finite_averages_, self.n_resumed_ = True, None, 0
-        self.best_error_ = None
+        self.best_error_, self.is_out_of_time_ = None, False
         if self.checkpoint is not None:
             self.checkpoint.resume(self)
             self.n_resumed_ = len(self.history)
@@ -146,8 +155,12 @@ class AutoencoderNet(NeuralNet):
     def on_epoch_begin(self, net, **kwargs):
         if len(self.history) and self._is_over():
             raise StopTraining
-        if self.checkpoint is not None:
+        # An epoch that was cut short is begun again by the fit that goes on.
+        if self.checkpoint is not None and not self.is_out_of_time_:
             self.checkpoint.note(self)
+        if len(self.history) and (self.is_out_of_time_ or self.deadline.is_over):
+            self.is_out_of_time_ = True
+            raise StopTraining
         super().on_epoch_begin(net, **kwargs)
 
     def _is_over(self):
@@ -236,22 +249,31 @@ class AutoencoderNet(NeuralNet):
         # The loss is a sum over the members.
         unit = self.objective.unit / len(iterator.dataset.index)
         with self.states_:
-            total = self._steps(iterator, unit, step_fn, **fit_params)
+            total, n_steps = self._steps(iterator, unit, step_fn, **fit_params)
         # Both are read together, because reading from a GPU waits for all its operations.
         norm = torch.stack(torch._foreach_norm(self.averages_)).sum()
         total, norm = torch.stack([total.double(), norm.double()]).tolist()
-        mean = unit * (total / len(iterator))
+        mean = unit * (total / n_steps)
+        self.is_out_of_time_ = n_steps < len(iterator)
         if not self.has_batch_callbacks_:
             self.history.new_batch()  # skorch's Checkpoint needs one
             self._record_batch("train", mean, len(iterator.dataset))
         self.history.record("train_loss", mean)
-        self.history.record("train_batch_count", len(iterator))
+        self.history.record("train_batch_count", n_steps)
         self.is_finite_ = math.isfinite(total) and math.isfinite(norm)
         if self.is_finite_:
             self._keep_averages()
 
     def _steps(self, iterator, unit, step_fn, **fit_params):
-        """Train on each batch, and return the sum of the losses of the batches."""
+        """Train on each batch, as long as there is time.
+
+        Returns
+        -------
+        total : Tensor of shape ()
+            Sum of the losses of the batches.
+        n_steps : int
+            Number of the batches.
+        """
         every = max(1, len(iterator) // 10)
         total = 0.0
         for number, batch in enumerate(iterator):
@@ -259,13 +281,16 @@ class AutoencoderNet(NeuralNet):
                 self.notify("on_batch_begin", batch=batch[:2], training=True)
             step = step_fn(batch, **fit_params)
             total = total + step["loss"]
-            if number % every == 0:
+            is_last = self.deadline.is_over
+            if number % every == 0 or is_last:
                 self._average()
             if self.has_batch_callbacks_:
                 step["loss"] = step["loss"].double() * unit
                 self._record_batch("train", step["loss"].item(), batch.inputs.shape[-2])
                 self.notify("on_batch_end", batch=batch[:2], training=True, **step)
-        return total
+            if is_last:
+                break
+        return total, number + 1
 
     def _record_batch(self, prefix, loss, n_rows):
         self.history.record_batch(f"{prefix}_loss", loss)
@@ -355,7 +380,7 @@ def build_net(
         Share of the learning rate that layers named `linear` and `correction` get.
     **params
         Other parameters of the net: `lr`, `max_epochs`, `batch_size`, `bfloat16`,
-        `checkpoint`, `first_step` and those of its iterators.
+        `checkpoint`, `deadline`, `first_step` and those of its iterators.
 
     Returns
     -------

@@ -7,7 +7,7 @@ from skae._tables.pca import principal_axes
 __all__ = ["fewest_components"]
 
 
-def fewest_components(table, train, share):
+def fewest_components(table, train, share, deadline):
     """Find the smallest network that keeps a share of the variance of held-out rows.
 
     The number of components is found by bisection between zero and the number that PCA
@@ -19,13 +19,15 @@ def fewest_components(table, train, share):
     train : callable (n_components) -> Result
     share : float
         The share of the variance, in (0, 1).
+    deadline : Deadline
+        When the search has to end, with the smallest number that is known to be enough.
 
     Returns
     -------
     Result
     """
     enough, too_few, outcome = _components_of_pca(table, share), 0, None
-    while enough - too_few > 1:
+    while enough - too_few > 1 and not deadline.is_over:
         n_components = (too_few + enough) // 2
         attempt = train(n_components)
         if attempt.r2 >= share:

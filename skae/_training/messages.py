@@ -74,11 +74,12 @@ def kept_line(result, has_held_out):
     """
     if result.n_iter == 0 and result.outcome == "pca":
         return "kept: PCA, without training"
+    end = "; time_limit has ended training" if result.is_out_of_time else ""
     if result.outcome == "trained":
         epoch = f"epoch {result.best_epoch}" if has_held_out else "the last epoch"
-        return f"kept: {epoch}"
+        return f"kept: {epoch}{end}"
     start = "PCA" if result.outcome == "pca" else "the network as it was before"
-    return f"kept: {start}, because no epoch was certainly better"
+    return f"kept: {start}, because no epoch was certainly better{end}"
 
 
 def no_weights(owner, lr):

@@ -40,6 +40,8 @@ class Result:
         Number of steps that the network was trained for, in this fit and before.
     n_threads : int or None
         Number of threads in the last steps. None is no limit.
+    is_out_of_time : bool
+        Whether `time_limit` has ended training.
     interrupt : BaseException or None
         Exception that has ended training, if the best epoch so far is kept, from which a
         warm start goes on.
@@ -58,6 +60,7 @@ class Result:
     is_pca: bool
     n_steps: int
     n_threads: int | None = None
+    is_out_of_time: bool = False
     interrupt: BaseException | None = None
 
     @property

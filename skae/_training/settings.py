@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from skae._engine.corruption import Corruption
+from skae._engine.deadline import Deadline
 from skae._engine.threads import Pace
 from skae._torch import has_fast_bfloat16
 
@@ -46,6 +47,8 @@ class Settings:
         Hides cells, if the table has missing cells.
     penalties : tuple
         Regularizers.
+    deadline : Deadline or None
+        When training has to end. None is never.
     owner : str
         Name of the estimator's class, for messages.
     """
@@ -75,6 +78,7 @@ class Settings:
     noise_and_units: tuple | None = None
     hide: Callable | None = None
     penalties: tuple = ()
+    deadline: Deadline | None = None
     owner: str = "the estimator"
 
     def sizes(self, n_rows):

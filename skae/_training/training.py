@@ -254,6 +254,7 @@ class Training:
             ),
             iterator_train__pace=pace,
             checkpoint=self.checkpoint,
+            deadline=settings.deadline,
             first_step=settings.first_step,
             lr=settings.lr,
             max_epochs=max_epochs,
@@ -291,18 +292,21 @@ class Training:
             if not self.settings.warm_start:
                 raise
             return interrupt
+        if net.is_out_of_time_ and self.checkpoint is not None:
+            self.checkpoint.pause()
         return None
 
     def _result(self, net, choice, reference, untrained_error, interrupt):
         """Return the Result, after checking that training ended well."""
         settings, networks = self.settings, self.networks
-        train_errors, held_out_errors = self._curves(net, choice)
-        n_iter = len(train_errors)
+        epochs = self._whole_epochs(net, choice)
+        n_iter, held_out_errors = len(epochs), []
         if choice is None:
             best_epoch = n_iter if net.is_finite_ else n_iter - 1
         else:
             best_epoch = choice.best_epoch
-            held_out_errors = [settings.unit * untrained_error, *held_out_errors]
+            held_out_errors = [epoch["valid_loss"] for epoch in epochs]
+            held_out_errors.insert(0, settings.unit * untrained_error)
         self._judge(net, choice, n_iter, best_epoch, interrupt)
         has_better = choice is not None and best_epoch > 0
         kept_error = net.best_error_ if has_better else untrained_error
@@ -317,29 +321,24 @@ class Training:
             n_components=settings.n_components,
             n_iter=n_iter,
             best_epoch=best_epoch,
-            train_errors=train_errors,
+            train_errors=[epoch["train_loss"] for epoch in epochs],
             held_out_errors=held_out_errors,
             pca_error=settings.unit * self.mean(reference),
             kept_error=kept_error,
             outcome=outcome,
             is_pca=outcome == "pca" and self.loss.of_scaled,
-            n_steps=settings.first_step + best_epoch * self._n_batches(),
+            n_steps=settings.first_step
+            + sum(epoch["train_batch_count"] for epoch in epochs[:best_epoch]),
+            is_out_of_time=net.is_out_of_time_,
             interrupt=interrupt,
         )
 
-    def _n_batches(self):
-        """Return the number of steps in an epoch."""
-        batch_size, _ = self._sizes()
-        return -(-max(map(len, self.members.trained)) // batch_size)
-
     @staticmethod
-    def _curves(net, choice):
-        """Return the mean errors of training and of held-out rows in each whole epoch."""
+    def _whole_epochs(net, choice):
+        """Return the entries of the history for epochs that came to their end."""
         # A callback or Ctrl-C may have ended training within an epoch.
         last = "train_loss" if choice is None else "valid_loss"
-        epochs = [epoch for epoch in net.history if last in epoch]
-        held_out = [] if choice is None else [epoch["valid_loss"] for epoch in epochs]
-        return [epoch["train_loss"] for epoch in epochs], held_out
+        return [epoch for epoch in net.history if last in epoch]
 
     def _judge(self, net, choice, n_iter, best_epoch, interrupt):
         """Warn if training did not end well; raise if there are no weights to keep."""
@@ -354,7 +353,9 @@ class Training:
         if not net.is_finite_:
             start = "the start from PCA" if is_new else "the network that fit began with"
             warn_of_values(settings.owner, settings.lr, n_iter, best_epoch, start)
-        elif n_iter == settings.max_epochs and choice and choice.is_improving:
+            return
+        is_last = n_iter == settings.max_epochs and not net.is_out_of_time_
+        if is_last and choice and choice.is_improving:
             warn_of_few_epochs(settings.owner, settings.max_epochs)
 
     def _kept(self, net, choice, best_epoch):

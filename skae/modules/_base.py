@@ -37,7 +37,8 @@ class Network(nn.Module):
     has_linear_path : bool
         Whether the network can have a linear path, to which `set_linear` writes PCA.
     is_stackable : bool
-        Whether several such networks can be run as one, see `stack`.
+        Whether several such networks can be run as one, by a leading axis of their weights,
+        see `stack`. Parts of a network that are no `Network` must be so in any case.
     takes_marks : bool
         Whether the inputs may be followed by marks of missing cells.
     absorbs : bool

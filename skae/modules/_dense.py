@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from skae._torch import NoStates
-from skae.modules._base import Network
-from skae.modules._layers import ACTIVATIONS, NORMALIZATIONS, Dropout, Linear, Nested
+from skae.modules._layers import ACTIVATIONS, NORMALIZATIONS, Dropout, Linear
+from skae.modules._linear_path import LinearPathAutoencoder
 from skae.modules._tied import Tied
 
 __all__ = ["DenseAutoencoder", "Mapping"]
@@ -92,11 +92,7 @@ class Mapping(nn.Module):
         """
         for layer in (self.linear, self.hidden[0] if len(self.hidden) else None):
             if layer is not None:
-                if shift is not None:
-                    layer.bias += layer.weight @ shift
-                if weight is not None:
-                    product = torch.mul if weight.ndim == 1 else torch.matmul
-                    layer.weight = nn.Parameter(product(layer.weight, weight))
+                layer.absorb_input(weight, shift)
 
     @torch.no_grad()
     def absorb_output(self, weight, shift=None):
@@ -106,18 +102,13 @@ class Mapping(nn.Module):
         has shape (n_new,). None stands for the identity or zero.
         """
         for layer in (self.linear, self.correction):
-            if layer is not None and weight is not None:
-                is_diagonal = weight.ndim == 1
-                by_row = weight[:, None] if is_diagonal else weight
-                product = torch.mul if is_diagonal else torch.matmul
-                layer.weight = nn.Parameter(product(by_row, layer.weight))
-                if layer.bias is not None:
-                    layer.bias = nn.Parameter(product(weight, layer.bias))
+            if layer is not None:
+                layer.absorb_output(weight, None)
         if shift is not None:
             (self.correction if self.linear is None else self.linear).bias += shift
 
 
-class DenseAutoencoder(Network):
+class DenseAutoencoder(LinearPathAutoencoder):
     """Fully connected autoencoder.
 
     Parameters
@@ -144,11 +135,6 @@ class DenseAutoencoder(Network):
         Generator from which the weights are drawn; None is torch's global generator.
     """
 
-    has_linear_path = True
-    is_stackable = True
-    takes_marks = True
-    absorbs = True
-
     def __init__(
         self,
         n_inputs,
@@ -165,7 +151,7 @@ class DenseAutoencoder(Network):
         ordered=False,
         generator=None,
     ):
-        super().__init__()
+        super().__init__(n_components, n_constants=n_constants, ordered=ordered)
         options = {
             "activation": activation,
             "dropout": dropout,
@@ -176,14 +162,8 @@ class DenseAutoencoder(Network):
         mirrored = hidden_layer_sizes[::-1]
         self.encoder = Mapping(n_inputs, n_components, hidden_layer_sizes, **options)
         self.code = ACTIVATIONS[code_activation]()
-        self.nested = Nested(n_components) if ordered else None
-        n_seen = 2 * n_components if ordered else n_components
+        n_seen = self.n_seen(n_components)
         self.decoder = Mapping(n_seen, n_outputs, mirrored, **options)
-        self.constants = nn.Parameter(torch.zeros(n_constants)) if n_constants else None
-
-    @property
-    def is_ordered(self):
-        return self.nested is not None
 
     @property
     def paths(self):
@@ -205,30 +185,7 @@ class DenseAutoencoder(Network):
 
         The last of ordered codes may be missing.
         """
-        output = self.decoder(Z if self.nested is None else self.nested(Z))
-        if self.constants is None:
-            return output
-        constants = self.constants.unsqueeze(-2).to(output.dtype)
-        return torch.cat([output, constants.expand(*output.shape[:-1], -1)], dim=-1)
-
-    @torch.no_grad()
-    def set_linear(self, encoder, decoder, bias):
-        (k, r), p = encoder.shape, len(decoder)
-        self.encoder.linear.weight.zero_()
-        self.encoder.linear.weight[:, :r] = encoder
-        self.encoder.linear.bias.zero_()
-        # Inputs after the k-th mark the codes that are missing. PCA ignores them.
-        self.decoder.linear.weight.zero_()
-        self.decoder.linear.weight[:, :k] = decoder
-        self.decoder.linear.bias.copy_(bias[:p])
-        if self.constants is not None:
-            self.constants.copy_(bias[p:])
-
-    def absorb_input(self, weight, shift=None):
-        self.encoder.absorb_input(weight, shift)
-
-    def absorb_output(self, weight, shift=None):
-        self.decoder.absorb_output(weight, shift)
+        return self.with_constants(self.decoder(self.seen(Z)))
 
     def folded_encoder(self, weight, shift):
         encoder = copy.deepcopy(self.encoder)
@@ -253,32 +210,3 @@ class DenseAutoencoder(Network):
             empty.linear = None
             self.decoder = self.decoder.untie(empty)
         return self
-
-    @torch.no_grad()
-    def recode(self, weight, mean):
-        """Replace the codes z by weight (z - mean), without changing the reconstruction.
-
-        `weight` has shape (k, k), and is lower triangular if the codes are ordered. `mean`
-        has shape (k,).
-        """
-        inverse = torch.linalg.inv(weight)
-        self.encoder.absorb_output(weight, -weight @ mean)
-        if self.nested is None:
-            self.decoder.absorb_input(inverse, mean)
-        else:
-            self.nested.shift += self.nested.weight @ mean
-            self.nested.weight = self.nested.weight @ inverse
-
-    @torch.no_grad()
-    def truncate(self, n_components):
-        """Keep only the first codes. To the decoder the others are missing."""
-        k, first = len(self.nested.shift), torch.arange(n_components)
-        eye = torch.eye(
-            2 * k, dtype=self.nested.weight.dtype, device=self.nested.weight.device
-        )
-        self.decoder.absorb_input(
-            eye[:, torch.cat([first, k + first])], eye[k + n_components :].sum(0)
-        )
-        self.encoder.absorb_output(eye[:n_components, :k])
-        self.nested.weight = self.nested.weight[:n_components, :n_components].clone()
-        self.nested.shift = self.nested.shift[:n_components].clone()

@@ -43,6 +43,36 @@ class Linear(nn.Module):
             return torch.bmm(X, self.weight.mT)
         return torch.baddbmm(self.bias.unsqueeze(-2), X, self.weight.mT)
 
+    @torch.no_grad()
+    def absorb_input(self, weight, shift):
+        """Replace f(x) by f(weight x + shift).
+
+        `weight` has shape (n_in, n_new), or (n_in,) if it is the diagonal of a matrix.
+        `shift` has shape (n_in,). None stands for the identity or zero.
+        """
+        if shift is not None:
+            self.bias += self.weight @ shift
+        if weight is not None:
+            product = torch.mul if weight.ndim == 1 else torch.matmul
+            self.weight = nn.Parameter(product(self.weight, weight))
+
+    @torch.no_grad()
+    def absorb_output(self, weight, shift):
+        """Replace f(x) by weight f(x) + shift.
+
+        `weight` has shape (n_new, n_out), or (n_out,) for a diagonal matrix, and `shift`
+        has shape (n_new,). None stands for the identity or zero.
+        """
+        if weight is not None:
+            is_diagonal = weight.ndim == 1
+            by_row = weight[:, None] if is_diagonal else weight
+            product = torch.mul if is_diagonal else torch.matmul
+            self.weight = nn.Parameter(product(by_row, self.weight))
+            if self.bias is not None:
+                self.bias = nn.Parameter(product(weight, self.bias))
+        if shift is not None:
+            self.bias += shift
+
 
 class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) that is drawn from a private generator.

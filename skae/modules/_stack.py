@@ -3,8 +3,46 @@
 import copy
 
 import torch
+from torch import nn
 
-__all__ = ["stack", "unstack"]
+from skae.modules._base import Network
+
+__all__ = ["SideBySide", "stack", "unstack"]
+
+
+class SideBySide(Network):
+    """Networks whose layers cannot be stacked, such as those of users.
+
+    They are run one after another, and each has its own weights, buffers and inputs. The
+    sum of their losses therefore trains each as if it were alone.
+
+    Parameters
+    ----------
+    members : list of m Network
+    """
+
+    def __init__(self, members):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def private_states(self, seed, device, training=False):
+        return self.members[0].private_states(seed, device, training)
+
+    def encode(self, X):
+        return self._each("encode", X)
+
+    def decode(self, Z):
+        return self._each("decode", Z)
+
+    def encode_with_loss(self, X):
+        """Return the codes (m, n, k) of X (m, n, p), and what is added to their loss."""
+        pairs = [m.encode_with_loss(x) for m, x in zip(self.members, X, strict=True)]
+        codes, added = zip(*pairs, strict=True)
+        return torch.stack(codes), None if added[0] is None else torch.stack(added)
+
+    def _each(self, method, inputs):
+        pairs = zip(self.members, inputs, strict=True)
+        return torch.stack([getattr(member, method)(rows) for member, rows in pairs])
 
 
 def stack(modules):
@@ -12,18 +50,55 @@ def stack(modules):
 
     Every parameter gets a leading axis. Training M small networks as one takes little more
     time than training one of them, because the time depends mostly on the number of kernels
-    that are launched.
+    that are launched. Networks inside the modules that are not `is_stackable` are put side
+    by side instead, which takes M times as long.
     """
     stacked = copy.deepcopy(modules[0])
+    alone = _outermost(stacked, lambda part: not getattr(part, "is_stackable", True))
     states = [m.state_dict() for m in modules]
-    for name, tensor in stacked.state_dict(keep_vars=True).items():
+    for name, tensor in _others(stacked, alone):
         tensor.data = torch.stack([state[name] for state in states])
+    for name in alone:
+        members = [copy.deepcopy(m.get_submodule(name)) for m in modules]
+        stacked = _with_part(stacked, name, SideBySide(members))
     return stacked
 
 
 def unstack(module, member):
     """Return the network number `member` of a stack as a module of its own."""
     module = copy.deepcopy(module)
-    for tensor in module.state_dict(keep_vars=True).values():
+    alone = _outermost(module, lambda part: isinstance(part, SideBySide))
+    for _, tensor in _others(module, alone):
         tensor.data = tensor.data[member].clone()
+    for name in alone:
+        module = _with_part(module, name, module.get_submodule(name).members[member])
+    return module
+
+
+def _outermost(module, holds):
+    """Return the names of the submodules for which `holds`, but of none inside another."""
+    names = []
+    for name, part in module.named_modules():
+        if holds(part) and not _is_inside(name, names):
+            names.append(name)
+    return names
+
+
+def _is_inside(name, parts):
+    """Whether a submodule or a tensor belongs to one of the submodules named `parts`."""
+    return any(not part or name.startswith(f"{part}.") for part in parts)
+
+
+def _others(module, alone):
+    """Return pairs (name, tensor) of all tensors outside the submodules named `alone`."""
+    tensors = module.state_dict(keep_vars=True).items()
+    return [(name, tensor) for name, tensor in tensors if not _is_inside(name, alone)]
+
+
+def _with_part(module, name, part):
+    """Return the module with another submodule of this name; "" is the module itself."""
+    if not name:
+        return part
+    parent, _, attribute = name.rpartition(".")
+    setattr(module.get_submodule(parent), attribute, part)
     return module

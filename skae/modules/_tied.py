@@ -1,5 +1,6 @@
 """Decoders that share the weights of an encoder."""
 
+import torch
 from torch import nn
 
 from skae.modules._layers import Linear
@@ -49,5 +50,7 @@ class Tied(nn.Module):
         """Turn `decoder` into one with weights of its own, and return it."""
         decoder.hidden, decoder.correction = self.hidden, self.correction
         for layer, weight in zip(self._layers(), self._weights(), strict=True):
-            layer.weight = nn.Parameter(weight.detach().mT.clone())
+            # In the order of cells that a copy from a file has: the order changes bits.
+            weight = weight.detach().mT.clone(memory_format=torch.contiguous_format)
+            layer.weight = nn.Parameter(weight)
         return decoder

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skae._compat import check_matplotlib_support
-from skae.metrics import check_reconstructs, own_scale, value_range
+from skae.metrics._errors import check_reconstructs, own_scale, value_range
 from skae.plotting._arrows import name_tips
 from skae.plotting._drawing import (
     COLORS,

@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from skae.metrics import check_reconstructs
+from skae.metrics._errors import check_reconstructs
 
 __all__ = [
     "COLORS",

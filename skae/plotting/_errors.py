@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skae._compat import check_matplotlib_support
-from skae.metrics import (
+from skae.metrics._errors import (
     METRICS,
     as_table,
     checked_scale,

@@ -7,7 +7,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skae._compat import check_matplotlib_support
-from skae.metrics import own_scale
+from skae.metrics._errors import own_scale
 from skae.plotting._drawing import (
     COLORS,
     DASHES,

@@ -3,7 +3,12 @@
 import numpy as np
 
 from skae._compat import check_matplotlib_support
-from skae.metrics import checked_scale, errors_by_feature_and_row, own_scale, value_range
+from skae.metrics._errors import (
+    checked_scale,
+    errors_by_feature_and_row,
+    own_scale,
+    value_range,
+)
 from skae.plotting._drawing import (
     COLORS,
     DASHES,

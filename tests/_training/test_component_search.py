@@ -1,11 +1,15 @@
 """The number of components that a share of the variance asks for."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from skae import AutoencoderTransformer
+from skae._tables.table import Table
+from skae._training.component_search import fewest_components
 
 DIGITS = np.random.default_rng(0).permutation(load_digits().data / 16)
 
@@ -36,6 +40,34 @@ def test_a_share_where_nothing_is_gained_is_pcas():
     ae = autoencoder(0.5).fit(X)
     pca = PCA(0.5, svd_solver="full").fit(X)
     assert ae.n_components_ <= pca.n_components_
+
+
+class After:
+    """A deadline that is over after so many trainings."""
+
+    def __init__(self, n_trainings):
+        self.left = n_trainings + 1
+
+    @property
+    def is_over(self):
+        self.left -= 1
+        return self.left == 0
+
+
+@pytest.mark.parametrize(
+    ("n_trainings", "tried"), [(0, [8]), (1, [4]), (2, [4, 2]), (9, [4, 2, 3])]
+)
+def test_a_search_that_runs_out_of_time(n_trainings, tried):
+    """It keeps the smallest number known to be enough, and 8 is that of PCA."""
+    X, numbers = np.eye(16)[:, :8] - 1 / 16, []
+
+    def train(n_components):
+        numbers.append(n_components)
+        return SimpleNamespace(n_components=n_components, r2=float(n_components > 2))
+
+    found = fewest_components(Table(X, X), train, 0.99, After(n_trainings))
+    assert numbers == tried
+    assert found.n_components == min(n for n in tried if n > 2)
 
 
 @pytest.mark.parametrize(

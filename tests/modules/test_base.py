@@ -7,6 +7,8 @@ import torch
 
 from skae.modules import DenseAutoencoder
 from skae.modules._base import layers_that_draw, set_generators
+from skae.modules._gated import GatedAutoencoder
+from skae.modules._own import OwnNetwork
 from skae.modules._stack import stack, unstack
 
 N_FEATURES, N_COMPONENTS = 6, 3
@@ -27,7 +29,19 @@ NETWORKS = {
         normalization="layer",
         generator=generator,
     ),
+    "gated": lambda generator: gated(plain(generator)),
+    "gated, ordered": lambda generator: gated(plain(generator), ordered=True),
+    "gated, of one's own": lambda generator: gated(OwnNetwork(plain(generator))),
 }
+
+
+def plain(generator):
+    sizes = N_FEATURES, N_COMPONENTS, N_FEATURES, (5,)
+    return DenseAutoencoder(*sizes, dropout=0.2, linear_path=False, generator=generator)
+
+
+def gated(corrections, **options):
+    return GatedAutoencoder(corrections, N_FEATURES, N_COMPONENTS, **options)
 
 
 def generator(seed=0):

@@ -1,10 +1,15 @@
 """Stacks: members side by side, each as if it were alone."""
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 
 from skae.modules import DenseAutoencoder, Linear
-from skae.modules._stack import stack, unstack
+from skae.modules._gated import GatedAutoencoder
+from skae.modules._own import OwnNetwork
+from skae.modules._stack import SideBySide, stack, unstack
 
 
 def generator(seed=0):
@@ -56,3 +61,86 @@ def test_unstacked_member_is_independent():
     kept = stacked.weight.detach().clone()
     member.weight.data.zero_()
     assert torch.equal(stacked.weight, kept)
+
+
+# -- networks whose layers cannot be stacked -------------------------------------------
+
+
+class Normalized(nn.Module):
+    """Normalizes over the rows of a batch, and counts them in a buffer."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(5)
+        self.first = Linear(5, 2, generator=generator(seed))
+        self.last = Linear(2, 5, generator=generator(seed + 10))
+        self.double()
+
+    def encode(self, X):
+        return self.first(self.norm(X))
+
+    def decode(self, Z):
+        return self.last(Z)
+
+
+class Penalized(Normalized):
+    def encode_with_loss(self, X):
+        Z = self.encode(X)
+        return Z, Z.abs().sum(-1)
+
+
+def gated(kind, seed):
+    return perturbed(GatedAutoencoder(OwnNetwork(kind(seed)), 5, 2), seed)
+
+
+def test_parts_that_cannot_be_stacked_are_put_side_by_side():
+    members, X = [gated(Normalized, seed) for seed in range(3)], randn(3, 8, 5)
+    before = [copy.deepcopy(m.state_dict()) for m in members]
+    stacked = stack(members)
+    assert stacked.encoder.linear.weight.shape == (3, 2, 5)
+    assert type(stacked.corrections) is SideBySide
+    out = stacked.train()(X)
+    for i, member in enumerate(members):
+        assert all(map(torch.equal, before[i].values(), member.state_dict().values()))
+        torch.testing.assert_close(out[i], member.train()(X[i]))
+        alone = unstack(stacked, i)
+        assert type(alone.corrections) is OwnNetwork
+        assert alone.state_dict().keys() == member.state_dict().keys()
+        for ours, theirs in zip(
+            alone.state_dict().values(), member.state_dict().values(), strict=True
+        ):
+            torch.testing.assert_close(ours, theirs)  # statistics of the batch too
+
+
+def test_each_of_them_is_trained_by_its_own_loss():
+    members, X = [gated(Penalized, seed) for seed in range(2)], randn(2, 8, 5)
+    stacked = stack(members)
+
+    def loss(network, rows):
+        Z, added = network.encode_with_loss(rows)
+        return network.decode(Z).square().sum() + added.sum()
+
+    loss(stacked, X).backward()
+    for i, (member, rows) in enumerate(zip(members, X, strict=True)):
+        loss(member, rows).backward()
+        of_linear = stacked.encoder.linear.weight.grad[i]
+        torch.testing.assert_close(of_linear, member.encoder.linear.weight.grad)
+        ours = stacked.corrections.members[i].parameters()
+        theirs = member.corrections.parameters()
+        for mine, its in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(mine.grad, its.grad)
+
+
+def test_nothing_is_added_where_no_member_adds_anything():
+    stacked = stack([gated(Normalized, seed) for seed in range(2)])
+    assert stacked.encode_with_loss(randn(2, 8, 5))[1] is None
+
+
+def test_a_network_that_cannot_be_stacked_as_a_whole():
+    members, X = [OwnNetwork(Normalized(seed)) for seed in range(2)], randn(2, 8, 5)
+    stacked = stack(members)
+    torch.testing.assert_close(stacked(X)[1], members[1](X[1]))
+    alone = unstack(stacked, 1)
+    assert type(alone) is OwnNetwork
+    alone.module.last.bias.data.zero_()
+    assert stacked.members[1].module.last.bias.any()

@@ -28,6 +28,7 @@ def test_untied_is_as_tied(normalization, members):
     untied = module.untie()
     torch.testing.assert_close(untied.decode(Z), expected)
     assert set(untied.state_dict()) == names
+    assert all(weight.is_contiguous() for weight in untied.parameters())
 
 
 def test_tied_weights_are_trained_once():

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "_autoencoders/arguments.py": "promises/test_validation_rows.py",
     "_autoencoders/fitting.py": "_autoencoders/test_dense.py",
     "_autoencoders/saving.py": "test_persistence.py",
+    "_autoencoders/widths.py": "_autoencoders/test_dense.py",
     "_engine/corruption.py": "promises/test_combinations.py",
     "_engine/skorch_net.py": "promises/test_callbacks.py",
     "_tables/checks.py": "promises/test_input.py",
@@ -33,6 +34,8 @@ ELSEWHERE = {
     "_training/streamed_network.py": "_training/test_stream.py",
     "_compat.py": "promises/test_pipeline.py",
     "_torch.py": "promises/test_modes.py",
+    # One family of checks, over every network.
+    "modules/_linear_path.py": "modules/test_base.py",
     # One family of checks, over every name of a dictionary or of `CASES`.
     "losses/_base.py": "losses/test_named.py",
     "plotting/_arrows.py": "plotting/test_plotting.py",

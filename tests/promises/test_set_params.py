@@ -70,6 +70,7 @@ OTHERS = {
     "callbacks": [None, [print]],
     "cv": [3, "auto", None],
     "checkpoint": ["nowhere/at/all", None],
+    "time_limit": [1e-9, None],
     "device": ["meta", "cuda", "cpu"],
     "random_state": [1, np.random.RandomState(0), None],
     "verbose": [2],

@@ -1,4 +1,4 @@
-"""Reconstruction errors of any estimator that has transform and inverse_transform.
+"""Errors of reconstructions, for each cell, feature and row.
 
 A `Metric` computes an error for each cell, and a result from the mean of these errors.
 Missing cells of X are left out of the mean. `Tally` adds up the errors block by block, so
@@ -22,7 +22,22 @@ from skae._compat import StrOptions, validate_params
 from skae._tables import ranges
 from skae._tables.rows import is_lazy, is_streamed, row_blocks, rows_of
 
-__all__ = ["METRICS", "make_reconstruction_scorer", "reconstruction_error"]
+__all__ = [
+    "METRICS",
+    "Tally",
+    "as_table",
+    "check_reconstructs",
+    "checked_scale",
+    "deviations",
+    "errors_by_feature_and_row",
+    "own_scale",
+    "parts_of",
+    "reconstructed",
+    "reconstruction_error",
+    "standardizes",
+    "steps_of",
+    "value_range",
+]
 
 FLOATS = [np.float64, np.float32]
 
@@ -458,75 +473,3 @@ def check_reconstructs(estimator):
         "A reconstruction needs an estimator with transform and inverse_transform, but "
         f"{name} has no {' and no '.join(missing)}."
     )
-
-
-class _ReconstructionScorer:
-    """The scorer that `make_reconstruction_scorer` returns."""
-
-    def __init__(self, metric, scale):
-        self.metric, self.scale = metric, scale
-
-    def __repr__(self):
-        scale = "" if self.scale is None else f", scale={self.scale!r}"
-        return f"make_reconstruction_scorer({self.metric!r}{scale})"
-
-    def __call__(self, estimator, X, y=None):
-        """Score a fitted estimator on X (n_samples, n_features). y is ignored."""
-        scale = checked_scale(
-            self.scale, np.shape(X)[1], self.metric, "make_reconstruction_scorer"
-        )
-        tally = Tally(self.metric, scale)
-        for rows, X_hat in reconstructed(estimator, X):
-            tally.add(rows, X_hat)
-        return -tally.overall() if tally.metric.is_error else tally.overall()
-
-
-@validate_params(
-    {"metric": [StrOptions(set(METRICS))], "scale": ["array-like", None]},
-    prefer_skip_nested_validation=True,
-)
-def make_reconstruction_scorer(metric="squared_error", *, scale=None):
-    """Make a scorer that can compare PCA, autoencoders, and Pipelines of them.
-
-    `PCA.score` is a log-likelihood, and some transformers have no `score` at all. This
-    scorer works for every estimator with `transform` and `inverse_transform`, and takes
-    whatever X the estimator takes. Missing cells are not scored, and a large sparse
-    matrix is made dense some rows at a time. Errors are in the units of X, even if an
-    estimator standardizes, unless `scale` is set.
-
-    Parameters
-    ----------
-    metric : {"squared_error", "absolute_error", "root_mean_squared_error", "r2", \
-            "binary_cross_entropy"}, default="squared_error"
-        See `reconstruction_error`.
-    scale : array-like of shape (n_features,), default=None
-        See `reconstruction_error`. An example is `StandardScaler().fit(X).scale_`. The
-        scale is the same for all estimators, so that they can be compared.
-
-    Returns
-    -------
-    scorer : callable (estimator, X, y=None) -> float
-        Greater is better: errors are negated. It can be the parameter `scoring` of
-        `GridSearchCV`, `cross_val_score` and similar functions.
-
-    Raises
-    ------
-    TypeError
-        When the scorer is called, if the estimator lacks one of the two methods.
-        `GridSearchCV` turns this error into a warning unless `error_score="raise"`.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.decomposition import PCA, TruncatedSVD
-    >>> from sklearn.model_selection import KFold, cross_val_score
-    >>> from skae.metrics import make_reconstruction_scorer
-    >>> X, _ = load_iris(return_X_y=True)
-    >>> cv = KFold(3, shuffle=True, random_state=0)
-    >>> scorer = make_reconstruction_scorer("r2")
-    >>> for estimator in PCA(1), TruncatedSVD(1):
-    ...     print(cross_val_score(estimator, X, cv=cv, scoring=scorer).mean().round(2))
-    0.92
-    0.51
-    """
-    return _ReconstructionScorer(metric, scale)

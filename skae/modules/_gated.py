@@ -1,0 +1,224 @@
+"""Any network as the correction of linear maps, behind gates that start at zero."""
+
+import copy
+
+import torch
+from torch import nn
+
+from skae.modules._layers import Linear
+from skae.modules._linear_path import LinearPathAutoencoder
+
+__all__ = ["GatedAutoencoder", "GatedMapping"]
+
+
+class Entrance(nn.Module):
+    """Affine map with constant numbers, through which a correction gets its input.
+
+    It absorbs maps of the input, so that the correction goes on to see what it saw before.
+
+    Parameters
+    ----------
+    weight : Tensor of shape (n_out, n_in), or (n_out,) for a diagonal matrix
+        A diagonal matrix takes the first n_out inputs and ignores the others.
+    """
+
+    def __init__(self, weight):
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("shift", torch.zeros(len(weight)))
+
+    def forward(self, X):
+        shift = self.shift.unsqueeze(-2)
+        if self.weight.ndim == X.ndim:
+            return X @ self.weight.mT + shift
+        return X[..., : self.weight.shape[-1]] * self.weight.unsqueeze(-2) + shift
+
+    def absorb(self, weight, shift):
+        """Replace f(x) by f(weight x + shift), see `GatedMapping.absorb_input`."""
+        is_diagonal = self.weight.ndim == 1
+        if is_diagonal:
+            first = slice(len(self.weight))
+            weight, shift = (None if t is None else t[first] for t in (weight, shift))
+        if shift is not None:
+            self.shift += self.weight * shift if is_diagonal else self.weight @ shift
+        if weight is not None:
+            self.weight = _product(self.weight, weight)
+
+
+class Gate(nn.Module):
+    """Product with numbers that are trained and start at zero.
+
+    Bachlechner et al. (2021), "ReZero is All You Need", and De and Smith (2020), "Batch
+    Normalization Biases Residual Blocks" (SkipInit), let residual branches begin in this
+    way, with one number for each branch.
+
+    Parameters
+    ----------
+    weight : Tensor of shape (n_out, n_in), or (n_out,) for a diagonal matrix
+    """
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+    @property
+    def is_closed(self):
+        """Whether all numbers are zero."""
+        return not self.weight.any()
+
+    def forward(self, H):
+        if self.weight.ndim == H.ndim:
+            return H @ self.weight.mT
+        return H * self.weight.unsqueeze(-2)
+
+    def absorb(self, weight):
+        """Replace f(x) by weight f(x)."""
+        self.weight = nn.Parameter(_product(weight, self.weight))
+
+
+def _product(first, second):
+    """Return a product of two matrices, each of which may be given by its diagonal."""
+    if second.ndim == 1:
+        return first * second
+    return first[:, None] * second if first.ndim == 1 else first @ second
+
+
+class GatedMapping(nn.Module):
+    """A linear map plus a correction behind a gate.
+
+    f(x) = A x + a + G h(S x + s), where h is any function. It is passed to each call and is
+    no part of the mapping, because encoder and decoder of a network may share layers. The
+    gate G starts at zero, so that before training f is the linear map alone. The map in
+    front, S and s, starts as the identity and is not trained.
+
+    While its gate is closed, h is computed in training only. The linear map alone therefore
+    takes no longer than without a correction, whatever h returns.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Widths of the input and the output.
+    entrance : Tensor of shape (n_inner, n_in), or (n_inner,) for a diagonal matrix
+        The matrix S, which turns inputs into those of the correction.
+    gate : Tensor of shape (n_out, n_inner), or (n_out,) for a diagonal matrix
+        The matrix G.
+    """
+
+    def __init__(self, n_in, n_out, *, entrance, gate):
+        super().__init__()
+        self.linear = Linear(n_in, n_out, zero=True, generator=torch.Generator())
+        self.entrance = Entrance(entrance)
+        self.correction = Gate(gate)
+
+    def forward(self, X, inner):
+        """Return the output for X (..., n, n_in), corrected by the function `inner`."""
+        if not self.training and self.correction.is_closed:
+            return self.linear(X)
+        return self.join(X, inner(self.entrance(X)))
+
+    def join(self, X, H):
+        """Return the output for the input X and the output H of the correction."""
+        return self.linear(X) + self.correction(H)
+
+    @torch.no_grad()
+    def absorb_input(self, weight, shift=None):
+        """Replace f(x) by f(weight x + shift), see `Mapping.absorb_input`."""
+        self.linear.absorb_input(weight, shift)
+        self.entrance.absorb(weight, shift)
+
+    @torch.no_grad()
+    def absorb_output(self, weight, shift=None):
+        """Replace f(x) by weight f(x) + shift, see `Mapping.absorb_output`."""
+        self.linear.absorb_output(weight, shift)
+        if weight is not None:
+            self.correction.absorb(weight)
+
+
+class GatedAutoencoder(LinearPathAutoencoder):
+    """Linear autoencoder that another network corrects.
+
+    encode(x) = A x + a + G e(S x + s) and decode(z) = B z + b + H d(T z + t), where e and d
+    are `encode` and `decode` of the network `corrections`. The gates G and H start at zero,
+    see `GatedMapping`, so that every network can start from PCA. The corrections are left
+    as they are when maps of the input, the output and the codes are absorbed. To them a
+    missing cell is the value that it is filled with, and a missing code is zero.
+
+    The gate of the codes is a matrix, as all maps of codes are. The gate of the output is a
+    factor for each feature. No shape changes therefore when codes are made canonical, or
+    features scaled.
+
+    Parameters
+    ----------
+    corrections : Network
+        A network that encodes rows (..., n, n_features) to codes (..., n, n_components),
+        and decodes these to (..., n, n_features).
+    n_features, n_components : int
+    n_marks : int
+        Number of inputs that follow the features and mark missing cells.
+    n_constants : int
+        How many learned numbers follow the output of every row.
+    ordered : bool
+        Whether any number of the first codes can be decoded, see `Nested`.
+    """
+
+    def __init__(
+        self,
+        corrections,
+        n_features,
+        n_components,
+        *,
+        n_marks=0,
+        n_constants=0,
+        ordered=False,
+    ):
+        super().__init__(n_components, n_constants=n_constants, ordered=ordered)
+        self.corrections = corrections
+        n_seen = self.n_seen(n_components)
+        self.encoder = GatedMapping(
+            n_features + n_marks,
+            n_components,
+            entrance=torch.ones(n_features),
+            gate=torch.zeros(n_components, n_components),
+        )
+        self.decoder = GatedMapping(
+            n_seen,
+            n_features,
+            # torch.eye would import torch's compiler for a network on the device "meta".
+            entrance=torch.zeros(n_components, n_seen).fill_diagonal_(1.0),
+            gate=torch.zeros(n_features),
+        )
+
+    def private_states(self, seed, device, training=False):
+        return self.corrections.private_states(seed, device, training)
+
+    def encode(self, X):
+        """Return the codes (..., n, k) of X (..., n, n_features + n_marks)."""
+        return self.encoder(X, self.corrections.encode)
+
+    def encode_with_loss(self, X):
+        H, added = self.corrections.encode_with_loss(self.encoder.entrance(X))
+        return self.encoder.join(X, H), added
+
+    def decode(self, Z):
+        """Return the output (..., n, p) for codes Z (..., n, k), before the inverse link.
+
+        The last of ordered codes may be missing.
+        """
+        output = self.decoder(self.seen(Z), self.corrections.decode)
+        return self.with_constants(output)
+
+    def folded_encoder(self, weight, shift):
+        network = copy.deepcopy(self)
+        network.absorb_input(weight, shift)
+        return _EncoderOf(network)
+
+
+class _EncoderOf(nn.Module):
+    """The encoder of a network as a module of its own."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, X):
+        return self.network.encode(X)
