@@ -46,8 +46,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         4 sqrt(n_samples) and 16 n_features, but at least 64 and at most 512. With
         `ordered` the layers are twice as wide. With `init="random"` no layer is narrower
         than the code.
-    activation : {"gelu", "silu", "relu", "elu", "tanh", "logistic", "identity"}, \
-            default="gelu"
+    activation : {"silu", "gelu", "relu", "elu", "tanh", "logistic", "identity"}, \
+            default="silu"
         Activation of the hidden layers.
     init : {"pca", "random"}, default="pca"
         Start of training. "random" is a plain autoencoder, which consists of perceptrons
@@ -120,7 +120,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     regularizer : regularizer of skae.regularizers, list of them or None, default=None
         Regularizers that are added to the loss in training. The epoch is chosen, and the
         curves of held-out rows are computed, by the loss alone.
-    weight_decay : float, default=0.01
+    weight_decay : float, default=0.1
         Weight decay of AdamW, as a multiple of the learning rate.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
@@ -147,14 +147,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows that is held out if nothing is cross-fitted, but at most 10 000
         rows.
-    n_iter_no_change : int, default=20
+    n_iter_no_change : int, default=10
         Number of epochs without an improvement of `tol` after which training stops.
     tol : float, default=1e-3
         Smallest improvement of the held-out error that counts, as a share of the error of
         PCA.
     max_epochs : int or "auto", default="auto"
-        Largest number of passes over the rows. "auto" stands for about 6 000 steps, but at
-        least 10 and at most 200 epochs.
+        Largest number of passes over the rows. "auto" stands for about 1 500 steps, but at
+        least 5 and at most 200 epochs.
     time_limit : float or None, default=None
         Number of seconds after which `fit` ends training, if it has not ended before, and
         keeps the best epoch so far, or PCA. An epoch that the limit cuts short counts as
@@ -165,11 +165,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         for the same seed. `partial_fit` ignores it.
     batch_size : int or "auto", default="auto"
         Number of rows in a step. "auto" stands for the power of two nearest to
-        sqrt(n_samples), but at least 16 and at most 1024.
-    lr : float, default=5e-3
-        Largest learning rate of AdamW. The rate rises over the first 100 steps and falls
-        with 1 / sqrt(1 + step / 500). A rate that one of the `callbacks` sets replaces this
-        one, and is multiplied by the same rise and fall.
+        4 sqrt(n_samples), but at least 32 and at most 1024.
+    lr : float, default=1.5e-2
+        Largest learning rate of AdamW. The rate rises over the first 30 steps and falls
+        with 1 / sqrt(1 + step / 500), and from the first to the last of `max_epochs` also
+        with half a wave of the cosine, to nearly zero. A rate that one of the `callbacks`
+        sets replaces this one, and is multiplied by the same rise and fall.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Weights, losses, the choice of the
         epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes
@@ -358,7 +359,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         n_components=None,
         *,
         hidden_layer_sizes="auto",
-        activation="gelu",
+        activation="silu",
         init="pca",
         loss="squared_error",
         code_activation="identity",
@@ -371,16 +372,16 @@ class AutoencoderTransformer(BaseAutoencoder):
         tied_weights=False,
         noise=None,
         regularizer=None,
-        weight_decay=0.01,
+        weight_decay=0.1,
         early_stopping=True,
         cv="auto",
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change=10,
         tol=1e-3,
         max_epochs="auto",
         time_limit=None,
         batch_size="auto",
-        lr=5e-3,
+        lr=1.5e-2,
         precision="auto",
         module=None,
         callbacks=None,

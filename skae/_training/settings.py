@@ -13,9 +13,9 @@ from skae._torch import has_fast_bfloat16
 
 __all__ = ["Settings", "Threads", "error_unit"]
 
-STEPS = 6_000  # number of steps, approximately, that "auto" stands for
-FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
-SMALLEST_BATCH, LARGEST_BATCH = 16, 1024
+STEPS = 1_500  # number of steps, approximately, that "auto" stands for
+FEWEST_EPOCHS, MOST_EPOCHS = 5, 200
+SMALLEST_BATCH, LARGEST_BATCH = 32, 1024
 WORTH_THREADS = 2e7  # products in the forward pass from which threads are worth it
 WORTH_BFLOAT16 = 3e7  # the same for bfloat16
 SAFE_FOR_BFLOAT16 = 1e-3  # smallest share of the variance left by PCA for which it is safe
@@ -85,7 +85,7 @@ class Settings:
         """Return the batch size and the number of epochs for `n_rows` training rows."""
         batch_size, max_epochs = self.batch_size, self.max_epochs
         if batch_size == "auto":
-            batch_size = 2 ** int(np.log2(n_rows) / 2 + 0.5)
+            batch_size = 2 ** int(np.log2(n_rows) / 2 + 2.5)
             batch_size = min(max(batch_size, SMALLEST_BATCH), LARGEST_BATCH)
         batch_size = min(batch_size, n_rows)
         if max_epochs == "auto":
