@@ -19,17 +19,28 @@ if TYPE_CHECKING:  # type checkers and editors do not run `__getattr__`
         plotting,
         regularizers,
     )
+    from skae._applications.outliers import AutoencoderOutlierDetector
     from skae._autoencoders.dense import AutoencoderTransformer
+    from skae._autoencoders.variational import VariationalAutoencoder
     from skae._compare import compare
     from skae._versions import show_versions
     from skae.persistence import load
 
-__all__ = ["AutoencoderTransformer", "compare", "load", "show_versions"]
+__all__ = [
+    "AutoencoderOutlierDetector",
+    "AutoencoderTransformer",
+    "VariationalAutoencoder",
+    "compare",
+    "load",
+    "show_versions",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {  # public names, and the modules in which they are
+    "AutoencoderOutlierDetector": "skae._applications.outliers",
     "AutoencoderTransformer": "skae._autoencoders.dense",
+    "VariationalAutoencoder": "skae._autoencoders.variational",
     "compare": "skae._compare",
     "load": "skae.persistence",
     "show_versions": "skae._versions",

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
     validate_params,
 )
-from sklearn.utils._set_output import _get_container_adapter
+from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_container_adapter
 
 __all__ = [
     "Hidden",
@@ -23,6 +23,7 @@ __all__ = [
     "check_matplotlib_support",
     "draw_seed",
     "in_container",
+    "in_frame_like",
     "validate_parameter_constraints",
     "validate_params",
 ]
@@ -48,6 +49,24 @@ def in_container(estimator, array, columns, like):
     if adapter is None:
         return array
     return adapter.create_container(array, like, columns=lambda: columns)
+
+
+def in_frame_like(like, array, columns):
+    """Return `array` as a frame of the kind that `like` is, otherwise as it is.
+
+    Parameters
+    ----------
+    like : array-like or frame of n_samples rows
+        Its index becomes that of a pandas frame.
+    array : ndarray of shape (n_samples, n_columns)
+    columns : array-like of str of shape (n_columns,)
+    """
+    if not hasattr(like, "columns"):
+        return array
+    for adapter in ADAPTERS_MANAGER.adapters.values():
+        if type(like).__module__.split(".")[0] == adapter.container_lib:
+            return adapter.create_container(array, like, columns=lambda: columns)
+    return array
 
 
 def draw_seed(random_state):

@@ -2,10 +2,14 @@
 
 import numpy as np
 import torch
+from sklearn.base import clone
 
+from skae._applications.outliers import AutoencoderOutlierDetector
+from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.dense import AutoencoderTransformer
 from skae._autoencoders.fitted_attributes import outline, set_loss, unfitted_loss
 from skae._autoencoders.parameters import params_of_fit
+from skae._autoencoders.variational import VariationalAutoencoder
 from skae._compat import validate_parameter_constraints
 from skae._files.container import read_model
 from skae._files.values import SavedObject
@@ -17,7 +21,14 @@ from skae.regularizers import REGULARIZERS
 __all__ = ["load"]
 
 # Files can name these classes and no others.
-CLASSES = {"AutoencoderTransformer": AutoencoderTransformer}
+CLASSES = {
+    kind.__name__: kind
+    for kind in (
+        AutoencoderOutlierDetector,
+        AutoencoderTransformer,
+        VariationalAutoencoder,
+    )
+}
 OBJECTS = NOISES | REGULARIZERS
 UNSAVED = {"callbacks", "checkpoint", "device"}  # parameters that no file holds
 
@@ -88,6 +99,8 @@ def _rebuild(name, parameters, fitted, module, device):
         raise ModelFileError(
             f"holds a {name[:60]!r}, but this version of skae knows {sorted(CLASSES)}."
         )
+    if not issubclass(CLASSES[name], BaseAutoencoder):
+        return _rebuild_detector(parameters, fitted, module, device)
     _check_module(parameters.pop("module", None), module)
     model = _unfitted(CLASSES[name], parameters, module, device)
     of_fit = _params_of_fit(model, fitted)
@@ -100,6 +113,39 @@ def _rebuild(name, parameters, fitted, module, device):
     net = _trained_module(model, weights)
     model.__setstate__({**vars(model), "net_": weights if module is None else net})
     _check_use(model)
+    return model
+
+
+def _rebuild_detector(parameters, fitted, module, device):
+    """Return the fitted detector that plain values describe, with its autoencoder."""
+    inner = fitted.pop("estimator_")
+    autoencoder = _rebuild(
+        inner["class"], inner["parameters"], inner["fitted"], module, device
+    )
+    if not isinstance(autoencoder, BaseAutoencoder):
+        raise ModelFileError("has an estimator_ that is not an autoencoder.")
+    has_own = parameters.pop("has_own_estimator")
+    unfitted = clone(autoencoder) if has_own else None
+    model = AutoencoderOutlierDetector(estimator=unfitted, **parameters)
+    model._validate_params()
+    taken = [attribute for attribute in fitted if hasattr(model, attribute)]
+    if taken:
+        raise ModelFileError(f"has attributes that fit does not set: {taken[:6]}.")
+    vars(model).update(fitted, estimator_=autoencoder)
+    n_held_out, n_features = len(fitted["held_out_rows_"]), autoencoder.n_features_in_
+    shapes = {
+        "_references": (len(fitted["_references"]), n_features),
+        "_tails": (2, 2),
+        "held_out_distances_": (n_held_out, 2),
+        "held_out_scores_": (n_held_out,),
+        "held_out_weights_": (n_held_out,),
+    }
+    for attribute, shape in shapes.items():
+        array = fitted[attribute]
+        if array.shape != shape or not np.isfinite(array).all():
+            raise ModelFileError(f"has an attribute {attribute!r} that is not valid.")
+    if model.n_features_in_ != n_features or not np.isfinite(model.offset_):
+        raise ModelFileError("has attributes that do not fit together.")
     return model
 
 
@@ -120,14 +166,16 @@ def _check_module(kind, module):
 
 def _unfitted(Estimator, parameters, module, device):
     """Return an unfitted estimator with these parameters, after a check of them."""
-    known = set(Estimator().get_params(deep=False)) - UNSAVED
+    taken = Estimator().get_params(deep=False).keys()
+    known = taken - UNSAVED
     unknown = sorted(set(parameters) - known)
     if unknown:
         raise ModelFileError(
             f"has parameters that {Estimator.__name__} does not have: {unknown[:6]}."
         )
     made = {name: _made(value) for name, value in parameters.items()}
-    model = Estimator(**made, module=module, device=device)
+    given = {"module": module, "device": device}
+    model = Estimator(**made, **{name: given[name] for name in given.keys() & taken})
     model._validate_params()
     return model
 

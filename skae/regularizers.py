@@ -190,7 +190,8 @@ class OrthogonalDecoder(_Regularizer):
         except AttributeError:
             raise ValueError(
                 "The regularizer OrthogonalDecoder needs the layers of skae.modules, got "
-                f"a module of type {type(module).__name__}. Leave out `module`."
+                f"a module of type {type(module).__name__}. Set init='pca', or leave out "
+                "`module`."
             ) from None
         return layer.weight
 

@@ -65,7 +65,7 @@ def _check_first_chunk(estimator, X):
         raise ValueError(
             f"partial_fit of {name} needs a number of components, got n_components={k!r}."
         )
-    begins_at_pca = estimator.init == "pca" and estimator.module is None
+    begins_at_pca = estimator.init == "pca"
     if isinstance(k, Integral) and begins_at_pca and X.shape[0] < k <= X.shape[1]:
         raise ValueError(
             f"n_components={k} must be less or equal to the batch number of samples "
@@ -87,23 +87,10 @@ def holds_out_rows(estimator, given):
 
 def _folds(estimator, X, y, groups):
     """Return the splits of a splitter or an iterable, or None if skae makes its own."""
-    cv, name = estimator.cv, type(estimator).__name__
+    cv = estimator.cv
     if cv is None or isinstance(cv, str | Integral):
-        if not (estimator._network_kind.is_stackable or isinstance(cv, str)):
-            raise ValueError(
-                f"cv={cv!r} of {name} trains several networks, "
-                "and a module of your own is trained once. Set cv='auto', or set it to a "
-                "splitter with one split, such as ShuffleSplit(1)."
-            )
         return None
-    folds = splits_of(cv, X.shape[0], y, groups, name)
-    if len(folds) > 1 and not estimator._network_kind.is_stackable:
-        raise ValueError(
-            f"cv of {name} makes {len(folds)} splits, and a module of "
-            "your own is trained once. Pass a splitter with one split, such as "
-            "ShuffleSplit(1), or set cv='auto'."
-        )
-    return folds
+    return splits_of(cv, X.shape[0], y, groups, type(estimator).__name__)
 
 
 def _check_target(estimator, X_target, X):

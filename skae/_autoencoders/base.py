@@ -13,6 +13,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_array, check_scalar
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skae._autoencoders import diagnosis, fitting
@@ -38,6 +39,22 @@ from skae.losses import LOSSES
 from skae.modules import ACTIVATIONS
 
 __all__ = ["BaseAutoencoder"]
+
+
+def _takes(parameter):
+    """Return a function that says whether an estimator takes a parameter of the table."""
+    return lambda estimator: parameter not in estimator._fixed_parameters
+
+
+def _is_streamable(estimator):
+    """Whether the network can be trained on a stream, where its units change."""
+    if estimator._has_streams:
+        return True
+    raise AttributeError(
+        f"{type(estimator).__name__} has no partial_fit, because the variances in its "
+        "likelihood are in units that would change with every chunk. Call fit, with an "
+        "np.memmap or an array of h5py or zarr if the rows do not fit into memory."
+    )
 
 
 class BaseAutoencoder(
@@ -72,7 +89,7 @@ class BaseAutoencoder(
         "tied_weights": ["boolean"],
         "noise": [Interval(Real, 0, None, closed="left"), callable, None],
         "regularizer": [callable, list, tuple, None],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "early_stopping": ["boolean"],
         "cv": ["cv_object", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -103,6 +120,10 @@ class BaseAutoencoder(
         "standardize",
         "tied_weights",
     )
+    # Parameters in the table that a subclass does not take. Their values are attributes of
+    # the subclass, and methods that serve them alone are missing.
+    _fixed_parameters: tuple = ()
+    _has_streams = True  # whether there is `partial_fit`
 
     def _decide_widths(self, n_samples, n_features, n_expected=None):
         """Check the parameters of the layers, and decide the widths of the layers.
@@ -135,7 +156,8 @@ class BaseAutoencoder(
         Parameters
         ----------
         n_inputs, n_outputs : int
-            Widths of the input and the output. They differ from the number of features if
+            Widths of the input and of the reconstruction, which the network has to make
+            wider by the constants of `_loss`. They differ from the number of features if
             the network works in principal axes or is told which cells are missing.
         generator : torch.Generator or None
             Generator from which the weights are drawn. None leaves them as they are
@@ -206,12 +228,17 @@ class BaseAutoencoder(
             If y has the shape of X, because targets of the rows of X are passed as
             `X_target`.
         """
+        self._fit(X, y, sample_weight, groups, X_val, X_target)
+        return self
+
+    def _fit(self, X, y, sample_weight, groups, X_val=None, X_target=None):
+        """Fit the model, and return what `fitting.fit` returns."""
         warn_of_target(self, X, y, "fit")
         before = vars(self).copy()
         try:
             tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
             with in_own_modes(), tasks:
-                fitting.fit(
+                return fitting.fit(
                     self, X, y, sample_weight, groups, X_val, X_target, tasks.callbacks
                 )
         except BaseException as error:
@@ -225,8 +252,8 @@ class BaseAutoencoder(
             if is_ctrl_c:  # a traceback through the engine would hide the user's frames
                 raise KeyboardInterrupt(interrupted(self, "fit", is_kept)) from None
             raise
-        return self
 
+    @available_if(_is_streamable)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
         """Train on the next chunk of a stream.
@@ -238,8 +265,8 @@ class BaseAutoencoder(
         stream so far decides which of the two is kept: the network once its error is
         certainly smaller than that of PCA, and for as long as its mean error is smaller;
         otherwise PCA of all rows. `mean_` and `scale_` are those of all rows as well. With
-        `allow_nan=True` or a `module` of your own they are those of the rows that came
-        before the network was first trained.
+        `allow_nan=True`, or a `module` and `init="random"`, they are those of the rows that
+        came before the network was first trained.
 
         Rows of small chunks wait until there are 512 of them, or an eighth of the number
         of rows before. Until then the model remains as it is.
@@ -373,6 +400,7 @@ class BaseAutoencoder(
         X_hat = self._inference.decode(Z)
         return in_container(self, X_hat, self._feature_names_in(), index)
 
+    @available_if(_takes("allow_nan"))
     def impute(self, X):
         """Fill the missing cells of X with their reconstruction.
 
@@ -403,6 +431,7 @@ class BaseAutoencoder(
             np.copyto(filled[block], rows, where=~np.isnan(rows))
         return in_container(self, filled, self._feature_names_in(), index)
 
+    @available_if(_takes("ordered"))
     @in_own_modes()
     def truncate(self, n_components):
         """Make a smaller estimator that keeps only the first codes.
@@ -554,9 +583,9 @@ class BaseAutoencoder(
             - Training: it ended as PCA, and why; it ended at `max_epochs` or `time_limit`
               while the held-out error was falling; rows were memorised, so that the
               held-out error is four times that of training or more.
-            - The model: codes that do not vary; codes that are alike (needs X); a
-              reconstruction that is constant; one column that holds nine tenths of the
-              variance because of its units.
+            - The model: codes that do not vary, or that carry nothing in a density; codes
+              that are alike (needs X); a reconstruction that is constant; one column that
+              holds nine tenths of the variance because of its units.
             - Rows (need X): many that repeat; neighbouring rows whose residuals are
               correlated, so that held-out rows are not independent; a mean that is far
               from that of the fit; cells at 0 and 1 under "binary_cross_entropy".

@@ -5,11 +5,17 @@ from numbers import Real
 import numpy as np
 
 from skae._autoencoders.base import BaseAutoencoder
-from skae._autoencoders.widths import auto_widths, given_widths
+from skae._autoencoders.widths import auto_channels, auto_widths, given_widths
 from skae._compat import Interval, StrOptions
+from skae._tables.sample_shape import resolved_shape
 from skae._torch import resolve_device
-from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseAutoencoder
-from skae.modules._own import OwnNetwork, make_own
+from skae.modules import (
+    ACTIVATIONS,
+    NORMALIZATIONS,
+    ConvolutionalAutoencoder,
+    DenseAutoencoder,
+)
+from skae.modules._own import GatedOwnNetwork, OwnNetwork, make_own
 
 __all__ = ["AutoencoderTransformer"]
 
@@ -26,17 +32,17 @@ class AutoencoderTransformer(BaseAutoencoder):
     perceptron that corrects it,
 
         encode(x) = A x + a + f(x),    decode(z) = B z + b + g(z).
-
-    Before training (A, a, B, b) is PCA, and f and g are zero. Training is kept only as far
-    as it improves the reconstruction of rows that it has not seen, see `early_stopping`. If
-    it never does, the model is PCA of all rows.
+    Before training (A, a, B, b) is PCA, and f and g are zero. They can also be a network of
+    your own, see `module`. Training is kept only as far as it improves the reconstruction
+    of rows that it has not seen, see `early_stopping`. If it never does, the model is PCA
+    of all rows.
 
     Parameters
     ----------
     n_components : int, float or None, default=None
         Width of the code. A float in (0, 1) is a share of the variance: the model then has
         the fewest components with which an autoencoder keeps this share on held-out rows.
-        They are found by bisection, and are never more than `PCA` takes with the same
+        They are found in a few fits, and are never more than `PCA` takes with the same
         float, which counts the training rows. None stands for
         `min(n_samples, n_features)`, as in PCA. A wider code needs `init="random"`.
     hidden_layer_sizes : array-like of int or "auto", default="auto"
@@ -46,13 +52,20 @@ class AutoencoderTransformer(BaseAutoencoder):
         4 sqrt(n_samples) and 16 n_features, but at least 64 and at most 512. With
         `ordered` the layers are twice as wide. With `init="random"` no layer is narrower
         than the code.
+    sample_shape : sequence of int or None, default=None
+        Shape of a row of X as torch takes it, channels first: (channels, length) for
+        signals, such as spectra or windows of a series, or (channels, height, width) for
+        images. One of the numbers may be -1, and is then found from the number of features.
+        The corrections are then convolutional, `hidden_layer_sizes` are the channels of
+        their stages, and displays draw rows in this shape. X keeps its two axes. With
+        `module` it is used by displays only.
     activation : {"silu", "gelu", "relu", "elu", "tanh", "logistic", "identity"}, \
             default="silu"
         Activation of the hidden layers.
     init : {"pca", "random"}, default="pca"
-        Start of training. "random" is a plain autoencoder, which consists of perceptrons
-        alone and has random weights at the start. A narrow random network often ends worse
-        than PCA.
+        Start of training. "random" is a plain autoencoder, which consists of perceptrons,
+        or of your `module`, alone and has random weights at the start. A narrow random
+        network often ends worse than PCA.
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", \
             "poisson", "negative_binomial", "cosine"}, callable or dict, \
             default="squared_error"
@@ -120,8 +133,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     regularizer : regularizer of skae.regularizers, list of them or None, default=None
         Regularizers that are added to the loss in training. The epoch is chosen, and the
         curves of held-out rows are computed, by the loss alone.
-    weight_decay : float, default=0.1
-        Weight decay of AdamW, as a multiple of the learning rate.
+    weight_decay : float or "auto", default="auto"
+        Weight decay of AdamW, as a multiple of the learning rate. "auto" stands for 0.5
+        with `sample_shape`, otherwise for 0.1, and for 0.01 with `module`.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over PCA must exceed two standard errors, and slightly more if there are few rows,
@@ -134,16 +148,16 @@ class AutoencoderTransformer(BaseAutoencoder):
         Rule that decides which rows are held out. With "auto", a table of up to 1000
         different rows, or groups, is cross-fitted: five networks are trained on four fifths
         of the rows each, a sixth is trained on all rows, and the sixth is kept at the epoch
-        that was best for the rows that the five had not seen. For larger tables, and with
-        `module`, `validation_fraction` of the rows is held out. An int cross-fits with that
-        many folds for tables of every size (None is 5, as in scikit-learn); a splitter or
-        an iterable of (train, held_out) cross-fits with its own splits. A held-out row that
-        equals a training row is ignored. Leave "auto" if rows are independent: equal rows,
-        and the copies that a weight of 2 stands for, are never separated. Pass
-        `fit(X, groups=...)`, with "auto" or a `GroupKFold`, if several rows come from one
-        source, such as a person, a device or a batch. Set `cv=TimeSeriesSplit(gap=...)` if
-        rows follow each other in time and neighbours are alike, such as overlapping windows
-        of a series.
+        that was best for the rows that the five had not seen. For larger tables, and for a
+        `module` with `init="random"`, `validation_fraction` of the rows is held out. An int
+        cross-fits with that many folds for tables of every size (None is 5, as in
+        scikit-learn); a splitter or an iterable of (train, held_out) cross-fits with its
+        own splits. A held-out row that equals a training row is ignored. Leave "auto" if
+        rows are independent: equal rows, and the copies that a weight of 2 stands for, are
+        never separated. Pass `fit(X, groups=...)`, with "auto" or a `GroupKFold`, if
+        several rows come from one source, such as a person, a device or a batch. Set
+        `cv=TimeSeriesSplit(gap=...)` if rows follow each other in time and neighbours are
+        alike, such as overlapping windows of a series.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows that is held out if nothing is cross-fitted, but at most 10 000
         rows.
@@ -165,7 +179,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         for the same seed. `partial_fit` ignores it.
     batch_size : int or "auto", default="auto"
         Number of rows in a step. "auto" stands for the power of two nearest to
-        4 sqrt(n_samples), but at least 32 and at most 1024.
+        4 sqrt(n_samples) or, below 1024 rows, to n_samples / 8, but at least 16 and at most
+        1024.
     lr : float, default=1.5e-2
         Largest learning rate of AdamW. The rate rises over the first 30 steps and falls
         with 1 / sqrt(1 + step / 500), and from the first to the last of `max_epochs` also
@@ -178,16 +193,27 @@ class AutoencoderTransformer(BaseAutoencoder):
         GPUs that support it, unless PCA leaves less than a thousandth of the variance.
     module : callable or None, default=None
         Architecture of your own: a function `(n_features, n_components) ->
-        torch.nn.Module`, which returns a module with methods `encode` and `decode`. The
-        module takes centred and scaled rows. Before anything is computed two rows pass
-        through it, in evaluation mode, so that wrong shapes are found at once and lazy
-        layers get their widths. It may also have a method `encode_with_loss`, which
-        replaces `encode` in training and for held-out rows: it returns the codes, and a
-        number for each row that is added to the loss, such as a divergence from a prior.
-        What the module draws from the global generators of torch, NumPy and Python is
-        determined by `random_state`, and a module that also draws in evaluation mode draws
-        the same numbers at every call. With a module, `init` and the parameters of the
-        layers have no effect, and nothing is promised about PCA.
+        torch.nn.Module`, which returns a new module with methods `encode` and `decode`. It
+        takes centred and scaled rows (n, n_features), which `encode` may reshape to (n, C,
+        L) or (n, C, H, W), and takes the place of the perceptrons: with `init="pca"` its
+        codes and its reconstruction are added to those of linear maps that start as PCA,
+        each after multiplication by a matrix, or by a factor for each feature, which is
+        trained and starts at zero [4]_ [5]_. Everything else is then as with perceptrons.
+        The module gets missing cells as they were filled, missing codes (`ordered`) as
+        zeros, and returns one output for each feature with every loss. With `init="random"`
+        it is the whole network: codes are those that it returns, it is not cross-fitted by
+        `cv="auto"`, `ordered=True` and rows with missing cells are refused in `fit`, it
+        returns two outputs for each feature for "negative_binomial", and nothing is
+        promised about PCA. The parameters of the layers have no effect with a module.
+
+        Before anything is computed two rows pass through it, in evaluation mode, so that
+        wrong shapes are found at once and lazy layers get their widths. It may also have a
+        method `encode_with_loss`, which replaces `encode` in training and for held-out
+        rows: it returns the codes, and a number for each row that is added to the loss,
+        such as a divergence from a prior. An epoch is then kept only if the sum of both is
+        below the error of PCA. What the module draws from the global generators of torch,
+        NumPy and Python is determined by `random_state`, and a module that also draws in
+        evaluation mode draws the same numbers at every call.
     callbacks : list of skorch callbacks or None, default=None
         Callbacks of training: skorch's trackers `TensorBoard(SummaryWriter())`,
         `MlflowLogger()`, `WandbLogger(wandb.init())`, its `Checkpoint`, `LRScheduler` and
@@ -276,10 +302,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         the logistic decoder of PCA's scores.
     net_ : skorch.NeuralNet
         Net of skorch, whose `module_` is the network that is kept. The network takes
-        centred and scaled rows. The `history` of the net holds what `callbacks` saw of each
-        epoch: `train_loss`, the mean over the networks that are trained together, and
-        `valid_loss`, both in the units of `score`, and `dur`, in seconds. In a copy from
-        pickle or a file it is empty.
+        centred and scaled rows. A `module` of your own is `module_` itself with
+        `init="random"`, otherwise `module_.corrections.module`. The `history` of the net
+        holds what `callbacks` saw of each epoch: `train_loss`, the mean over the networks
+        that are trained together, and `valid_loss`, both in the units of `score`, and
+        `dur`, in seconds. In a copy from pickle or a file it is empty.
     device_ : torch.device
         Device of the network.
     n_samples_ : int
@@ -325,6 +352,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     .. [2] Goodfellow, Bengio and Courville (2016), "Deep Learning", chapter 14.
     .. [3] Shamir and Zhang (2013), "Stochastic Gradient Descent for Non-smooth
        Optimization: Convergence Results and Optimal Averaging Schemes", ICML.
+    .. [4] Bachlechner, Majumder, Mao, Cottrell and McAuley (2021), "ReZero is All You Need:
+       Fast Convergence at Large Depth", UAI.
+    .. [5] De and Smith (2020), "Batch Normalization Biases Residual Blocks Towards the
+       Identity Function in Deep Networks", NeurIPS.
 
     Examples
     --------
@@ -343,6 +374,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     _parameter_constraints: dict = BaseAutoencoder._parameter_constraints | {
         "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
+        "sample_shape": [tuple, list, None],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
@@ -352,6 +384,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "activation",
         "dropout",
         "normalization",
+        "sample_shape",
     )
 
     def __init__(
@@ -359,6 +392,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         n_components=None,
         *,
         hidden_layer_sizes="auto",
+        sample_shape=None,
         activation="silu",
         init="pca",
         loss="squared_error",
@@ -372,7 +406,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         tied_weights=False,
         noise=None,
         regularizer=None,
-        weight_decay=0.1,
+        weight_decay="auto",
         early_stopping=True,
         cv="auto",
         validation_fraction=0.1,
@@ -393,6 +427,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     ):
         self.n_components = n_components
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.sample_shape = sample_shape
         self.activation = activation
         self.init = init
         self.loss = loss
@@ -428,22 +463,26 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _decide_widths(self, n_samples, n_features, n_expected=None):
         most = min(n_samples, n_features)
         n_components = self._as_int(most)
-        if self.init == "pca" and self.module is None:
+        if self.init == "pca":
             self._check_pca(n_components, most)
-        is_plain = self.init == "random" and self.module is None
+        sample_shape = resolved_shape(self.sample_shape, n_features, type(self).__name__)
+        is_convolutional = self.module is None and sample_shape is not None
+        is_plain = self.init == "random" and self.module is None and not is_convolutional
         if self.tied_weights and (not is_plain or self.ordered or self.warm_start):
             raise ValueError(
                 f"tied_weights=True of {type(self).__name__} needs init='random', "
-                "ordered=False, warm_start=False and module=None. Set these, or "
-                "tied_weights=False."
+                "ordered=False, warm_start=False, sample_shape=None and module=None. Set "
+                "these, or tied_weights=False."
             )
-        if self.ordered and self.module is not None:
+        if self.ordered and self.init == "random" and self.module is not None:
             raise ValueError(
                 f"ordered=True of {type(self).__name__} needs a decoder that takes "
-                "any number of codes, and a module of your own may not do so. Set "
-                "ordered=False or module=None."
+                "any number of codes, and a module of your own may not do so by itself. "
+                "Set init='pca', ordered=False or module=None."
             )
-        if isinstance(self.hidden_layer_sizes, str):
+        if isinstance(self.hidden_layer_sizes, str) and is_convolutional:
+            hidden_layer_sizes = auto_channels(sample_shape)
+        elif isinstance(self.hidden_layer_sizes, str):
             n_rows = max(n_samples, n_expected or 0)
             least = n_components if self.init == "random" else 1
             sizes = auto_widths(n_rows, n_features, 2 if self.ordered else 1)
@@ -492,34 +531,73 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
 
     @property
-    def _network_kind(self):
-        has_module = self._params_of_fit["module"] is not None
-        return OwnNetwork if has_module else DenseAutoencoder
+    def sample_shape_(self):
+        """The parameter `sample_shape` of the fit, without -1."""
+        shape = self._params_of_fit["sample_shape"]
+        return resolved_shape(shape, self.n_features_in_, type(self).__name__)
 
-    def _make_module(self, n_inputs, n_outputs, generator):
+    @property
+    def _network_kind(self):
         params = self._params_of_fit
         if params["module"] is not None:
-            n_outputs *= 1 + self._loss.n_constants
-            return make_own(
-                params["module"],
-                n_features=n_inputs,
-                n_components=self.n_components_,
-                n_outputs=n_outputs,
-                device=resolve_device(self.device, strict=False),
-                owner=type(self).__name__,
-                seed=0 if generator is None else generator.initial_seed(),
+            return GatedOwnNetwork if params["init"] == "pca" else OwnNetwork
+        is_dense = params["sample_shape"] is None
+        return DenseAutoencoder if is_dense else ConvolutionalAutoencoder
+
+    def _make_module(self, n_inputs, n_outputs, generator):
+        kind = self._network_kind
+        if kind is OwnNetwork:
+            return self._make_own(n_outputs, 1 + self._loss.n_constants, generator)
+        params = self._params_of_fit
+        options = {
+            "n_constants": self._loss.n_constants * self.n_features_in_,
+            "ordered": params["ordered"],
+        }
+        if kind is DenseAutoencoder:
+            return DenseAutoencoder(
+                n_inputs,
+                self.n_components_,
+                n_outputs,
+                self.hidden_layer_sizes_,
+                **self._layer_options(generator),
+                **options,
             )
-        return DenseAutoencoder(
-            n_inputs,
-            self.n_components_,
-            n_outputs,
-            self.hidden_layer_sizes_,
-            activation=params["activation"],
-            code_activation=params["code_activation"],
-            dropout=params["dropout"],
-            normalization=params["normalization"],
-            n_constants=self._loss.n_constants * self.n_features_in_,
-            linear_path=params["init"] == "pca",
-            ordered=params["ordered"],
-            generator=generator,
+        options |= {"n_marks": n_inputs - n_outputs}
+        if kind is GatedOwnNetwork:
+            own = self._make_own(n_outputs, 1, generator)
+            network = GatedOwnNetwork(own, n_outputs, self._n_codes, **options)
+        else:
+            network = ConvolutionalAutoencoder(
+                self.sample_shape_,
+                self._n_codes,
+                self.hidden_layer_sizes_,
+                **self._layer_options(generator),
+                **options,
+            )
+        if self._n_left_out:
+            network.truncate(self.n_components_)
+        return network
+
+    @property
+    def _n_codes(self):
+        """Number of codes of a gated network before any was left out."""
+        return self.n_components_ + self._n_left_out
+
+    def _layer_options(self, generator):
+        """Return the arguments of the layers of a network of the package."""
+        names = "activation", "code_activation", "dropout", "normalization"
+        params = {name: self._params_of_fit[name] for name in names}
+        linear_path = self._params_of_fit["init"] == "pca"
+        return params | {"linear_path": linear_path, "generator": generator}
+
+    def _make_own(self, n_features, n_outputs_of_feature, generator):
+        """Return an untrained network of the user's."""
+        return make_own(
+            self._params_of_fit["module"],
+            n_features=n_features,
+            n_components=self._n_codes,
+            n_outputs=n_features * n_outputs_of_feature,
+            device=resolve_device(self.device, strict=False),
+            owner=type(self).__name__,
+            seed=0 if generator is None else generator.initial_seed(),
         )

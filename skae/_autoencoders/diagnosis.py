@@ -11,7 +11,7 @@ import numpy as np
 
 from skae._tables.rows import rows_of
 
-__all__ = ["Finding", "Findings", "Sample", "diagnose"]
+__all__ = ["Finding", "Findings", "Sample", "collapsed", "diagnose"]
 
 MOST_ROWS, MOST_VALUES = 10_000, 2**24  # rows and values that are examined, at most
 GAP = 4.0  # held-out error over training error from which a network has memorised rows
@@ -26,6 +26,7 @@ SHIFTED = 1.0  # distance of a mean from the mean of the fit, in standard deviat
 AT_ENDS = 0.05  # share of cells at the ends of (0, 1), and within, that make a mixture
 STILL_FALLING = 0.9  # the best epoch is in the last tenth of all
 SMALL_GAIN = 0.01  # a fall of the error in the last tenth that is worth more epochs
+NATS = 0.01  # divergence below which a code of a density carries nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,9 +137,14 @@ def _no_gain(estimator, sample):
     errors = np.array(estimator.validation_curve_, dtype=float)
     if estimator.outcome_ != "pca" or not estimator.n_iter_ or len(errors) < 2:
         return None
-    name, ratio = "ended as PCA", np.nanmin(errors[1:]) / (errors[0] or 1.0)
-    evidence = f"The smallest held-out error of an epoch was {ratio:.4f} of that of PCA"
-    if ratio < 1:
+    name, gain = "ended as PCA", errors[0] - np.nanmin(errors[1:])
+    evidence = (
+        f"The smallest held-out error of an epoch was {1 - gain / (errors[0] or 1.0):.4f} "
+        "of that of PCA"
+    )
+    if _is_density(estimator):
+        evidence = f"The bound of held-out rows rose by at most {gain:.3g} nats per row"
+    if gain > 0:
         return Finding(
             name,
             f"{evidence}, which {estimator.n_samples_} rows are too few to be certain of.",
@@ -158,15 +164,27 @@ def _still_falling(estimator, sample):
     errors = np.array(estimator.validation_curve_, dtype=float)
     if limit is None or best <= STILL_FALLING * n_iter or len(errors) <= best:
         return None
-    gain = 1 - errors[best] / (np.nanmin(errors[: int(STILL_FALLING * n_iter) + 1]) or 1.0)
+    before = np.nanmin(errors[: int(STILL_FALLING * n_iter) + 1])
+    unit = estimator.n_features_in_ if _is_density(estimator) else before
+    gain = (before - errors[best]) / (unit or 1.0)
     if not gain > max(estimator._params_of_fit["tol"], SMALL_GAIN):
         return None
     return Finding(
         "ended while the error was falling",
         f"Training ended at {limit}={getattr(estimator, limit)}, and the last tenth of its "
-        f"{n_iter} epochs reduced the held-out error by {gain:.1%}.",
+        f"{n_iter} epochs reduced the held-out error by {_amount(estimator, gain)}.",
         f"Set a larger {limit}.",
     )
+
+
+def _is_density(estimator):
+    """Whether errors are minus log-densities, in nats, of which there are no shares."""
+    return hasattr(estimator, "kl_")
+
+
+def _amount(estimator, gain):
+    """Return a gain as text: a share, or nats for each feature."""
+    return f"{gain:.2g} nats per feature" if _is_density(estimator) else f"{gain:.1%}"
 
 
 def _limit(estimator):
@@ -181,7 +199,7 @@ def _limit(estimator):
 def _memorised(estimator, sample):
     """Training rows are reconstructed far better than held-out rows."""
     best, errors = estimator.best_epoch_, estimator.validation_curve_
-    if not best or len(errors) <= best:
+    if not best or len(errors) <= best or _is_density(estimator):
         return None
     ratio = errors[best] / (estimator.loss_curve_[best - 1] or np.inf)
     if ratio < GAP or errors[best] < WORTH_IT * -estimator.pca_score_:
@@ -208,6 +226,19 @@ def _dead_codes(estimator, sample):
         f"{len(dead)} of {len(deviations)} codes do not vary: {_listed(dead)}.",
         "Set a smaller n_components. With a code_activation or a module of your own, "
         "also try a smaller lr.",
+    )
+
+
+def collapsed(estimator, sample=None):
+    """Codes of a density that carry nothing."""
+    if not _is_density(estimator) or estimator.kl_.max() >= NATS:
+        return None
+    return Finding(
+        "posterior collapse",
+        f"No code is more than {estimator.kl_.max():.2g} nats from its prior, so that the "
+        "model is noise around the mean.",
+        "Set a smaller beta, or standardize=True if the features have different units; "
+        "otherwise the features may be independent of each other.",
     )
 
 
@@ -344,6 +375,7 @@ CHECKS = (
     _still_falling,
     _memorised,
     _dead_codes,
+    collapsed,
     _alike_codes,
     _constant_output,
     _swallowed,

@@ -10,6 +10,7 @@ Each public attribute can be found by a search for its name and " =". The privat
     _fitted_widths    the widths of the network
     _mean_code, _code_deviations, _falls, _squares
                       statistics of the codes, which `truncate` needs
+    _n_left_out       number of codes of the network that `truncate` has left out
     _seed             the seed of the fit
     _n_steps          number of training steps so far, which the learning rate depends on
     _score_unit       the unit of components and variances, see `Inference.unit`
@@ -17,22 +18,28 @@ Each public attribute can be found by a search for its name and " =". The privat
     _ongoing          the stream of `partial_fit`, or None; files do not contain it
 """
 
+import warnings
+
 import numpy as np
 import torch
 
+from skae._autoencoders.diagnosis import collapsed
 from skae._engine.objective import Objective
 from skae._engine.skorch_net import build_net
+from skae._model.density import DensityInference
 from skae._model.explained_variance import attributes, describe
 from skae._model.model import Inference
 from skae._tables.missing import Filler
 from skae._torch import make_generator, resolve_device, thread_limit
 from skae._training.frame import Frame
+from skae.losses._likelihoods import resolve_likelihood
 from skae.losses._resolve import resolve_loss
 from skae.modules._own import adapted
 
 __all__ = [
     "filler_of",
     "frame_of",
+    "inference_around",
     "net_around",
     "outline",
     "restore",
@@ -57,10 +64,12 @@ SMALLEST = 1e-6  # smallest deviation of a code that is whitened, as a share of 
 # -- before training -------------------------------------------------------------------
 
 
-def set_widths(estimator, n_components, hidden_layer_sizes):
-    """Set the widths of the network."""
+def set_widths(estimator, n_components, hidden_layer_sizes, is_new=False):
+    """Set the widths of the network, or of a new one that no code was taken out of."""
     estimator.n_components_ = n_components
     estimator.hidden_layer_sizes_ = hidden_layer_sizes
+    if is_new:
+        estimator._n_left_out = 0
 
 
 def set_device(estimator):
@@ -77,7 +86,9 @@ def set_statistics(estimator, mean, scale):
 def unfitted_loss(estimator):
     """Return the loss that the parameter stands for, without statistics of the rows."""
     names = getattr(estimator, "feature_names_in_", None)
-    loss = estimator._params_of_fit["loss"]
+    params, loss = estimator._params_of_fit, estimator._params_of_fit["loss"]
+    if estimator._network_kind.is_variational:
+        return resolve_likelihood(loss, params["covariance_type"])
     return resolve_loss(loss, estimator.n_features_in_, names, type(estimator).__name__)
 
 
@@ -164,7 +175,10 @@ def set_codes(estimator, result, before=None):
         estimator._fitted_widths = widths_of(estimator, X)
         k = estimator.n_components_
         estimator._n_features_out = k
-        inference, shares = _inference_of(estimator), result.pca_shares
+        inference, shares = (
+            inference_around(estimator, estimator.net_.network),
+            result.pca_shares,
+        )
         params = estimator._params_of_fit
         absorbs = estimator._network_kind.absorbs
         is_linear_code = absorbs and params["code_activation"] == "identity"
@@ -186,7 +200,21 @@ def set_codes(estimator, result, before=None):
             result.squares,
         )
         _set_description(estimator, description)
+        if estimator._network_kind.is_variational:
+            _set_density(estimator, inference, inputs, weights)
         set_inference(estimator, inference)
+
+
+def _set_density(estimator, inference, inputs, weights):
+    """Set the attributes of a variational autoencoder."""
+    estimator.kl_ = inference.divergences(inputs, weights)
+    noise_variance = inference.noise_variance(estimator.n_components_)
+    if noise_variance is not None:
+        estimator.noise_variance_ = noise_variance
+    finding = collapsed(estimator)
+    if finding is not None:
+        name = type(estimator).__name__
+        warnings.warn(f"{name} has a {finding}", UserWarning, stacklevel=2)
 
 
 def _set_description(estimator, description):
@@ -218,10 +246,19 @@ def net_around(estimator, network):
     return net
 
 
-def _inference_of(estimator):
-    """Return the `Inference` of the network, in the units that `standardize` asks for."""
-    return Inference(
-        estimator.net_.network,
+def inference_around(estimator, network):
+    """Return an `Inference` of a network, in the units that `standardize` asks for.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted estimator, whose frame the network works in.
+    network : Network
+    """
+    is_variational = estimator._network_kind.is_variational
+    kind = DensityInference if is_variational else Inference
+    return kind(
+        network,
         estimator._loss,
         estimator.mean_,
         estimator.scale_,
@@ -250,12 +287,13 @@ def truncate(estimator, n_components):
     """Keep only the first codes of a fitted estimator."""
     k = n_components
     estimator._ongoing = None
+    estimator._n_left_out += estimator.n_components_ - k
     estimator.n_components = k
     estimator.n_components_ = k
     estimator._n_features_out = k
     estimator._params_of_fit["n_components"] = k
     estimator.net_.network.truncate(k)
-    inference = _inference_of(estimator)
+    inference = inference_around(estimator, estimator.net_.network)
     description = attributes(
         inference,
         shape=(estimator.n_samples_, estimator.n_features_in_),
@@ -292,7 +330,7 @@ def restore(estimator, network):
     else:
         network = adapted(network, estimator.n_features_in_)
     estimator.net_ = net_around(estimator, network)
-    set_inference(estimator, _inference_of(estimator))
+    set_inference(estimator, inference_around(estimator, estimator.net_.network))
 
 
 def outline(estimator, generator=None):

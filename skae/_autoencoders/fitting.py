@@ -33,7 +33,7 @@ from skae._autoencoders.parameters import (
 )
 from skae._compat import draw_seed
 from skae._engine.checkpoint import Checkpoint, fingerprint
-from skae._engine.corruption import Hide, noise_units
+from skae._engine.corruption import Hide, noise_units, number_of_versions
 from skae._engine.deadline import Deadline
 from skae._engine.skorch_net import check_callbacks
 from skae._tables.checks import check_rows
@@ -42,6 +42,7 @@ from skae._tables.table import make_table
 from skae._torch import memory_explained
 from skae._training.component_search import fewest_components
 from skae._training.frame import FramedNetwork
+from skae._training.members import make_members
 from skae._training.reservoir import stream_rows
 from skae._training.settings import Settings, error_unit
 from skae._training.stream import Stream
@@ -63,8 +64,14 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     ----------
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
+
+    Returns
+    -------
+    result : Result
+    numbers : ndarray of int of shape (n_rows,)
+        For each row of the table of the result, its number in X.
     """
-    if estimator.warm_start and hasattr(estimator, "net_"):
+    if _goes_on(estimator):
         check_same_network(
             estimator, "warm_start=True", "set warm_start=False to start anew"
         )
@@ -93,6 +100,8 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         if result.interrupt is not None:
             result.interrupt.is_kept = True
             raise result.interrupt
+    numbers = given.numbers
+    return result, np.arange(result.n_samples) if numbers is None else numbers
 
 
 def partial_fit(estimator, X, sample_weight, groups):
@@ -173,7 +182,8 @@ def _begin(estimator, given, n_expected=None):
     """
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
-    set_widths(estimator, *estimator._decide_widths(*given.X.shape, n_expected))
+    widths = estimator._decide_widths(*given.X.shape, n_expected)
+    set_widths(estimator, *widths, is_new=not _goes_on(estimator))
     set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
     if estimator._network_kind.has_own_code:  # mistakes in it are found first of all
@@ -181,9 +191,14 @@ def _begin(estimator, given, n_expected=None):
         estimator._make_module(n_features, n_features, None)
 
 
+def _goes_on(estimator):
+    """Whether `fit` goes on with the network of an earlier fit."""
+    return estimator.warm_start and hasattr(estimator, "net_")
+
+
 def _initial(estimator, X):
     """Return a copy of the network that a warm start goes on with, otherwise None."""
-    if not (estimator.warm_start and hasattr(estimator, "net_")):
+    if not _goes_on(estimator):
         return None
     widths = widths_of(estimator, X)
     if widths != estimator._fitted_widths:
@@ -239,8 +254,9 @@ def _check_gaps(estimator, given):
     takes_marks = estimator._network_kind.takes_marks and given.X_target is None
     if estimator._has_marks and not takes_marks:
         raise ValueError(
-            f"X of {name}.fit has missing cells, which can be used neither with a module "
-            "of your own nor with X_target. Fill them first, or leave these out."
+            f"X of {name}.fit has missing cells, which can be used neither with X_target "
+            "nor with a module of your own and init='random'. Fill them first, or leave "
+            "these out."
         )
     target = given.X_target if estimator.allow_nan else None
     if isinstance(target, np.ndarray) and np.isnan(target).any():
@@ -260,7 +276,7 @@ def _loss_statistics(estimator, loss, given):
         return {}
     some = slice(None, None, -(-X.shape[0] * X.shape[1] // MEASURED))
     weights = None if given.weights is None else given.weights[some]
-    return loss.measure(rows_of(X, some), weights)
+    return loss.measure(rows_of(X, some), weights, estimator.scale_)
 
 
 # -- training --------------------------------------------------------------------------
@@ -280,6 +296,9 @@ def _train(estimator, given, seed, initial, sizes, *, callbacks, checkpoint, dea
     )
     share = table.observed_share
     noise_and_units = _noise_and_units(estimator, given)
+    # With noise the filled values depend on it, so that cells are hidden in every step.
+    n_versions = 0 if noise_and_units else number_of_versions(table.X.shape)
+    hide = Hide(filler, 1 - share, n_versions)
     unit = error_unit(
         estimator._loss,
         estimator.scale_,
@@ -287,18 +306,24 @@ def _train(estimator, given, seed, initial, sizes, *, callbacks, checkpoint, dea
         estimator._params_of_fit["standardize"],
     )
 
-    def train_with(n_components):
+    def settings_with(n_components):
         # `_make_module` reads the fitted attribute.
         set_widths(estimator, n_components, estimator.hidden_layer_sizes_)
-        settings = _settings(
+        return _settings(
             estimator,
             noise_and_units=noise_and_units,
-            hide=Hide(filler, 1 - share) if estimator._has_marks else None,
+            hide=hide if estimator._has_marks else None,
             unit=unit / share,
             callbacks=[*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
             deadline=deadline,
         )
+
+    def members_with(n_components):
+        return make_members(table, estimator._loss, settings_with(n_components), seed)
+
+    def train_with(n_components):
+        settings = settings_with(n_components)
         sizes["batch_size"], _ = settings.sizes(len(table.X))
         return train(
             table,
@@ -312,7 +337,8 @@ def _train(estimator, given, seed, initial, sizes, *, callbacks, checkpoint, dea
         )
 
     if wants_share(estimator):
-        return fewest_components(table, train_with, estimator.n_components, deadline)
+        how = train_with, members_with, estimator.n_components, deadline
+        return fewest_components(table, *how)
     return train_with(estimator.n_components_)
 
 
@@ -327,7 +353,8 @@ def _settings(estimator, **others):
     return Settings(
         is_stackable=kind.is_stackable,
         from_pca=kind.has_linear_path and estimator.init == "pca",
-        is_linear=not estimator.hidden_layer_sizes_,
+        in_any_basis=kind.in_any_basis,
+        is_linear=not (estimator.hidden_layer_sizes_ or kind.has_own_code),
         is_seeded=has_seed,
         penalties=tuple(penalties),
         owner=name,

@@ -33,10 +33,11 @@ def parameter_names(estimator):
     """Return the names of all parameters, also of those that a subclass does not take.
 
     If the `__init__` of a subclass takes only some of the parameters and sets the others
-    itself, `get_params` has only the former.
+    itself, `get_params` has only the former. The same holds for `_fixed_parameters`.
     """
     kinds = [kind for kind in type(estimator).__mro__ if issubclass(kind, BaseEstimator)]
-    return sorted({name for kind in kinds for name in kind._get_param_names()})
+    names = {name for kind in kinds for name in kind._get_param_names()}
+    return sorted(names.union(estimator._fixed_parameters))
 
 
 def params_of_fit(estimator):

@@ -33,4 +33,6 @@ def parts_of_file(estimator):
         params["module"] = "custom"
         tensors = fitted["net_"].state_dict()
         fitted["net_"] = {name: tensor.numpy() for name, tensor in tensors.items()}
+    for name in set(fitted_with).intersection(estimator._fixed_parameters):
+        del fitted_with[name]
     return params, fitted | {"_params_of_fit": fitted_with}

@@ -48,6 +48,8 @@ class Rows(Dataset):
     Parameters
     ----------
     inputs : Tensor of shape (n, p), or (m, n, p) for a stack of m members
+        There may be several versions of all n rows, one after another, of which one is
+        drawn for each row of each shuffled batch. Otherwise the first is taken.
     targets : Tensor of shape (n, q) or (m, n, q)
         Targets of the rows; the same object as `inputs` if the inputs are the targets.
     index : list of m arrays of int
@@ -105,13 +107,28 @@ class Rows(Dataset):
 
     def batches(self, n_batches, generator=None):
         """Yield batches, whose numbers of rows differ by at most one."""
-        for rows in self.order(generator).tensor_split(n_batches, dim=-1):
-            yield self.take(rows)
+        order = self.order(generator)
+        places = self._places(order, generator)
+        parts = (t.tensor_split(n_batches, dim=-1) for t in (order, places))
+        for rows, of_inputs in zip(*parts, strict=True):
+            yield self.take(rows, of_inputs)
 
-    def take(self, order):
-        """Return the Batch of the rows with the numbers `order`."""
+    def _places(self, order, generator):
+        """Return where in `inputs` the rows with the numbers `order` are."""
+        n_rows = self.targets.shape[-2]
+        n_versions = self.inputs.shape[-2] // n_rows
+        if generator is None or n_versions == 1:
+            return order
+        return order + n_rows * torch.randint(n_versions, order.shape, generator=generator)
+
+    def take(self, order, places=None):
+        """Return the Batch of the rows with the numbers `order`.
+
+        `places` are the numbers of their inputs, if there are several versions.
+        """
         order = order.to(self.inputs.device)
-        inputs = self._take(self.inputs, order)
+        places = order if places is None else places.to(self.inputs.device)
+        inputs = self._take(self.inputs, places)
         targets = inputs
         if self.targets is not self.inputs:
             targets = self._take(self.targets, order)

@@ -11,8 +11,9 @@ from skae._tables.rows import row_blocks, rows_of
 from skae._torch import make_generator
 from skae.noise import Units
 
-__all__ = ["Corruption", "Hide", "noise_units"]
+__all__ = ["Corruption", "Hide", "noise_units", "number_of_versions"]
 
+MOST_VERSIONS, VERSION_VALUES = 64, 2**22  # number of versions, and values of all of them
 SMALLEST_RATE, LARGEST_RATE = 0.05, 0.45  # shares of cells that are hidden in training
 
 
@@ -33,6 +34,11 @@ def noise_units(X, mean, scale, standardize=False):
     return Units(*(torch.tensor(a) for a in (*landmarks, one)))
 
 
+def number_of_versions(shape):
+    """Return how many versions of a table of this shape are worth their memory."""
+    return min(max(VERSION_VALUES // (shape[0] * shape[1]), 2), MOST_VERSIONS)
+
+
 class Hide:
     """Hides observed cells, so that training has missing cells of which the value is known.
 
@@ -42,10 +48,14 @@ class Hide:
     rate : float
         Share of the cells that are missing. The same share is hidden on average, but more
         in some rows than in others.
+    n_versions : int
+        How many versions of the rows are made before training, each with other cells
+        hidden. Their number is limited because making them takes about as long as a step
+        of training with them. 0 hides cells anew in every step.
     """
 
-    def __init__(self, filler, rate):
-        self.filler = filler
+    def __init__(self, filler, rate, n_versions=0):
+        self.filler, self.n_versions = filler, n_versions
         self.rate = min(max(rate, SMALLEST_RATE), LARGEST_RATE)
 
     def __call__(self, inputs, generator):
@@ -55,6 +65,11 @@ class Hide:
         drawn = torch.rand(X.shape, generator=generator, device=X.device)
         observed = (marks == 0) & (drawn >= 2 * self.rate * rates)
         return with_marks(self.filler(X, observed), observed)
+
+    def versions(self, inputs, seed):
+        """Return all versions of `inputs` (n, 2 p), one after another, (m n, 2 p)."""
+        generator = make_generator(seed, inputs.device)
+        return torch.cat([self(inputs, generator) for _ in range(self.n_versions)])
 
 
 @dataclasses.dataclass

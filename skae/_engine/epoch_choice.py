@@ -68,6 +68,9 @@ class Choice:
     n_seen : int or None
         Number of independent rows, or groups of rows, that were seen in training or here.
         None is the number of those held out.
+    unit : float or None
+        Divisor of errors that have no natural zero, such as minus a log-likelihood; `tol`
+        is then a share of it. None divides them by the mean of `reference`.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Choice:
         weights=None,
         groups=None,
         n_seen=None,
+        unit=None,
     ):
         self.weights = weights
         n_held_out = reference.shape[1]
@@ -94,6 +98,8 @@ class Choice:
         # At a cut where the error is zero or nearly so, shares of it would be enormous.
         means = self.mean(reference)[:, None]
         self.divisors = np.maximum(means, SMALLEST_SHARE * means.max() or 1.0)
+        if unit is not None:
+            self.divisors = np.full_like(means, unit)
         self.reference = reference / self.divisors
         self.margin = margin
         self.patience = patience

@@ -43,6 +43,8 @@ class Objective(nn.Module):
         Numbers of ordered codes with which held-out rows are decoded. None is all codes.
     corruption : Corruption or None
         Corruption of the inputs. The targets stay as they are.
+    beta : float
+        Factor of the number that the network adds for a row.
     unit : float
         Factor that turns an error, summed over the features, into the units of `score`.
         `step` and `row_errors` do not use it, but histories and callbacks get errors times
@@ -57,11 +59,12 @@ class Objective(nn.Module):
         n_cuts=1,
         cuts=(None,),
         corruption=None,
+        beta=1.0,
         unit=1.0,
     ):
         super().__init__()
         self.loss, self.penalties, self.corruption = loss, penalties, corruption
-        self.n_cuts, self.cuts, self.unit = n_cuts, cuts, unit
+        self.n_cuts, self.cuts, self.beta, self.unit = n_cuts, cuts, beta, unit
 
     # -- a step of training ------------------------------------------------------------
 
@@ -101,7 +104,7 @@ class Objective(nn.Module):
         goal = batch if self.n_cuts == 1 else batch.repeat(self.n_cuts)
         loss = self(output.float() if bfloat16 else output, goal)
         if added is not None:
-            loss = loss + _mean(added.float(), batch.weights)
+            loss = loss + self.beta * _mean(added.float(), batch.weights)
         for penalty in self.penalties:
             loss = loss + penalty(network.unwrapped, inputs, Z)
         return loss, output
@@ -112,12 +115,14 @@ class Objective(nn.Module):
 
     def gradient(self, output, batch):
         """Return the mean loss and its gradient for the output, both detached."""
-        if self.loss.slope is None or batch.observed is not None:
+        if self.loss.slope is None:
             output = output.detach().requires_grad_()
             with torch.enable_grad():
                 loss = self(output, batch)
             return loss.detach(), *torch.autograd.grad(loss, output)
         gradient = self.loss.slope(output, batch.targets).div_(output.shape[-2])
+        if batch.observed is not None:
+            gradient = torch.where(batch.observed, gradient, 0.0)
         if batch.weights is not None:
             gradient *= batch.weights.unsqueeze(-1)
         return self(output, batch), gradient
@@ -165,7 +170,7 @@ class Objective(nn.Module):
         Z, added = network.encode_with_loss(self.inputs(batch, generator))
         outputs = (network.decode(Z[..., :cut]) for cut in self.cuts)
         errors = torch.stack([self._errors(output, batch) for output in outputs])
-        return errors if added is None else errors + added
+        return errors if added is None else errors + self.beta * added
 
     # -- after training ----------------------------------------------------------------
 

@@ -379,9 +379,9 @@ def build_net(
     callbacks : list of skorch callbacks or None
         Callbacks, which are copied, because skorch sets attributes of them. A writer or a
         run that one holds is shared.
-    weight_decay : float
+    weight_decay : float or "auto"
         Weight decay of AdamW (Loshchilov and Hutter 2019), as a multiple of the learning
-        rate.
+        rate. "auto" stands for the `weight_decay` of the network.
     held_out : Rows or None
     choice : Choice or None
         Choice of the epoch; None if `held_out` is None.
@@ -395,6 +395,8 @@ def build_net(
     -------
     AutoencoderNet
     """
+    if isinstance(weight_decay, str):
+        weight_decay = network.weight_decay
     return AutoencoderNet(
         network,
         objective,
@@ -403,9 +405,10 @@ def build_net(
         optimizer__fused=True,
         optimizer__weight_decay=weight_decay,
         optimizer__betas=BETAS,
-        # The pattern is that of linear paths and corrections. Without caution there is one
-        # group of weights, because each group takes another call in every step.
-        optimizer__param_groups=[("*coder.[lc]*", {"share": caution})]
+        # The pattern is that of linear paths and corrections of "encoder" and "decoder".
+        # Without caution there is one group of weights, because each group takes another
+        # call in every step.
+        optimizer__param_groups=[("[ed][ne]coder.[lc]*", {"share": caution})]
         if caution < 1
         else [],
         iterator_train=Batches,

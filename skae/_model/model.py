@@ -11,7 +11,7 @@ from skae._tables.rows import rows_of
 from skae._torch import in_own_modes, is_out_of_memory
 from skae.modules._base import decode, encode, reconstruct
 
-__all__ = ["Inference"]
+__all__ = ["Inference", "float_of"]
 
 BATCH = 2**21  # number of values in a batch
 FAR = 10.0  # ratio of a feature's mean to its scale that costs float32 a digit
@@ -89,7 +89,7 @@ class Inference:
 
     def encode(self, X, n_components):
         """Return the codes (n, k) of X (n, p), in float32 for float32, else in float64."""
-        dtype = _float_of(X.dtype)
+        dtype = float_of(X.dtype)
         folded = self.folded.get(dtype.name)
 
         def step(rows):
@@ -122,7 +122,7 @@ class Inference:
 
         Losses of scaled rows are brought to `unit`; all others refer to X in its own units.
         """
-        dtype = _float_of(X.dtype)
+        dtype = float_of(X.dtype)
         return self._in_batches(
             lambda rows: self._row_scores(rows, dtype), X, (), np.float64
         )
@@ -240,9 +240,8 @@ class Inference:
 
     def _in_units(self, output):
         """Return the reconstruction, in the units of X, for a decoder's output (n, q)."""
-        if not self.loss.of_scaled:
-            return self.loss.reconstruction(torch.from_numpy(output)).numpy()
-        return output * self.scale + self.mean
+        X_hat = self.loss.reconstruction(torch.from_numpy(output)).numpy()
+        return X_hat * self.scale + self.mean if self.loss.of_scaled else X_hat
 
     @in_own_modes()
     def _in_batches(self, step, table, shape, dtype):
@@ -279,6 +278,6 @@ class Inference:
             return step(module, tensor.to(self.device)).cpu().numpy()
 
 
-def _float_of(dtype):
+def float_of(dtype):
     """Return the dtype of results for a table of this dtype."""
     return np.dtype(np.float32 if dtype == np.float32 else np.float64)

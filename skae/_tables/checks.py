@@ -25,6 +25,7 @@ def check_table(
     ensure_min_samples=1,
     dtype=FLOATS,
     input_name="X",
+    owner=None,
 ):
     """Return X as an ndarray, or as it is if it is too large to be read as a whole.
 
@@ -44,6 +45,9 @@ def check_table(
         As in `sklearn.utils.check_array`.
     input_name : str
         Name of the argument, for messages.
+    owner : estimator or None
+        Estimator that the user has called, if it is another one, which has this one.
+        Messages name it, and it has the number and the names of the features.
 
     Returns
     -------
@@ -56,6 +60,7 @@ def check_table(
         holds NaN or strings, advice is added.
     """
     takes_nan = estimator.allow_nan if for_fit else estimator._filler is not None
+    estimator = estimator if owner is None else owner
     is_large = _has_two_dimensions(X) and is_streamed(X)
     is_taken = takes_nan and not (for_fit and is_large)
     checks = {"reset": reset, "ensure_all_finite": "allow-nan" if is_taken else True}

@@ -9,7 +9,7 @@ from sklearn.utils.validation import (
 )
 
 from skae._tables.dependence import Dependence, equal_rows
-from skae._tables.missing import MOST_ROWS, fit_filler
+from skae._tables.filler_fit import MOST_ROWS, fit_filler
 from skae._tables.rows import (
     FEW_ROWS,
     SMALL,

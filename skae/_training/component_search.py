@@ -3,20 +3,33 @@
 import numpy as np
 
 from skae._tables.pca import principal_axes
+from skae._tables.rows import row_blocks
 
 __all__ = ["fewest_components"]
 
+# The error of a network, as a share of that of PCA, before one is known; and by what it
+# falls with fewer components, where a network gains more, before a second is known.
+TYPICAL, FALL = 0.5, 0.85
+MOST_GUESSES = 4  # after so many fits the numbers that are left are bisected
+TINY = 1e-12  # smallest share of the variance that is told from nothing
 
-def fewest_components(table, train, share, deadline):
+
+def fewest_components(table, train, members_of, share, deadline):
     """Find the smallest network that keeps a share of the variance of held-out rows.
 
-    The number of components is found by bisection between zero and the number that PCA
-    needs on the training rows, which is the result if no smaller number is enough.
+    The number of components that PCA needs on the training rows is the result if no
+    smaller number is enough. Whether PCA keeps the share of the held-out rows too is known
+    before any training. If it does not, the first network has this number, and is the
+    result unless it is enough. Otherwise smaller numbers are tried. What each will leave of
+    the variance is extrapolated from the networks so far, and the smallest number that is
+    expected to be enough is tried next, until a network is enough and the one with a
+    component less is not.
 
     Parameters
     ----------
     table : Table
     train : callable (n_components) -> Result
+    members_of : callable (n_components) -> Members
     share : float
         The share of the variance, in (0, 1).
     deadline : Deadline
@@ -26,15 +39,72 @@ def fewest_components(table, train, share, deadline):
     -------
     Result
     """
-    enough, too_few, outcome = _components_of_pca(table, share), 0, None
+    enough, too_few = _components_of_pca(table, share), 0
+    unexplained, outcome, tried = _unexplained_by_pca(members_of(enough)), None, []
+    if unexplained[-1] > 1 - share:
+        outcome = train(enough)
+        if outcome.r2 < share:  # nor would fewer be enough
+            return outcome
+        tried.append((enough, 1 - outcome.r2))
     while enough - too_few > 1 and not deadline.is_over:
         n_components = (too_few + enough) // 2
+        if len(tried) <= MOST_GUESSES:
+            expected = _expected(unexplained, tried)
+            n_components = int(np.argmax(np.append(expected, 0) <= 1 - share))
+        n_components = int(np.clip(n_components, too_few + 1, enough - 1))
         attempt = train(n_components)
+        tried.append((n_components, 1 - attempt.r2))
         if attempt.r2 >= share:
             enough, outcome = n_components, attempt
         else:
             too_few = n_components
     return outcome or train(enough)
+
+
+def _expected(unexplained, tried):
+    """Return the share of the variance (k + 1,) that 0, 1, ..., k components will leave.
+
+    Parameters
+    ----------
+    unexplained : ndarray of shape (k + 1,)
+        The shares that PCA leaves.
+    tried : list of (int, float)
+        Numbers of components of the networks so far, and the shares that they leave. The
+        logarithm of the ratio of these to PCA's is continued as a straight line through
+        the last two.
+    """
+    if not tried:
+        return TYPICAL * unexplained
+    numbers, left = map(np.array, zip(*tried[-2:], strict=True))
+    log_ratios = np.log(np.maximum(left, TINY) / unexplained[numbers])
+    if len(tried) == 1:
+        return unexplained * np.exp(log_ratios[0]) * FALL
+    slope = (log_ratios[-1] - log_ratios[0]) / (numbers[-1] - numbers[0])
+    steps = np.arange(len(unexplained)) - numbers[-1]
+    return unexplained * np.exp(log_ratios[-1] + slope * steps)
+
+
+def _unexplained_by_pca(members):
+    """Return the shares (k + 1,) of the variance that 0, 1, ..., k components leave.
+
+    They are those of the PCA from which each member starts, in the rows by which it is
+    judged.
+    """
+    k = len(members.starts[-1].deviations)
+    sides = members.held_out if members.has_held_out_rows else members.trained
+    left = np.zeros(k + 1)
+    for start, rows in zip(members.starts, sides, strict=True):
+        basis = start.encoder * start.deviations[:, None]
+        weights = np.ones(len(members.table.X))
+        if members.table.weights is not None:
+            weights = members.table.weights
+        for block in row_blocks(len(rows), members.table.X.shape[1]):
+            X, lost = start.coordinates(members.table.X[rows[block]])
+            squares = np.square(X @ basis.T, dtype=np.float64)
+            whole = np.square(X, dtype=np.float64).sum(axis=1) + lost
+            sums = whole[:, None] - np.pad(squares.cumsum(axis=1), ((0, 0), (1, 0)))
+            left += weights[rows[block]] @ sums
+    return np.maximum(left / (left[0] or 1.0), TINY)
 
 
 def _components_of_pca(table, share):

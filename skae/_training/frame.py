@@ -13,6 +13,8 @@ from skae.modules._base import Network
 
 __all__ = ["Frame", "FramedNetwork"]
 
+SEED = 0  # seed of the random numbers that a network draws when its codes are counted
+
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
@@ -85,6 +87,8 @@ class FramedNetwork:
         if loss.of_scaled:
             module.absorb_output(1 / ratio, -shift / ratio)
         if np.ndim(frame.scale) == 0:
-            (mean,) = torch.zeros_like(module.encode(torch.zeros(1, *shape).double()))
+            with module.private_states(SEED, torch.device("cpu")):
+                codes = module.encode(torch.zeros(1, *shape).double())
+            (mean,) = torch.zeros_like(codes)
             module.recode(torch.ones_like(mean).diag() / ratio[0], mean)
         return FramedNetwork(module.float().to(device).eval(), frame)

@@ -7,7 +7,8 @@ import torch
 
 from skae._tables.pca import principal_axes
 from skae._torch import make_generator
-from skae.modules import DenseAutoencoder
+from skae._training.variational_start import with_normal_posterior, with_posterior
+from skae.modules import DenseAutoencoder, DenseVariational
 
 __all__ = ["NOTHING_LEFT", "Start", "make_start", "start_of_axes"]
 
@@ -51,6 +52,9 @@ class Start:
     n_marks : int
         Number of inputs of the network that follow the coordinates and mark missing
         cells. PCA ignores them.
+    logits : ndarray of shape (k,) or None
+        Logits of the variances that the codes of a row have, if the start is a variational
+        autoencoder. Its codes have a standard normal prior, so that `deviations` are one.
     """
 
     mean: np.ndarray
@@ -63,6 +67,7 @@ class Start:
     variances: np.ndarray
     total: float
     n_marks: int = 0
+    logits: np.ndarray | None = None
 
     @property
     def unexplained(self):
@@ -86,20 +91,25 @@ class Start:
 
     def load(self, network):
         """Write the linear autoencoder into the linear path of `network`; return it."""
-        network.set_linear(*map(torch.from_numpy, (self.encoder, self.decoder, self.bias)))
+        parts = [self.encoder, self.decoder, self.bias]
+        if self.logits is not None:
+            parts.append(self.logits)
+        network.set_linear(*map(torch.from_numpy, parts))
         return network
 
     def linear_module(self, ordered=False):
         """Return the linear autoencoder as a network without hidden layers."""
         (k, r), q = self.encoder.shape, len(self.decoder)
-        n_constants = len(self.bias) - q
-        module = DenseAutoencoder(
+        kind, options = DenseVariational, {}
+        if self.logits is None:
+            kind, options = DenseAutoencoder, {"ordered": ordered}
+        module = kind(
             n_inputs=r + self.n_marks,
             n_components=k,
             n_outputs=q,
-            ordered=ordered,
-            n_constants=n_constants,
+            n_constants=len(self.bias) - q,
             generator=make_generator(0),
+            **options,
         )
         return self.load(module).eval()
 
@@ -148,7 +158,7 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     X, weights, mean = _centred(table, rows)
     principal = mean, *principal_axes(X, n_components, weights)
     start = _start(principal, n_components, loss, table.observed, rotate, n_axes)
-    return start if loss.of_scaled else _with_decoder(start, table, rows, loss)
+    return _of_loss(start, table, rows, loss)
 
 
 def start_of_axes(principal, table, n_components, loss):
@@ -168,7 +178,7 @@ def start_of_axes(principal, table, n_components, loss):
     Start
     """
     start = _start(principal, n_components, loss, table.observed)
-    return start if loss.of_scaled else _with_decoder(start, table, None, loss)
+    return _of_loss(start, table, None, loss)
 
 
 def _centred(table, rows):
@@ -215,13 +225,23 @@ def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
     )
 
 
-def _with_decoder(start, table, rows, loss):
-    """Return the start with the linear decoder that the loss fits to PCA's scores."""
+def _of_loss(start, table, rows, loss):
+    """Return the start with what the loss needs instead of PCA's decoder and codes."""
+    if loss.of_scaled:
+        n_rows = len(table.X) if rows is None else len(rows)
+        return with_normal_posterior(start, loss, n_rows) if loss.is_likelihood else start
+    sample = _sample(start, table, rows)
+    decoder, bias = loss.decoder_start(*sample)
+    start = dataclasses.replace(start, decoder=decoder.numpy(), bias=bias.numpy())
+    return with_posterior(start, loss, *sample) if loss.is_likelihood else start
+
+
+def _sample(start, table, rows):
+    """Return codes, targets and weights of evenly spaced rows, as tensors."""
     rows = np.arange(len(table.X)) if rows is None else rows
     n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // table.X.shape[1]))
     some = rows[:: -(-len(rows) // n_rows)]
     codes = (table.X[some].astype(np.float64) - start.mean) @ start.encoder.T
     goal = torch.from_numpy(table.target[some].astype(np.float64))
     w = None if table.weights is None else torch.from_numpy(table.weights[some])
-    decoder, bias = loss.decoder_start(torch.from_numpy(codes), goal, w)
-    return dataclasses.replace(start, decoder=decoder.numpy(), bias=bias.numpy())
+    return torch.from_numpy(codes), goal, w

@@ -19,7 +19,7 @@ class MemberRows(NamedTuple):
     held_out: Rows | StreamedRows
 
 
-def member_rows(members, loss, device, in_coordinates):
+def member_rows(members, loss, device, in_coordinates, hide=None, seed=0):
     """Return the rows of a fit, from which batches can be taken.
 
     Parameters
@@ -29,6 +29,10 @@ def member_rows(members, loss, device, in_coordinates):
     device : torch.device
     in_coordinates : bool
         Whether each network takes rows in the coordinates of its start.
+    hide : Hide or None
+        Makes versions of the rows in which more cells are missing.
+    seed : int
+        Seed of the choice of these cells.
 
     Returns
     -------
@@ -42,8 +46,9 @@ def member_rows(members, loss, device, in_coordinates):
                 for rows in sides
             )
         )
-    home = _home(members, loss, device)
-    starts = members.starts if in_coordinates else None
+    home = _home(members, loss, device, hide)
+    # With missing cells the coordinates are those of the table.
+    starts = members.starts if in_coordinates and table.observed is None else None
     targets, lost = _coordinates(table.X, starts, len(members), home)
     inputs = targets
     if table.inputs is not None:
@@ -51,7 +56,10 @@ def member_rows(members, loss, device, in_coordinates):
     observed = None
     if table.observed is not None:
         observed = torch.from_numpy(table.observed).to(home)
-        inputs = with_marks(inputs, observed.expand(inputs.shape))
+        inputs = with_marks(_tensor(table.X, home), observed)
+        if hide is not None and hide.n_versions:
+            inputs = hide.versions(inputs, seed)
+        inputs = _for_each(inputs, len(members))
     if not loss.of_scaled:
         targets = _tensor(table.target, home)
     return MemberRows(
@@ -70,11 +78,13 @@ def member_rows(members, loss, device, in_coordinates):
     )
 
 
-def _home(members, loss, device):
+def _home(members, loss, device, hide):
     """Return the device if the rows take less than half its memory, else the CPU."""
     table = members.table
-    n_tables = 1 + (table.inputs is not None) + 2 * (table.observed is not None)
+    n_tables = 1 + (table.inputs is not None)
     n_tables = len(members) * n_tables + (not loss.of_scaled)
+    if table.observed is not None:
+        n_tables += 2 * (1 if hide is None else max(1, hide.n_versions))
     is_large = n_tables * 4 * table.X.size > free_memory(device) / 2
     return torch.device("cpu") if is_large else device
 
@@ -90,11 +100,15 @@ def _coordinates(X, starts, n_members, home):
     """
     if starts is None:
         inputs = _tensor(X, home)
-        many = inputs.expand(n_members, *inputs.shape) if n_members > 1 else inputs
-        return many, [0.0] * n_members
+        return _for_each(inputs, n_members), [0.0] * n_members
     inputs, lost = zip(*(start.coordinates(X) for start in starts), strict=True)
     inputs = [_tensor(array, home) for array in inputs]
     return torch.stack(inputs) if len(inputs) > 1 else inputs[0], lost
+
+
+def _for_each(inputs, n_members):
+    """Return one table (n, p) for all members, without copies of it."""
+    return inputs.expand(n_members, *inputs.shape) if n_members > 1 else inputs
 
 
 def _lost_of(lost, index):

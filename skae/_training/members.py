@@ -145,11 +145,13 @@ def _pairs_of_rows(table, dependence, settings, seed):
 def _can_rotate(table, loss, settings):
     """Whether the network may take rows in the coordinates of the principal axes.
 
-    It may not with noise or missing cells, because these refer to the features.
+    It may not with noise or missing cells, because these refer to the features, as some
+    networks do themselves.
     """
     is_plain = table.observed is None and table.inputs is None and not table.is_streamed
     has_noise = settings.noise_and_units is not None
-    return settings.from_pca and loss.rotation_invariant and is_plain and not has_noise
+    can_rotate = settings.from_pca and settings.in_any_basis and loss.rotation_invariant
+    return can_rotate and is_plain and not has_noise
 
 
 def split(
@@ -173,7 +175,7 @@ def split(
     validation_fraction : float
     seed : int
     can_cross_fit : bool
-        Whether several networks can be trained together.
+        Whether several networks are trained with "auto", and with a single split.
     run : int
         Number of neighbouring rows that are held out together if there are no groups.
 
@@ -193,8 +195,7 @@ def split(
         for train, held_out in pairs
     ]
     pairs = [(train, held_out) for train, held_out in pairs if len(held_out)]
-    is_cross_fitted = not isinstance(cv, str) or len(pairs) > 1
-    if pairs and not (is_cross_fitted and can_cross_fit):
+    if len(pairs) == 1 and (isinstance(cv, str) or not can_cross_fit):
         return pairs
     all_rows, no_rows = np.arange(len(dependence.copies)), np.arange(0)
     return [*pairs, (all_rows, no_rows)]

@@ -7,6 +7,7 @@ import numpy as np
 from skae._engine.skorch_net import AutoencoderNet
 from skae._tables.rows import row_blocks
 from skae._training.members import Members
+from skae._training.networks import Networks, network_of_member
 
 __all__ = ["Result"]
 
@@ -21,6 +22,9 @@ class Result:
         The net, whose `module_` is the network of the last member in the best epoch, and
         takes rows of the table.
     members : Members
+    networks : Networks
+    best_weights : list of Tensor or None
+        Weights of all networks in the best epoch, see `network_of_member`.
     n_components : int
     n_iter, best_epoch : int
     train_errors, held_out_errors : list of float
@@ -49,6 +53,8 @@ class Result:
 
     net: AutoencoderNet
     members: Members
+    networks: Networks
+    best_weights: list | None
     n_components: int
     n_iter: int
     best_epoch: int
@@ -87,6 +93,29 @@ class Result:
     def sample(self):
         """Return arrays (inputs, X, weights) of rows for statistics of the codes."""
         return self.members.table.sample(self.n_samples)
+
+    def folds(self):
+        """Return the networks that have not seen all rows, and the rows that they have not.
+
+        Returns
+        -------
+        list of (network, trained, held_out)
+            One for each member that rows are held out from: its network in the best epoch,
+            which takes rows of the table, and the numbers of the rows that it was trained
+            on, and of those that it was not. The list is empty if no row was held out.
+            If one network was trained on a part of the rows, and PCA is the outcome, it is
+            PCA of all rows.
+        """
+        members = self.members
+        return [
+            (
+                network_of_member(i, members, self.networks, self.best_weights),
+                members.trained[i],
+                members.held_out[i],
+            )
+            for i in range(len(members))
+            if len(members.held_out[i])
+        ]
 
     @property
     def r2(self):

@@ -15,7 +15,7 @@ __all__ = ["Settings", "Threads", "error_unit"]
 
 STEPS = 1_500  # number of steps, approximately, that "auto" stands for
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 200
-SMALLEST_BATCH, LARGEST_BATCH = 32, 1024
+SMALLEST_BATCH, LARGEST_BATCH = 16, 1024
 WORTH_THREADS = 2e7  # products in the forward pass from which threads are worth it
 WORTH_BFLOAT16 = 3e7  # the same for bfloat16
 SAFE_FOR_BFLOAT16 = 1e-3  # smallest share of the variance left by PCA for which it is safe
@@ -35,6 +35,8 @@ class Settings:
         Whether it has no other paths.
     is_stackable : bool
         Whether several networks can be trained as one.
+    in_any_basis : bool
+        Whether the network may take rows in the coordinates of their principal axes.
     is_seeded : bool
         Whether the same call must end with the same bits every time.
     first_step : int
@@ -64,16 +66,18 @@ class Settings:
     batch_size: int | str
     max_epochs: int | str
     lr: float
-    weight_decay: float
+    weight_decay: float | str
     precision: str
     callbacks: list | None
     verbose: int
+    in_any_basis: bool = True
     cv: int | str = "auto"
     is_seeded: bool = True
     warm_start: bool = False
     first_step: int = 0
     ordered: bool = False
     tied_weights: bool = False
+    beta: float = 1.0
     unit: float = 1.0
     noise_and_units: tuple | None = None
     hide: Callable | None = None
@@ -85,7 +89,7 @@ class Settings:
         """Return the batch size and the number of epochs for `n_rows` training rows."""
         batch_size, max_epochs = self.batch_size, self.max_epochs
         if batch_size == "auto":
-            batch_size = 2 ** int(np.log2(n_rows) / 2 + 2.5)
+            batch_size = 2 ** int(np.log2(min(4 * np.sqrt(n_rows), n_rows / 8)) + 0.5)
             batch_size = min(max(batch_size, SMALLEST_BATCH), LARGEST_BATCH)
         batch_size = min(batch_size, n_rows)
         if max_epochs == "auto":
@@ -134,7 +138,7 @@ class Settings:
         if self.precision != "auto":
             return self.precision == "bfloat16"
         is_large = _n_products(module, batch_size) >= WORTH_BFLOAT16
-        is_safe = unexplained >= SAFE_FOR_BFLOAT16
+        is_safe = bool(unexplained >= SAFE_FOR_BFLOAT16)  # autocast takes no bool of NumPy
         return is_large and is_safe and has_fast_bfloat16(device)
 
     def corruption(self, seed, device, means=None):
@@ -152,13 +156,16 @@ class Settings:
         Corruption or None
         """
         noise, units = self.noise_and_units or (None, None)
-        if noise is None and self.hide is None:
+        hide = self.hide
+        if hide is not None and hide.n_versions:
+            hide = None  # there are versions of the rows in which cells are hidden
+        if noise is None and hide is None:
             return None
         if units is not None and means is not None:
             origins = np.stack(means)
             origins = origins if len(origins) == 1 else origins[:, None]
             units = units.shifted(torch.from_numpy(origins))
-        return Corruption(noise, units, self.hide, seed, device)
+        return Corruption(noise, units, hide, seed, device)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +191,8 @@ class Threads:
 
 def error_unit(loss, scale, n_features, standardize):
     """Return the factor that turns errors of the engine into the units of `score`."""
+    if loss.is_likelihood:
+        return 1.0
     unit = np.float64(1 / n_features)
     if loss.of_scaled and not standardize:
         with np.errstate(over="ignore", under="ignore"):
@@ -193,4 +202,8 @@ def error_unit(loss, scale, n_features, standardize):
 
 def _n_products(module, batch_size):
     """Return the number of products in the forward pass of a step."""
-    return batch_size * sum(parameter.numel() for parameter in module.parameters())
+    n_products = 0
+    for part in module.modules():
+        n_weights = sum(weight.numel() for weight in part.parameters(recurse=False))
+        n_products += n_weights * getattr(part, "n_uses", 1)
+    return batch_size * n_products

@@ -16,8 +16,9 @@ from skae._torch import make_generator, thread_limit
 from skae._training.frame import Frame, FramedNetwork
 from skae._training.member_rows import member_rows
 from skae._training.members import Members
+from skae._training.networks import make_networks
 from skae._training.settings import Settings, error_unit
-from skae._training.training import Training, make_networks
+from skae._training.training import Training
 from skae.losses._base import Loss
 
 __all__ = ["StreamedNetwork", "Tools", "asleep", "awake", "members_of"]

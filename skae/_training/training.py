@@ -1,16 +1,14 @@
 """One run of training: from a table and settings to the network that is kept."""
 
-import copy
 import dataclasses
 
 import numpy as np
-from torch import nn
 
 from skae._engine.callbacks import reports, tell
 from skae._engine.epoch_choice import Choice
 from skae._engine.objective import Objective
 from skae._engine.skorch_net import Interrupted, build_net
-from skae._torch import make_generator, thread_limit
+from skae._torch import thread_limit
 from skae._training.linear_start import NOTHING_LEFT
 from skae._training.member_rows import member_rows
 from skae._training.members import make_members
@@ -20,12 +18,12 @@ from skae._training.messages import (
     warn_of_few_epochs,
     warn_of_values,
 )
+from skae._training.networks import joined_networks, make_networks, network_of_member
 from skae._training.result import Result
-from skae._training.truncation import N_CUTS, cut_shares, cuts_of
+from skae._training.truncation import N_CUTS, cuts_of
 from skae.exceptions import DivergenceError
-from skae.modules._stack import stack, unstack
 
-__all__ = ["Training", "make_networks", "train"]
+__all__ = ["Training", "train"]
 
 MARGIN = 2.0  # standard errors that the gain over PCA on held-out rows must exceed
 
@@ -62,55 +60,6 @@ def train(
     return Training(members, loss, settings, networks, seed, device, checkpoint).run()
 
 
-@dataclasses.dataclass(frozen=True)
-class Networks:
-    """The networks of the members before training.
-
-    Attributes
-    ----------
-    joined : nn.Module
-        The only network, or a stack of all networks.
-    last : nn.Module
-        The network of the last member alone.
-    is_new : bool
-        Whether the networks have not been trained before.
-    in_coordinates : bool
-        Whether each network takes rows in the coordinates of its start.
-    """
-
-    joined: nn.Module
-    last: nn.Module
-    is_new: bool
-    in_coordinates: bool
-
-
-def make_networks(members, settings, make_module, initial, seed):
-    """Return the Networks of the members: new ones, or copies of `initial`."""
-    is_new = initial is None
-    modules = [
-        _untrained(start, settings, make_module, seed) if is_new else initial
-        for start in members.starts
-    ]
-    joined = _joined(modules)
-    if settings.ordered:
-        joined.nested.shares = cut_shares(members.starts[-1], settings.n_components)
-    return Networks(joined, modules[-1], is_new, settings.from_pca and is_new)
-
-
-def _untrained(start, settings, make_module, seed):
-    """Return a new network for a member. All members draw the same weights."""
-    n_inputs = start.encoder.shape[1] + start.n_marks
-    module = make_module(n_inputs, len(start.decoder), make_generator(seed))
-    if settings.tied_weights:
-        module.tie()
-    return start.load(module) if settings.from_pca else module
-
-
-def _joined(modules):
-    """Return a stack of the networks, or a copy of the only one."""
-    return stack(modules) if len(modules) > 1 else copy.deepcopy(modules[0])
-
-
 class Training:
     """One run of training.
 
@@ -137,6 +86,7 @@ class Training:
             n_cuts=N_CUTS if settings.ordered else 1,
             cuts=cuts_of(settings.n_components) if settings.ordered else (None,),
             corruption=settings.corruption(seed, device, means),
+            beta=settings.beta,
             unit=settings.unit,
         )
 
@@ -148,7 +98,12 @@ class Training:
         # The limit also holds before and after the steps, because changing it takes time.
         with thread_limit(threads.limit):
             rows = member_rows(
-                self.members, self.loss, self.device, self.networks.in_coordinates
+                self.members,
+                self.loss,
+                self.device,
+                self.networks.in_coordinates,
+                self.settings.hide,
+                self.seed,
             )
             reference = self.reference(rows)
             choice, untrained_error = self._choice(rows, reference)
@@ -178,7 +133,7 @@ class Training:
         settings, members = self.settings, self.members
         if not (settings.from_pca and settings.early_stopping and self.networks.is_new):
             return False
-        is_exact = settings.is_linear or self.start.unexplained <= NOTHING_LEFT
+        is_exact = settings.is_linear or not self._leaves_noise
         is_best = self._keeps_pca and is_exact and settings.noise_and_units is None
         has_enough_rows = settings.n_components < members.n_different - 1
         return is_best or not (members.has_held_out_rows and has_enough_rows)
@@ -188,7 +143,12 @@ class Training:
         """Whether no linear autoencoder has a smaller loss than PCA."""
         table = self.members.table
         is_plain = table.observed is None and table.inputs is None
-        return self.loss.rotation_invariant and is_plain
+        return self.loss.pca_is_best and is_plain and self.settings.beta == 1.0
+
+    @property
+    def _leaves_noise(self):
+        """Whether PCA leaves an error, or a density, that can be improved."""
+        return self.loss.is_likelihood or self.start.unexplained > NOTHING_LEFT
 
     # -- before training ---------------------------------------------------------------
 
@@ -202,7 +162,7 @@ class Training:
                 for start, module in zip(starts, linear, strict=True)
             ]
         judged = rows.held_out if self.members.has_held_out_rows else rows.train
-        module = _joined(linear).to(self.device)
+        module = joined_networks(linear).to(self.device)
         return self.objective.row_errors(module, judged)
 
     def _choice(self, rows, reference):
@@ -228,6 +188,7 @@ class Training:
             weights=members.judged_weights,
             groups=labels[members.judged],
             n_seen=int(labels.max()) + 1,
+            unit=len(self.start.mean) if self.loss.is_likelihood else None,
         )
         return choice, self.mean(before)
 
@@ -272,8 +233,9 @@ class Training:
         if not self.settings.from_pca:
             return 1.0
         left = self.start.unexplained
-        if self.loss.of_scaled and self.objective.corruption is not None:
-            # PCA does not reconstruct the noise either.
+        is_corrupted = self.objective.corruption or self.settings.hide
+        if self.loss.of_scaled and is_corrupted:
+            # PCA reconstructs neither the noise nor hidden cells.
             left = linear_error / (self.start.total or 1.0)
         return float(min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT))))
 
@@ -310,7 +272,11 @@ class Training:
         self._judge(net, choice, n_iter, best_epoch, interrupt)
         has_better = choice is not None and best_epoch > 0
         kept_error = net.best_error_ if has_better else untrained_error
-        net.keep(self._kept(net, choice, best_epoch).eval())
+        best_weights = None
+        if best_epoch:
+            best_weights = net.finite_averages_ if choice is None else choice.best_weights
+        kept = network_of_member(-1, self.members, networks, best_weights)
+        net.keep(kept.to(self.device))
         net.forget()
         outcome = "trained"
         if best_epoch == 0:
@@ -318,6 +284,8 @@ class Training:
         return Result(
             net=net,
             members=self.members,
+            networks=networks,
+            best_weights=best_weights,
             n_components=settings.n_components,
             n_iter=n_iter,
             best_epoch=best_epoch,
@@ -357,17 +325,3 @@ class Training:
         is_last = n_iter == settings.max_epochs and not net.is_out_of_time_
         if is_last and choice and choice.is_improving:
             warn_of_few_epochs(settings.owner, settings.max_epochs)
-
-    def _kept(self, net, choice, best_epoch):
-        """Return the last network in its best epoch, for rows of the table."""
-        kept = self.networks.last
-        if best_epoch:
-            net.load(net.finite_averages_ if choice is None else choice.best_weights)
-            is_stack = len(self.members) > 1
-            kept = unstack(net.network, -1) if is_stack else net.network
-        if self.settings.tied_weights:
-            kept.untie()
-        if self.networks.in_coordinates:
-            kept = kept.double()
-            kept = self.start.undo(kept if best_epoch else self.start.load(kept)).float()
-        return kept.to(self.device)

@@ -16,8 +16,8 @@ INF = float("inf")
 
 def with_statistics(loss, **statistics):
     """Return the loss with these tensors as keyword arguments of its functions."""
-    names = "function", "inverse_link", "decoder_start", "constant"
-    functions = {name: getattr(loss, name) for name in names}
+    names = "function", "inverse_link", "decoder_start", "constant", "draw"
+    functions = {name: getattr(loss, name) for name in names if hasattr(loss, name)}
     functions = {name: f and partial(f, **statistics) for name, f in functions.items()}
     return replace(loss, statistics=None, **functions)
 
@@ -72,7 +72,7 @@ class Loss:
     fit : callable (Loss, **statistics) -> Loss
         Returns the loss that uses these statistics, given as tensors of float64, see
         `fitted`. By default they become keyword arguments of `function`, `inverse_link`,
-        `decoder_start` and `constant`.
+        `decoder_start`, `constant` and, of a likelihood, `draw`.
     """
 
     function: Callable
@@ -89,6 +89,14 @@ class Loss:
     checks: tuple = ()
     statistics: Callable | None = None
     fit: Callable = with_statistics
+
+    # Whether the loss is minus the logarithm of a density, see `Likelihood`.
+    is_likelihood = False
+
+    @property
+    def pca_is_best(self):
+        """Whether no linear autoencoder has a smaller loss than PCA."""
+        return self.rotation_invariant
 
     @property
     def of_scaled(self):
@@ -121,7 +129,7 @@ class Loss:
             kept = torch.cat([kept, output[..., p:]], dim=-1)
         return kept, torch.where(mask, target, fill[1].to(target))
 
-    def measure(self, X, weights=None):
+    def measure(self, X, weights=None, scale=1.0):
         """Compute the statistics of the data that the loss needs.
 
         Parameters
@@ -130,6 +138,8 @@ class Loss:
             The data in its own units. NaN is ignored.
         weights : ndarray of shape (n_samples,) or None
             Weights of the rows.
+        scale : float or ndarray of shape (n_features,)
+            Divisor of the features in the units in which the network works.
 
         Returns
         -------

@@ -5,13 +5,17 @@ stands for no axis, or for one leading axis over the members of a stack of netwo
 same shape (see `stack`).
 """
 
+from skae.modules._convolutional import ConvolutionalAutoencoder
 from skae.modules._dense import DenseAutoencoder, Mapping
 from skae.modules._layers import ACTIVATIONS, NORMALIZATIONS, Dropout, Linear, Nested
+from skae.modules._variational import DenseVariational
 
 __all__ = [
     "ACTIVATIONS",
     "NORMALIZATIONS",
+    "ConvolutionalAutoencoder",
     "DenseAutoencoder",
+    "DenseVariational",
     "Dropout",
     "Linear",
     "Mapping",

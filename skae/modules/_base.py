@@ -39,6 +39,9 @@ class Network(nn.Module):
     is_stackable : bool
         Whether several such networks can be run as one, by a leading axis of their weights,
         see `stack`. Parts of a network that are no `Network` must be so in any case.
+    in_any_basis : bool
+        Whether the network treats all features alike, so that it may as well take rows, and
+        return them, in the coordinates of their principal axes.
     takes_marks : bool
         Whether the inputs may be followed by marks of missing cells.
     absorbs : bool
@@ -46,6 +49,11 @@ class Network(nn.Module):
         layers, by `absorb_input`, `absorb_output`, `recode` and `folded_encoder`.
     is_ordered : bool
         Whether the network can decode any number of the first codes.
+    weight_decay : float
+        Weight decay that suits the network, as a multiple of the learning rate.
+    is_variational : bool
+        Whether a row has a distribution of codes, which `posterior` returns. The codes can
+        then only change places and signs.
     paths : tuple of (Mapping, nn.Module, Mapping) or None
         Encoder, activation of the code and decoder, if the network does nothing but apply
         them one after another. `Backprop` may then be able to compute the gradient.
@@ -56,9 +64,12 @@ class Network(nn.Module):
     has_own_code = False
     has_linear_path = False
     is_stackable = False
+    in_any_basis = False
     takes_marks = False
     absorbs = False
     is_ordered = False
+    weight_decay = 0.01
+    is_variational = False
     paths = None
 
     @property

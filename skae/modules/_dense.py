@@ -135,6 +135,9 @@ class DenseAutoencoder(LinearPathAutoencoder):
         Generator from which the weights are drawn; None is torch's global generator.
     """
 
+    in_any_basis = True
+    weight_decay = 0.1
+
     def __init__(
         self,
         n_inputs,

@@ -83,6 +83,27 @@ def _product(first, second):
     return first[:, None] * second if first.ndim == 1 else first @ second
 
 
+class Constant(nn.Module):
+    """The constant of an affine map x -> A x + a whose A is zero."""
+
+    def __init__(self, n_out):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, X):
+        return self.bias.unsqueeze(-2)
+
+    def absorb_input(self, weight, shift):
+        """Replace f(x) by f(weight x + shift), which changes nothing."""
+
+    def absorb_output(self, weight, shift):
+        """Replace f(x) by weight f(x) + shift, see `Linear`."""
+        bias = self.bias
+        if weight is not None:
+            bias = weight * bias if weight.ndim == 1 else weight @ bias
+        self.bias = nn.Parameter(bias if shift is None else bias + shift)
+
+
 class GatedMapping(nn.Module):
     """A linear map plus a correction behind a gate.
 
@@ -102,11 +123,15 @@ class GatedMapping(nn.Module):
         The matrix S, which turns inputs into those of the correction.
     gate : Tensor of shape (n_out, n_inner), or (n_out,) for a diagonal matrix
         The matrix G.
+    linear_path : bool
+        Whether to have the linear map. Without it A is zero, and the gate must not be.
     """
 
-    def __init__(self, n_in, n_out, *, entrance, gate):
+    def __init__(self, n_in, n_out, *, entrance, gate, linear_path=True):
         super().__init__()
-        self.linear = Linear(n_in, n_out, zero=True, generator=torch.Generator())
+        self.linear = Constant(n_out)
+        if linear_path:
+            self.linear = Linear(n_in, n_out, zero=True, generator=torch.Generator())
         self.entrance = Entrance(entrance)
         self.correction = Gate(gate)
 
@@ -159,6 +184,12 @@ class GatedAutoencoder(LinearPathAutoencoder):
         How many learned numbers follow the output of every row.
     ordered : bool
         Whether any number of the first codes can be decoded, see `Nested`.
+    linear_path : bool
+        Whether there are linear maps.
+    code_gate : Tensor of shape (n_components, n_encoded) or None
+        Gate of the codes, if `encode` of the corrections returns (..., n, n_encoded).
+    output_gate : Tensor of shape (n_features,) or None
+        Gate of the output. It may be open if the corrections are zero themselves.
     """
 
     def __init__(
@@ -167,25 +198,34 @@ class GatedAutoencoder(LinearPathAutoencoder):
         n_features,
         n_components,
         *,
+        linear_path=True,
+        code_gate=None,
+        output_gate=None,
         n_marks=0,
         n_constants=0,
         ordered=False,
     ):
         super().__init__(n_components, n_constants=n_constants, ordered=ordered)
         self.corrections = corrections
+        if code_gate is None:
+            code_gate = torch.zeros(n_components, n_components)
+        if output_gate is None:
+            output_gate = torch.zeros(n_features)
         n_seen = self.n_seen(n_components)
         self.encoder = GatedMapping(
             n_features + n_marks,
             n_components,
             entrance=torch.ones(n_features),
-            gate=torch.zeros(n_components, n_components),
+            gate=code_gate,
+            linear_path=linear_path,
         )
         self.decoder = GatedMapping(
             n_seen,
             n_features,
             # torch.eye would import torch's compiler for a network on the device "meta".
             entrance=torch.zeros(n_components, n_seen).fill_diagonal_(1.0),
-            gate=torch.zeros(n_features),
+            gate=output_gate,
+            linear_path=linear_path,
         )
 
     def private_states(self, seed, device, training=False):

@@ -10,8 +10,9 @@ from torch.nn.parameter import is_lazy
 
 from skae._torch import NoStates, PrivateStates, is_out_of_memory
 from skae.modules._base import Network, reconstruct
+from skae.modules._gated import GatedAutoencoder
 
-__all__ = ["OwnNetwork", "adapted", "make_own"]
+__all__ = ["GatedOwnNetwork", "OwnNetwork", "adapted", "make_own"]
 
 N_ROWS = 2
 
@@ -60,8 +61,23 @@ class OwnNetwork(Network):
         return super().private_states(seed, device, training)
 
 
+class GatedOwnNetwork(GatedAutoencoder):
+    """Linear autoencoder that a user's module corrects.
+
+    Its `corrections` are an `OwnNetwork`, and users see it as a whole, because their module
+    is only a part of the network.
+    """
+
+    has_own_code = True
+
+
 def adapted(module, n_features):
-    """Return an adapter of a trained module on the CPU, which is not changed."""
+    """Return the network of which the trained `module`, on the CPU, is the `unwrapped`.
+
+    The module is not changed.
+    """
+    if isinstance(module, GatedOwnNetwork):
+        return module
     rows = _rows(n_features)
     with torch.no_grad(), PrivateStates(0) as states:
         reconstruct(copy.deepcopy(module).eval(), rows)

@@ -29,20 +29,24 @@ class SideBySide(Network):
         return self.members[0].private_states(seed, device, training)
 
     def encode(self, X):
-        return self._each("encode", X)
+        return torch.stack(self._each("encode", X))
 
     def decode(self, Z):
-        return self._each("decode", Z)
+        return torch.stack(self._each("decode", Z))
 
     def encode_with_loss(self, X):
         """Return the codes (m, n, k) of X (m, n, p), and what is added to their loss."""
-        pairs = [m.encode_with_loss(x) for m, x in zip(self.members, X, strict=True)]
-        codes, added = zip(*pairs, strict=True)
+        codes, added = zip(*self._each("encode_with_loss", X), strict=True)
         return torch.stack(codes), None if added[0] is None else torch.stack(added)
 
     def _each(self, method, inputs):
+        """Return a list of what a method of each member returns for its own inputs.
+
+        The inputs are copied, because a member may overwrite them, which autograd does not
+        allow for a part of a tensor.
+        """
         pairs = zip(self.members, inputs, strict=True)
-        return torch.stack([getattr(member, method)(rows) for member, rows in pairs])
+        return [getattr(member, method)(rows.clone()) for member, rows in pairs]
 
 
 def stack(modules):

@@ -14,6 +14,7 @@ from skae.plotting._codes import CodesDisplay
 from skae.plotting._errors import ErrorDisplay
 from skae.plotting._explained_variance import ExplainedVarianceDisplay
 from skae.plotting._loss_curve import LossCurveDisplay
+from skae.plotting._outliers import OutlierDisplay
 from skae.plotting._reconstruction import ReconstructionDisplay
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "ErrorDisplay",
     "ExplainedVarianceDisplay",
     "LossCurveDisplay",
+    "OutlierDisplay",
     "ReconstructionDisplay",
 ]

@@ -15,14 +15,15 @@ from skae.plotting._drawing import (
     feature_names_of,
     final_step,
     first_rows,
-    image_shape_of,
     make_axes,
     mosaic_of,
     name_of,
+    sample_shape_of,
     set_title,
     show_image,
 )
 from skae.plotting._groups import Groups
+from skae.plotting._layout import layout_of
 
 __all__ = ["CodesDisplay"]
 
@@ -53,6 +54,8 @@ class CodesDisplay:
     shape : "auto", tuple of int or None, default="auto"
         Shape of decoded images, as in `ReconstructionDisplay`. None draws curves, minus
         the mean of all curves.
+    sample_shape : tuple of int, default=None
+        Shape of images and signals, as in `ReconstructionDisplay`.
     scale : array-like of shape (n_features,), default=None
         Divisors of the features in these curves, such as the `scale_` of a
         `StandardScaler`. None draws them in the units of X.
@@ -101,6 +104,7 @@ class CodesDisplay:
         feature_names=None,
         n_loadings=10,
         shape="auto",
+        sample_shape=None,
         scale=None,
         limits=None,
     ):
@@ -113,6 +117,7 @@ class CodesDisplay:
         self.feature_names = feature_names
         self.n_loadings = n_loadings
         self.shape = shape
+        self.sample_shape = sample_shape
         self.scale = scale
         self.limits = limits
 
@@ -192,6 +197,7 @@ class CodesDisplay:
             _need_two(codes, "decoded", cls.__name__)
             extras["grid"], extras["decoded"] = _decode_grid(estimator, Z, codes, decoded)
             extras |= {"limits": value_range(X), "scale": own_scale(estimator)}
+            extras["sample_shape"] = sample_shape_of(estimator, np.shape(X)[1])
         if loadings:
             _need_two(codes, "loadings", cls.__name__)
             extras["loadings"] = _loadings(estimator, codes, cls.__name__)
@@ -282,23 +288,27 @@ class CodesDisplay:
             ax.set_xlabel(self._name(j) if i == last else "")
 
     def _draw_decoded(self, ax, cmap):
-        shape = image_shape_of(self.shape, None, self.decoded.shape[2], type(self).__name__)
+        owner, n_features = type(self).__name__, self.decoded.shape[2]
+        layout = layout_of(self.shape, self.sample_shape, None, n_features, owner)
         steps = [np.ptp(values) / max(len(values) - 1, 1) or 1.0 for values in self.grid]
         ends = [
             (values[0] - step / 2, values[-1] + step / 2)
             for values, step in zip(self.grid, steps, strict=True)
         ]
-        if shape is None:
-            self._draw_glyphs(ax, steps)
+        box_aspect = 1.0
+        if not layout.is_image:
+            self._draw_glyphs(ax, layout, steps)
         else:
-            mosaic = mosaic_of(self.decoded.reshape(*self.decoded.shape[:2], *shape))
+            tall, wide = layout.picture_size
+            box_aspect = tall / wide
+            mosaic = mosaic_of(layout.pictures(self.decoded))
             limits = (np.nanmin(mosaic), np.nanmax(mosaic))
             limits = limits if self.limits is None else self.limits
             show_image(ax, mosaic, limits, cmap, extent=(*ends[0], *ends[1]))
             ax.set_aspect("auto")
             ax.spines[:].set_visible(False)
         for each in self.axes_[0]:
-            each.set_box_aspect(1.0 if shape is None else shape[0] / shape[1])
+            each.set_box_aspect(box_aspect)
         plane = self.axes_[0, 0]
         ax.set(xticks=plane.get_xticks(), yticks=plane.get_yticks())
         ax.set(xlim=ends[0], ylim=ends[1], xlabel=self._name(0), ylabel=self._name(1))
@@ -307,16 +317,18 @@ class CodesDisplay:
         corners = [left, right, right, left, left], [low, low, high, high, low]
         plane.plot(*corners, color="0.35", ls="--", lw=0.8)
 
-    def _draw_glyphs(self, ax, steps):
+    def _draw_glyphs(self, ax, layout, steps):
         """Draw small curves at the points of the grid, all on the same scale."""
-        curves = self.decoded - self.decoded.mean(axis=(0, 1))
-        curves = curves if self.scale is None else curves / np.asarray(self.scale)
-        curves = 0.45 * curves / (np.abs(curves).max() or 1.0)
-        across = np.linspace(-0.42, 0.42, curves.shape[2]) * steps[0]
-        for (i, j), _ in np.ndenumerate(curves[:, :, 0]):
+        rows = self.decoded - self.decoded.mean(axis=(0, 1))
+        rows = rows if self.scale is None else rows / np.asarray(self.scale)
+        curves = layout.curves(0.45 * rows / (np.abs(rows).max() or 1.0))
+        across = np.linspace(-0.42, 0.42, curves.shape[-1]) * steps[0]
+        for i, j in np.ndindex(curves.shape[:2]):
             x, y = self.grid[0][j], self.grid[1][i]
             ax.plot(x + across, np.full_like(across, y), color="0.8", lw=0.6)
-            ax.plot(x + across, y + curves[i, j] * steps[1], color=COLORS[0], lw=0.9)
+            for channel, curve in enumerate(curves[i, j]):
+                color = COLORS[channel % len(COLORS)]
+                ax.plot(x + across, y + curve * steps[1], color=color, lw=0.9)
         bare_frame(ax)
 
     def _draw_loadings(self, ax):

@@ -1,5 +1,6 @@
 """Functions that Displays share, for data of estimators, Axes, images and words."""
 
+import math
 import re
 
 import numpy as np
@@ -26,13 +27,13 @@ __all__ = [
     "feature_names_of",
     "final_step",
     "first_rows",
-    "image_shape_of",
     "legend_above",
     "legend_right",
     "make_axes",
     "mosaic_of",
     "name_of",
     "reconstruct",
+    "sample_shape_of",
     "set_title",
     "short_label",
     "show_image",
@@ -57,7 +58,6 @@ COLORS = [
 MARKERS = "osD^vPXd<>*"  # one more than colours: pairs are repeated after 110 classes
 DASHES = ["--", ":", "-.", (0, (6, 1))]  # all models except the last, which is solid
 PAPER = 6.9  # width in inches of a page with two columns
-SMALLEST_SIDE = 8  # smallest side of images that are recognized by their number of features
 MOST_NAMED = 16  # largest number of features whose names do not cover each other
 
 
@@ -114,26 +114,13 @@ def feature_names_of(X, estimator=None):
     return None
 
 
-def image_shape_of(shape, x, n_features, owner):
-    """Return (height, width) or (height, width, channels) of images, None for curves."""
-    if shape is None:
-        return None
-    if isinstance(shape, str) and shape == "auto":
-        side = round(np.sqrt(n_features))
-        square = side * side == n_features and side >= SMALLEST_SIDE
-        return (side, side) if square and x is None else None
-    if np.ndim(shape) != 1 or len(shape) not in (2, 3):
-        raise ValueError(
-            f"shape of {owner} must be (height, width), (height, width, channels), 'auto' "
-            f"or None, got {shape!r}."
-        )
-    if np.prod(shape) != n_features:
-        raise ValueError(
-            f"shape={tuple(shape)} of {owner} multiplies to {np.prod(shape)}, but the "
-            f"rows have {n_features} features. Set the height and width of your images, "
-            "or None for curves."
-        )
-    return tuple(shape)
+def sample_shape_of(estimator, n_features):
+    """Return the `sample_shape_` of the estimator, or of the last step of a Pipeline.
+
+    It is None if there is none, or if earlier steps have changed the number of features.
+    """
+    shape = getattr(final_step(estimator), "sample_shape_", None)
+    return shape if shape is not None and math.prod(shape) == n_features else None
 
 
 def bin_edges(errors):
@@ -184,8 +171,6 @@ def show_image(ax, image, limits, cmap, missing="none", **place):
     from matplotlib.colors import to_rgba
 
     low, high = limits
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
     if image.ndim == 3:
         gaps = np.isnan(image).any(axis=2)
         image = np.clip((image - low) / ((high - low) or 1.0), 0, 1)
@@ -234,9 +219,9 @@ def short_label(name):
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "\n", name).replace(", ", "\n")
 
 
-def axis_label(x):
+def axis_label(x, unnamed="feature"):
     """Return the label of the axis of the features: the name of a Series or an Index."""
-    return "feature" if x is None else getattr(x, "name", None) or ""
+    return unnamed if x is None else getattr(x, "name", None) or ""
 
 
 def two_figures(value):

@@ -20,13 +20,14 @@ from skae.plotting._drawing import (
     bin_edges,
     counted,
     feature_names_of,
-    image_shape_of,
     legend_above,
     make_axes,
+    sample_shape_of,
     set_title,
     spread_apart,
     two_figures,
 )
+from skae.plotting._layout import layout_of
 
 __all__ = ["ErrorDisplay"]
 
@@ -35,7 +36,8 @@ class ErrorDisplay:
     """Errors by feature on the left, and by row on the right.
 
     The errors of the features of images are drawn as an image, those of features along an
-    axis as a curve, and those of other features as bars, with the largest error first.
+    axis as a curve for each channel, and those of other features as bars, with the largest
+    error first.
 
     Parameters
     ----------
@@ -51,7 +53,9 @@ class ErrorDisplay:
         Name of the error, for the labels of the axes.
     shape : "auto", tuple of int or None, default="auto"
         Shape of images, see `ReconstructionDisplay`. None is no image.
-    x : array-like of shape (n_features,), default=None
+    sample_shape : tuple of int, default=None
+        Shape of images and signals, see `ReconstructionDisplay`.
+    x : array-like of shape (n_features,) or (length,), default=None
         Positions of the features on an axis, such as wavelengths or times.
     standardized : bool, default=False
         Whether the errors are in standardized units, for the labels of the axes.
@@ -87,6 +91,7 @@ class ErrorDisplay:
         row_names=None,
         metric="squared_error",
         shape="auto",
+        sample_shape=None,
         x=None,
         standardized=False,
     ):
@@ -96,6 +101,7 @@ class ErrorDisplay:
         self.row_names = row_names
         self.metric = metric
         self.shape = shape
+        self.sample_shape = sample_shape
         self.x = x
         self.standardized = standardized
 
@@ -114,8 +120,9 @@ class ErrorDisplay:
             Rows, which may have missing cells if the estimator takes them; means are taken
             over the other cells. The index of a pandas frame gives the names of the rows.
         **params : dict
-            Arguments of `from_reconstruction`. If `scale` is not among them it is that of
-            the estimator; None stands for the units of X.
+            Arguments of `from_reconstruction`. If `scale` and `sample_shape` are not among
+            them they are those of the estimator; for `scale` None stands for the units of
+            X.
 
         Returns
         -------
@@ -131,6 +138,7 @@ class ErrorDisplay:
         check_is_fitted(estimator)
         has_units = METRICS[params.get("metric", "squared_error")].has_units
         own = {"scale": own_scale(estimator) if has_units else None}
+        own["sample_shape"] = sample_shape_of(estimator, np.shape(X)[1])
         return cls._draw(reconstructed(estimator, X), X, **(own | params))
 
     @classmethod
@@ -141,6 +149,7 @@ class ErrorDisplay:
         *,
         metric="squared_error",
         shape="auto",
+        sample_shape=None,
         x=None,
         scale=None,
         n_worst=5,
@@ -160,7 +169,9 @@ class ErrorDisplay:
             Error, see `skae.metrics.reconstruction_error`.
         shape : "auto", tuple of int or None, default="auto"
             See the class.
-        x : array-like of shape (n_features,), default=None
+        sample_shape : tuple of int, default=None
+            See the class.
+        x : array-like of shape (n_features,) or (length,), default=None
             See the class.
         scale : array-like of shape (n_features,), default=None
             Standard deviations of the features, such as `scale_` of a `StandardScaler`.
@@ -188,6 +199,7 @@ class ErrorDisplay:
             X,
             metric=metric,
             shape=shape,
+            sample_shape=sample_shape,
             x=x,
             scale=scale,
             n_worst=n_worst,
@@ -203,6 +215,7 @@ class ErrorDisplay:
         *,
         metric="squared_error",
         shape="auto",
+        sample_shape=None,
         x=None,
         scale=None,
         n_worst=5,
@@ -222,6 +235,7 @@ class ErrorDisplay:
             row_names=getattr(X, "index", None),
             metric=metric,
             shape=shape,
+            sample_shape=sample_shape,
             x=x,
             standardized=scale is not None,
         )
@@ -246,21 +260,19 @@ class ErrorDisplay:
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         owner, n_features = type(self).__name__, len(self.feature_errors)
-        shape = image_shape_of(self.shape, self.x, n_features, owner)
+        layout = layout_of(self.shape, self.sample_shape, self.x, n_features, owner)
         n_bars = min(n_bars, n_features)
-        bars = shape is None and self.x is None
+        bars = self.x is None and not (layout.is_image or layout.is_signal)
         size = PAPER, max(2.8, 0.6 + 0.17 * n_bars if bars else 0)
         self.axes_ = make_axes(ax, (1, 2), size, owner)
         self.figure_ = self.axes_[0, 0].figure
         left, right = self.axes_[0]
-        if shape is not None:
-            self._draw_image(left, shape)
+        if layout.is_image:
+            self._draw_image(left, layout)
         elif bars:
             self._draw_bars(left, n_bars)
         else:
-            left.plot(self.x, self.feature_errors, color=COLORS[0], lw=1.3)
-            left.set(ylabel=self._label(), xlabel=axis_label(self.x), ylim=(0, None))
-            bare_frame(left)
+            self._draw_curves(left, layout)
         self._draw_rows(right, n_worst)
         return self
 
@@ -268,8 +280,20 @@ class ErrorDisplay:
         error = self.metric.removeprefix("root_mean_").replace("_", " ")
         return f"mean {error}{what}" + "\n(standardized)" * self.standardized
 
-    def _draw_image(self, ax, shape):
-        image = self.feature_errors.reshape(shape)
+    def _draw_curves(self, ax, layout):
+        curves = layout.curves(self.feature_errors)
+        x = np.arange(curves.shape[1]) if self.x is None else self.x
+        for channel, curve in enumerate(curves):
+            color = COLORS[channel % len(COLORS)]
+            ax.plot(x, curve, color=color, lw=1.3, label=f"channel {channel}")
+        label = axis_label(self.x, "position" if layout.is_signal else "feature")
+        ax.set(ylabel=self._label(), xlabel=label, ylim=(0, None))
+        bare_frame(ax)
+        if len(curves) > 1:
+            legend_above(ax)
+
+    def _draw_image(self, ax, layout):
+        image = layout.pictures(self.feature_errors)
         image = image.mean(axis=2) if image.ndim == 3 else image
         drawn = ax.imshow(image, cmap="cividis", vmin=0)
         ax.set(xticks=[], yticks=[])

@@ -20,16 +20,17 @@ from skae.plotting._drawing import (
     counted,
     feature_names_of,
     first_rows,
-    image_shape_of,
     legend_right,
     make_axes,
     name_of,
     reconstruct,
+    sample_shape_of,
     set_title,
     short_label,
     show_image,
     two_figures,
 )
+from skae.plotting._layout import layout_of
 
 __all__ = ["ReconstructionDisplay"]
 
@@ -41,9 +42,10 @@ class ReconstructionDisplay:
 
     Images are drawn with the originals in the first line and each reconstruction in a
     line below. For other rows, such as spectra, series or tables, the first line has the
-    curves, and the second line has the differences, reconstruction minus original. Missing
-    cells are gaps in curves and have a colour of their own in images. Rows are drawn in the
-    units of X. Differences and errors are in the units of X or in standardized units.
+    curves, one for each channel, and the second line has the differences, reconstruction
+    minus original. Missing cells are gaps in curves and have a colour of their own in
+    images. Rows are drawn in the units of X. Differences and errors are in the units of X
+    or in standardized units.
 
     Parameters
     ----------
@@ -53,9 +55,14 @@ class ReconstructionDisplay:
         Names of models and their reconstructions of X.
     shape : "auto", tuple of int or None, default="auto"
         Shape (height, width) or (height, width, channels) of the images that the rows are.
-        None draws curves. "auto" is a square image if the number of features is the square
-        of 8 or more and `x` is None, otherwise curves.
-    x : array-like of shape (n_features,), default=None
+        None draws curves. "auto" is `sample_shape` if there is one. Otherwise it is a
+        square image if the number of features is the square of 8 or more and `x` is None,
+        and curves if not.
+    sample_shape : tuple of int, default=None
+        Shape of the rows with the channels first, as in `AutoencoderTransformer`:
+        (channels, length) of signals, whose channels are a curve each, or (channels,
+        height, width) of images, of which three channels are colours.
+    x : array-like of shape (n_features,) or (length,), default=None
         Positions of the features on the axis of the curves, such as wavelengths or times.
         The name of a pandas Series or Index is the label of the axis.
     feature_names : array-like of str of shape (n_features,), default=None
@@ -88,28 +95,27 @@ class ReconstructionDisplay:
     """
 
     def __init__(
-        self, X, reconstructions, *, shape="auto", x=None, feature_names=None, scale=None
+        self,
+        X,
+        reconstructions,
+        *,
+        shape="auto",
+        sample_shape=None,
+        x=None,
+        feature_names=None,
+        scale=None,
     ):
         self.X = X
         self.reconstructions = reconstructions
         self.shape = shape
+        self.sample_shape = sample_shape
         self.x = x
         self.feature_names = feature_names
         self.scale = scale
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator,
-        X,
-        *,
-        baseline=None,
-        n_shown=None,
-        shape="auto",
-        x=None,
-        name=None,
-        cmap="gray",
-        ax=None,
+        cls, estimator, X, *, baseline=None, n_shown=None, name=None, **params
     ):
         """Draw the first rows of X and their reconstructions.
 
@@ -129,16 +135,11 @@ class ReconstructionDisplay:
         n_shown : int, default=None
             Number of rows to draw. None stands for 10 images or 3 curves, or fewer if X has
             fewer rows.
-        shape : "auto", tuple of int or None, default="auto"
-            See the class.
-        x : array-like of shape (n_features,), default=None
-            See the class.
         name : str, default=None
             Name of the estimator. None stands for its class and number of components.
-        cmap : str or Colormap, default="gray"
-            Colours of images with one channel.
-        ax : Axes or array of Axes, default=None
-            See `plot`.
+        **params : dict
+            Arguments of `from_reconstructions`. If `scale` and `sample_shape` are not among
+            them they are those of the estimator.
 
         Returns
         -------
@@ -153,8 +154,12 @@ class ReconstructionDisplay:
             If an estimator lacks one of the two methods.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        is_image = image_shape_of(shape, x, np.shape(X)[1], cls.__name__) is not None
-        n_shown = (10 if is_image else 3) if n_shown is None else n_shown
+        n_features = np.shape(X)[1]
+        own = {"sample_shape": sample_shape_of(estimator, n_features)}
+        params = own | {"scale": own_scale(estimator)} | params
+        shape, x = params.get("shape", "auto"), params.get("x")
+        layout = layout_of(shape, params["sample_shape"], x, n_features, cls.__name__)
+        n_shown = (10 if layout.is_image else 3) if n_shown is None else n_shown
         if n_shown < 1:
             raise ValueError(
                 f"n_shown of {cls.__name__} must be 1 or more, got {n_shown!r}."
@@ -162,23 +167,25 @@ class ReconstructionDisplay:
         rows, reconstructions = first_rows(X, n_shown), {}
         for model, label in [(baseline, None), (estimator, name)]:
             if model is not None:
-                rows_dense, Z, X_hat = reconstruct(model, rows)
+                _, Z, X_hat = reconstruct(model, rows)
                 label = label or f"{name_of(model)}, {counted(Z.shape[1], 'component')}"
                 label += " (2)" if label in reconstructions else ""
                 reconstructions[label] = X_hat
-        display = cls(
-            rows_dense,
-            reconstructions,
-            shape=shape,
-            x=x,
-            feature_names=feature_names_of(X, estimator),
-            scale=own_scale(estimator),
-        )
-        return display.plot(ax, cmap=cmap)
+        names = feature_names_of(X, estimator)
+        return cls._draw(rows, reconstructions, feature_names=names, **params)
 
     @classmethod
     def from_reconstructions(
-        cls, X, reconstructions, *, shape="auto", x=None, scale=None, cmap="gray", ax=None
+        cls,
+        X,
+        reconstructions,
+        *,
+        shape="auto",
+        sample_shape=None,
+        x=None,
+        scale=None,
+        cmap="gray",
+        ax=None,
     ):
         """Draw rows of X and reconstructions that have been computed.
 
@@ -190,7 +197,9 @@ class ReconstructionDisplay:
             Names of models and their reconstructions of X.
         shape : "auto", tuple of int or None, default="auto"
             See the class.
-        x : array-like of shape (n_features,), default=None
+        sample_shape : tuple of int, default=None
+            See the class.
+        x : array-like of shape (n_features,) or (length,), default=None
             See the class.
         scale : array-like of shape (n_features,), default=None
             See the class.
@@ -210,11 +219,23 @@ class ReconstructionDisplay:
             If the shapes of X and a reconstruction differ.
         """
         check_matplotlib_support(f"{cls.__name__}.from_reconstructions")
+        return cls._draw(
+            X,
+            reconstructions,
+            feature_names=feature_names_of(X),
+            shape=shape,
+            sample_shape=sample_shape,
+            x=x,
+            scale=scale,
+            cmap=cmap,
+            ax=ax,
+        )
+
+    @classmethod
+    def _draw(cls, X, reconstructions, *, cmap="gray", ax=None, **params):
+        """Draw rows of X and their reconstructions, which may be of any kind of table."""
         dense = {name: as_dense(X_hat) for name, X_hat in reconstructions.items()}
-        names = feature_names_of(X)
-        X = as_dense(X, allow_nan=True)
-        display = cls(X, dense, shape=shape, x=x, feature_names=names, scale=scale)
-        return display.plot(ax, cmap=cmap)
+        return cls(as_dense(X, allow_nan=True), dense, **params).plot(ax, cmap=cmap)
 
     def plot(self, ax=None, *, cmap="gray"):
         """Draw the display.
@@ -235,23 +256,23 @@ class ReconstructionDisplay:
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         owner, (n_rows, n_features) = type(self).__name__, self.X.shape
-        shape = image_shape_of(self.shape, self.x, n_features, owner)
+        layout = layout_of(self.shape, self.sample_shape, self.x, n_features, owner)
         scale = checked_scale(self.scale, n_features, "squared_error", owner)
         errors = {  # raises an error if the shapes differ
             name: errors_by_feature_and_row([(self.X, X_hat)], "squared_error", scale)[1]
             for name, X_hat in self.reconstructions.items()
         }
-        if shape is None:
-            size = min(PAPER, 2.4 + 1.8 * n_rows), 2.8
-            self.axes_ = make_axes(ax, (2, n_rows), size, owner, height_ratios=[2, 1])
-            self._draw_curves(errors, 1.0 if scale is None else scale)
-        else:
+        if layout.is_image:
             n_lines = 1 + len(self.reconstructions)
             side = min(0.9, (PAPER - 1.2) / n_rows)
-            height = n_lines * (side * shape[0] / shape[1] + 0.17)
-            size = 1.2 + side * n_rows, height
+            tall, wide = layout.picture_size
+            size = 1.2 + side * n_rows, n_lines * (side * tall / wide + 0.17)
             self.axes_ = make_axes(ax, (n_lines, n_rows), size, owner)
-            self._draw_images(shape, errors, cmap)
+            self._draw_images(layout, errors, cmap)
+        else:
+            size = min(PAPER, 2.4 + 1.8 * n_rows), 2.8
+            self.axes_ = make_axes(ax, (2, n_rows), size, owner, height_ratios=[2, 1])
+            self._draw_curves(layout, errors, 1.0 if scale is None else scale)
         self.figure_ = self.axes_[0, 0].figure
         return self
 
@@ -259,12 +280,12 @@ class ReconstructionDisplay:
     def _error_name(self):
         return "MSE" if self.scale is None else "standardized MSE"
 
-    def _draw_images(self, shape, errors, cmap):
+    def _draw_images(self, layout, errors, cmap):
         limits = value_range(self.X)
         lines = [("original", self.X), *self.reconstructions.items()]
         for line, (name, images) in zip(self.axes_, lines, strict=True):
-            for ax, image in zip(line, images, strict=True):
-                show_image(ax, image.reshape(shape), limits, cmap, missing=MISSING)
+            for ax, image in zip(line, layout.pictures(images), strict=True):
+                show_image(ax, image, limits, cmap, missing=MISSING)
             line[0].set_ylabel(
                 short_label(name), rotation=0, ha="right", va="center", fontsize="small"
             )
@@ -285,24 +306,23 @@ class ReconstructionDisplay:
         if np.isnan(self.X).any():
             _explain_missing(self.axes_[0, -1])
 
-    def _draw_curves(self, errors, scale):
-        n_features = self.X.shape[1]
-        x = np.arange(n_features) if self.x is None else np.asarray(self.x)
+    def _draw_curves(self, layout, errors, scale):
+        n_channels, length = layout.sample_shape
+        x = np.arange(length) if self.x is None else np.asarray(self.x)
         top, bottom = self.axes_
-        few = {"marker": "."} if n_features <= MOST_NAMED else {}
+        few = {"marker": "."} if length <= MOST_NAMED else {}
+        styles = self._styles(n_channels)
         for column, row in enumerate(self.X):
             # A value between two gaps would not be visible as a line.
             dots = few or ({"marker": ".", "ms": 3} if np.isnan(row).any() else {})
-            top[column].plot(x, row, color="0.65", lw=2.4, label="original", **dots)
             bottom[column].axhline(0, color="0.65", lw=1)
+            _draw_channels(top[column], x, layout.curves(row), styles["original"], dots)
             figures = []
-            for place, (name, X_hat) in enumerate(self.reconstructions.items()):
-                last = place == len(self.reconstructions) - 1
-                style = {"color": COLORS[0 if last else 1 + place], "lw": 1.1}
-                style["ls"] = "-" if last else DASHES[place % len(DASHES)]
-                top[column].plot(x, X_hat[column], label=name, **style, **few)
-                difference = (X_hat[column] - row) / scale
-                bottom[column].plot(x, difference, **style, **dots)
+            for name, X_hat in self.reconstructions.items():
+                curves = layout.curves(X_hat[column])
+                _draw_channels(top[column], x, curves, styles[name], few)
+                differences = layout.curves((X_hat[column] - row) / scale)
+                _draw_channels(bottom[column], x, differences, styles[name], dots)
                 figures.append(two_figures(errors[name][column]))
             text = f"{self._error_name} {', '.join(figures)}"
             set_title(top[column], text, fontsize="x-small")
@@ -311,17 +331,57 @@ class ReconstructionDisplay:
         for ax in [*top, *bottom]:
             bare_frame(ax)
         for ax, upper in zip(bottom, top, strict=True):
-            self._name_features(ax, x)
+            self._name_features(ax, x, layout)
             upper.sharex(ax)
             upper.tick_params(labelbottom=False)
-        legend_right(top[-1], *top[0].get_legend_handles_labels())
+        _explain_lines(top[-1], styles, n_channels)
 
-    def _name_features(self, ax, x):
+    def _styles(self, n_channels):
+        """Return a list of the styles of the channels for the original and each model.
+
+        Models differ in colour, and the last one is solid. If there are several channels,
+        these differ in colour, and models in their dashes alone.
+        """
+        last = len(self.reconstructions) - 1
+        styles = {"original": [{"color": "0.65", "lw": 2.4}]}
+        for place, name in enumerate(self.reconstructions):
+            color = COLORS[0 if place == last else 1 + place]
+            dashes = "-" if place == last else DASHES[place % len(DASHES)]
+            styles[name] = [{"color": color, "lw": 1.1, "ls": dashes}]
+        if n_channels == 1:
+            return styles
+        colors = [COLORS[channel % len(COLORS)] for channel in range(n_channels)]
+        pale = {"original": {"alpha": 0.35}}
+        return {
+            name: [style | {"color": color} | pale.get(name, {}) for color in colors]
+            for name, (style,) in styles.items()
+        }
+
+    def _name_features(self, ax, x, layout):
         names = self.feature_names
-        if self.x is None and names is not None and len(names) <= MOST_NAMED:
+        is_named = names is not None and len(names) <= MOST_NAMED
+        if self.x is None and is_named and not layout.is_signal:
             ax.set_xticks(x, names, rotation=90, fontsize="x-small")
         else:
-            ax.set_xlabel(axis_label(self.x))
+            ax.set_xlabel(axis_label(self.x, "position" if layout.is_signal else "feature"))
+
+
+def _draw_channels(ax, x, curves, styles, dots):
+    """Draw curves (n_channels, length) at positions x in the styles of the channels."""
+    for curve, style in zip(curves, styles, strict=True):
+        ax.plot(x, curve, **style, **dots)
+
+
+def _explain_lines(ax, styles, n_channels):
+    """Draw a legend of the models, and of the channels if there are several."""
+    from matplotlib.lines import Line2D
+
+    entries = {name: style[0] for name, style in styles.items()}
+    if n_channels > 1:
+        entries = {name: style | {"color": "0.3"} for name, style in entries.items()}
+        colors = [style["color"] for style in styles["original"]]
+        entries |= {f"channel {i}": {"color": color} for i, color in enumerate(colors)}
+    legend_right(ax, [Line2D([], [], **style) for style in entries.values()], entries)
 
 
 def _explain_missing(ax):

@@ -233,7 +233,8 @@ class Torchs(nn.Module):
 @pytest.mark.parametrize("early_stopping", [True, False])
 @pytest.mark.parametrize("n", [65, 200])
 def test_module(curved, early_stopping, n):
-    params = {"module": Torchs, "early_stopping": early_stopping, "batch_size": 16}
+    params = {"early_stopping": early_stopping, "batch_size": 16}
+    params |= {"module": Torchs, "init": "random"}
     ae = autoencoder(max_epochs=40, **params).fit(curved[:n])
     assert isinstance(ae.net_.module_, Torchs)
     assert ae.loss_curve_[-1] < 0.5 * ae.loss_curve_[0]

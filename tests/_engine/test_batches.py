@@ -60,6 +60,26 @@ def test_targets_of_their_own():
     assert torch.equal(batch.targets, 10 * batch.inputs)
 
 
+@pytest.mark.parametrize("members", [None, 3])
+def test_versions_are_of_the_same_rows_and_drawn_anew(members):
+    n, stack = 40, () if members is None else (members,)
+    targets = torch.arange(40.0)[:, None]
+    inputs = torch.cat([targets + 100 * version for version in range(4)])
+    index = [np.arange(n)] * (members or 1)
+    rows = Rows(inputs.expand(*stack, 160, 1), targets.expand(*stack, n, 1), index)
+    epochs = [list(Batches(rows, 8, torch.Generator().manual_seed(i))) for i in (0, 0, 1)]
+    for batches in epochs:
+        inputs, targets = (
+            torch.cat(t, dim=-2) for t in list(zip(*batches, strict=True))[:2]
+        )
+        versions = (inputs - targets) / 100
+        assert set(versions.flatten().tolist()) == {0, 1, 2, 3}
+    first, again, other = ([b.inputs for b in epoch] for epoch in epochs)
+    assert all(map(torch.equal, first, again))
+    assert not all(map(torch.equal, first, other))
+    assert all(torch.equal(b.inputs, b.targets) for b in Batches(rows, 8))  # the first
+
+
 def test_rows_that_stay_elsewhere_come_in_batches():
     X = torch.arange(12.0).reshape(6, 2)
     rows = Rows(X, X, [np.arange(6)], weights=X[:, 0], device=torch.device("meta"))

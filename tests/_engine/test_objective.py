@@ -146,7 +146,7 @@ class Notes(Callback):
 def test_curves_and_callbacks_have_the_term_in_the_units_of_score(curved, standardize):
     X, Notes.seen = 10 * curved, []
     params = {"max_epochs": 3, "batch_size": 16, "random_state": 0, "n_components": 2}
-    params |= {"standardize": standardize, "callbacks": [Notes()]}
+    params |= {"standardize": standardize, "callbacks": [Notes()], "init": "random"}
     fits = [AutoencoderTransformer(module=own(more), **params) for more in (0.0, 3.0)]
     without, with_term = (ae.fit(X) for ae in fits)
     unit = 1.0 if standardize else without.scale_**2
@@ -158,6 +158,16 @@ def test_curves_and_callbacks_have_the_term_in_the_units_of_score(curved, standa
     np.testing.assert_array_equal(held_out, with_term.validation_curve_[1:])
     np.testing.assert_allclose(with_term.transform(X), without.transform(X), rtol=1e-5)
     assert with_term.pca_score_ == without.pca_score_
+
+
+def test_a_term_counts_where_epochs_are_judged(curved):
+    """It is no part of PCA, which a network with a large term therefore never beats."""
+    params = {"module": own(1e6), "max_epochs": 3, "random_state": 0}
+    ae = AutoencoderTransformer(2, **params).fit(curved)
+    assert (ae.outcome_, ae.n_iter_) == ("pca", 3)
+    assert min(ae.validation_curve_[1:]) > 1e5 * -ae.pca_score_
+    assert ae.validation_curve_[0] == pytest.approx(-ae.pca_score_)
+    assert ae.score(curved) > -1
 
 
 @pytest.mark.parametrize(

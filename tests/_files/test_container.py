@@ -158,7 +158,7 @@ def test_feature_names_and_set_output(table, path):
 
 
 def test_custom_module(table, path):
-    ae = fit(table, module=Plain)
+    ae = fit(table, module=Plain, init="random")
     ae.save(path)
     with pytest.raises(ModelFileError, match="Pass module= to load"):
         load(path)
@@ -172,6 +172,24 @@ def test_custom_module(table, path):
         load(path, module=WithoutNorm)
     with pytest.raises(ModelFileError, match="of shape"):
         load(path, module=lambda p, k: Plain(p + 1, k))
+
+
+@pytest.mark.parametrize("k", [2, 1])
+def test_custom_module_beside_a_linear_path(table, path, k):
+    """Its weights are in the file, under the name that it has in the network."""
+    params = {"module": Plain, "ordered": True, "early_stopping": False}
+    ae = fit(table, **params).truncate(k)
+    ae.save(path)
+    again = load(path, module=Plain)
+    assert same(again.transform(table), ae.transform(table))
+    assert same(again.denoise(table), ae.denoise(table))
+    load(path, module=Plain).save(path)
+    assert same(load(path, module=Plain).transform(table), ae.transform(table))
+    own = again.net_.module_.corrections.module
+    assert own.encode[1].num_batches_tracked.dtype == torch.int64
+    missing = r"\['corrections\.module\.encode\.1\.bias'"
+    with pytest.raises(ModelFileError, match=rf"\[\] are missing, {missing}"):
+        load(path, module=WithoutNorm)
 
 
 def test_a_module_where_none_belongs(small, path):

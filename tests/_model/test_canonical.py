@@ -556,7 +556,7 @@ def test_more_codes_than_rows_and_columns():
 
 @pytest.mark.parametrize("whiten", [False, True])
 def test_dead_codes_of_a_module(curved, whiten):
-    ae = autoencoder(2, module=Constant, whiten=whiten).fit(curved)
+    ae = autoencoder(2, module=Constant, init="random", whiten=whiten).fit(curved)
     check_finite(ae)
     check_shares(ae)
     assert np.ptp(ae.transform(curved)[:, 1]) == 0

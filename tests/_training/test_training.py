@@ -8,8 +8,9 @@ import torch
 
 from skae._tables.table import Table
 from skae._training.members import make_members
+from skae._training.networks import make_networks
 from skae._training.settings import FEWEST_EPOCHS, MOST_EPOCHS, STEPS
-from skae._training.training import Training, make_networks, train
+from skae._training.training import Training, train
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 
@@ -94,8 +95,7 @@ def test_a_trained_network_goes_on(curved):
 def test_auto_sizes(n):
     settings = dataclasses.replace(SETTINGS, batch_size="auto", max_epochs="auto")
     batch_size, max_epochs = settings.sizes(n)
-    assert min(n, 32) <= batch_size <= 1024
-    assert 0.7 < batch_size / min(max(32, 4 * np.sqrt(n)), n, 1024) < 1.5
+    assert 0.7 < batch_size / min(max(16, min(4 * np.sqrt(n), n / 8)), 1024) < 1.5
     steps = max_epochs * n / batch_size
     assert FEWEST_EPOCHS <= max_epochs <= MOST_EPOCHS
     is_bound = max_epochs in (FEWEST_EPOCHS, MOST_EPOCHS)

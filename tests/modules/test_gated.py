@@ -10,6 +10,7 @@ from skae._torch import NoStates, PrivateStates
 from skae.modules import DenseAutoencoder
 from skae.modules._gated import GatedAutoencoder, GatedMapping
 from skae.modules._own import OwnNetwork
+from skae.regularizers import OrthogonalDecoder
 
 
 def generator(seed=0):
@@ -179,6 +180,13 @@ def test_constants_follow_the_output():
     output = network(randn(7, 5))
     assert output.shape == (7, 8)
     torch.testing.assert_close(output[:, 5:], network.constants.expand(7, 3))
+
+
+def test_a_regularizer_knows_the_linear_path():
+    network = own()
+    columns = nn.functional.normalize(network.decoder.linear.weight, dim=0)
+    expected = 2 * (columns[:, 0] @ columns[:, 1]) ** 2
+    torch.testing.assert_close(OrthogonalDecoder(1.0)(network, None, None), expected)
 
 
 def test_a_missing_code_is_zero_to_the_correction():

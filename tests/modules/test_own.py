@@ -1,16 +1,20 @@
 """A network of the user's own: the dry run, and what is said of a wrong one."""
 
 import copy
+import pickle
 import random
 
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import skae
 from skae import AutoencoderTransformer
-from skae.modules._own import make_own
+from skae.modules._own import OwnNetwork, make_own
 
 CALLED = r"module was called with \(n_features, n_components\) = \(6, 2\)"
 
@@ -31,7 +35,7 @@ class Own(nn.Module):
 
 
 def autoencoder(module, n_components=2, **params):
-    params = {"max_epochs": 2, "random_state": 0} | params
+    params = {"init": "random", "max_epochs": 2, "random_state": 0} | params
     return AutoencoderTransformer(n_components, module=module, **params)
 
 
@@ -317,3 +321,137 @@ def test_an_error_of_the_module_itself_is_left_alone(curved):
 
     with pytest.raises(ZeroDivisionError, match="mine"):
         autoencoder(broken).fit(curved)
+
+
+# -- beside a linear path --------------------------------------------------------------
+
+
+class Gelu(nn.Module):
+    """Normalizes over the batch, draws, and overwrites the rows that it gets."""
+
+    def __init__(self, n_features, n_components):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(n_features)
+        layers = nn.Linear(n_features, 32), nn.GELU(), nn.Dropout(0.05)
+        self.first = nn.Sequential(*layers, nn.Linear(32, n_components))
+        layers = nn.Linear(n_components, 32), nn.GELU()
+        self.last = nn.Sequential(*layers, nn.Linear(32, n_features))
+
+    def encode(self, X):
+        X *= 0.9
+        return self.first(self.norm(X))
+
+    def decode(self, Z):
+        return self.last(Z)
+
+
+def gated(**params):
+    params = {"init": "pca", "batch_size": 32} | params
+    return autoencoder(Gelu, params.pop("n_components", 2), **params)
+
+
+def untrained(**params):
+    """An estimator that keeps a network after one step of no length."""
+    return gated(lr=1e-30, max_epochs=1, early_stopping=False, **params)
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("params", [{}, {"ordered": True}, {"allow_nan": True}], ids=str)
+def test_it_starts_as_pca(curved, params, whiten):
+    ae, pca = untrained(whiten=whiten, **params), PCA(2, whiten=whiten)
+    X = curved + 3.0
+    np.testing.assert_allclose(ae.fit_transform(X), pca.fit_transform(X), atol=1e-5)
+    assert ae.outcome_ == "trained"
+    expected = pca.inverse_transform(pca.transform(X))
+    np.testing.assert_allclose(ae.denoise(X), expected, atol=1e-5)
+    for name in ("components_", "explained_variance_", "noise_variance_"):
+        np.testing.assert_allclose(getattr(ae, name), getattr(pca, name), rtol=1e-4)
+
+
+def test_it_starts_as_pca_of_standardized_rows(curved):
+    X = StandardScaler().fit_transform(curved)
+    Z = untrained(standardize=True).fit_transform(curved * 7 + 1)
+    np.testing.assert_allclose(Z, PCA(2).fit_transform(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("params", [{}, {"ordered": True, "noise": 0.02}], ids=str)
+def test_few_rows_are_cross_fitted(curved, params):
+    """Six modules are made, each with statistics of its own rows."""
+    ae = gated(max_epochs=12, **params).fit(curved)
+    assert ae.outcome_ == "trained"
+    assert ae.validation_curve_[ae.best_epoch_] < -ae.pca_score_
+    assert type(ae.net_.module_.corrections) is OwnNetwork
+    norm = ae.net_.module_.corrections.module.norm
+    expected = ae._inference.scale * np.ones(6)
+    rows = 0.9 * (curved - ae.mean_) / expected
+    np.testing.assert_allclose(norm.running_mean, rows.mean(0), atol=0.1)
+    np.testing.assert_allclose(norm.running_var, rows.var(0), rtol=0.2)
+    Z = ae.transform(curved)
+    assert abs(np.corrcoef(Z.T)[0, 1]) < 1e-4
+    again = pickle.loads(pickle.dumps(ae))
+    assert np.array_equal(again.transform(curved), Z)
+    again = gated(max_epochs=12, **params).fit(curved)
+    assert np.array_equal(again.transform(curved), Z)
+
+
+def test_folds_of_ones_own(curved):
+    for init in ("pca", "random"):
+        Z = gated(cv=3, max_epochs=3, init=init).fit_transform(curved)
+        assert np.isfinite(Z).all()
+        folds = KFold(3, shuffle=True, random_state=0)
+        assert (
+            gated(cv=folds, max_epochs=3, init=init).fit_transform(curved).shape == Z.shape
+        )
+    ae = gated(cv=3, max_epochs=20, init="random").fit(curved)
+    assert ae.validation_curve_[-1] < ae.validation_curve_[0]
+    assert ae.net_.module_.norm.running_var.shape == (6,)
+
+
+def test_a_share_of_the_variance(curved):
+    ae = gated(n_components=0.8, max_epochs=5).fit(curved)
+    assert ae.n_components_ <= PCA(0.8).fit(curved).n_components_
+    assert ae.explained_variance_ratio_.sum() > 0.75
+
+
+def test_missing_cells(curved):
+    X = curved.copy()
+    X[::3, 2] = np.nan
+    ae = gated(allow_nan=True, max_epochs=12).fit(X)
+    assert ae.best_epoch_ > 0
+    missing = np.isnan(X)
+    errors = [ae.impute(X) - curved, np.where(missing, np.nanmean(X, 0), X) - curved]
+    error, by_mean = (np.square(e[missing]).mean() for e in errors)
+    assert error < 0.5 * by_mean
+    assert ae.impute(X).shape == X.shape
+
+
+def test_constants_of_the_loss_are_not_the_modules(curved):
+    """The decoder returns a number for each feature, whatever the loss learns beside."""
+    X = np.random.default_rng(0).poisson(np.exp(curved))
+    ae = gated(loss="negative_binomial", max_epochs=10).fit(X)
+    assert ae.score(X) >= ae.pca_score_ - 0.05 * abs(ae.pca_score_)
+    assert ae.denoise(X).shape == X.shape
+
+
+def test_truncate(curved):
+    ae = gated(n_components=3, ordered=True, early_stopping=False, max_epochs=5)
+    Z = ae.fit_transform(curved)
+    smaller = ae.truncate(2)
+    np.testing.assert_allclose(smaller.transform(curved), Z[:, :2], atol=1e-5)
+    expected = ae.inverse_transform(Z[:, :2])
+    np.testing.assert_allclose(smaller.denoise(curved), expected, atol=1e-5)
+    copied = pickle.loads(pickle.dumps(smaller))
+    assert np.array_equal(copied.denoise(curved), smaller.denoise(curved))
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        ({"tied_weights": True}, r"tied_weights=True .* module=None"),
+        ({"code_activation": "tanh"}, r"code_activation='tanh' .* needs init='random'"),
+        ({"n_components": 7}, r"n_components=7 .*with init='pca'"),
+    ],
+)
+def test_what_it_refuses(curved, params, text):
+    with pytest.raises(ValueError, match=text):
+        gated(**params).fit(curved)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from scipy import sparse
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.datasets import load_iris
 from sklearn.decomposition import NMF, PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
@@ -18,13 +18,14 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from skae import AutoencoderTransformer, plotting
+from skae import AutoencoderOutlierDetector, AutoencoderTransformer, plotting
 from skae.metrics import reconstruction_error
 from skae.plotting import (
     CodesDisplay,
     ErrorDisplay,
     ExplainedVarianceDisplay,
     LossCurveDisplay,
+    OutlierDisplay,
     ReconstructionDisplay,
 )
 from skae.plotting._drawing import two_figures
@@ -36,6 +37,7 @@ CASES = {
     "ExplainedVarianceDisplay": ({"threshold": 0.5}, None),
     "CodesDisplay": ({}, (3, 3)),
     "ErrorDisplay": ({"n_worst": 2}, (1, 2)),
+    "OutlierDisplay": ({"alarm_rate": 0.1}, (1, 2)),
 }
 
 
@@ -57,11 +59,22 @@ def autoencoder(n_components=3, **params):
     return AutoencoderTransformer(n_components, **params)
 
 
+def model_of(name):
+    """The model of `fitted` that a Display is for."""
+    return "detector" if name == "OutlierDisplay" else "autoencoder"
+
+
 @pytest.fixture(scope="module")
 def fitted(iris):
     """Fitted estimators and the X (150, 4) of each: an array, a frame."""
     X = iris.data.to_numpy()
+    detector = AutoencoderOutlierDetector(autoencoder())
     return {
+        "detector": (clone(detector).fit(X), X),
+        "Pipeline of a detector": (
+            make_pipeline(StandardScaler(), detector).fit(iris.data),
+            iris.data,
+        ),
         "autoencoder": (autoencoder().fit(X), X),
         "frames": (
             autoencoder().set_output(transform="pandas").fit(iris.data),
@@ -97,7 +110,11 @@ def test_cases_are_complete():
 FAMILY = [
     (name, model)
     for name in CASES
-    for model in ("autoencoder", "frames", "Pipeline", "Pipeline of PCA")
+    for model in (
+        ("detector", "Pipeline of a detector")
+        if name == "OutlierDisplay"
+        else ("autoencoder", "frames", "Pipeline", "Pipeline of PCA")
+    )
     if not (name == "LossCurveDisplay" and "PCA" in model)
 ]
 
@@ -128,13 +145,13 @@ def test_ax(fitted, name):
     shape = shape or (1, 1)
     Display = getattr(plotting, name)
     figure, axes = plt.subplots(*shape, squeeze=False)
-    display = Display.from_estimator(*fitted["autoencoder"], **params, ax=axes)
+    display = Display.from_estimator(*fitted[model_of(name)], **params, ax=axes)
     assert (axes_of(display) == axes.ravel()).all()
     assert display.figure_ is figure
     display.plot(list(axes.ravel()))
     assert (axes_of(display) == axes.ravel()).all()
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 5), layout="constrained")
-    display = Display.from_estimator(*fitted["autoencoder"], **params, ax=left)
+    display = Display.from_estimator(*fitted[model_of(name)], **params, ax=left)
     assert display.figure_ is figure
     assert len(axes_of(display)) == np.prod(shape)
     assert not right.has_data()
@@ -142,7 +159,7 @@ def test_ax(fitted, name):
     edge = right.get_position().x0
     assert all(ax.get_position().x1 <= edge for ax in axes_of(display))
     part = plt.figure(layout="constrained").subfigures(1, 2)[0]
-    display = Display.from_estimator(*fitted["autoencoder"], **params, ax=part.subplots())
+    display = Display.from_estimator(*fitted[model_of(name)], **params, ax=part.subplots())
     assert display.figure_ is part
     assert len(plt.get_fignums()) == 3
 
@@ -156,13 +173,16 @@ def test_bad_ax(fitted, name):
         wrong["<Axes: >"] = figure.add_axes([0, 0, 1, 1])
     for got, ax in wrong.items():
         with pytest.raises(ValueError, match=f"^ax of {name} must be None, .*got.*{got}"):
-            getattr(plotting, name).from_estimator(*fitted["autoencoder"], **params, ax=ax)
+            getattr(plotting, name).from_estimator(*fitted[model_of(name)], **params, ax=ax)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_unfitted(iris, name):
     Display = getattr(plotting, name)
-    for estimator in autoencoder(), make_pipeline(StandardScaler(), autoencoder()):
+    unfitted = autoencoder()
+    if name == "OutlierDisplay":
+        unfitted = AutoencoderOutlierDetector(unfitted)
+    for estimator in unfitted, make_pipeline(StandardScaler(), unfitted):
         with pytest.raises(NotFittedError):
             Display.from_estimator(estimator, iris.data)
     assert not plt.get_fignums()
@@ -172,10 +192,10 @@ def test_unfitted(iris, name):
 def test_without_matplotlib(fitted, name, monkeypatch):
     params, _ = CASES[name]
     Display = getattr(plotting, name)
-    display = Display.from_estimator(*fitted["autoencoder"], **params)
+    display = Display.from_estimator(*fitted[model_of(name)], **params)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for method, call in [
-        ("from_estimator", lambda: Display.from_estimator(*fitted["autoencoder"])),
+        ("from_estimator", lambda: Display.from_estimator(*fitted[model_of(name)])),
         ("plot", display.plot),
     ]:
         message = f"^{name}.{method} requires matplotlib. You can install matplotlib"
@@ -270,6 +290,10 @@ def test_two_of_a_kind_and_a_name(digits, pca8):
     ("n_features", "params", "shape"),
     [
         (64, {}, (8, 8)),
+        (64, {"sample_shape": (1, 4, 16)}, (4, 16)),
+        (64, {"sample_shape": (2, 4, -1)}, (8, 8)),  # one channel below the other
+        (64, {"sample_shape": (1, 4, 16), "shape": (16, 4)}, (16, 4)),
+        (64, {"sample_shape": (1, 64)}, None),
         (64, {"shape": (4, 16)}, (4, 16)),
         (64, {"shape": (4, 16, 1)}, (4, 16)),
         (48, {"shape": (4, 4, 3)}, (4, 4, 3)),
@@ -296,6 +320,58 @@ def test_shapes(n_features, params, shape):
     if len(shape or ()) == 3:  # colours are brought to [0, 1] together
         expected = (X[0] - X.min()) / np.ptp(X)
         np.testing.assert_allclose(images[0].get_array().ravel(), expected)
+
+
+def test_channels_of_images_are_colours():
+    rng = np.random.default_rng(0)
+    X = rng.random((2, 3, 5, 4))
+    rows, params = X.reshape(2, -1), {"sample_shape": (3, 5, 4)}
+    display = ReconstructionDisplay.from_reconstructions(rows, {"same": rows}, **params)
+    expected = (X[1].transpose(1, 2, 0) - X.min()) / np.ptp(X)
+    np.testing.assert_allclose(display.axes_[1, 1].images[0].get_array(), expected)
+    errors = ErrorDisplay.from_reconstruction(rows, rows + X.mean(), **params)
+    assert errors.axes_[0, 0].images[0].get_array().shape == (5, 4)
+
+
+def test_channels_of_signals_are_lines():
+    rng = np.random.default_rng(0)
+    X, X_hat = rng.random((2, 2, 24))
+    params = {"sample_shape": (3, 8), "x": pd.Series(np.arange(8), name="seconds")}
+    reconstructions = {"a": X_hat, "b": X}
+    display = ReconstructionDisplay.from_reconstructions(X, reconstructions, **params)
+    lines = display.axes_[0, 1].lines
+    assert len(lines) == 9
+    for channel, curve in enumerate(X[1].reshape(3, 8)):
+        np.testing.assert_array_equal(lines[channel].get_ydata(), curve)
+    assert len({line.get_color() for line in lines}) == 3
+    assert {line.get_linestyle() for line in lines[3:]} == {"-", "--"}
+    assert labels(display.axes_[0, 1])[-3:] == ["channel 0", "channel 1", "channel 2"]
+    assert display.axes_[1, 0].get_xlabel() == "seconds"
+    errors = ErrorDisplay.from_reconstruction(X, X_hat, sample_shape=(3, 8))
+    curves = errors.axes_[0, 0].lines
+    expected = np.square(X - X_hat).mean(axis=0).reshape(3, 8)
+    np.testing.assert_allclose([line.get_ydata() for line in curves], expected)
+    assert errors.axes_[0, 0].get_xlabel() == "position"
+
+
+def test_the_shape_of_an_estimator(digits):
+    """Also of the last step of a Pipeline, unless the number of features changes."""
+    X = digits[0][:60]
+    ae = autoencoder(2, sample_shape=(1, 4, 16), hidden_layer_sizes=(2,))
+    pipe = make_pipeline(MinMaxScaler(), ae).fit(X)
+    for model in (pipe, pipe[-1]):
+        display = ReconstructionDisplay.from_estimator(model, X, n_shown=1)
+        assert display.axes_[0, 0].images[0].get_array().shape == (4, 16)
+        assert ErrorDisplay.from_estimator(model, X).sample_shape == (1, 4, 16)
+    codes = CodesDisplay.from_estimator(ae, X, decoded=3)
+    assert codes.axes_[0, 1].images[0].get_array().shape == (3 * 5, 3 * 17)
+    other = autoencoder(2, sample_shape=(1, 3), hidden_layer_sizes=(2,))
+    narrower = make_pipeline(PCA(3), other).fit(X)
+    display = ReconstructionDisplay.from_estimator(narrower, X, n_shown=1)
+    assert display.axes_[0, 0].images[0].get_array().shape == (8, 8)
+    signal = autoencoder(2, sample_shape=(2, 32), hidden_layer_sizes=(2,)).fit(X)
+    codes = CodesDisplay.from_estimator(signal, X, decoded=3)
+    assert len(codes.axes_[0, 1].lines) == 9 * 3  # a zero line and two channels each
 
 
 def test_curves_are_labelled(iris):
@@ -348,6 +424,7 @@ def test_losses_of_users(iris, loss, words):
     displays = {
         name: getattr(plotting, name).from_estimator(ae, X, **params)
         for name, (params, _) in CASES.items()
+        if name != "OutlierDisplay"
     }
     label = displays["LossCurveDisplay"].ax_.get_ylabel()
     assert label == f"{words} per feature"
@@ -751,3 +828,36 @@ def test_sparse_rows_are_drawn_as_dense_ones(digits, form, monkeypatch):
         )
         assert ours.n_components_ == theirs.n_components_
         np.testing.assert_allclose(ours.ratios["PCA"], theirs.ratios["PCA"])
+
+
+def test_outlier_display(iris):
+    X = iris.data.set_index(iris.data.index + 1000)
+    detector = AutoencoderOutlierDetector(autoencoder(2)).fit(X[:50])
+    display = OutlierDisplay.from_estimator(detector, X, alarm_rate=0.2)
+    np.testing.assert_array_equal(display.distances, detector.distances(X))
+    np.testing.assert_array_equal(display.is_alarm, detector.p_values(X) <= 0.2)
+    row = int(np.argmin(detector.score_samples(X)))
+    assert (display.row, display.row_name) == (row, 1000 + row)
+    expected = detector.contributions(X).to_numpy()[row]
+    np.testing.assert_allclose(display.contributions, expected)
+    left, right = display.axes_[0]
+    normal, alarms = left.lines[:2]
+    assert len(normal.get_xdata()) + len(alarms.get_xdata()) == 150
+    assert len(alarms.get_xdata()) == display.is_alarm.sum() > 90
+    # The lines of the limit: its residuals are those that `residual_limit` returns.
+    limit, distance = display.limit.T
+    np.testing.assert_allclose(limit, detector.residual_limit(distance, 0.2))
+    names = [label.get_text() for label in right.get_yticklabels()]
+    order = np.argsort(-display.contributions)
+    assert names == list(X.columns[order])
+    widths = [bar.get_width() for bar in right.patches]
+    assert sum(widths) == pytest.approx(-detector.score_samples(X)[row])
+    chosen = OutlierDisplay.from_estimator(detector, X, row=3, n_bars=2)
+    assert chosen.row_name == 1003
+    assert len(chosen.axes_[0, 1].patches) == 2
+
+
+def test_outlier_display_of_another_estimator(iris):
+    message = "must be an AutoencoderOutlierDetector, or a Pipeline that ends.*got PCA"
+    with pytest.raises(TypeError, match=message):
+        OutlierDisplay.from_estimator(PCA(2).fit(iris.data), iris.data)

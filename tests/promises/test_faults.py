@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from torch import nn
@@ -140,7 +141,14 @@ class NaNOutsideTraining(nn.Module):
 
 def test_an_epoch_with_nan_for_held_out_rows_is_never_chosen(curved):
     with pytest.raises(DivergenceError):
-        fit(curved, module=NaNOutsideTraining)
+        fit(curved, module=NaNOutsideTraining, init="random")
+
+
+def test_pca_is_kept_where_a_module_gives_nan(curved):
+    ae = fit(curved, module=NaNOutsideTraining)
+    assert ae.outcome_ == "pca"
+    expected = PCA(ae.n_components_).fit_transform(curved)
+    np.testing.assert_allclose(ae.transform(curved), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -44,7 +44,9 @@ ELSEWHERE = {
     "plotting/_errors.py": "plotting/test_plotting.py",
     "plotting/_explained_variance.py": "plotting/test_plotting.py",
     "plotting/_groups.py": "plotting/test_plotting.py",
+    "plotting/_layout.py": "plotting/test_plotting.py",
     "plotting/_loss_curve.py": "plotting/test_plotting.py",
+    "plotting/_outliers.py": "plotting/test_plotting.py",
     "plotting/_reconstruction.py": "plotting/test_plotting.py",
     # Read back by what is written in files.
     "_files/values.py": "_files/test_container.py",

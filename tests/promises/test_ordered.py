@@ -451,9 +451,9 @@ def test_too_many_codes_and_none(of_curved):
         of_curved.inverse_transform(np.zeros((5, 0)))
 
 
-def test_a_module_of_the_users_is_not_ordered(curved):
-    with pytest.raises(ValueError, match=r"ordered=True .* module"):
-        ordered(module=Plain).fit(curved)
+def test_a_plain_module_of_the_users_is_not_ordered(curved):
+    with pytest.raises(ValueError, match=r"ordered=True .* module .*init='pca'"):
+        ordered(module=Plain, init="random").fit(curved)
 
 
 # -- chance ----------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def test_a_fit_again_forgets_the_last(curved):
 
 
 def test_module_same_bits(curved):
-    params = {"n_components": 2, "module": Torchs}
+    params = {"n_components": 2, "module": Torchs, "early_stopping": False}
     first = codes(curved, **params)
     torch.rand(3)
     assert np.array_equal(first, codes(curved, **params))
@@ -273,6 +273,7 @@ def in_chunks(ae, X):
 
 
 WAYS = {"fit": lambda ae, X: ae.fit(X), "partial_fit": in_chunks}
+INITS = {"pca": {"early_stopping": False}, "random": {"init": "random"}}  # are trained
 SAMPLERS = [Samples, OfNumPy, OfPython, OfGenerator, OfOurs]
 samplers = pytest.mark.parametrize("module", SAMPLERS)
 
@@ -290,27 +291,29 @@ def are_same(one, other):
 
 @samplers
 @pytest.mark.parametrize("way", WAYS)
-def test_a_module_that_samples(curved, way, module):
+@pytest.mark.parametrize("init", INITS)
+def test_a_module_that_samples(curved, init, way, module):
     """It learns the same and answers the same, and leaves the world as it was."""
-    fit, before = WAYS[way], world()
-    ae = fit(estimator(3, n_components=2, module=module), curved)
+    fit, before, params = WAYS[way], world(), {"n_components": 2} | INITS[init]
+    curved = curved if init == "random" else np.concatenate([curved, -curved])
+    ae = fit(estimator(3, module=module, **params), curved)
     first = answers(ae, curved)
     assert are_same(first, answers(ae, curved))
     assert world() == before
     draw()
-    again = fit(estimator(3, n_components=2, module=module), curved)
+    again = fit(estimator(3, module=module, **params), curved)
     assert are_same(first, answers(again, curved))
     assert again.loss_curve_ == ae.loss_curve_
     assert again.validation_curve_ == ae.validation_curve_
     assert are_same(first, answers(pickle.loads(pickle.dumps(ae)), curved))
-    other = fit(estimator(4, n_components=2, module=module), curved)
+    other = fit(estimator(4, module=module, **params), curved)
     assert not np.array_equal(first[0], other.transform(curved))
 
 
 @pytest.mark.parametrize("module", SAMPLERS[:-1])
 def test_what_is_sampled_is_noise(curved, monkeypatch, module):
     """Of each row its own, also where rows pass in several batches."""
-    ae = estimator(n_components=2, module=module).fit(curved)
+    ae = estimator(n_components=2, module=module, init="random").fit(curved)
     monkeypatch.setattr("skae._model.model.BATCH", 20 * 6)
     X = np.repeat(curved[:1], 200, axis=0)
     Z = ae.transform(X)
@@ -381,5 +384,5 @@ def test_a_module_that_does_not_sample_keeps_no_thread_waiting(curved):
     """In evaluation mode, that is; whoever has its pickle knows it too."""
     ae = estimator(n_components=2, module=Torchs).fit(curved)
     for model in (ae, pickle.loads(pickle.dumps(ae))):
-        assert not model.net_.network.draws
+        assert not model.net_.network.corrections.draws
         assert type(model._inference._private_states()) is NoStates

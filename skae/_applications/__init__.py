@@ -1,0 +1,1 @@
+"""Estimators that have an autoencoder, and do something with it."""

@@ -1,0 +1,93 @@
+"""From distances of rows to surprises, p values and limits, by rows held out from a fit."""
+
+import dataclasses
+
+import numpy as np
+from scipy.stats import norm
+
+__all__ = ["Calibration", "distances_of", "surprises", "tails_of"]
+
+DEVIATION = 0.8413  # share of a normal distribution below one standard deviation
+# A distance is not told from rounding errors below the cube of this, in units of the scale.
+SMALLEST_SPREAD = 1e-3
+
+
+def tails_of(distances, weights):
+    """Return the centre and the spread of the cube roots of squared distances.
+
+    The cube root of a sum of squares is nearly normal (Wilson and Hilferty 1931, "The
+    distribution of chi-square"; it is a case of the power by which Jackson and Mudholkar
+    1979 make the residual Q normal). Median and quantile are not moved by some outliers
+    among the rows.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n, 2)
+    weights : ndarray of shape (n,)
+
+    Returns
+    -------
+    ndarray of shape (2, 2)
+        Centres in the first row, spreads in the second.
+    """
+    roots = np.cbrt(distances)
+    centre = np.array([weighted_quantile(r, weights, 0.5) for r in roots.T])
+    above = np.array([weighted_quantile(r, weights, DEVIATION) for r in roots.T])
+    return np.array([centre, np.maximum(above - centre, SMALLEST_SPREAD)])
+
+
+def surprises(distances, tails):
+    """Return minus the logarithm of the probability that a distance is exceeded, (n, 2)."""
+    centre, spread = tails
+    return -norm.logsf((np.cbrt(distances) - centre) / spread)
+
+
+def distances_of(surprise, tail):
+    """Return the squared distances (n,) that have a surprise (n,), at least 0.
+
+    It is the inverse of `surprises`, for one column of the tails.
+    """
+    centre, spread = tail
+    # isf(1) is -inf; a surprise of zero or less is that of every distance.
+    deviations = norm.isf(np.exp(-np.maximum(surprise, 0.0)))
+    return np.maximum(centre + spread * deviations, 0.0) ** 3
+
+
+def weighted_quantile(values, weights, share):
+    """Return the smallest value at or below which a share of the weights lies."""
+    order = np.argsort(values, kind="stable")
+    sums = np.cumsum(weights[order])
+    position = np.searchsorted(sums, share * sums[-1] * (1 - 1e-12))
+    return float(values[order[min(position, len(order) - 1)]])
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Scores of rows that were held out, with which scores of new rows are compared.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n,)
+        Scores, of which the larger ones are the more normal.
+    weights : ndarray of shape (n,)
+    """
+
+    scores: np.ndarray
+    weights: np.ndarray
+
+    def p_values(self, scores):
+        """Return the p values (m,) of new scores (m,).
+
+        It is the share of the held-out rows, and of the new row itself, whose score is not
+        larger than that of the new row. If the weights differ the new row has the largest,
+        so that the p value is rather too large than too small.
+        """
+        order = np.argsort(self.scores)
+        sums = np.concatenate([[0.0], np.cumsum(self.weights[order])])
+        own = self.weights.max()
+        smaller = sums[np.searchsorted(self.scores[order], scores, side="right")]
+        return np.minimum((smaller + own) / (sums[-1] + own), 1.0)
+
+    def limit(self, alarm_rate):
+        """Return the score below which about this share of normal rows lies."""
+        return weighted_quantile(self.scores, self.weights, alarm_rate)

@@ -1,0 +1,471 @@
+"""AutoencoderOutlierDetector: scores of outliers, calibrated by rows held out."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils import check_scalar, column_or_1d
+from sklearn.utils.validation import _num_samples, check_is_fitted
+
+from skae._applications.calibration import (
+    Calibration,
+    distances_of,
+    surprises,
+    tails_of,
+)
+from skae._applications.detection import (
+    default_components,
+    fit_to_support,
+    given_to_detector,
+    held_out_rows,
+    support_of,
+)
+from skae._applications.row_distances import RowDistances
+from skae._autoencoders.base import BaseAutoencoder
+from skae._autoencoders.dense import AutoencoderTransformer
+from skae._autoencoders.held_out import reconstruction
+from skae._autoencoders.saving import parts_of_file
+from skae._compat import Interval, StrOptions, _fit_context, draw_seed, in_frame_like
+from skae._files.container import write_model
+from skae._tables.checks import check_table
+from skae._tables.rows import row_blocks, rows_of
+
+__all__ = ["AutoencoderOutlierDetector"]
+
+ALARM_RATE = 0.05  # share of normal rows that contamination="auto" lets be alarms
+
+
+class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
+    """Finds rows that are unlike the others, by an autoencoder that it fits.
+
+    The score of a row joins two squared distances, as multivariate process control does
+    with PCA (Jackson and Mudholkar 1979). The *residual* is the distance of the row from
+    its reconstruction: it is large if the features do not go together as they do in
+    other rows. The *score distance* is that of the reconstruction from the ten nearest
+    reconstructions of training rows: it is large if the row follows the rules, but at a
+    place where no other rows are. Each is compared with the same distance of rows that
+    the autoencoder has not seen, and becomes the surprise -log(P), where P is the
+    probability that a normal row has a larger one. `score_samples` is minus the sum of the
+    two surprises (Fisher 1932).
+
+    Rows that are not seen in training are at hand in every fit, see
+    `AutoencoderTransformer.cv`, so that calibration takes no further training: up to 1000
+    rows every row is scored by a network that has not seen it, and in larger tables a tenth
+    of the rows, at most 10 000. From these rows come also p values of new rows, and the
+    limits of alarms.
+
+    Parameters
+    ----------
+    estimator : autoencoder or None, default=None
+        Unfitted autoencoder, such as an `AutoencoderTransformer`, of which a clone is
+        fitted. None is an `AutoencoderTransformer(standardize=True)` with as many
+        components as PCA needs for 90 % of the variance of the standardized features. So
+        many are better for detection than the few that one takes to reduce dimensions.
+    contamination : float in (0, 0.5] or "auto", default="auto"
+        Decides about `offset_`, the limit of `predict`. A float is the share of outliers
+        among the training rows: so many of them are beyond the limit. With "auto", 5 % of
+        the rows that the autoencoder has not seen are beyond it, and therefore about 5 % of
+        normal rows to come.
+    support_fraction : float in (0, 1], default=0.9
+        Share of the rows to which the autoencoder is fitted. The others, whose ten nearest
+        neighbours are the farthest away, take part in the calibration alone. Otherwise an
+        autoencoder learns to reconstruct outliers among the training rows, and then does
+        not find them. 1.0 fits to all rows. Tables that are read in parts are always
+        fitted to as a whole.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the autoencoder. None leaves the `random_state` of `estimator` as it is.
+
+    Attributes
+    ----------
+    estimator_ : autoencoder
+        The fitted autoencoder.
+    offset_ : float
+        The limit: `decision_function` is `score_samples` minus `offset_`.
+    support_ : ndarray of bool of shape (n_samples,)
+        Rows to which the autoencoder was fitted.
+    held_out_rows_ : ndarray of int of shape (n_held_out,)
+        Numbers of the training rows that were scored by a network that has not seen them. A
+        row of weight 2 may be there twice.
+    held_out_distances_ : ndarray of shape (n_held_out, 2)
+        Their residuals and score distances, see `distances`.
+    held_out_scores_ : ndarray of shape (n_held_out,)
+        Their scores.
+    held_out_weights_ : ndarray of shape (n_held_out,)
+        Numbers of training rows that they stand for. These are one, unless there are
+        sample weights, or only a part of the rows was held out.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had names that are strings.
+
+    See Also
+    --------
+    AutoencoderTransformer : The autoencoder.
+    skae.plotting.OutlierDisplay : Residuals against score distances, and contributions.
+    sklearn.ensemble.IsolationForest : Outliers by random trees.
+
+    Notes
+    -----
+    The fitted detector, its pickles and its files hold the reconstructions of up to 10 000
+    training rows.
+
+    References
+    ----------
+    R. A. Fisher (1932), "Statistical methods for research workers", section 21.1.
+
+    J. E. Jackson and G. S. Mudholkar (1979), "Control procedures for residuals associated
+    with principal component analysis", Technometrics 21.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from skae import AutoencoderOutlierDetector
+    >>> X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    >>> benign = X[y == 1]
+    >>> detector = AutoencoderOutlierDetector(random_state=0).fit(benign[:200])
+    >>> p = detector.p_values(X[y == 0])
+    >>> bool((p <= 0.05).mean() > 0.5)
+    True
+    >>> detector.contributions(X[:1]).idxmax(axis=1).item() in X.columns
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [BaseAutoencoder, None],
+        "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
+        "support_fraction": [Interval(Real, 0, 1, closed="right")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        contamination="auto",
+        support_fraction=0.9,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.contamination = contamination
+        self.support_fraction = support_fraction
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None, sample_weight=None, *, groups=None):
+        """Fit the autoencoder, and calibrate its scores.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows, most of which are normal. They may be anything that the
+            autoencoder takes: with missing cells if it has `allow_nan`, and larger than
+            memory.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows for the autoencoder and in the calibration.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Labels of rows that depend on each other, such as measurements of one person,
+            which are scored by networks that have seen no row with the same label.
+
+        Returns
+        -------
+        self : object
+            The fitted detector.
+
+        Raises
+        ------
+        ValueError
+            If the autoencoder refuses X.
+        """
+        before = vars(self).copy()
+        try:
+            self._fit(X, sample_weight, groups)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    def _fit(self, X, sample_weight, groups):
+        autoencoder = self._unfitted()
+        given = given_to_detector(self, autoencoder, X, sample_weight, groups)
+        support = support_of(given, self.support_fraction, autoencoder.standardize)
+        if self.estimator is None:
+            autoencoder.n_components = default_components(given.X, support)
+        folds = fit_to_support(autoencoder, X, given, support)
+        found = held_out_rows(autoencoder, given, support, folds)
+        self.estimator_ = autoencoder
+        self.support_ = np.isin(np.arange(_num_samples(X)), given.numbers[support])
+        self._references = found.references
+        self._tails = tails_of(found.distances, found.weights)
+        self.held_out_rows_ = given.numbers[found.rows]
+        self.held_out_distances_ = found.distances
+        self.held_out_weights_ = found.weights
+        self.held_out_scores_ = self._scores(found.distances)
+        self.offset_ = self._offset(given.X)
+
+    def _unfitted(self):
+        """Return the autoencoder that is going to be fitted."""
+        if self.estimator is None:
+            autoencoder = AutoencoderTransformer(standardize=True)
+        else:
+            autoencoder = clone(self.estimator)
+        if self.random_state is not None:
+            autoencoder.set_params(random_state=draw_seed(self.random_state))
+        return autoencoder
+
+    def _scores(self, distances):
+        return -surprises(distances, self._tails).sum(axis=1)
+
+    def _offset(self, X):
+        """Return the limit that `contamination` asks for."""
+        if isinstance(self.contamination, str):
+            return self._calibration.limit(ALARM_RATE)
+        scores = self._scores(self._row_distances.totals(X))
+        return float(np.percentile(scores, 100 * self.contamination))
+
+    @property
+    def _calibration(self):
+        return Calibration(self.held_out_scores_, self.held_out_weights_)
+
+    @property
+    def _row_distances(self):
+        reconstruct = reconstruction(self.estimator_)
+        return RowDistances(reconstruct, self._references, self.estimator_.scale_)
+
+    def _checked(self, X):
+        check_is_fitted(self)
+        return check_table(self.estimator_, X, reset=False, owner=self)
+
+    def distances(self, X):
+        """Compute the residual and the score distance of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, 2)
+            The squared distance of the row from its reconstruction, and the mean squared
+            distance of the reconstruction from the ten nearest reconstructions of training
+            rows. Features are divided by `scale_` of `estimator_`. In rows with missing
+            cells the residual is that of the other cells, multiplied by the ratio of the
+            number of all cells to that of the others.
+        """
+        table = self._checked(X)
+        return self._row_distances.totals(table)
+
+    def score_samples(self, X):
+        """Compute the scores, which are large for normal rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Minus the sum of the two surprises, see the class. They are at most 0.
+        """
+        return self._scores(self.distances(X))
+
+    def decision_function(self, X):
+        """Compute `score_samples(X) - offset_`, which is negative for outliers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,)
+            Scores relative to the limit.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X):
+        """Tell outliers from normal rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of int of shape (n_samples,)
+            -1 for outliers, 1 for all other rows.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def p_values(self, X):
+        """Compute conformal p values: a small one tells that a row is not like the others.
+
+        It is the share of rows, out of those that the autoencoder has not seen and the new
+        row itself, whose score is no larger than that of the new row (Laxhammar 2014,
+        "Conformal anomaly detection"; Bates et al. 2023, "Testing for outliers with
+        conformal p-values").
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to be tested. Rows of the training table have p values that are too large.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples,)
+            They are in (0, 1], and at least 1 / (n_held_out + 1). To keep the rate of
+            false discoveries among many rows below a level, pass them to
+            `scipy.stats.false_discovery_control`, and report the rows whose adjusted p
+            value is at most the level.
+
+        Notes
+        -----
+        For a normal row, one that is drawn like the training rows and independently of
+        them, P(p <= a) is about a for every a. It is at most a, whatever the distribution,
+        if the held-out rows were not used for the fit. That holds but approximately:
+
+        - Up to 1000 rows, the networks that have scored the held-out rows were trained on
+          four fifths of the rows. A network of all rows tends to give new rows slightly
+          higher scores, which makes p values slightly too large. The cross-conformal
+          predictors of Vovk (2015), and CV+ of Barber et al. (2021), "Predictive
+          inference with the jackknife+", guarantee 2 a for any estimator, by
+          keeping all networks; here one network and its score are kept.
+        - In larger tables the held-out rows have chosen the epoch, and PCA of all
+          rows is where training starts.
+        - Which rows are in `support_` was decided by all rows.
+
+        Outliers among the training rows make p values too large, never too small.
+        """
+        return self._calibration.p_values(self.score_samples(X))
+
+    def residual_limit(self, distance, alarm_rate=ALARM_RATE):
+        """Compute from which residual on rows are alarms, for given score distances.
+
+        Parameters
+        ----------
+        distance : array-like of shape (n_samples,)
+            Score distances, see `distances`.
+        alarm_rate : float in (0, 1), default=0.05
+            Share of normal rows that are alarms.
+
+        Returns
+        -------
+        residual : ndarray of shape (n_samples,)
+            Residuals whose score is exceeded by a share 1 - `alarm_rate` of the rows that
+            the autoencoder has not seen. 0 where the score distance alone is an alarm.
+        """
+        check_is_fitted(self)
+        check_scalar(
+            alarm_rate,
+            "alarm_rate",
+            Real,
+            min_val=0,
+            max_val=1,
+            include_boundaries="neither",
+        )
+        distance = column_or_1d(distance, dtype=np.float64)
+        pairs = np.column_stack([np.zeros_like(distance), distance])
+        left = -self._calibration.limit(alarm_rate) - surprises(pairs, self._tails)[:, 1]
+        return distances_of(left, self._tails[:, 0])
+
+    def contributions(self, X):
+        """Divide the score of each row among the features.
+
+        They are in proportion to the squared differences between the row and the ten
+        reconstructions of training rows that are nearest to its own. Unlike the squares of
+        `residuals`, these do not spread the deviation of one feature over all features that
+        the autoencoder derives from it.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        contributions : ndarray of shape (n_samples, n_features)
+            Numbers that are not negative, and sum to `-score_samples(X)` in each row. A
+            frame if X is one.
+        """
+        table = self._checked(X)
+        out, distances = np.empty(table.shape), self._row_distances
+        for block in row_blocks(*table.shape):
+            out[block] = distances.shares(rows_of(table, block))
+        out *= -self._scores(distances.totals(table))[:, None]
+        return in_frame_like(X, out, self._feature_names_in())
+
+    def residuals(self, X):
+        """Compute the differences between rows and their reconstructions.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        residuals : ndarray of shape (n_samples, n_features)
+            X minus its reconstruction, in the units of X: positive where a value is larger
+            than the other values of the row let expect, NaN where it is missing. A frame if
+            X is one.
+        """
+        table = self._checked(X)
+        out, reconstruct = np.empty(table.shape), reconstruction(self.estimator_)
+        for block in row_blocks(*table.shape):
+            rows = rows_of(table, block)
+            out[block] = rows - reconstruct(rows)
+        return in_frame_like(X, out, self._feature_names_in())
+
+    def save(self, path):
+        """Write the fitted detector to a file, which `skae.load` opens.
+
+        The file holds the autoencoder as `AutoencoderTransformer.save` writes it, and is as
+        safe to open.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Name of the file, which is replaced if it exists.
+
+        Raises
+        ------
+        ImportError
+            If safetensors is not installed.
+        NotFittedError
+            If the detector is not fitted.
+        TypeError
+            If a class is not one of skae's, or an attribute is not plain data.
+        """
+        check_is_fitted(self)
+        for model in (self, self.estimator_):
+            if not type(model).__module__.startswith("skae."):
+                raise TypeError(
+                    f"save of {type(model).__name__} takes classes of skae only, not one "
+                    "of your own. Use joblib."
+                )
+        fitted = {k: v for k, v in vars(self).items() if k not in self.get_params(False)}
+        fitted.pop("_metadata_request", None)
+        params, of_fit = parts_of_file(self.estimator_)
+        fitted["estimator_"] = {
+            "class": type(self.estimator_).__name__,
+            "parameters": params,
+            "fitted": of_fit,
+        }
+        seed = self.random_state
+        params = {
+            "contamination": self.contamination,
+            "support_fraction": self.support_fraction,
+            "random_state": seed if isinstance(seed, Integral) else None,
+            "has_own_estimator": self.estimator is not None,
+        }
+        write_model(path, type(self).__name__, params, fitted)
+
+    def _feature_names_in(self):
+        generic = [f"x{j}" for j in range(self.n_features_in_)]
+        return getattr(self, "feature_names_in_", np.array(generic, dtype=object))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.estimator is not None and self.estimator.allow_nan
+        return tags

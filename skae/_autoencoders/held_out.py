@@ -1,0 +1,148 @@
+"""Fits an autoencoder, and returns networks together with rows that they have not seen."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.utils.validation import _check_sample_weight
+
+from skae._autoencoders.fitted_attributes import inference_around
+from skae._tables.checks import check_table
+from skae._tables.dependence import Dependence, check_groups, equal_rows
+from skae._tables.rows import rows_of
+from skae._torch import in_own_modes
+from skae._training.members import N_FOLDS, SMALLEST, split
+
+__all__ = ["Fold", "fit_with_folds", "reconstruction"]
+
+# Parameters of clones, which are fitted to other rows than the user's values are for.
+OF_CLONES = {
+    "callbacks": None,
+    "checkpoint": None,
+    "cv": "auto",
+    "verbose": 0,
+    "warm_start": False,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """A network, the rows that it was trained on, and others that it has not seen.
+
+    Attributes
+    ----------
+    reconstruct : callable (X) -> X_hat
+        Reconstructs rows (n, p), which must have been checked, in the units of X.
+    trained, held_out : ndarray of int
+        Row numbers in the X that was passed to `fit_with_folds`.
+    """
+
+    reconstruct: Callable
+    trained: np.ndarray
+    held_out: np.ndarray
+
+
+def reconstruction(estimator, inference=None):
+    """Return a function that reconstructs rows (n, p) which `check_table` has returned.
+
+    Parameters
+    ----------
+    estimator : autoencoder
+        Fitted autoencoder.
+    inference : Inference or None
+        Its network, or another one with as many components.
+
+    Returns
+    -------
+    callable (X) -> X_hat
+    """
+    inference = estimator._inference if inference is None else inference
+    return functools.partial(_reconstruct, inference, estimator.n_components_)
+
+
+def _reconstruct(inference, n_components, X):
+    return inference.decode(inference.encode(X, n_components))
+
+
+@in_own_modes()
+def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None):
+    """Fit an autoencoder, and return networks with rows that they have not seen.
+
+    A fit that holds rows out to choose its epoch has such networks at hand, and nothing
+    more is trained. Up to 1000 rows these are the networks of the five folds, in the epoch
+    that is kept, so that every row is held out from one of them. Above, it is the network
+    itself, and the rows that were held out from it. If the fit has held out fewer than 20
+    rows, as with `early_stopping=False`, clones of the estimator are fitted to a part of
+    the rows.
+
+    Parameters
+    ----------
+    estimator : autoencoder
+        Autoencoder that is fitted. Parameters are checked as in its method `fit`.
+    X, y, sample_weight, groups
+        Arguments of `fit`.
+
+    Returns
+    -------
+    list of Fold
+        It is empty if all rows are equal, or if there are only two.
+    """
+    estimator._validate_params()
+    result, numbers = estimator._fit(X, y, sample_weight, groups)
+    folds = result.folds()
+    if sum(len(held_out) for _, _, held_out in folds) < SMALLEST:
+        return _folds_of_clones(estimator, X, sample_weight, groups)
+    return [
+        Fold(
+            reconstruction(estimator, inference_around(estimator, network)),
+            numbers[trained],
+            numbers[held_out],
+        )
+        for network, trained, held_out in folds
+    ]
+
+
+def _folds_of_clones(estimator, X, sample_weight, groups):
+    """Fit clones of a fitted estimator to parts of the rows; return a list of Fold."""
+    X = check_table(estimator, X, for_fit=True, reset=False)
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    groups = None if groups is None else check_groups(groups, X)
+    used = np.flatnonzero(weights)
+    folds = []
+    for train, held_out in _splits(X, used, groups, estimator._seed):
+        smaller = clone(estimator).set_params(
+            n_components=min(estimator.n_components_, len(train)), **OF_CLONES
+        )
+        smaller.fit(
+            X[train] if sparse.issparse(X) else rows_of(X, train),
+            sample_weight=weights[train],
+            groups=None if groups is None else groups[train],
+        )
+        folds.append(Fold(reconstruction(smaller), train, held_out))
+    return folds
+
+
+def _splits(X, used, groups, seed):
+    """Return pairs (train, held_out) of numbers of rows, with two training rows at least.
+
+    There are five folds, also of a table that is too small to choose an epoch by them, or
+    one split of a large table.
+    """
+    rows = used if len(used) < X.shape[0] else slice(None)
+    copies = equal_rows(X)[rows]
+    dependence = Dependence(np.unique(copies, return_inverse=True)[1])
+    if groups is not None:
+        dependence.groups = np.unique(groups[rows], return_inverse=True)[1]
+    n_labels = int(dependence.labels.max()) + 1
+    if n_labels == 1:
+        return []
+    cv = "auto" if n_labels >= SMALLEST else min(N_FOLDS, n_labels)
+    pairs = split(dependence, cv=cv, seed=seed)
+    return [
+        (used[train], used[held_out])
+        for train, held_out in pairs
+        if len(held_out) and len(train) > 1
+    ]

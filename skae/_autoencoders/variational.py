@@ -1,0 +1,526 @@
+"""VariationalAutoencoder: a density of rows that starts at probabilistic PCA."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils.validation import check_is_fitted
+
+from skae._autoencoders.base import BaseAutoencoder
+from skae._autoencoders.widths import auto_widths, given_widths
+from skae._compat import Interval, StrOptions, in_container
+from skae.losses._likelihoods import LIKELIHOODS
+from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseVariational
+
+__all__ = ["VariationalAutoencoder"]
+
+FIXED = {
+    "allow_nan": False,
+    "code_activation": "identity",
+    "init": "pca",
+    "module": None,
+    "noise": None,
+    "ordered": False,
+    "regularizer": None,
+    "tied_weights": False,
+    "whiten": False,
+}
+
+
+class VariationalAutoencoder(BaseAutoencoder):
+    """Density of rows that starts at probabilistic PCA and becomes nonlinear.
+
+    A row x comes from a code z of `n_components` numbers, which has a standard normal
+    distribution, by a network that decodes it, and noise. A second network encodes the row
+    into a normal distribution of codes with independent components. Both are trained to
+    maximize the evidence lower bound of the log-density of the rows [1]_,
+
+        log p(x) >= E[log p(x | z)] - KL(q(z | x) || p(z)),    z ~ q(z | x).
+
+    Each network is the sum of a linear map and a perceptron that corrects it. Before
+    training the perceptrons are zero, and the linear maps are those of probabilistic PCA,
+    for which the bound equals the log-likelihood [2]_: `score` is then that of `PCA`.
+    Training is kept only as far as it raises the bound of rows that it has not seen, see
+    `early_stopping`. If it never does, the model is probabilistic PCA of all rows.
+
+    `score`, `score_samples` and `sample` mean the same as those of `PCA` and
+    `GaussianMixture`, so that `GridSearchCV` can choose between them.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        Width of the code. None stands for `min(n_samples, n_features)`, as in PCA.
+        Codes that are not needed carry nothing, see `kl_`.
+    hidden_layer_sizes : array-like of int or "auto", default="auto"
+        Hidden layers of the encoder; the decoder mirrors them. `()` is linear: with
+        `covariance_type="spherical"` it is probabilistic PCA, with "diag" factor analysis.
+        "auto" stands for two layers of (h, h/2) units, where h is the power of two nearest
+        to the smaller of 4 sqrt(n_samples) and 16 n_features, but at least 64 and at most
+        512.
+    activation : {"gelu", "silu", "relu", "elu", "tanh", "logistic", "identity"}, \
+            default="gelu"
+        Activation of the hidden layers.
+    loss : {"squared_error", "binary_cross_entropy", "poisson", "negative_binomial"}, \
+            default="squared_error"
+        Loss of the reconstruction, which is minus the log-likelihood of a row given its
+        code. "squared_error" is the normal distribution with variances that are learned.
+        "binary_cross_entropy" is the Bernoulli distribution, for X of zeros and ones; a
+        value in between is the probability of a one. "poisson" and "negative_binomial" are
+        for counts, and the latter also learns a dispersion for each feature. The other
+        distributions start from the generalized linear model that `AutoencoderTransformer`
+        starts from, with the posterior that it has around the mean.
+    covariance_type : {"spherical", "diag"}, default="diag"
+        Covariance of the noise of "squared_error", in the words of `GaussianMixture`. With
+        "spherical" all features have the same variance in the units that are used in
+        training, as in probabilistic PCA. With "diag" each feature has its own, as in
+        `FactorAnalysis`.
+    beta : float, default=1.0
+        Weight of the divergence KL in training (Higgins et al. 2017, "beta-VAE"). More than
+        1 gives fewer codes that carry something, less than 1 better reconstructions.
+        Held-out rows choose the epoch by the bound with this weight. `score` always has
+        weight 1.
+    standardize : bool, default=False
+        Whether to divide every feature by its standard deviation, and to undo this in the
+        output. `components_`, `explained_variance_` and the attributes that follow from it,
+        `noise_variance_` and `get_covariance` are then in standardized units. `score`,
+        `score_samples`, curves and `sample` are always in the units of X, so that models
+        with and without it can be compared. Features in different units should be
+        standardized.
+    dropout : float in [0, 1), default=0.0
+        Rate of dropout after each hidden layer.
+    normalization : {"layer", "batch"} or None, default=None
+        Normalization of each hidden layer, before its activation.
+    weight_decay : float, default=0.01
+        Weight decay of AdamW, as a multiple of the learning rate.
+    early_stopping : bool, default=True
+        Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
+        over probabilistic PCA, in the bound with one code drawn for each row, must exceed
+        two standard errors, and slightly more if there are few rows, by Student's t. If
+        there is no such epoch the model is probabilistic PCA of all rows. `cv` decides
+        which rows are held out. Tables with fewer than 20 different rows end as PCA. False
+        trains `max_epochs` epochs on all rows and keeps the last one.
+    cv : "auto", int, splitter of scikit-learn, iterable or None, default="auto"
+        Rule that decides which rows are held out. With "auto", a table of up to 1000
+        different rows, or groups, is cross-fitted: five networks are trained on four fifths
+        of the rows each, a sixth is trained on all rows, and the sixth is kept at the epoch
+        that was best for the rows that the five had not seen. For larger tables, and with
+        `module`, `validation_fraction` of the rows is held out. An int cross-fits with that
+        many folds for tables of every size (None is 5, as in scikit-learn); a splitter or
+        an iterable of (train, held_out) cross-fits with its own splits. A held-out row that
+        equals a training row is ignored. Leave "auto" if rows are independent: equal rows,
+        and the copies that a weight of 2 stands for, are never separated. Pass
+        `fit(X, groups=...)`, with "auto" or a `GroupKFold`, if several rows come from one
+        source, such as a person, a device or a batch. Set `cv=TimeSeriesSplit(gap=...)` if
+        rows follow each other in time and neighbours are alike, such as overlapping windows
+        of a series.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the rows that is held out if nothing is cross-fitted, but at most 10 000
+        rows.
+    n_iter_no_change : int, default=20
+        Number of epochs without an improvement of `tol` after which training stops.
+    tol : float, default=1e-3
+        Smallest improvement of the held-out bound that counts, in nats per feature.
+    max_epochs : int or "auto", default="auto"
+        Largest number of passes over the rows. "auto" stands for about 6 000 steps, but at
+        least 10 and at most 200 epochs.
+    time_limit : float or None, default=None
+        Number of seconds after which `fit` ends training, if it has not ended before, and
+        keeps the best epoch so far, or PCA. An epoch that the limit cuts short counts as
+        one. PCA of all rows is always computed, however long it takes, and at least one
+        step is taken. With a limit results depend on the speed and the load of the machine,
+        also for the same seed.
+    batch_size : int or "auto", default="auto"
+        Number of rows in a step. "auto" stands for the power of two nearest to
+        sqrt(n_samples), but at least 16 and at most 1024.
+    lr : float, default=5e-3
+        Largest learning rate of AdamW. The rate rises over the first 100 steps and falls
+        with 1 / sqrt(1 + step / 500). A rate that one of the `callbacks` sets replaces this
+        one, and is multiplied by the same rise and fall.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Precision of the matrix products in training. Weights, losses, the choice of the
+        epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes
+        bfloat16 for steps of 3e7 products or more on CPUs with AVX512-BF16 or AMX and on
+        GPUs that support it, unless PCA leaves less than a thousandth of the variance.
+    callbacks : list of skorch callbacks or None, default=None
+        Callbacks of training: skorch's trackers `TensorBoard(SummaryWriter())`,
+        `MlflowLogger()`, `WandbLogger(wandb.init())`, its `Checkpoint`, `LRScheduler` and
+        `EarlyStopping`, or your own. Each is copied, but a writer or run that it holds is
+        shared; in a search, where estimators are cloned, open it in `on_train_begin`.
+        `train_loss` and `valid_loss` of `net.history` are in the units of `score`. The
+        learning rate is `net.lr`, or the `lr` of each of `net.optimizer_.param_groups`,
+        whichever is set; see `lr`. `EpochScoring` takes functions that look at the net, as
+        in `lambda net, X, y: net.history[-1, "valid_loss"]`, but no functions of
+        predictions. A KeyboardInterrupt that a callback raises ends training, any other
+        error ends `fit`. scikit-learn's callbacks are given to `set_callbacks`
+        (scikit-learn 1.9).
+    checkpoint : str, path-like or None, default=None
+        File that keeps the state of training, or an existing folder in which every fit has
+        a file of its own. It is written every half minute and on Ctrl-C, so that a fit that
+        was killed can go on: the same call, on the same machine, resumes after the last
+        epoch in the file and ends with the same bits as a fit that was never interrupted.
+        (With `random_state=None` it takes the seed of the fit that was killed. The file
+        holds learning rates, but nothing else that belongs to `callbacks`.) The file is
+        deleted once the fit has succeeded. A file of another fit is refused and never
+        replaced. Therefore fits with the same parameters, such as those of a search, need a
+        folder; a search that was killed then goes on with the fits that were under way. The
+        file is as safe to open as those of `save`, and needs safetensors.
+    device : str or torch.device, default="auto"
+        Device of the network. "auto" is CUDA where there is a CUDA device, otherwise the
+        CPU.
+    warm_start : bool, default=False
+        Whether to go on with the network of the last `fit` instead of a new one. Training
+        goes on at the learning rate that it had come to, and with the same rows held out if
+        the table is the same. Small tables are cross-fitted, which leaves no row that the
+        network has not seen: a further fit to the same rows will keep it as it is.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the weights, the order of the rows, the splits and dropout. The same seed
+        gives the same bits on the CPU of one machine. A global generator is used with None
+        only. With None a fit of many threads also depends on the load of the machine, and
+        takes one thread where several are slower.
+    verbose : int, default=0
+        Verbosity. 1 prints a line for each epoch, 2 draws a bar (tqdm).
+
+    Attributes
+    ----------
+    n_components_ : int
+        Width of the code.
+    hidden_layer_sizes_ : tuple of int
+        Hidden layers of the encoder.
+    kl_ : ndarray of shape (n_components_,)
+        Mean divergence of each code from its prior over the training rows, in nats, in
+        descending order. A code of zero nats carries nothing. (After a warm start the codes
+        keep their places.)
+    noise_variance_ : float or ndarray of shape (n_features,)
+        Variance of the noise, one number or with `covariance_type="diag"` one for each
+        feature, in the units of X or with `standardize` in standardized ones. It cannot
+        fall below 1e-6 of the smallest variance of a feature, because the density of copies
+        of a feature would have no bound. Constant features have the geometric mean of the
+        others. For other losses it is the variance that is not reconstructed, as in
+        `AutoencoderTransformer`.
+    mean_ : ndarray of shape (n_features,)
+        Means of the features.
+    scale_ : float or ndarray of shape (n_features,)
+        Divisor of the centred features, in the units of X: one number for all features, or
+        with `standardize` the standard deviation of each, and 1 for a constant feature.
+    components_ : ndarray of shape (n_components_, n_features)
+        Jacobian of the decoder at the mean code, with rows scaled to unit length, and with
+        `standardize` for standardized features. If training gained nothing these are the
+        components of PCA.
+    explained_variance_ : ndarray of shape (n_components_,)
+        Decrease of the summed squared error, divided by n_samples - 1, when the mean of
+        code j joins those of codes 0..j-1 while the others are at their mean. See
+        `AutoencoderTransformer`.
+    explained_variance_ratio_ : ndarray of shape (n_components_,)
+        The same, divided by the total variance.
+    singular_values_ : ndarray of shape (n_components_,)
+        Singular values, sqrt((n_samples - 1) * explained_variance_).
+    n_iter_ : int
+        Number of epochs trained; 0 if the outcome was PCA from the start.
+    best_epoch_ : int
+        Epoch whose weights are kept; 0 is PCA.
+    outcome_ : {"trained", "pca", "unchanged"}
+        Model that is kept: the network of an epoch; probabilistic PCA, or for other losses
+        the linear model that starts from it; or, with a warm start, the network as it was
+        before, if no epoch was certainly better.
+    loss_curve_ : list of float
+        Minus the mean bound of the rows in the batches of each epoch, in nats.
+    validation_curve_ : list of float
+        The same for held-out rows, beginning with epoch 0, the untrained network.
+    pca_score_ : float
+        Bound of probabilistic PCA, or for other losses of the start, on the rows of
+        `validation_curve_`, with the same codes drawn.
+    net_ : skorch.NeuralNet
+        Net of skorch, whose `module_` is the network that is kept, see
+        `AutoencoderTransformer`.
+    device_ : torch.device
+        Device of the network.
+    n_samples_ : int
+        Number of rows of the training data.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had string names.
+
+    See Also
+    --------
+    AutoencoderTransformer : Codes and reconstructions without a density.
+    sklearn.decomposition.PCA : The linear model that training starts from.
+    sklearn.mixture.GaussianMixture : A density without codes.
+
+    Notes
+    -----
+    The codes have the order of `kl_` and PCA's signs. They are not rotated, because the
+    components of rotated codes would not be independent given the row.
+
+    References
+    ----------
+    .. [1] Kingma and Welling (2014), "Auto-Encoding Variational Bayes", ICLR.
+    .. [2] Lucas, Tucker, Grosse and Norouzi (2019), "Don't Blame the ELBO! A Linear VAE
+       Perspective on Posterior Collapse", NeurIPS.
+    .. [3] Burda, Grosse and Salakhutdinov (2016), "Importance Weighted Autoencoders",
+       ICLR.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.decomposition import PCA
+    >>> from skae import VariationalAutoencoder
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> vae = VariationalAutoencoder(8, max_epochs=10, random_state=0).fit(X)
+    >>> bool(vae.score(X) > PCA(8).fit(X).score(X) + 10)
+    True
+    >>> vae.sample(3, random_state=0).shape
+    (3, 64)
+    """
+
+    _fixed_parameters: tuple = tuple(FIXED)
+    _has_streams = False
+    allow_nan = FIXED["allow_nan"]
+    code_activation = FIXED["code_activation"]
+    init = FIXED["init"]
+    module = FIXED["module"]
+    noise = FIXED["noise"]
+    ordered = FIXED["ordered"]
+    regularizer = FIXED["regularizer"]
+    tied_weights = FIXED["tied_weights"]
+    whiten = FIXED["whiten"]
+
+    _parameter_constraints: dict = {
+        name: constraints
+        for name, constraints in BaseAutoencoder._parameter_constraints.items()
+        if name not in FIXED
+    } | {
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "loss": [StrOptions(set(LIKELIHOODS))],
+        "covariance_type": [StrOptions({"spherical", "diag"})],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "normalization": [StrOptions(set(NORMALIZATIONS)), None],
+    }
+    _network_parameters: tuple = (
+        *BaseAutoencoder._network_parameters,
+        "activation",
+        "covariance_type",
+        "dropout",
+        "normalization",
+    )
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        hidden_layer_sizes="auto",
+        activation="gelu",
+        loss="squared_error",
+        covariance_type="diag",
+        beta=1.0,
+        standardize=False,
+        dropout=0.0,
+        normalization=None,
+        weight_decay=0.01,
+        early_stopping=True,
+        cv="auto",
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        tol=1e-3,
+        max_epochs="auto",
+        time_limit=None,
+        batch_size="auto",
+        lr=5e-3,
+        precision="auto",
+        callbacks=None,
+        checkpoint=None,
+        device="auto",
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.loss = loss
+        self.covariance_type = covariance_type
+        self.beta = beta
+        self.standardize = standardize
+        self.dropout = dropout
+        self.normalization = normalization
+        self.weight_decay = weight_decay
+        self.early_stopping = early_stopping
+        self.cv = cv
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.max_epochs = max_epochs
+        self.time_limit = time_limit
+        self.batch_size = batch_size
+        self.lr = lr
+        self.precision = precision
+        self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.device = device
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _decide_widths(self, n_samples, n_features, n_expected=None):
+        most = min(n_samples, n_features)
+        n_components = most if self.n_components is None else int(self.n_components)
+        if n_components > most:
+            raise ValueError(
+                f"n_components={self.n_components!r} of {type(self).__name__} must be "
+                f"between 1 and min(n_samples, n_features)={most}, because it starts from "
+                "PCA, which has no more."
+            )
+        if isinstance(self.hidden_layer_sizes, str):
+            return n_components, auto_widths(n_samples, n_features)
+        return n_components, given_widths(self)
+
+    @property
+    def _network_kind(self):
+        return DenseVariational
+
+    def _make_module(self, n_inputs, n_outputs, generator):
+        params = self._params_of_fit
+        return DenseVariational(
+            n_inputs,
+            self.n_components_,
+            n_outputs,
+            self.hidden_layer_sizes_,
+            activation=params["activation"],
+            dropout=params["dropout"],
+            normalization=params["normalization"],
+            n_constants=self._loss.n_constants * self.n_features_in_,
+            generator=generator,
+        )
+
+    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None):
+        """Fit the model to X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data. A large `np.memmap`, and anything else that has a shape, a
+            dtype and slices of rows, such as arrays of h5py and zarr, is read block by
+            block; rows of a large sparse matrix are made dense a batch at a time.
+        y : array-like of shape (n_samples,) or None, default=None
+            Labels that are passed to the splitter `cv`, which may be a
+            `StratifiedKFold`; otherwise ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows in the bound, the mean, the scale and PCA. A weight of zero
+            leaves a row out. In a table of up to 1000 rows, whole numbers repeat rows.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Labels of rows that depend on each other, such as measurements of one person.
+            Rows with the same label are all trained on or all held out. For equal rows
+            this holds without labels. `cv` gets the labels too.
+        X_val : array-like of shape (n_held_out, n_features) or None, default=None
+            Held-out rows of your own. They choose the epoch, and all rows of X are
+            trained on.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X has fewer than two rows, is not finite, lies outside the range of the
+            loss, or is too small for `n_components`.
+        MemoryError
+            If the memory of the CPU or of the device is not sufficient.
+        KeyboardInterrupt
+            On Ctrl-C. The estimator is then as it was before the call. With
+            `warm_start=True`, once training has begun, it is fitted instead, with the best
+            epoch so far.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training ends in numbers that are not finite and earlier weights are kept,
+            or if it reaches a `max_epochs` of your own while the bound was still rising.
+        UserWarning
+            If no code carries anything, or if y has the shape of X.
+        """
+        return super().fit(X, y, sample_weight, groups=groups, X_val=X_val)
+
+    def get_covariance(self):
+        """Compute the covariance of the rows if the decoder were linear.
+
+        With `standardize` it is that of standardized features.
+
+        Returns
+        -------
+        cov : ndarray of shape (n_features, n_features)
+            J.T @ J + noise, where J is the Jacobian of the decoder at the mean code, and
+            the noise has `noise_variance_` on its diagonal. For probabilistic PCA it is the
+            covariance of `PCA`.
+        """
+        check_is_fitted(self)
+        slopes = self._inference.jacobian(self._mean_code[None].astype(np.float64))[0]
+        covariance = slopes.T @ slopes
+        covariance.flat[:: len(covariance) + 1] += self.noise_variance_
+        return covariance
+
+    def score_samples(self, X):
+        """Compute a lower bound of the log-density of each row.
+
+        It is the bound of Burda et al. (2016) with 128 codes, log of the mean of
+        p(x, z) / q(z | x), which are spread evenly over q(z | x) and are the same at every
+        call. It is at least the evidence lower bound on average, and equal to the
+        log-density if the decoder is linear.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            Log-densities in the units of X, or for counts and zeros and ones
+            log-probabilities.
+        """
+        return super().score_samples(X)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Compute the mean of `score_samples`, the same number as `PCA.score`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows in the mean.
+
+        Returns
+        -------
+        score : float
+            Mean lower bound of the log-density of the rows, in nats.
+        """
+        return super().score(X, y, sample_weight)
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw new rows from the density.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the rows.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Rows in the units of the training data, with the noise of the likelihood, or a
+            frame if `set_output` has asked for it. `inverse_transform` of codes of your own
+            gives means without noise.
+        """
+        check_is_fitted(self)
+        name = f"n_samples of {type(self).__name__}.sample"
+        check_scalar(n_samples, name, Integral, min_val=1)
+        rng = check_random_state(random_state)
+        X = self._inference.draw(n_samples, self.n_components_, rng)
+        return in_container(self, X, self._feature_names_in(), X)

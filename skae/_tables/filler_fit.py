@@ -1,0 +1,245 @@
+"""Fits the `Filler` of missing cells to the cells that are observed."""
+
+import functools
+
+import numpy as np
+import torch
+from sklearn.utils.extmath import randomized_svd
+
+from skae._tables.missing import Filler, factor_precisions, pairs, symmetric
+from skae._tables.pca import principal_axes
+from skae._tables.scaling import shares
+from skae._torch import make_generator
+
+__all__ = ["MOST_ROWS", "Cells", "fit_filler", "principal_filler"]
+
+MOST_ROWS = 2048  # largest number of rows that the model is fitted to
+MOST_CELLS = 2**18  # largest number of cells by which the number of factors is chosen
+MOST_FACTORS = 32
+COSTLY = 16  # more factors than these are tried only as long as they improve the model
+HELD_OUT = 0.1  # share of the cells that choose the number of factors
+N_TRIAL, N_ITER = 5, 8  # most iterations of each trial, and of the final fit
+TOL = 1e-3  # iterations end when they change the model by less than this share of it
+N_COLUMNS = 2048  # number of columns whose weights are computed at a time
+SMALLEST_NOISE = 1e-6
+
+
+def fit_filler(X, observed, seed, weights=None):
+    """Fit a `Filler` to a table. Held-out cells choose its number of factors.
+
+    The time is linear in the number of columns.
+
+    Parameters
+    ----------
+    X : Tensor of float64 of shape (n, p)
+        Centred and scaled rows, with any values in missing cells.
+    observed : Tensor of bool of shape (n, p)
+        True in cells that have a value.
+    seed : int
+        Seed of the choice of held-out cells.
+    weights : Tensor of float64 of shape (n,) or None
+        Weights of the rows.
+
+    Returns
+    -------
+    Filler
+    """
+    n, p = X.shape
+    rows = torch.linspace(0, n - 1, min(n, MOST_ROWS)).long()
+    w = len(rows) * shares(X[rows], None if weights is None else weights[rows])
+    cells = Cells(X[rows], observed[rows], w)
+    n_columns = max(1, min(p, MOST_CELLS // len(rows)))
+    part = cells.columns(torch.linspace(0, p - 1, n_columns).long())
+    filler = _chosen(part, seed, is_complete=bool(observed[rows].all()))
+    if observed[rows].all():
+        return principal_filler(cells)(filler.weight.shape[1])
+    if n_columns < p:
+        filler = cells.maximized(*part.expected(filler), filler.noise)
+    return cells.improved(filler, N_ITER)
+
+
+def _chosen(cells, seed, is_complete):
+    """Return the Filler with the number of factors that is best in held-out cells.
+
+    If most rows have the same cells, such as all of them, the model is fitted to every
+    other row. The hidden cells are in the remaining rows, so that the rows that it is
+    fitted to stay alike, which saves time. Otherwise it is fitted to all other cells.
+    """
+    drawn = torch.rand(cells.X.shape, generator=make_generator(seed))
+    hidden = cells.observed & (drawn < HELD_OUT)
+    judged, trained = slice(None), cells.without(hidden)
+    if 2 * len(cells.row_patterns) <= len(cells.X):
+        judged, trained = slice(1, None, 2), cells.rows(slice(None, None, 2))
+    fit = principal_filler(trained) if is_complete else None
+    best, filler, smallest, n_misses = None, None, float("inf"), 0
+    most = max(1, min(cells.X.shape[1] - 1, MOST_FACTORS, len(cells.X) // 4))
+    for q in [2**i for i in range(most.bit_length() if most > 1 else 1)]:
+        if is_complete:
+            filler = fit(q)
+        else:
+            filler = trained.improved(trained.grown(filler, q, seed), N_TRIAL)
+        error = cells.rows(judged).error(filler, hidden[judged])
+        n_misses = 0 if error < smallest else n_misses + 1
+        if n_misses >= 2 and q >= COSTLY:
+            break
+        if not n_misses:
+            best, smallest = filler, error
+    return best
+
+
+def principal_filler(cells):
+    """Return a function that gives the likeliest Filler (q) of complete rows.
+
+    Tipping and Bishop (1999), equations 7 and 8.
+    """
+    X, w = cells.X, cells.w[:, 0]
+    mean = (w / w.sum()) @ X
+    spread, axes, _ = principal_axes((X - mean).numpy(), weights=w.numpy())
+    variances, axes = torch.from_numpy(np.square(spread)), torch.from_numpy(axes)
+    return functools.partial(_principal_filler, mean, variances, axes)
+
+
+def _principal_filler(mean, variances, axes, q):
+    p = len(mean)
+    noise = max(float(variances[q:].sum()) / max(p - q, 1), SMALLEST_NOISE)
+    weight = axes[:q].mT * (variances[:q] - noise).clamp(min=0).sqrt()
+    return Filler(mean, weight, noise)
+
+
+class Cells:
+    """The observed cells of some rows, to which a `Filler` is fitted.
+
+    The fit is the maximum a posteriori under a standard normal prior of the weights, found
+    by expectation maximization: Ilin and Raiko (2010), "Practical approaches to principal
+    component analysis in the presence of missing values". Rows with the same missing
+    cells, such as all that are complete, share one covariance of the factors, and columns
+    with the same missing cells share one system of equations.
+
+    Parameters
+    ----------
+    X : Tensor of float64 of shape (n, p)
+        Rows, with any values in missing cells.
+    observed : Tensor of bool of shape (n, p)
+    w : Tensor of float64 of shape (n,)
+        Weights of the rows, which sum to n.
+    """
+
+    def __init__(self, X, observed, w):
+        self.X, self.observed = torch.where(observed, X, 0.0), observed
+        self.w = w.reshape(-1, 1)
+
+    def rows(self, rows):
+        """Return the Cells of some rows."""
+        return Cells(self.X[rows], self.observed[rows], self.w[rows])
+
+    def columns(self, columns):
+        """Return the Cells of some columns."""
+        return Cells(self.X[:, columns], self.observed[:, columns], self.w)
+
+    def without(self, hidden):
+        """Return the Cells that are not `hidden` (n, p)."""
+        return Cells(self.X, self.observed & ~hidden, self.w)
+
+    @functools.cached_property
+    def n_cells(self):
+        """Number of observed cells, weighted by row."""
+        return float((self.w.mT @ self.observed.to(self.w)).sum().clamp(min=1))
+
+    @functools.cached_property
+    def _row_patterns(self):
+        return _distinct(self.observed)
+
+    @property
+    def row_patterns(self):
+        """The different rows (u, p) of `observed`."""
+        return self._row_patterns[0]
+
+    @functools.cached_property
+    def _blocks(self):
+        """Blocks of columns, each with its different columns of `observed`."""
+        blocks = torch.arange(self.X.shape[1]).split(N_COLUMNS)
+        return [(b, *_distinct(self.observed[:, b].mT)) for b in blocks]
+
+    def error(self, filler, hidden):
+        """Return the squared error in `hidden` cells that are filled from the others."""
+        errors = filler(self.X, self.observed & ~hidden) - self.X
+        return float((self.w * torch.square(errors))[hidden].sum())
+
+    def grown(self, filler, q, seed):
+        """Return a Filler of q factors: those of `filler`, and axes of what they leave.
+
+        With None instead of a filler all q factors are axes of the rows.
+        """
+        left = self.X
+        if filler is None:
+            mean, weight = left.new_zeros(left.shape[1]), left.new_zeros(left.shape[1], 0)
+            noise = 0.1 + float((self.w * torch.square(left)).sum()) / self.n_cells / 2
+        else:
+            mean, weight, noise = filler.mean, filler.weight, filler.noise
+            Z, _ = self.expected(filler)
+            left = torch.where(self.observed, left - mean - Z @ weight.mT, 0.0)
+        left = (self.w.sqrt() * left).numpy()
+        _, spread, axes = randomized_svd(left, q - weight.shape[1], random_state=seed)
+        more = torch.from_numpy(axes.T * (spread / np.sqrt(len(left))))
+        return Filler(mean, torch.cat([weight, more], dim=1), noise)
+
+    def improved(self, filler, n_iter):
+        """Return the Filler after at most `n_iter` iterations."""
+        for _ in range(n_iter):
+            before = filler
+            filler = self.maximized(*self.expected(before), before.noise)
+            change = (filler.weight - before.weight).norm()
+            is_still = change <= TOL * before.weight.norm()
+            if is_still and abs(filler.noise - before.noise) <= TOL * before.noise:
+                break
+        return filler
+
+    def expected(self, filler):
+        """Return the expected factors (n, q) of rows, and their covariances (n, q, q)."""
+        patterns, pattern_of_row = self._row_patterns
+        precisions = factor_precisions(patterns, filler.weight, filler.noise)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(precisions))[pattern_of_row]
+        products = torch.where(self.observed, self.X - filler.mean, 0.0) @ filler.weight
+        return (inverse @ products.unsqueeze(-1)).squeeze(-1), filler.noise * inverse
+
+    def maximized(self, Z, covariances, noise):
+        """Return the Filler that is likeliest for these factors."""
+        q = Z.shape[1]
+        i, j = torch.triu_indices(q, q)
+        spread = covariances[:, i, j]
+        U = torch.cat([Z, torch.ones_like(Z[:, :1])], dim=1)
+        moments = pairs(U)
+        is_factor = torch.triu_indices(q + 1, q + 1)[1] < q
+        moments[:, is_factor] += spread
+        spread = spread * torch.where(i == j, 1.0, 2.0).to(spread)
+        found = [
+            self._maximized(block, patterns, place, U, moments, spread, noise)
+            for block, patterns, place in self._blocks
+        ]
+        both, squares = zip(*found, strict=True)
+        both, noise = torch.cat(both), float(sum(squares)) / self.n_cells
+        return Filler(both[:, q], both[:, :q], max(noise, SMALLEST_NOISE))
+
+    def _maximized(self, block, patterns, place, U, moments, spread, noise):
+        """Return weights and means (b, q + 1) of columns, and their squared residuals."""
+        q = U.shape[1] - 1
+        known = patterns * self.w.mT
+        systems = symmetric(known @ moments, q + 1)
+        root = torch.linalg.cholesky(systems + noise * torch.eye(q + 1, dtype=U.dtype))
+        X, observed = self.X[:, block], self.observed[:, block]
+        products = ((self.w * X).mT @ U).unsqueeze(-1)
+        both = torch.cholesky_solve(products, root[place]).squeeze(-1)
+        residual = torch.square(torch.where(observed, X - U @ both.mT, 0.0))
+        unsure = (known @ spread)[place] * pairs(both[:, :q])
+        return both, (self.w * residual).sum() + unsure.sum()
+
+
+def _distinct(rows):
+    """Return the different rows (u, p) of a Tensor of bool (n, p), and which each is (n,).
+
+    The rows are compared as strings of bits.
+    """
+    bits = np.packbits(rows.numpy(), axis=1)
+    bits = np.ascontiguousarray(bits).view(f"V{bits.shape[1]}").ravel()
+    _, first, place = np.unique(bits, return_index=True, return_inverse=True)
+    return rows[torch.from_numpy(first)], torch.from_numpy(place)

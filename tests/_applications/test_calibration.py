@@ -1,0 +1,75 @@
+"""p values, limits and surprises from held-out rows."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from skae._applications.calibration import (
+    Calibration,
+    distances_of,
+    surprises,
+    tails_of,
+    weighted_quantile,
+)
+
+
+def test_weights_are_copies():
+    rng = np.random.default_rng(0)
+    values, weights = rng.normal(size=50), rng.integers(1, 4, 50)
+    copies = np.repeat(values, weights)
+    for share in (0.05, 0.5, 0.8413, 1.0):
+        expected = np.quantile(copies, share, method="inverted_cdf")
+        assert weighted_quantile(values, weights, share) == expected
+
+
+def test_surprises_of_a_sum_of_squares():
+    """They are nearly -log(P) of the chi-square distribution, far into its tail."""
+    rng = np.random.default_rng(0)
+    distances = rng.chisquare([8, 20], size=(20_000, 2))
+    tails = tails_of(distances, np.ones(20_000))
+    for quantile in (0.5, 0.99, 1 - 1e-6):
+        pairs = stats.chi2.isf(1 - quantile, [[8, 20]])
+        np.testing.assert_allclose(surprises(pairs, tails), -np.log(1 - quantile), rtol=0.1)
+
+
+def test_outliers_move_the_tails_little():
+    rng = np.random.default_rng(0)
+    distances = rng.chisquare(8, size=(1000, 2))
+    tails = tails_of(distances, np.ones(1000))
+    distances[:20] *= 1e6
+    np.testing.assert_allclose(tails_of(distances, np.ones(1000)), tails, rtol=0.1)
+
+
+def test_distances_without_spread_are_told_from_rounding():
+    tails = tails_of(np.zeros((5, 2)), np.ones(5))
+    rounding, large = surprises(np.array([[1e-20, 1e-20], [1.0, 1.0]]), tails)
+    np.testing.assert_allclose(rounding, np.log(2), atol=1e-3)
+    assert (large > 1e5).all()
+
+
+def test_distances_of_inverts_surprises():
+    tails = tails_of(np.random.default_rng(0).chisquare(8, (100, 2)), np.ones(100))
+    distances = np.array([0.0, 3.0, 100.0])
+    found = surprises(np.column_stack([distances, distances]), tails)[:, 0]
+    np.testing.assert_allclose(distances_of(found, tails[:, 0]), distances, atol=1e-6)
+    assert distances_of(np.array([-1.0]), tails[:, 0]) == 0
+
+
+def test_p_values_count_held_out_rows_and_the_new_one():
+    calibration = Calibration(np.array([-1.0, -4.0, -2.0, -2.0]), np.ones(4))
+    p = calibration.p_values(np.array([0.0, -1.0, -2.0, -3.0, -9.0]))
+    np.testing.assert_allclose(p, np.array([5, 5, 4, 2, 1]) / 5)
+
+
+def test_p_values_with_weights_are_not_too_small():
+    calibration = Calibration(np.array([-1.0, -2.0]), np.array([9.0, 1.0]))
+    p = calibration.p_values(np.array([-1.5, -3.0]))
+    np.testing.assert_allclose(p, [10 / 19, 9 / 19])
+
+
+@pytest.mark.parametrize("alarm_rate", [0.01, 0.05, 0.3])
+def test_limit(alarm_rate):
+    scores = np.random.default_rng(0).permutation(1000.0 * np.arange(200))
+    limit = Calibration(scores, np.ones(200)).limit(alarm_rate)
+    below = (scores < limit).mean()
+    assert alarm_rate - 1.01 / 200 <= below <= alarm_rate

@@ -1,0 +1,300 @@
+"""AutoencoderOutlierDetector: scores, alarms, p values, contributions."""
+
+import concurrent.futures
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.covariance import EllipticEnvelope
+from sklearn.datasets import make_blobs
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
+
+import skae
+from skae import AutoencoderOutlierDetector, AutoencoderTransformer
+
+METHODS = ["score_samples", "p_values", "contributions", "residuals", "distances"]
+TINY = {"hidden_layer_sizes": (16,), "max_epochs": 10}
+
+
+def detector(n_components=2, random_state=0, **params):
+    own = {k: params.pop(k) for k in ("contamination", "support_fraction") if k in params}
+    ae = AutoencoderTransformer(n_components, standardize=True, **(TINY | params))
+    return AutoencoderOutlierDetector(ae, random_state=random_state, **own)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Rows near a bent surface: for the fit (300, 6), and others (2000, 6)."""
+    rng = np.random.default_rng(0)
+    Z = rng.uniform(-1, 1, (2300, 2))
+    bent = np.c_[Z, Z**2, Z[:, :1] * Z[:, 1:], np.sin(3 * Z[:, :1])]
+    X = bent @ rng.normal(size=(6, 6)) + 0.05 * rng.normal(size=(2300, 6))
+    return X[:300], X[300:]
+
+
+@pytest.fixture(scope="module")
+def fitted(rows):
+    return detector().fit(rows[0])
+
+
+def test_outliers_of_both_kinds_score_low(rows, fitted):
+    X = rows[1]
+    off_the_surface = X + 2 * np.random.default_rng(0).normal(size=X.shape)
+    far_away = X.mean(axis=0) + 4 * (X - X.mean(axis=0))
+    for outliers in off_the_surface, far_away:
+        scores = fitted.score_samples(np.concatenate([X, outliers]))
+        assert roc_auc_score(np.repeat([1, 0], 2000), scores) > 0.9
+
+
+def test_outliers_among_the_training_rows_are_found(rows):
+    X = np.concatenate([rows[0], 9 * np.random.default_rng(0).normal(size=(20, 6))])
+    found = detector(contamination=20 / 320).fit(X)
+    assert found.predict(X)[300:].tolist() == [-1] * 20
+    assert not found.support_[300:].any()
+    assert found.support_.sum() == 288
+
+
+def test_offset(rows, fitted):
+    X = rows[0]
+    scores = fitted.score_samples(X)
+    np.testing.assert_allclose(fitted.decision_function(X), scores - fitted.offset_)
+    assert np.array_equal(fitted.predict(X), np.where(scores < fitted.offset_, -1, 1))
+    below = np.average(
+        fitted.held_out_scores_ < fitted.offset_, weights=fitted.held_out_weights_
+    )
+    assert 0.04 < below <= 0.05
+    quarter = detector(contamination=0.25).fit(X)
+    assert (quarter.predict(X) == -1).sum() == 75
+
+
+def test_alarms_of_new_rows_are_as_many_as_announced(rows, fitted):
+    """Within two or three standard errors, which come from the 300 held-out rows."""
+    p = fitted.p_values(rows[1])
+    for level in (0.02, 0.05, 0.1, 0.3):
+        error = np.sqrt(level * (1 - level) / 300)
+        assert abs((p <= level).mean() - level) < 3 * error
+    assert p.min() >= 1 / 301
+    assert p.max() <= 1
+
+
+def test_p_values_of_rows_that_training_has_seen_would_be_too_small(rows):
+    """A network with room to memorise tells the difference."""
+    params = {"hidden_layer_sizes": (256,), "early_stopping": False, "max_epochs": 200}
+    memory = detector(3, support_fraction=1.0, **params)
+    X, new = rows[0][:60], rows[1]
+    memory.fit(X)
+    honest = memory.p_values(new)
+    seen = memory.score_samples(X)
+    ranks = (seen[:, None] <= memory.score_samples(new)).sum(axis=0)
+    naive = (1 + ranks) / (len(seen) + 1)
+    assert (naive <= 0.1).mean() > 0.17
+    assert (honest <= 0.1).mean() < 0.13
+
+
+def test_p_values_are_ranks_of_scores(rows, fitted):
+    p, scores = fitted.p_values(rows[1]), fitted.score_samples(rows[1])
+    assert (np.diff(p[np.argsort(scores)]) >= 0).all()
+
+
+@pytest.mark.parametrize("n_components", [2, 6])
+def test_contributions_add_up_to_the_score(rows, n_components):
+    X = rows[1]
+    found = detector(n_components).fit(rows[0])
+    contributions = found.contributions(X)
+    assert (contributions >= 0).all()
+    np.testing.assert_allclose(contributions.sum(axis=1), -found.score_samples(X))
+
+
+def test_a_planted_shift_is_to_blame(rows, fitted):
+    X = rows[1][:600].copy()
+    feature = np.arange(600) % 6
+    X[np.arange(600), feature] += 6 * rows[0].std(axis=0)[feature]
+    blamed = fitted.contributions(X).argmax(axis=1)
+    assert (blamed == feature).mean() > 0.9
+    residuals = fitted.residuals(X)
+    assert (residuals[np.arange(600), feature] > 0).all()
+    expected = X - fitted.estimator_.denoise(X)
+    np.testing.assert_allclose(residuals, expected)
+
+
+def test_residual_limit(rows, fitted):
+    """Rows on one side of the curve are alarms, and those on the other are not."""
+    X = rows[1]
+    distances = fitted.distances(X)
+    for alarm_rate in (0.05, 0.2):
+        limit = fitted.residual_limit(distances[:, 1], alarm_rate)
+        beyond = distances[:, 0] > limit
+        is_alarm = fitted.p_values(X) <= alarm_rate
+        assert (beyond != is_alarm).mean() < 0.01
+    with pytest.raises(ValueError, match="alarm_rate == 1"):
+        fitted.residual_limit(distances[:, 1], 1)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames(rows, library):
+    names = list("abcdef")
+    X = pd.DataFrame(rows[0], columns=names, index=[f"r{i}" for i in range(300)])
+    X = X if library == "pandas" else pl.from_pandas(X)
+    found = detector().fit(X)
+    assert list(found.feature_names_in_) == names
+    assert list(found.estimator_.feature_names_in_) == names
+    plain = detector().fit(rows[0])
+    for method in METHODS:
+        expected = getattr(plain, method)(rows[0])
+        assert np.array_equal(getattr(found, method)(X), expected)
+    for method in ("contributions", "residuals"):
+        frame = getattr(found, method)(X[:3])
+        assert type(frame) is type(X)
+        assert list(frame.columns) == names
+    if library == "pandas":
+        assert list(found.contributions(X[:3]).index) == ["r0", "r1", "r2"]
+        with pytest.warns(UserWarning, match="but AutoencoderOutlierDetector was fitted"):
+            found.predict(rows[0])
+
+
+def test_sparse_and_float32(rows):
+    X, new = rows
+    expected = detector().fit(X).score_samples(new)
+    found = detector().fit(sparse.csr_matrix(X)).score_samples(sparse.csr_matrix(new))
+    np.testing.assert_allclose(found, expected)
+    scores = detector().fit(X.astype(np.float32)).score_samples(new.astype(np.float32))
+    assert scores.dtype == np.float64
+    np.testing.assert_allclose(np.median(scores), np.median(expected), rtol=0.2)
+
+
+def test_missing_cells(rows):
+    X = rows[0].copy()
+    X[::3, 1] = np.nan
+    found = detector(allow_nan=True).fit(X)
+    new = rows[1][:50].copy()
+    new[:, 2] = np.nan
+    assert np.isfinite(found.score_samples(new)).all()
+    assert np.isnan(found.residuals(new)[:, 2]).all()
+    contributions = found.contributions(new)
+    np.testing.assert_allclose(contributions.sum(axis=1), -found.score_samples(new))
+    with pytest.raises(ValueError, match="AutoencoderOutlierDetector takes missing values"):
+        detector().fit(X)
+
+
+def test_weights_are_copies(rows):
+    X = rows[0][:60]
+    weights = np.arange(60) % 3
+    one = detector().fit(X, sample_weight=weights)
+    other = detector().fit(np.repeat(X, weights, axis=0))
+    for method in METHODS:
+        found, expected = getattr(one, method)(X), getattr(other, method)(X)
+        np.testing.assert_allclose(found, expected)
+    assert one.support_.shape == (60,)
+    assert not one.support_[weights == 0].any()
+    assert np.array_equal(np.bincount(one.held_out_rows_, minlength=60), weights)
+
+
+def test_fractional_weights_count_in_the_calibration(rows):
+    X = rows[0]
+    weights = np.random.default_rng(0).uniform(0.1, 2, 300)
+    found = detector().fit(X, sample_weight=weights)
+    expected = weights[found.held_out_rows_] / weights.mean()
+    np.testing.assert_allclose(found.held_out_weights_, expected)
+
+
+def test_groups_are_scored_by_networks_that_have_not_seen_them(rows):
+    """Copies with a little noise would otherwise be reconstructed from their twins."""
+    X = np.repeat(rows[0][:50], 4, axis=0)
+    X = X + 1e-3 * np.random.default_rng(0).normal(size=X.shape)
+    groups = np.repeat(np.arange(50), 4)
+    apart = detector(support_fraction=1.0).fit(X, groups=groups)
+    mixed = detector(support_fraction=1.0).fit(X)
+    assert np.median(apart.held_out_distances_[:, 1]) > 1.5 * np.median(
+        mixed.held_out_distances_[:, 1]
+    )
+
+
+def test_the_default_estimator(rows):
+    found = AutoencoderOutlierDetector(random_state=0).fit(rows[0][:60])
+    assert found.estimator is None
+    assert found.estimator_.standardize
+    assert 1 < found.estimator_.n_components_ < 6
+    assert found.estimator_.n_features_in_ == found.n_features_in_ == 6
+
+
+def test_same_seed_same_bits(rows):
+    X, new = rows
+    one, other = detector().fit(X), detector().fit(X[::-1])
+    assert np.array_equal(one.score_samples(new), detector().fit(X).score_samples(new))
+    np.testing.assert_allclose(one.score_samples(new), other.score_samples(new))
+    assert not np.array_equal(
+        one.score_samples(new), detector(random_state=1).fit(X).score_samples(new)
+    )
+    seeded = detector(random_state=None).set_params(estimator__random_state=5)
+    assert clone(seeded).fit(X).estimator_.random_state == 5
+
+
+def test_copies_and_threads_answer_alike(rows, fitted, tmp_path):
+    new = rows[1][:200]
+    fitted.save(tmp_path / "detector.skae")
+    again = [pickle.loads(pickle.dumps(fitted)), skae.load(tmp_path / "detector.skae")]
+    for method in [*METHODS, "predict", "decision_function"]:
+        expected = getattr(fitted, method)(new)
+        for copy in again:
+            assert np.array_equal(getattr(copy, method)(new), expected)
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            found = list(pool.map(lambda _, m=method: getattr(fitted, m)(new), range(16)))
+        assert all(np.array_equal(each, expected) for each in found)
+    assert vars(again[1]).keys() == vars(fitted).keys()
+    assert isinstance(again[1].estimator, AutoencoderTransformer)
+
+
+def test_files_that_hold_no_detector(rows, fitted, tmp_path):
+    with pytest.raises(NotFittedError):
+        detector().save(tmp_path / "none.skae")
+
+    class Mine(AutoencoderOutlierDetector):
+        pass
+
+    mine = Mine(fitted.estimator).fit(rows[0])
+    with pytest.raises(TypeError, match="save of Mine takes classes of skae only"):
+        mine.save(tmp_path / "mine.skae")
+
+
+def test_a_failed_fit_leaves_the_detector_as_it_was(rows):
+    found = detector().fit(rows[0])
+    before = found.score_samples(rows[1])
+    with pytest.raises(ValueError, match="n_components=5"):
+        found.set_params(estimator__n_components=5).fit(rows[0][:, :3])
+    assert found.n_features_in_ == 6
+    assert np.array_equal(found.score_samples(rows[1]), before)
+
+
+def test_parameters_of_a_wrong_kind(rows):
+    for params, message in [
+        ({"estimator": EllipticEnvelope()}, "The 'estimator' parameter"),
+        ({"contamination": 0.6}, "The 'contamination' parameter"),
+        ({"support_fraction": 0.0}, "The 'support_fraction' parameter"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            AutoencoderOutlierDetector(**params).fit(rows[0])
+
+
+@pytest.mark.parametrize("n", [2, 3, 10])
+def test_few_rows(rows, n):
+    found = detector(1).fit(rows[0][:n])
+    assert len(found.held_out_scores_) == n
+    assert np.isfinite(found.score_samples(rows[1])).all()
+
+
+def test_equal_rows():
+    found = detector(1).fit(np.ones((30, 3)))
+    assert found.predict(np.ones((2, 3))).tolist() == [1, 1]
+    assert found.predict(np.full((2, 3), 2.0)).tolist() == [-1, -1]
+
+
+def test_groups_of_rows_far_apart():
+    """A row between two groups is an outlier, although it is near the mean."""
+    X, _ = make_blobs(300, 4, centers=[[-9] * 4, [9] * 4], random_state=0)
+    found = detector().fit(X)
+    assert found.predict(np.zeros((1, 4))) == -1
