@@ -156,7 +156,9 @@ def parse_arguments(tasks):
     parser.add_argument("--rows", type=int, default=MOST_ROWS, help=rows_help)
     parser.add_argument("--seeds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--json", type=Path, help="file to write the results to")
-    parser.add_argument("--markdown", action="store_true", help="print the table at the end")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the table at the end"
+    )
     arguments = parser.parse_args()
     arguments.sets = arguments.sets.split(",") if arguments.sets else list(tasks)
     check_sets(parser, arguments.sets, tasks)

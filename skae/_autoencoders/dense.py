@@ -135,7 +135,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         curves of held-out rows are computed, by the loss alone.
     weight_decay : float or "auto", default="auto"
         Weight decay of AdamW, as a multiple of the learning rate. "auto" stands for 0.5
-        with `sample_shape`, otherwise for 0.1, and for 0.01 with `module`.
+        with `sample_shape`, otherwise for 0.03, and for 0.01 with `module`.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over PCA must exceed two standard errors, and slightly more if there are few rows,
@@ -167,7 +167,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Smallest improvement of the held-out error that counts, as a share of the error of
         PCA.
     max_epochs : int or "auto", default="auto"
-        Largest number of passes over the rows. "auto" stands for about 1 500 steps, but at
+        Largest number of passes over the rows. "auto" stands for about 2 000 steps, but at
         least 5 and at most 200 epochs.
     time_limit : float or None, default=None
         Number of seconds after which `fit` ends training, if it has not ended before, and
@@ -244,9 +244,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         CPU.
     warm_start : bool, default=False
         Whether to go on with the network of the last `fit` instead of a new one. Training
-        goes on at the learning rate that it had come to, and with the same rows held out if
-        the table is the same. Small tables are cross-fitted, which leaves no row that the
-        network has not seen: a further fit to the same rows will keep it as it is.
+        goes on at the learning rate of so many steps, which then falls to zero again, and
+        with the same rows held out if the table is the same. Small tables are cross-fitted,
+        which leaves no row that the network has not seen: a further fit to the same rows
+        will keep it as it is.
     random_state : int, RandomState instance or None, default=None
         Seed of the weights, the order of the rows, the splits and dropout. The same seed
         gives the same bits on the CPU of one machine. A global generator is used with None
@@ -323,16 +324,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     Notes
     -----
     The weights that are validated and kept are averages over the last part of the
-    optimizer's trajectory [3]_, so that training may stop at any time. On five tables of
-    1600 to 20 000 rows their held-out error was between 3 % above and 34 % below that of
-    a one-cycle schedule of the same length.
+    optimizer's trajectory [3]_, so that training may stop at any time.
 
-    The defaults were compared with other values on five tables of 426 to 1125 rows,
-    changing one parameter at a time: half, twice and four times the batch size, `lr` of
-    2e-3 and 1e-2, three other activations, half and twice the widths and one layer,
-    `weight_decay` of 0 and 0.1, `n_iter_no_change` of 10 and 40. Mean held-out errors were
-    between 2.7 % below (twice the widths; `weight_decay=0.1`) and 10.5 % above ("tanh")
-    those of the defaults.
+    The defaults were chosen by seconds and held-out error together, see "Default fits" in
+    `examples/benchmarks/README.md`.
 
     Parameters that `set_params` changes after a fit take effect with the next `fit`, or
     with the first `partial_fit` after a `fit`. Until then the fitted estimator and all
