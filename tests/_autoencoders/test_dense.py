@@ -203,7 +203,7 @@ def test_hidden_layers_must_be_positive(curved, sizes):
 
 @pytest.mark.parametrize("activation", ["gelu", "silu", "relu", "elu", "tanh", "logistic"])
 def test_every_activation_trains(curved, activation):
-    ae = autoencoder(activation=activation, early_stopping=False, max_epochs=30)
+    ae = autoencoder(activation=activation, early_stopping=False, max_epochs=120)
     assert ae.fit(curved).score(curved) > 0.95 * ae.pca_score_
 
 

@@ -17,6 +17,7 @@ SMALL = {
     "sample_shape": (1, 8, 8),
     "hidden_layer_sizes": (4, 8),
     "max_epochs": 2,
+    "batch_size": 8,
     "random_state": 0,
 }
 # Each is trained, and kept.
