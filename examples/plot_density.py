@@ -15,6 +15,7 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
 from skae import VariationalAutoencoder
+from skae.plotting import SamplesDisplay
 
 X, y = load_digits(return_X_y=True)
 rng = np.random.default_rng(0)
@@ -34,20 +35,28 @@ print(f"PCA {pca.score(X_test):.1f}, variational autoencoder {vae.score(X_test):
 print(f"nats that each code carries: {vae.kl_.round(2)}")
 
 # %%
-# New rows, and the least likely ones
-# -----------------------------------
-# The first line holds rows that the model has drawn, the second the eight test rows with
-# the lowest density.
+# New rows
+# --------
+# ``prior="mixture"`` fits a mixture of normal distributions to the codes, as far as this
+# raises the likelihood of held-out codes. New rows then resemble the digits more, because
+# there are gaps between the codes of different digits.
 
-order = np.argsort(vae.score_samples(X_test))
-images = {
-    "drawn": vae.sample(8, random_state=0),
-    "least likely": X_test[order[:8]],
-}
-figure, axes = plt.subplots(2, 8, figsize=(7, 2), layout="constrained")
-for line, (name, rows) in zip(axes, images.items(), strict=True):
+mixture = VariationalAutoencoder(8, prior="mixture", random_state=0).fit(X_train)
+print(f"mixture of {len(mixture.weights_)} as the prior: {mixture.score(X_test):.1f}")
+SamplesDisplay.from_estimator(pca, X_test, random_state=0)
+SamplesDisplay.from_estimator(mixture, X_test, random_state=0)
+
+# %%
+# The least likely rows
+# ---------------------
+# These test rows have the lowest density, and those below them the highest.
+
+order = np.argsort(mixture.score_samples(X_test))
+figure, axes = plt.subplots(2, 10, figsize=(7, 1.7), layout="constrained")
+lines = {"least likely": order[:10], "most likely": order[-10:]}
+for line, (name, rows) in zip(axes, lines.items(), strict=True):
     for ax, row in zip(line, rows, strict=True):
-        ax.imshow(row.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
-        ax.set(xticks=[], yticks=[])
-    line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        ax.imshow(X_test[row].reshape(8, 8), cmap="gray", vmin=0, vmax=16)
+        ax.set(xticks=[], yticks=[], xlabel=y_test[row])
+    line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize="small")
 plt.show()

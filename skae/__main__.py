@@ -18,6 +18,7 @@ from skae._torch import resolve_device
 COMPONENTS = 2, 4, 8, 16, 32
 PICTURED = 8  # number of components of the reconstructions in the picture
 PICTURE = "skae_digits.png"
+SAMPLE_SHAPE = 1, 8, 8  # channels, height and width of the digits
 HEADER = (
     "                   error              seconds        accuracy\n"
     "components      PCA     skae   gain   PCA  skae     PCA   skae"
@@ -53,6 +54,16 @@ def rate(reducer, X_train, X_test, y_train, y_test):
     return pipe, error, pipe.score(X_test, y_test), seconds
 
 
+def table_row(k, pca, ours):
+    """Return a line of the table from what `rate` returns for PCA and for skae."""
+    _, pca_error, pca_accuracy, pca_seconds = pca
+    _, error, accuracy, seconds = ours
+    return (
+        f"{k:10d}  {pca_error:.5f}  {error:.5f}  {1 - error / pca_error:4.0%}  "
+        f"{pca_seconds:4.1f}  {seconds:4.1f}  {pca_accuracy:6.1%} {accuracy:6.1%}"
+    )
+
+
 def draw(X, pipes, path):
     """Write a picture of X (n_samples, 64) above its reconstructions by each Pipeline.
 
@@ -65,7 +76,7 @@ def draw(X, pipes, path):
     axes = figure.subplots(len(rows), len(X), squeeze=False)
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         for ax, image in zip(line, images, strict=True):
-            ax.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
+            ax.imshow(image.reshape(SAMPLE_SHAPE[1:]), cmap="gray_r", vmin=0, vmax=1)
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_linewidth(0.4)
         line[0].set_ylabel(
@@ -83,20 +94,20 @@ def main():
     print("error: mean squared error per pixel; accuracy: k-nearest neighbours on codes\n")
     print(HEADER)
     for k in COMPONENTS:
-        pca, pca_error, pca_accuracy, pca_seconds = rate(PCA(k), *data)
-        estimator = AutoencoderTransformer(k, random_state=0)
-        ours, error, accuracy, seconds = rate(estimator, *data)
-        print(
-            f"{k:10d}  {pca_error:.5f}  {error:.5f}  {1 - error / pca_error:4.0%}  "
-            f"{pca_seconds:4.1f}  {seconds:4.1f}  {pca_accuracy:6.1%} {accuracy:6.1%}",
-            flush=True,
-        )
+        pca = rate(PCA(k), *data)
+        dense = rate(AutoencoderTransformer(k, random_state=0), *data)
+        print(table_row(k, pca, dense), flush=True)
         if k == PICTURED:
-            pictured = pca, ours
-    names = f"PCA,\n{PICTURED} numbers", f"skae,\n{PICTURED} numbers"
+            pictured = pca, dense
+    print(f"the same with sample_shape={SAMPLE_SHAPE}, which makes skae convolutional:")
+    ours = AutoencoderTransformer(PICTURED, sample_shape=SAMPLE_SHAPE, random_state=0)
+    pictured = *pictured, rate(ours, *data)
+    print(table_row(PICTURED, pictured[0], pictured[-1]))
+    names = "PCA", "skae", "skae,\nconvolutional"
+    pipes = [pipe for pipe, *_ in pictured]
     one_of_each = X_test[[int(np.argmax(y_test == digit)) for digit in range(10)]]
     try:
-        draw(one_of_each, dict(zip(names, pictured, strict=True)), PICTURE)
+        draw(one_of_each, dict(zip(names, pipes, strict=True)), PICTURE)
     except ImportError:
         print("\nno picture, because matplotlib is not installed")
     else:

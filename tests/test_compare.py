@@ -279,3 +279,12 @@ def test_without_pandas(curved, monkeypatch):
 def test_public_names():
     assert skae.compare is compare
     assert skae.metrics.make_reconstruction_scorer is make_reconstruction_scorer
+
+
+def test_a_convolutional_estimator(digits):
+    ae = autoencoder(sample_shape=(1, 8, 8), hidden_layer_sizes=(2,), max_epochs=1)
+    table = compare(digits[0][:60], [ae], cv=2, random_state=0)
+    assert "sample_shape=(1, 8, 8)" in table["estimator"][0]
+    ae.fit(digits[0][:60])
+    weights = ae.net_.module_.parameters()
+    assert (table["n_parameters"] == sum(weight.numel() for weight in weights)).all()

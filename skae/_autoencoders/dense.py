@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 
 from skae._autoencoders.base import BaseAutoencoder
-from skae._autoencoders.widths import auto_channels, auto_widths, given_widths
+from skae._autoencoders.widths import AUTO_CHANNELS, auto_widths, given_widths
 from skae._compat import Interval, StrOptions
 from skae._tables.sample_shape import resolved_shape
 from skae._torch import resolve_device
@@ -32,10 +32,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     perceptron that corrects it,
 
         encode(x) = A x + a + f(x),    decode(z) = B z + b + g(z).
-    Before training (A, a, B, b) is PCA, and f and g are zero. They can also be a network of
-    your own, see `module`. Training is kept only as far as it improves the reconstruction
-    of rows that it has not seen, see `early_stopping`. If it never does, the model is PCA
-    of all rows.
+    Before training (A, a, B, b) is PCA, and f and g are zero. They can also be
+    convolutions, see `sample_shape`, or a network of your own, see `module`. Training is
+    kept only as far as it improves the reconstruction of rows that it has not seen, see
+    `early_stopping`. If it never does, the model is PCA of all rows.
 
     Parameters
     ----------
@@ -56,9 +56,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         Shape of a row of X as torch takes it, channels first: (channels, length) for
         signals, such as spectra or windows of a series, or (channels, height, width) for
         images. One of the numbers may be -1, and is then found from the number of features.
-        The corrections are then convolutional, `hidden_layer_sizes` are the channels of
-        their stages, and displays draw rows in this shape. X keeps its two axes. With
-        `module` it is used by displays only.
+        X keeps its two axes. The corrections are then convolutional: each stage of the
+        encoder is a convolution of stride 2, which halves the sizes of the sample, and the
+        decoder mirrors the stages. `hidden_layer_sizes` are the channels of the stages, for
+        which "auto" stands for (32, 64). A step takes about eight times as long as with
+        dense layers. Displays draw rows in this shape, also with a `module`, for which it
+        has no other effect.
     activation : {"silu", "gelu", "relu", "elu", "tanh", "logistic", "identity"}, \
             default="silu"
         Activation of the hidden layers.
@@ -107,11 +110,29 @@ class AutoencoderTransformer(BaseAutoencoder):
         the curves, always refer to X in its own units; everything else is as described. If
         it is False the estimator centres the features and keeps their scales, as PCA does.
         Features in different units should be scaled, here or in a Pipeline.
+    clip : bool or "auto", default="auto"
+        Whether the reconstruction of a feature is held at its ends: values beyond an end
+        are set to it, in training (with a derivative of 0.1 beyond the end, so that they
+        can come back) and in everything after. "auto" holds an end if at least 5 % of the
+        rows, and at least 100 rows, lie exactly on the smallest or largest value, as
+        pixels, counts, shares and one-hot columns do. New rows hardly ever go beyond such
+        an end: in 32 sets a single cell did, features that were constant aside. True holds
+        every feature in the range of the training rows, whatever new rows may do. False
+        holds nothing. It is for "squared_error", "absolute_error", "huber" and columns with
+        these in a dict; with other losses "auto" holds nothing, and True is refused. The
+        ends are those of all rows of `fit`, of `X_target` if there is one, and move if rows
+        of a warm start or of a stream go beyond. PCA as the outcome is held only if
+        held-out rows of `fit` say that this alone is a gain; its codes and all attributes
+        are PCA's, also then. The error on new rows, as a share of PCA's, fell from 0.82 to
+        0.68 on 2000 images of MNIST, from 1.00 to 0.85 on 400 of them, and from 0.57 to
+        0.55 on ames (1500 x 34).
     allow_nan : bool, default=False
         Whether X may have missing cells. They are filled by probabilistic PCA. If the X of
         `fit` has some, the network is told which cells are missing and learns to correct
         the filled values, from cells that are hidden in training. `impute` fills the
-        missing cells. Only observed cells count in the loss and in `score`. Tables that are
+        missing cells. Only observed cells count in the loss and in `score`. With more
+        columns than rows the network is not told which cells are missing, and trains on
+        filled rows, but its epoch is chosen by observed cells. Tables that are
         so large that they are read in parts may have missing cells in every method except
         `fit`.
     dropout : float in [0, 1), default=0.0
@@ -197,14 +218,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         takes centred and scaled rows (n, n_features), which `encode` may reshape to (n, C,
         L) or (n, C, H, W), and takes the place of the perceptrons: with `init="pca"` its
         codes and its reconstruction are added to those of linear maps that start as PCA,
-        each after multiplication by a matrix, or by a factor for each feature, which is
-        trained and starts at zero [4]_ [5]_. Everything else is then as with perceptrons.
-        The module gets missing cells as they were filled, missing codes (`ordered`) as
-        zeros, and returns one output for each feature with every loss. With `init="random"`
-        it is the whole network: codes are those that it returns, it is not cross-fitted by
-        `cv="auto"`, `ordered=True` and rows with missing cells are refused in `fit`, it
-        returns two outputs for each feature for "negative_binomial", and nothing is
-        promised about PCA. The parameters of the layers have no effect with a module.
+        each after multiplication by a number that is trained and starts at zero [4]_ [5]_.
+        Everything else is then as with perceptrons. The module gets missing cells as they
+        were filled, missing codes (`ordered`) as zeros, and returns one output for each
+        feature with every loss. With `init="random"` it is the whole network: codes are
+        those that it returns, it is not cross-fitted by `cv="auto"`, `ordered=True` and
+        rows with missing cells are refused in `fit`, it returns two outputs for each
+        feature for "negative_binomial", and nothing is promised about PCA. The parameters
+        of the layers have no effect with a module.
 
         Before anything is computed two rows pass through it, in evaluation mode, so that
         wrong shapes are found at once and lazy layers get their widths. It may also have a
@@ -269,9 +290,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Divisor of the centred features, in the units of X: one number for all features, or
         with `standardize` the standard deviation of each, and 1 for a constant feature.
     components_ : ndarray of shape (n_components_, n_features)
-        Jacobian of the decoder at the mean code, with rows scaled to unit length, and with
-        `standardize` for standardized features. If training gained nothing these are the
-        components of PCA.
+        Jacobian of the decoder at the mean code, before features are held at ends (see
+        `clip`), with rows scaled to unit length, and with `standardize` for standardized
+        features. If training gained nothing these are the components of PCA.
     explained_variance_ : ndarray of shape (n_components_,)
         Decrease of the summed squared error, divided by n_samples - 1, when code j joins
         codes 0..j-1 while the others are at their mean, in the units of X or with
@@ -336,9 +357,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     ones. `partial_fit`, and `fit` with `warm_start`, refuse to go on with a network if
     the new parameters would have made another one.
 
-    A table that is cross-fitted, or has fewer rows than columns, is trained in the
-    coordinates of its principal axes. If there are fewer axes than columns, they hold
-    everything that can be learned from the table.
+    A dense network is trained in the coordinates of the principal axes if the table is
+    cross-fitted or has fewer rows than columns. If there are fewer axes than columns, they
+    hold everything that can be learned from the table.
 
     References
     ----------
@@ -395,6 +416,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ordered=False,
         whiten=False,
         standardize=False,
+        clip="auto",
         allow_nan=False,
         dropout=0.0,
         normalization=None,
@@ -430,6 +452,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.ordered = ordered
         self.whiten = whiten
         self.standardize = standardize
+        self.clip = clip
         self.allow_nan = allow_nan
         self.dropout = dropout
         self.normalization = normalization
@@ -476,7 +499,7 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "Set init='pca', ordered=False or module=None."
             )
         if isinstance(self.hidden_layer_sizes, str) and is_convolutional:
-            hidden_layer_sizes = auto_channels(sample_shape)
+            hidden_layer_sizes = AUTO_CHANNELS
         elif isinstance(self.hidden_layer_sizes, str):
             n_rows = max(n_samples, n_expected or 0)
             least = n_components if self.init == "random" else 1

@@ -16,6 +16,7 @@ __all__ = ["VariationalAutoencoder"]
 
 FIXED = {
     "allow_nan": False,
+    "clip": False,
     "code_activation": "identity",
     "init": "pca",
     "module": None,
@@ -49,8 +50,9 @@ class VariationalAutoencoder(BaseAutoencoder):
     Parameters
     ----------
     n_components : int or None, default=None
-        Width of the code. None stands for `min(n_samples, n_features)`, as in PCA.
-        Codes that are not needed carry nothing, see `kl_`.
+        Width of the code. None stands for half of min(n_samples, n_features), rounded up:
+        with as many codes as features the noise of PCA is zero, and training has nothing to
+        start from. Codes that are not needed carry nothing, see `kl_`.
     hidden_layer_sizes : array-like of int or "auto", default="auto"
         Hidden layers of the encoder; the decoder mirrors them. `()` is linear: with
         `covariance_type="spherical"` it is probabilistic PCA, with "diag" factor analysis.
@@ -79,6 +81,15 @@ class VariationalAutoencoder(BaseAutoencoder):
         1 gives fewer codes that carry something, less than 1 better reconstructions.
         Held-out rows choose the epoch by the bound with this weight. `score` always has
         weight 1.
+    n_draws : int, default=1
+        Number of codes that are drawn for a row in a step of training. More than one train
+        the importance-weighted bound [3]_, which is nearer to the log-density, and take
+        longer: most of a step is proportional to this number.
+    prior : {"normal", "mixture"}, default="normal"
+        Distribution of the codes. "mixture" fits a mixture of normal distributions to the
+        codes after training, for `score`, `score_samples` and `sample`. Held-out codes
+        choose the number of its components, and the standard normal distribution is kept
+        if no mixture is certainly better.
     standardize : bool, default=False
         Whether to divide every feature by its standard deviation, and to undo this in the
         output. `components_`, `explained_variance_` and the attributes that follow from it,
@@ -192,6 +203,10 @@ class VariationalAutoencoder(BaseAutoencoder):
         Mean divergence of each code from its prior over the training rows, in nats, in
         descending order. A code of zero nats carries nothing. (After a warm start the codes
         keep their places.)
+    weights_, means_, covariances_ : ndarrays of shape (m,), (m, k) and (m, k, k) or (m, k)
+        Mixture of m normal distributions of k codes, in the words of `GaussianMixture`.
+        Covariances are diagonal if there are more than 16 codes. Only set with
+        `prior="mixture"`.
     noise_variance_ : float or ndarray of shape (n_features,)
         Variance of the noise, one number or with `covariance_type="diag"` one for each
         feature, in the units of X or with `standardize` in standardized ones. It cannot
@@ -278,6 +293,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     _fixed_parameters: tuple = tuple(FIXED)
     _has_streams = False
     allow_nan = FIXED["allow_nan"]
+    clip = FIXED["clip"]
     code_activation = FIXED["code_activation"]
     init = FIXED["init"]
     module = FIXED["module"]
@@ -293,11 +309,14 @@ class VariationalAutoencoder(BaseAutoencoder):
         if name not in FIXED
     } | {
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
         "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "loss": [StrOptions(set(LIKELIHOODS))],
         "covariance_type": [StrOptions({"spherical", "diag"})],
         "beta": [Interval(Real, 0, None, closed="left")],
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "prior": [StrOptions({"normal", "mixture"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
     }
@@ -318,6 +337,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         loss="squared_error",
         covariance_type="diag",
         beta=1.0,
+        n_draws=1,
+        prior="normal",
         standardize=False,
         dropout=0.0,
         normalization=None,
@@ -345,6 +366,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         self.loss = loss
         self.covariance_type = covariance_type
         self.beta = beta
+        self.n_draws = n_draws
+        self.prior = prior
         self.standardize = standardize
         self.dropout = dropout
         self.normalization = normalization
@@ -368,7 +391,7 @@ class VariationalAutoencoder(BaseAutoencoder):
 
     def _decide_widths(self, n_samples, n_features, n_expected=None):
         most = min(n_samples, n_features)
-        n_components = most if self.n_components is None else int(self.n_components)
+        n_components = self.n_components or -(-most // 2)
         if n_components > most:
             raise ValueError(
                 f"n_components={self.n_components!r} of {type(self).__name__} must be "
@@ -377,7 +400,7 @@ class VariationalAutoencoder(BaseAutoencoder):
             )
         if isinstance(self.hidden_layer_sizes, str):
             return n_components, auto_widths(n_samples, n_features)
-        return n_components, given_widths(self)
+        return int(n_components), given_widths(self)
 
     @property
     def _network_kind(self):

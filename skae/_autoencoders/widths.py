@@ -4,7 +4,9 @@ from numbers import Real
 
 import numpy as np
 
-__all__ = ["auto_channels", "auto_widths", "given_widths"]
+__all__ = ["AUTO_CHANNELS", "auto_widths", "given_widths"]
+
+AUTO_CHANNELS = 32, 64  # channels of convolutional stages that "auto" stands for
 
 
 def auto_widths(n_samples, n_features, times=1):
@@ -12,11 +14,6 @@ def auto_widths(n_samples, n_features, times=1):
     width = 2 ** int(np.log2(min(4 * np.sqrt(n_samples), 16 * n_features)) + 0.5)
     width = min(max(width, 64), 512) * times
     return width, width // 2
-
-
-def auto_channels(sample_shape):
-    """Return the channels of the stages that "auto" stands for."""
-    return 32, 64
 
 
 def given_widths(estimator):

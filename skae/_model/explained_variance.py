@@ -34,7 +34,7 @@ def explained_falls(reconstruct, Z, X, ordered=False, weights=None):
     """
     errors = np.zeros(Z.shape[1] + 1)
     for block in row_blocks(len(X), max(X.shape[1], WIDE)):
-        codes, rows = Z[block], X[block]
+        codes, rows = Z[block], X[block].astype(np.float64, copy=False)
         w = np.ones(1) if weights is None else weights[block]
         errors[0] += _sum_of_squares(rows, w)
         cut = np.zeros_like(codes)
@@ -102,9 +102,8 @@ def describe(
             X_hat = inference.decode_scaled(codes + mean[: codes.shape[1]])
             return (X_hat - inference.mean) / inference.scale
 
-        goal = X[some].astype(np.float64, copy=False)
         some_weights = None if weights is None else weights[some]
-        falls = explained_falls(reconstruct, Z[some] - mean, goal, ordered, some_weights)
+        falls = explained_falls(reconstruct, Z[some] - mean, X[some], ordered, some_weights)
     else:
         falls = pca_variances[:n_components]
     shape = n_samples or len(X), X.shape[1]

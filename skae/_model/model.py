@@ -9,11 +9,12 @@ from skae._model.canonical import Codes, canonical_map, decoder_jacobian, matche
 from skae._tables.missing import with_marks
 from skae._tables.rows import rows_of
 from skae._torch import in_own_modes, is_out_of_memory
+from skae.modules import Linear
 from skae.modules._base import decode, encode, reconstruct
 
 __all__ = ["Inference", "float_of"]
 
-BATCH = 2**21  # number of values in a batch
+BATCH = 2**19  # number of values in the widest layer for a batch; more leave the cache
 FAR = 10.0  # ratio of a feature's mean to its scale that costs float32 a digit
 EXTREME = {"float32": 1e12, "float64": 1e280}  # largest scales that leave weights finite
 SEED = 0  # seed of the random numbers that a network draws outside of training
@@ -44,6 +45,9 @@ class Inference:
         Filler of missing cells.
     has_marks : bool
         Whether the network is told which cells are missing.
+    ends : (low, high), ndarrays of shape (p,), or None
+        Ends at which reconstructions are held, in the units of X. The loss has them in its
+        own units.
 
     Attributes
     ----------
@@ -55,12 +59,22 @@ class Inference:
     """
 
     def __init__(
-        self, network, loss, mean, scale, unit, device, filler=None, has_marks=False
+        self,
+        network,
+        loss,
+        mean,
+        scale,
+        unit,
+        device,
+        filler=None,
+        has_marks=False,
+        ends=None,
     ):
-        self.filler, self.has_marks = filler, has_marks
+        self.filler, self.has_marks, self.ends = filler, has_marks, ends
         self.loss, self.mean, self.scale = loss, mean, scale
         self.unit = self.code_scale = unit
         self.device = device
+        self.width = max(len(mean), *map(_width, network.modules()))
         double = copy.deepcopy(network).double()
         self.modules = {torch.float32: network, torch.float64: double}
         self.folded = {}
@@ -133,7 +147,7 @@ class Inference:
         goal, unit = self.loss.within(X).astype(dtype), np.float64(1.0)
         if self.loss.of_scaled:
             goal, unit = scaled, np.float64(self.unit)
-        output, goal = torch.from_numpy(output), torch.from_numpy(goal)
+        output, goal = self.loss.hold(torch.from_numpy(output)), torch.from_numpy(goal)
         n_cells = X.shape[1]
         if self.filler is not None:
             output, goal = self.loss.observed(output, goal, ~goal.isnan())
@@ -171,7 +185,8 @@ class Inference:
         """Return the derivatives (n, k, p) of the reconstruction at codes (n, k).
 
         The codes are the network's own. The derivatives are those of the reconstruction by
-        the codes when both are in the units of X, or both in standardized units.
+        the codes when both are in the units of X, or both in standardized units, and before
+        it is held at the ends of features.
         """
         module, loss = self.modules[torch.float64], self.loss
 
@@ -241,7 +256,8 @@ class Inference:
     def _in_units(self, output):
         """Return the reconstruction, in the units of X, for a decoder's output (n, q)."""
         X_hat = self.loss.reconstruction(torch.from_numpy(output)).numpy()
-        return X_hat * self.scale + self.mean if self.loss.of_scaled else X_hat
+        X_hat = X_hat * self.scale + self.mean if self.loss.of_scaled else X_hat
+        return X_hat if self.ends is None else X_hat.clip(*self.ends)
 
     @in_own_modes()
     def _in_batches(self, step, table, shape, dtype):
@@ -256,7 +272,7 @@ class Inference:
     def _batch_by_batch(self, step, table, shape, dtype):
         n_samples, width = table.shape
         out = np.empty((n_samples, *shape), dtype=dtype)
-        n_rows, i = max(1, BATCH // max(len(self.mean), width)), 0
+        n_rows, i = max(1, BATCH // max(self.width, width)), 0
         while i < n_samples:
             block = slice(i, min(i + n_rows, n_samples))
             try:
@@ -276,6 +292,12 @@ class Inference:
         module = module or self.modules[tensor.dtype]
         with torch.inference_mode():
             return step(module, tensor.to(self.device)).cpu().numpy()
+
+
+def _width(layer):
+    """Return the number of outputs of a linear layer, and 0 for other layers."""
+    is_linear = isinstance(layer, torch.nn.Linear | Linear)
+    return len(layer.weight) if is_linear else 0
 
 
 def float_of(dtype):

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import linalg, sparse
 
-from skae._tables.rows import Scaled, row_blocks, rows_of
+from skae._tables.rows import Scaled, chunks, row_blocks, rows_of
 
 __all__ = ["principal_axes", "with_signs"]
 
@@ -53,9 +53,10 @@ def principal_axes(X, n_components=None, weights=None):
 
 
 def with_signs(axes):
-    """Return axes (r, p) with scikit-learn's signs: their largest entries are positive."""
-    largest = np.abs(axes).argmax(axis=1)
-    return axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
+    """Give axes (r, p), in place, the signs that make their largest entries positive."""
+    largest = np.array([np.abs(axis).argmax() for axis in axes], dtype=int)
+    axes *= np.sign(axes[np.arange(len(axes)), largest])[:, None]
+    return axes
 
 
 def _from_covariance(X, weights):
@@ -67,22 +68,28 @@ def _from_covariance(X, weights):
         covariance += rows.T @ (rows if weights is None else rows * weights[block, None])
     weight = n_samples if weights is None else weights.sum()
     variances, axes = linalg.eigh(covariance / weight)
-    return variances[::-1], axes[:, ::-1].T
+    return variances[::-1], axes[:, ::-1].T.copy()
 
 
 def _from_gram_matrix(X, weights):
     """Return variances (n,) and axes (n, p) from the Gram matrix of the rows."""
-    X = X.astype(np.float64, copy=False)
-    weight = len(X)
-    if weights is not None:
-        X, weight = X * np.sqrt(weights)[:, None], weights.sum()
-    variances, left = linalg.eigh(X @ X.T / weight)
+    n_samples, n_features = X.shape
+    roots = np.ones((n_samples, 1)) if weights is None else np.sqrt(weights)[:, None]
+    weight = n_samples if weights is None else weights.sum()
+    # The table is converted to float64, and weighted, some columns at a time.
+    blocks = chunks(n_samples, n_features)
+    gram = np.zeros((n_samples, n_samples))
+    for block in blocks:
+        columns = X[:, block] * roots
+        gram += columns @ columns.T
+    variances, left = linalg.eigh(gram / weight)
     variances, left = variances[::-1], left[:, ::-1]
     # X.T @ left has orthogonal columns, up to rounding errors in those that are nearly
     # zero. Its QR decomposition makes them orthonormal, whatever the rank. The products
     # are in the order of cells that LAPACK uses, so that the axes can overwrite them.
-    products = (left.T @ X).T
-    del X
+    products = np.empty((n_features, n_samples), order="F")
+    for block in blocks:
+        products[block] = (X[:, block] * roots).T @ left
     return variances, linalg.qr(products, overwrite_a=True, mode="economic")[0].T
 
 

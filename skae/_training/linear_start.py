@@ -6,11 +6,12 @@ import numpy as np
 import torch
 
 from skae._tables.pca import principal_axes
+from skae._tables.rows import row_blocks
 from skae._torch import make_generator
 from skae._training.variational_start import with_normal_posterior, with_posterior
 from skae.modules import DenseAutoencoder, DenseVariational
 
-__all__ = ["NOTHING_LEFT", "Start", "make_start", "start_of_axes"]
+__all__ = ["NOTHING_LEFT", "Start", "ToFeatures", "hold", "make_start", "start_of_axes"]
 
 # A linear decoder that needs iterations is fitted to at most so many evenly spaced rows. Of
 # wide rows there are fewer: about so many values, but at least so many rows.
@@ -52,6 +53,8 @@ class Start:
     n_marks : int
         Number of inputs of the network that follow the coordinates and mark missing
         cells. PCA ignores them.
+    outer : Start or None
+        Not None if the rows x are themselves in the coordinates of another start.
     logits : ndarray of shape (k,) or None
         Logits of the variances that the codes of a row have, if the start is a variational
         autoencoder. Its codes have a standard normal prior, so that `deviations` are one.
@@ -67,6 +70,7 @@ class Start:
     variances: np.ndarray
     total: float
     n_marks: int = 0
+    outer: "Start | None" = None
     logits: np.ndarray | None = None
 
     @property
@@ -82,11 +86,20 @@ class Start:
 
         The error has shape (n,), or is 0 if the coordinates lose nothing.
         """
-        centred = X - self.mean if self.mean.any() else X
+        if self.outer is not None:
+            X, _ = self.outer.coordinates(X)
+        return self.within(X)
+
+    def within(self, X):
+        """Do the same for X (n, d) that is in the coordinates of `outer` already."""
         if self.axes is None:
-            return centred, 0.0
-        inputs = centred @ self.axes.T
-        lost = np.square(centred).sum(axis=1) - np.square(inputs).sum(axis=1)
+            return X - self.mean if self.mean.any() else X, 0.0
+        inputs, lost = np.empty((len(X), len(self.axes))), np.empty(len(X))
+        for block in row_blocks(*X.shape):
+            centred = X[block] - self.mean
+            inputs[block] = centred @ self.axes.T
+            lost[block] = np.square(centred).sum(axis=1)
+        lost -= np.square(inputs).sum(axis=1)
         return inputs, lost.clip(min=0)
 
     def load(self, network):
@@ -118,18 +131,59 @@ class Start:
 
         The network then takes centred and scaled rows.
         """
+        self._undo_coordinates(network)
+        if self.outer is not None:
+            self.outer._undo_coordinates(network)
+        deviations = torch.from_numpy(self.deviations)
+        network.recode(deviations.diag(), torch.zeros_like(deviations))
+        return network
+
+    def _undo_coordinates(self, network):
+        """Fold the coordinates into the first and the last layers of `network`."""
         mean = torch.from_numpy(self.mean)
         if self.axes is None:
             shift = torch.cat([-mean, torch.zeros(self.n_marks, dtype=mean.dtype)])
             network.absorb_input(None, shift)
         else:
             axes = torch.from_numpy(self.axes)
-            network.absorb_input(axes, -axes @ mean)
+            network.absorb_input(axes, -(axes @ mean))
         if self.rotates_output:
             network.absorb_output(None if self.axes is None else axes.T, mean)
-        deviations = torch.from_numpy(self.deviations)
-        network.recode(deviations.diag(), torch.zeros_like(deviations))
-        return network
+
+
+@dataclasses.dataclass(frozen=True)
+class ToFeatures:
+    """Turns rows in the coordinates of the starts of members into features.
+
+    Attributes
+    ----------
+    inner : Tensor of shape (m, r, r), or None for one member
+        Axes of each member, in the coordinates of the last one.
+    means : Tensor of shape (m, 1, r) or None
+        Means of each member, in these coordinates.
+    axes : Tensor of shape (r, p)
+        Axes of the last member.
+    """
+
+    inner: torch.Tensor | None
+    means: torch.Tensor | None
+    axes: torch.Tensor
+
+    @classmethod
+    def of(cls, starts, device):
+        """Return the ToFeatures of starts, all but the last of which have an outer."""
+        *folds, last = starts
+        r = len(last.axes)
+        inner = np.stack([*(s.axes for s in folds), np.eye(r)])
+        means = np.stack([*(s.mean for s in folds), np.zeros(r)])[:, None]
+        parts = [torch.from_numpy(a).float().to(device) for a in (inner, means, last.axes)]
+        return cls(*parts) if folds else cls(None, None, parts[-1])
+
+    def __call__(self, rows):
+        """Return features (..., n, p) of rows (..., n, r)."""
+        if self.inner is not None:
+            rows = torch.baddbmm(self.means, rows, self.inner)
+        return rows @ self.axes
 
 
 def make_start(table, rows, n_components, loss, rotate, n_axes=None):
@@ -157,7 +211,8 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     """
     X, weights, mean = _centred(table, rows)
     principal = mean, *principal_axes(X, n_components, weights)
-    start = _start(principal, n_components, loss, table.observed, rotate, n_axes)
+    has_marks = table.observed is not None and table.has_marks
+    start = _start(principal, n_components, loss, has_marks, rotate, n_axes)
     return _of_loss(start, table, rows, loss)
 
 
@@ -177,7 +232,7 @@ def start_of_axes(principal, table, n_components, loss):
     -------
     Start
     """
-    start = _start(principal, n_components, loss, table.observed)
+    start = _start(principal, n_components, loss, table.observed is not None)
     return _of_loss(start, table, None, loss)
 
 
@@ -198,18 +253,18 @@ def _centred(table, rows):
     return X, weights, mean
 
 
-def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
+def _start(principal, n_components, loss, has_marks, rotate=False, n_axes=None):
     """Return the Start for given principal axes, with the decoder of PCA."""
     mean, spread, axes, total = principal
     # A fold may have fewer rows than the table has components.
     short = max(0, n_components - len(spread))
-    spread, axes = np.pad(spread, (0, short)), np.pad(axes, ((0, short), (0, 0)))
+    spread, axes = np.pad(spread, (0, short)), _with_rows(axes, short)
     largest = spread[0] if spread[0] > TINY else 1.0
     deviations = np.maximum(spread[:n_components], FLOOR * largest)
     if rotate:
         # Along an axis without variance the network would learn rounding errors.
         axes[n_components:][spread[n_components:] <= FLOOR * largest] = 0.0
-        axes = np.pad(axes, ((0, (n_axes or len(axes)) - len(axes)), (0, 0)))
+        axes = _with_rows(axes, (n_axes or len(axes)) - len(axes))
     basis = np.eye(n_components, len(axes)) if rotate else axes[:n_components]
     return Start(
         mean=mean,
@@ -221,8 +276,13 @@ def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
         rotates_output=loss.of_scaled,
         variances=np.square(spread),
         total=total,
-        n_marks=0 if observed is None else len(mean),
+        n_marks=len(mean) if has_marks else 0,
     )
+
+
+def _with_rows(axes, n_more):
+    """Return axes (r, p) followed by n_more rows of zeros; without a copy if that is 0."""
+    return np.pad(axes, ((0, n_more), (0, 0))) if n_more else axes
 
 
 def _of_loss(start, table, rows, loss):
@@ -245,3 +305,23 @@ def _sample(start, table, rows):
     goal = torch.from_numpy(table.target[some].astype(np.float64))
     w = None if table.weights is None else torch.from_numpy(table.weights[some])
     return torch.from_numpy(codes), goal, w
+
+
+def hold(loss, ends, starts=None):
+    """Return the loss of networks whose outputs are held at the ends of features.
+
+    Parameters
+    ----------
+    loss : Loss
+    ends : (low, high), ndarrays of shape (n_features,), or None
+        See `Table`.
+    starts : list of Start, or None
+        The starts whose coordinates the networks work in. They are not rotated.
+    """
+    if ends is None:
+        return loss
+    if starts is not None and loss.of_scaled:
+        means = np.stack([start.mean for start in starts])
+        means = means[0] if len(means) == 1 else means[:, None]
+        ends = [end - means for end in ends]
+    return loss.with_ends(*ends)

@@ -110,20 +110,32 @@ def make_members(table, loss, settings, seed):
     own = table if not table.n_held_out else table.first(len(table.X) - table.n_held_out)
     n_samples, n_features = own.X.shape
     is_wide = len(pairs) > 1 or n_features > n_samples
-    fitted_to = [rows for rows, _ in pairs[:-1]] + [None]
-    starts = [
-        make_start(
-            own,
-            rows,
-            min(settings.n_components, n_samples, n_features),
-            loss,
-            rotate=is_wide and _can_rotate(table, loss, settings),
-            n_axes=min(own.X.shape),
-        )
-        for rows in fitted_to
-    ]
+    how = {
+        "n_components": min(settings.n_components, n_samples, n_features),
+        "loss": loss,
+        "rotate": is_wide and _can_rotate(table, loss, settings),
+        "n_axes": min(own.X.shape),
+    }
+    starts = [make_start(own, None, **how)]
+    if len(pairs) > 1:
+        starts = [*_fold_starts(own, pairs[:-1], starts[0], how), *starts]
     trained, held_out = (list(rows) for rows in zip(*pairs, strict=True))
     return Members(table, trained, held_out, starts, dependence)
+
+
+def _fold_starts(table, pairs, whole, how):
+    """Return the Starts of the folds, for pairs (train, held_out) of row numbers.
+
+    In a table with more columns than rows they are computed in the coordinates of
+    `whole`, the Start of all rows, which hold everything that is in the table. Each fold
+    would need as much memory as the table for axes of its own.
+    """
+    outer = whole if how["rotate"] and table.X.shape[1] > len(table.X) else None
+    if outer is not None:
+        X, _ = outer.coordinates(table.X)
+        table = Table(X, X, weights=table.weights)
+    starts = [make_start(table, rows, **how) for rows, _ in pairs]
+    return [dataclasses.replace(start, outer=outer) for start in starts]
 
 
 def _pairs_of_rows(table, dependence, settings, seed):
@@ -145,10 +157,12 @@ def _pairs_of_rows(table, dependence, settings, seed):
 def _can_rotate(table, loss, settings):
     """Whether the network may take rows in the coordinates of the principal axes.
 
-    It may not with noise or missing cells, because these refer to the features, as some
-    networks do themselves.
+    It may not with noise, marks of missing cells, or ends at which features are held,
+    because these refer to the features, as some networks do themselves.
     """
-    is_plain = table.observed is None and table.inputs is None and not table.is_streamed
+    has_marks = table.observed is not None and table.has_marks
+    is_plain = not has_marks and table.inputs is None and not table.is_streamed
+    is_plain = is_plain and table.ends is None
     has_noise = settings.noise_and_units is not None
     can_rotate = settings.from_pca and settings.in_any_basis and loss.rotation_invariant
     return can_rotate and is_plain and not has_noise

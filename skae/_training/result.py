@@ -40,6 +40,10 @@ class Result:
         the trained one that the fit went on with.
     is_pca : bool
         Whether the network is PCA of all rows.
+    holds : bool
+        Whether the reconstruction is held at the ends of features, if there are ends.
+    pca_shares : ndarray of shape (k,) or None
+        Shares of the variance that PCA's components have, None if it is not PCA.
     n_steps : int
         Number of steps that the network was trained for, in this fit and before.
     n_threads : int or None
@@ -64,6 +68,8 @@ class Result:
     kept_error: float
     outcome: str
     is_pca: bool
+    holds: bool
+    pca_shares: np.ndarray | None
     n_steps: int
     n_threads: int | None = None
     is_out_of_time: bool = False
@@ -84,15 +90,32 @@ class Result:
         """Number of rows that the user passed for training."""
         return self.members.n_own
 
-    @property
-    def pca_shares(self):
-        """Shares (k,) of the variance that PCA's components have, None if it is not PCA."""
-        start = self.members.starts[-1]
-        return start.variances / (start.total or 1.0) if self.is_pca else None
-
     def sample(self):
         """Return arrays (inputs, X, weights) of rows for statistics of the codes."""
         return self.members.table.sample(self.n_samples)
+
+    def groups_and_held_out(self, n_rows):
+        """Return groups of the rows of `sample`, and which were held out, or None.
+
+        The latter is None if the network that is kept was trained on all rows.
+
+        Returns
+        -------
+        groups : ndarray of int of shape (n_rows,)
+        held_out : ndarray of bool of shape (n_rows,) or None
+        """
+        members, every = self.members, -(-self.n_samples // n_rows)
+        is_held_out = np.zeros(len(members.dependence.labels), dtype=bool)
+        is_held_out[members.held_out[-1]] = True
+        own = slice(None, self.n_samples, every)
+        is_held_out = is_held_out[own]
+        has_both = 0 < is_held_out.sum() < len(is_held_out)
+        return members.dependence.labels[own], is_held_out if has_both else None
+
+    def without_folds(self):
+        """Return the result without what only `folds` needs, which may be large."""
+        members = dataclasses.replace(self.members, starts=[])
+        return dataclasses.replace(self, members=members, networks=None, best_weights=None)
 
     def folds(self):
         """Return the networks that have not seen all rows, and the rows that they have not.

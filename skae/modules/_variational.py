@@ -128,6 +128,26 @@ class DenseVariational(LinearPathAutoencoder):
         """Return the output (..., n, q) for codes (..., n, k), before the inverse link."""
         return self.with_constants(self.decoder(Z))
 
+    def draw(self, X, n_draws):
+        """Return several codes for each row of X, that are drawn from its distribution.
+
+        Parameters
+        ----------
+        X : Tensor of shape (..., n, p)
+        n_draws : int
+
+        Returns
+        -------
+        Z : Tensor of shape (..., n_draws * n, k)
+            One code for each row, then another one for each row, and so on.
+        ratios : Tensor of shape (..., n_draws * n)
+            Logarithms of the density of each code, over its density in the prior.
+        """
+        mean, log_variance = (torch.cat([t] * n_draws, dim=-2) for t in self.posterior(X))
+        noise = torch.empty_like(mean).normal_(generator=self.generator)
+        Z = mean + (log_variance / 2).exp() * noise
+        return Z, (Z.square() - noise.square() - log_variance).sum(-1) / 2
+
     @torch.no_grad()
     def set_linear(self, encoder, decoder, bias, logits=None):
         """Set the linear path, see `Network.set_linear`.

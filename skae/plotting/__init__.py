@@ -16,6 +16,7 @@ from skae.plotting._explained_variance import ExplainedVarianceDisplay
 from skae.plotting._loss_curve import LossCurveDisplay
 from skae.plotting._outliers import OutlierDisplay
 from skae.plotting._reconstruction import ReconstructionDisplay
+from skae.plotting._samples import SamplesDisplay
 
 __all__ = [
     "CodesDisplay",
@@ -24,4 +25,5 @@ __all__ = [
     "LossCurveDisplay",
     "OutlierDisplay",
     "ReconstructionDisplay",
+    "SamplesDisplay",
 ]

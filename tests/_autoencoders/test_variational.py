@@ -126,6 +126,23 @@ def test_new_rows_resemble_the_old(curved, fitted):
     np.testing.assert_allclose(X.std(axis=0), deviations, rtol=0.35)
 
 
+def test_a_mixture_as_the_prior_raises_the_density(tmp_path):
+    rng = np.random.default_rng(0)
+    Z = np.r_[rng.normal(-4, 1, 100), rng.normal(4, 1, 100)][:, None]
+    X = Z * [1.0, 2.0, -1.0] + 0.1 * rng.normal(size=(200, 3))
+    normal = VariationalAutoencoder(1, **(QUICK | {"max_epochs": 1})).fit(X[::2])
+    mixture = clone(normal).set_params(prior="mixture").fit(X[::2])
+    assert len(mixture.weights_) > 1
+    assert mixture.score(X[1::2]) > normal.score(X[1::2]) + 0.2
+    assert not hasattr(normal, "weights_")
+    between = np.abs(mixture.sample(500, random_state=0)[:, 0]) < 1
+    assert between.mean() < 0.1
+    again = pickle.loads(pickle.dumps(mixture))
+    np.testing.assert_array_equal(again.score_samples(X), mixture.score_samples(X))
+    normal = mixture.set_params(prior="normal").fit(X)
+    assert not hasattr(normal, "weights_")
+
+
 def test_new_rows_in_a_frame(curved, fitted):
     pytest.importorskip("pandas")
     vae = pickle.loads(pickle.dumps(fitted)).set_output(transform="pandas")

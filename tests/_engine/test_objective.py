@@ -10,8 +10,9 @@ from skae import AutoencoderTransformer
 from skae._engine.batches import Batch, Rows
 from skae._engine.objective import Objective
 from skae.losses import LOSSES
-from skae.modules import DenseAutoencoder
-from skae.modules._base import Network
+from skae.losses._base import SLOPE
+from skae.modules import DenseAutoencoder, DenseVariational
+from skae.modules._base import Network, set_generators
 from skae.modules._stack import stack
 from skae.regularizers import L1Code
 
@@ -92,6 +93,56 @@ def test_a_term_at_every_number_of_ordered_codes():
         np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-5)
     loss, _ = objective.step(module, Batch(X, X))  # in evaluation mode all codes stay
     torch.testing.assert_close(loss, errors_by_hand(module, X).mean())
+
+
+def test_held_outputs_have_a_slope():
+    """Outputs of -2 are held at 0; the targets are 0, and 1 in the first column."""
+    loss, X = SQUARED.with_ends(np.zeros(P), np.full(P, np.inf)), torch.zeros(N, P)
+    X[:, 0] = 1.0
+    output = torch.full((N, P), -2.0, requires_grad=True)
+    objective, gradient = Objective(loss), torch.zeros(N, P)
+    gradient[:, 0] = -2 * SLOPE / N
+    error = objective(output, Batch(X, X))
+    assert error.item() == 1.0
+    (found,) = torch.autograd.grad(error, output)
+    torch.testing.assert_close(found, gradient)
+
+    class Constant(DenseAutoencoder):
+        def decode(self, Z):
+            return torch.full((*Z.shape[:-1], P), -2.0)
+
+    module, rows = network(Constant), Rows(X, X, [np.arange(N)])
+    assert (objective.row_errors(module, rows) == 1.0).all()
+    assert (objective.row_errors(module, rows, holds=False) == 9 + 4 * (P - 1)).all()
+
+
+@pytest.mark.parametrize("n_draws", [1, 3])
+def test_codes_that_are_drawn_are_weighted_by_importance(n_draws):
+    module, X, weights = network(DenseVariational), draw(N, P), draw(N).square()
+    rows = Rows(X, X, [np.arange(N)])
+    set_generators(module, 0, "cpu")
+    with torch.no_grad():
+        if n_draws == 1:
+            Z, ratios = module.encode_with_loss(X)
+        else:
+            Z, ratios = module.draw(X, n_draws)
+        errors = (module.decode(Z) - X.repeat(n_draws, 1)).square().sum(-1) + 0.5 * ratios
+        bound = -(-errors.reshape(n_draws, N)).exp().mean(0).log()
+    objective = Objective(SQUARED, n_draws=n_draws, beta=0.5)
+    set_generators(module, 0, "cpu")
+    loss, _ = objective.step(module, Batch(X, X, weights))
+    torch.testing.assert_close(loss.detach(), (bound * weights).mean())
+    found = objective.row_errors(module, rows)
+    np.testing.assert_allclose(found, bound[None].numpy(), rtol=1e-5)
+
+
+def test_more_codes_have_a_tighter_bound():
+    module, X = network(DenseVariational), draw(N, P).repeat(50, 1)
+    rows = Rows(X, X, [np.arange(len(X))])
+    bounds = [
+        Objective(SQUARED, n_draws=n).row_errors(module, rows).mean() for n in (1, 20)
+    ]
+    assert bounds[1] < bounds[0]
 
 
 def test_penalties_count_in_a_step_alone():

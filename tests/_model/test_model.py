@@ -60,10 +60,26 @@ def test_seams_between_batches(fitted, n_threads, monkeypatch):
     threadpoolctl = pytest.importorskip("threadpoolctl")
     ae, X = fitted
     whole = outputs(ae, X)
-    monkeypatch.setattr(model, "BATCH", 7 * X.shape[1])
+    monkeypatch.setattr(model, "BATCH", 7 * ae._inference.width)
     with threadpoolctl.threadpool_limits(n_threads):
         parts = outputs(ae, X)
     for name, (value, largest) in whole.items():
         np.testing.assert_allclose(
             parts[name][0], value, rtol=0, atol=1e-7 * largest, err_msg=name
         )
+
+
+def test_a_batch_has_so_many_values_in_the_widest_layer(fitted, monkeypatch):
+    ae, X = fitted
+    sizes, run = [], model.Inference.run
+
+    def noted(self, step, array, dtype, module=None):
+        sizes.append(len(array))
+        return run(self, step, array, dtype, module)
+
+    monkeypatch.setattr(model, "BATCH", 4096)
+    monkeypatch.setattr(model.Inference, "run", noted)
+    ae.transform(X)
+    widest = max(X.shape[1], *ae.hidden_layer_sizes_)
+    assert sum(sizes) == len(X)
+    assert max(sizes) == min(4096 // widest, len(X))

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
+from sklearn.decomposition import PCA
 
 from skae._tables.table import Table
 from skae._training.members import make_members
@@ -43,6 +45,22 @@ def test_each_member_starts_from_pca_of_its_own_rows(curved):
         variances = np.linalg.svd(X - X.mean(axis=0), compute_uv=False) ** 2 / len(X)
         np.testing.assert_allclose(start.variances, variances, rtol=1e-10, atol=1e-12)
     np.testing.assert_array_equal(np.sort(fit.judged), np.arange(200))
+
+
+def test_folds_of_a_wide_table_have_axes_within_those_of_all_rows():
+    """They take little memory, and are PCA of the rows of the fold nevertheless."""
+    fit = members_of(np.random.default_rng(0).normal(size=(30, 200)))
+    X, last = fit.table.X, fit.starts[-1]
+    assert last.axes.shape == (30, 200)
+    for rows, start in zip(fit.trained[:-1], fit.starts[:-1], strict=True):
+        assert start.outer is last
+        assert start.axes.shape == (30, 30)
+        linear = start.undo(start.linear_module().double())
+        pca = PCA(2, svd_solver="full").fit(X[rows])
+        expected = pca.inverse_transform(pca.transform(X))
+        with torch.no_grad():
+            reconstruction = linear(torch.from_numpy(X)).numpy()
+        np.testing.assert_allclose(reconstruction, expected, atol=1e-6)
 
 
 def pairs(X, **changes):

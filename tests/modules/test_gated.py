@@ -8,7 +8,7 @@ from torch import nn
 
 from skae._torch import NoStates, PrivateStates
 from skae.modules import DenseAutoencoder
-from skae.modules._gated import GatedAutoencoder, GatedMapping
+from skae.modules._gated import SPEED, Gate, GatedAutoencoder, GatedMapping, NumberGate
 from skae.modules._own import OwnNetwork
 from skae.regularizers import OrthogonalDecoder
 
@@ -23,9 +23,8 @@ def randn(*shape, seed=1):
 
 def mapping(n_marks=0):
     """Four inputs, and marks; three outputs."""
-    return GatedMapping(
-        4 + n_marks, 3, entrance=torch.ones(4), gate=torch.zeros(3, 3)
-    ).double()
+    gate = NumberGate(torch.eye(3))
+    return GatedMapping(4 + n_marks, 3, entrance=torch.ones(4), gate=gate).double()
 
 
 def inner(X):
@@ -47,7 +46,7 @@ def test_a_closed_gate_lets_nothing_through():
     f, X = mapping().eval(), randn(5, 4)
     f.linear.weight.data = randn(3, 4)
     assert torch.equal(f(X, None), f.linear(X))
-    f.correction.weight.data[0, 0] = 1e-30
+    f.correction.factor.data[:] = 1e-30
     assert torch.isnan(f(X, lambda S: S[:, :3] * torch.nan)).all()
 
 
@@ -55,15 +54,15 @@ def test_a_closed_gate_learns():
     """In training the correction is computed, because the gate has a slope at zero."""
     f = mapping().train()
     f(randn(5, 4), inner).square().sum().backward()
-    assert not f.correction.weight.grad.any()  # an output of zero has no slope
+    assert not f.correction.factor.grad.any()  # an output of zero has no slope
     f.zero_grad()
     (f(randn(5, 4), inner) - 1).square().sum().backward()
-    assert f.correction.weight.grad.all()
+    assert f.correction.factor.grad.all()
 
 
 def test_the_sum_of_both():
     f, X = opened(mapping()), randn(5, 4)
-    expected = f.linear(X) + inner(X) @ f.correction.weight.T
+    expected = f.linear(X) + SPEED * f.correction.factor * inner(X)
     torch.testing.assert_close(f(X, inner), expected)
 
 
@@ -82,9 +81,10 @@ def test_the_input_is_absorbed_again_and_again(weight, shift):
 
 @torch.no_grad()
 @pytest.mark.parametrize("weight", [None, randn(3, seed=2), randn(2, 3, seed=2)])
-@pytest.mark.parametrize("gate", [torch.zeros(3), torch.zeros(3, 3)])
-def test_the_output_is_absorbed(weight, gate):
-    f = GatedMapping(4, 3, entrance=torch.ones(4), gate=gate).double()
+@pytest.mark.parametrize("kind", [Gate, NumberGate])
+@pytest.mark.parametrize("matrix", [torch.ones(3), torch.eye(3)])
+def test_the_output_is_absorbed(weight, matrix, kind):
+    f = GatedMapping(4, 3, entrance=torch.ones(4), gate=kind(matrix.clone())).double()
     f, X = opened(f), randn(5, 4)
     g, shift = copy.deepcopy(f), randn(2 if weight is not None and weight.ndim == 2 else 3)
     g.absorb_output(weight, shift)
@@ -194,7 +194,7 @@ def test_a_missing_code_is_zero_to_the_correction():
     linear = network.decoder.linear
     padded = torch.cat([Z[:, :1], torch.zeros(7, 1).double()], dim=1)
     marked = torch.cat([padded, torch.tensor([0.0, 1.0]).double().expand(7, 2)], dim=1)
-    gate = network.decoder.correction.weight
+    gate = SPEED * network.decoder.correction.factor
     expected = linear(marked) + gate * network.corrections.decode(padded)
     torch.testing.assert_close(network.decode(Z[:, :1]), expected)
 

@@ -15,6 +15,8 @@ from sklearn.datasets import load_iris
 from sklearn.decomposition import NMF, PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
@@ -27,6 +29,7 @@ from skae.plotting import (
     LossCurveDisplay,
     OutlierDisplay,
     ReconstructionDisplay,
+    SamplesDisplay,
 )
 from skae.plotting._drawing import two_figures
 
@@ -37,6 +40,7 @@ CASES = {
     "ExplainedVarianceDisplay": ({"threshold": 0.5}, None),
     "CodesDisplay": ({}, (3, 3)),
     "ErrorDisplay": ({"n_worst": 2}, (1, 2)),
+    "SamplesDisplay": ({"random_state": 0}, (4, 4)),
     "OutlierDisplay": ({"alarm_rate": 0.1}, (1, 2)),
 }
 
@@ -225,6 +229,7 @@ class Forward(TransformerMixin, BaseEstimator):
         ("CodesDisplay", {"loadings": 3}, "components_"),
         ("LossCurveDisplay", {}, "loss_curve_"),
         ("ExplainedVarianceDisplay", {}, "explained_variance_ratio_"),
+        ("SamplesDisplay", {}, "sample"),
     ],
 )
 def test_what_an_estimator_lacks(iris, name, params, lacks):
@@ -388,6 +393,47 @@ def test_curves_are_labelled(iris):
         ReconstructionDisplay.from_estimator(pca, iris.data, n_shown=0)
     with pytest.raises(ValueError, match=r"X has the shape \(2, 4\) and X_hat"):
         ReconstructionDisplay.from_reconstructions(np.eye(4)[:2], {"other": np.eye(3)})
+
+
+def test_samples_beside_rows(digits, iris, pca8):
+    X = digits[0][:30]
+    display = SamplesDisplay.from_estimator(pca8, X, n_shown=4, random_state=0)
+    assert display.axes_.shape == (2, 4)
+    for row, images in enumerate([X[:4], display.drawn]):
+        for column, image in enumerate(images):
+            (drawn,) = display.axes_[row, column].images
+            np.testing.assert_allclose(drawn.get_array(), image.reshape(8, 8))
+    assert display.axes_[1, 0].get_ylabel() == "drawn by PCA"
+    display = SamplesDisplay.from_estimator(pca8, X, x=np.arange(64), random_state=0)
+    assert display.axes_.shape == (1, 2)
+    np.testing.assert_array_equal(display.axes_[0, 0].lines[3].get_ydata(), X[3])
+    np.testing.assert_array_equal(
+        display.axes_[0, 1].lines[3].get_ydata(), display.drawn[3]
+    )
+    mixture = GaussianMixture(3, random_state=0).fit(iris.data.to_numpy())
+    for model in mixture, KernelDensity(bandwidth=0.1).fit(iris.data.to_numpy()):
+        display = SamplesDisplay.from_estimator(model, iris.data, random_state=0)
+        assert display.drawn.shape == (150, 4)
+        real, new = display.axes_[2, 1].lines
+        np.testing.assert_array_equal(real.get_ydata(), iris.data.to_numpy()[:, 2])
+        np.testing.assert_array_equal(new.get_xdata(), display.drawn[:, 1])
+        assert real.get_marker() != new.get_marker()
+        assert not display.axes_[1, 2].axison
+    assert display.axes_[3, 0].get_ylabel() == "petal width (cm)"
+    with pytest.raises(ValueError, match="n_shown of SamplesDisplay must be 1"):
+        SamplesDisplay.from_estimator(pca8, X, n_shown=0)
+
+
+def test_samples_are_in_the_units_of_the_rows(iris):
+    X = 100 + 10 * iris.data.to_numpy()
+    for model in (
+        make_pipeline(StandardScaler(), PCA(2)),
+        autoencoder(2, standardize=True),
+        PCA(2),
+    ):
+        drawn = SamplesDisplay.from_estimator(model.fit(X), X, random_state=0).drawn
+        np.testing.assert_allclose(drawn.mean(axis=0), X.mean(axis=0), rtol=0.02)
+        np.testing.assert_allclose(drawn.std(axis=0), X.std(axis=0), rtol=0.25)
 
 
 def test_nmf_and_sparse(digits):

@@ -49,7 +49,7 @@ ESTIMATORS = [e for e in (getattr(skae, n) for n in skae.__all__) if inspect.isc
 # comes, so that a new one adds one run of the checks, and `BY_DEFAULT` at most.
 # As many components as features is PCA exactly, which settles a fit before it trains;
 # the instances with one component or init="random" train in every check.
-BY_DEFAULT = 7
+BY_DEFAULT = 8
 SETTINGS = {
     "AutoencoderOutlierDetector": [
         {},
@@ -59,6 +59,7 @@ SETTINGS = {
         {},
         TINY | {"dropout": 0.2, "standardize": True},
         TINY | {"module": Convolutional, "ordered": True},
+        TINY | {"sample_shape": (1, -1), "hidden_layer_sizes": (4, 4), "dropout": 0.1},
         TINY | {"ordered": True, "whiten": True},
         {
             "init": "random",
@@ -68,7 +69,6 @@ SETTINGS = {
         },
         TINY | {"allow_nan": True},
         TINY | {"loss": "absolute_error", "noise": SwapNoise(), "regularizer": [L1Code()]},
-        TINY | {"sample_shape": (1, -1), "hidden_layer_sizes": (4, 4), "dropout": 0.1},
         TINY | {"loss": "cosine", "init": "random", "noise": 0.1, "normalization": "batch"},
         {"init": "random", "max_epochs": 5},
         TINY | {"module": Convolutional},
@@ -125,7 +125,7 @@ def test_check_estimator_with_more_settings(estimator, check):
 # The set_output checks fit frames and transform arrays, and the other way round, of
 # which scikit-learn warns for PCA as well.
 @pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names")
-@pytest.mark.parametrize("estimator", settings(slice(1, 3)) or settings(slice(1)), ids=str)
+@pytest.mark.parametrize("estimator", settings(slice(1, 4)) or settings(slice(1)), ids=str)
 @pytest.mark.parametrize("name", UNYIELDED + UNYIELDED_OF_TRANSFORMERS)
 def test_unyielded_check(estimator, name):
     if name in UNYIELDED_OF_TRANSFORMERS and not hasattr(estimator, "transform"):

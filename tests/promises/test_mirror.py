@@ -48,6 +48,7 @@ ELSEWHERE = {
     "plotting/_loss_curve.py": "plotting/test_plotting.py",
     "plotting/_outliers.py": "plotting/test_plotting.py",
     "plotting/_reconstruction.py": "plotting/test_plotting.py",
+    "plotting/_samples.py": "plotting/test_plotting.py",
     # Read back by what is written in files.
     "_files/values.py": "_files/test_container.py",
 }
