@@ -71,8 +71,8 @@ class RuntimeModel:
     """A fitted autoencoder that computes with NumPy alone, as `load` returns it.
 
     Methods take arrays, frames, sparse matrices and nested lists of numbers, and return
-    arrays: float32 for float32, and float64 for everything else. They return the numbers
-    of the estimator up to rounding. Threads may share a model, because no method changes it.
+    arrays: float32 for float32, and float64 for everything else. They return the numbers of
+    the estimator up to rounding. No method changes the model, so that threads may share it.
 
     Parameters
     ----------
@@ -114,6 +114,7 @@ class RuntimeModel:
         Returns
         -------
         Z : ndarray of shape (n_samples, n_components_)
+            Codes.
 
         Raises
         ------
@@ -212,18 +213,14 @@ class RuntimeModel:
             names = None  # as in scikit-learn, names are strings
         if names == expected:
             return
-        if names is None or expected is None:
-            without, with_ = ("X does", "was") if names is None else ("", "was not")
-            what = (
-                f"{without} not have valid feature names, but {self._model.name} was fitted "
-                "with feature names"
-                if names is None
-                else f"X has feature names, but {self._model.name} {with_} fitted with "
-                "feature names"
-            )
-            warnings.warn(what, UserWarning, stacklevel=3)
-            return
-        raise ValueError(_names_complaint(names, expected))
+        if names is None:
+            complaint = "does not have valid feature names, but {} was fitted with"
+        elif expected is None:
+            complaint = "has feature names, but {} was fitted without"
+        else:
+            raise ValueError(_names_complaint(names, expected))
+        complaint = complaint.format(self._model.name)
+        warnings.warn(f"X {complaint} feature names", UserWarning, stacklevel=4)
 
     def _by_batches(self, step, X):
         if len(X) <= self._n_rows:
@@ -262,7 +259,8 @@ def _as_floats(X):
         )
     if len(X) == 0:
         raise ValueError(
-            f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 is required."
+            f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 is "
+            "required."
         )
     if X.dtype.kind not in "fiubO":
         raise ValueError(f"X must hold numbers, got dtype {X.dtype}.")
@@ -276,8 +274,6 @@ def _check_finite(X, takes_nan):
     if is_finite.all():
         return
     if np.isinf(X).any():
-        raise ValueError(
-            f"Input X contains infinity or a value too large for {X.dtype!r}."
-        )
+        raise ValueError(f"Input X contains infinity or a value too large for {X.dtype!r}.")
     if not takes_nan:
         raise ValueError("Input X contains NaN.")

@@ -179,18 +179,19 @@ class Loss:
         j = ranges.first_outside(X, *self.bounds)
         if j is not None:
             low, high = (np.broadcast_to(end, X.shape[1:])[j] for end in self.bounds)
+            smallest, largest = np.nanmin(X[:, j]), np.nanmax(X[:, j])
             raise ValueError(
-                f"The loss of this {owner} takes values in [{low:g}, {high:g}], but feature "
-                f"{j} of X has values in [{np.nanmin(X[:, j])}, {np.nanmax(X[:, j])}]."
+                f"The loss of this {owner} takes values in [{low:g}, {high:g}], but "
+                f"feature {j} of X has values in [{smallest}, {largest}]."
             )
         for group in self.groups:
             sums = X[:, group].sum(axis=1)
             wrong = np.flatnonzero(np.abs(sums - 1) > SUM_TOLERANCE)
             if len(wrong):
                 raise ValueError(
-                    f"The loss of this {owner} takes groups of one-hot columns, which sum to "
-                    f"1 in every row, but row {wrong[0]} of the columns {group} of X has the "
-                    f"sum {sums[wrong[0]]:.8g}."
+                    f"The loss of this {owner} takes groups of one-hot columns, which sum "
+                    f"to 1 in every row, but row {wrong[0]} of the columns {group} of X "
+                    f"has the sum {sums[wrong[0]]:.8g}."
                 )
 
 

@@ -33,6 +33,7 @@ FLAGS = ("ordered", "standardize", "whiten")
 FAR = 10.0  # as in `skae._model.model`, like the next two
 EXTREME = {"float32": 1e12, "float64": 1e280}
 SMALLEST = 1e-6
+LARGEST = np.finfo(np.float64).max
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +117,9 @@ class Model:
         scaled = self._scaled(X)
         Z = self.encoders[X.dtype.name](self._inputs(scaled))
         output = self._held(self._output(Z, X.dtype))
-        goal, unit = scaled, self.unit**self.loss.degree
+        with np.errstate(over="ignore"):
+            unit = np.minimum(self.unit**self.loss.degree, LARGEST)  # 0 * LARGEST is 0
+        goal = scaled
         if not self.loss.of_scaled:
             goal = np.minimum(np.maximum(X, self.loss.bounds[0]), self.loss.bounds[1])
             unit = 1.0

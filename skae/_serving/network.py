@@ -145,9 +145,7 @@ def _mapping(weights, name, n_in, n_out, sizes, params):
         linear = weights.affine(f"{name}.linear", n_in, n_out)
     if not sizes:
         return Chain((linear,))
-    last = weights.affine(
-        f"{name}.correction", sizes[-1], n_out, bias=not has_linear_path
-    )
+    last = weights.affine(f"{name}.correction", sizes[-1], n_out, bias=not has_linear_path)
     steps = Chain((*steps, last))
     return steps if linear is None else Sum(linear, steps)
 
@@ -175,7 +173,8 @@ def _convolutional(weights, sizes, params, fitted):
     n_encoded, n_codes = math.prod(shapes[-1]), k + fitted["_n_left_out"]
     nested, n_seen = _nested(weights, params, k)
     entrance = Scaling(
-        weights.take("encoder.entrance.weight", p), weights.take("encoder.entrance.shift", p)
+        weights.take("encoder.entrance.weight", p),
+        weights.take("encoder.entrance.shift", p),
     )
     gate = Affine(weights.take("encoder.correction.weight", k, n_encoded).T)
     down = _stages(weights, "corrections.encoder.", shapes, params, is_up=False)
