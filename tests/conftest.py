@@ -75,6 +75,8 @@ SERVED = {
     "far": ("far", {}),
     "absolute_error": ("plain", {"loss": "absolute_error"}),
     "huber": ("plain", {"loss": "huber", "standardize": True}),
+    "clip": ("plain", {"clip": True}),
+    "mixed ends": ("mixed", {"loss": MIXED, "clip": True}),
     "cosine": ("plain", {"loss": "cosine"}),
     "binary_cross_entropy": ("shares", {"loss": "binary_cross_entropy"}),
     "poisson": ("counts", {"loss": "poisson"}),

@@ -278,12 +278,18 @@ def _code_scale(params, fitted, scale, k):
 
 
 def _ends(params, fitted, loss, p):
-    if fitted["_extremes"] is None or not fitted["_holds"]:
+    """Return the ends at which reconstructions are held, or None."""
+    is_held = fitted["_holds"] and not fitted["is_variational"]
+    if fitted["_extremes"] is None or not is_held:
         return None
     extremes = ranges.Extremes(**fitted["_extremes"])
-    for name in ("low", "high", "at_low", "at_high", "weight"):
-        if getattr(extremes, name).shape != (p,):
+    arrays = {name: array for name, array in vars(extremes).items() if name != "n_rows"}
+    for array in arrays.values():
+        if array.shape != (p,) or np.isnan(array).any():
             raise ModelFileError("has ends of features that are not valid.")
+    _width(extremes.n_rows)
+    if params["clip"] not in (True, False, "auto"):
+        raise ModelFileError("has an invalid parameter clip.")
     return extremes.ends(params["clip"], loss.can_hold)
 
 
