@@ -30,7 +30,10 @@ def test_own_rows_choose_the_epoch(n_samples):
     pca = PCA(6, svd_solver="full").fit(X)
     error = np.square(pca.inverse_transform(pca.transform(X_val)) - X_val).mean()
     assert ae.pca_score_ == pytest.approx(-error, rel=1e-6)
-    assert ae.validation_curve_[0] == pytest.approx(error, rel=1e-6)
+    # Pixels of PCA's reconstruction that are held at zero make the first error smaller.
+    assert 0.95 * error < ae.validation_curve_[0] < 0.99 * error
+    free = autoencoder(clip=False, max_epochs=1).fit(X, X_val=X_val)
+    assert free.validation_curve_[0] == pytest.approx(error, rel=1e-6)
 
 
 def test_own_rows_are_not_trained_on():
