@@ -236,10 +236,10 @@ def test_divergence_after_a_resumption(curved, path, monkeypatch):
     die(path, curved, **params)
     original = Objective._mean_loss
 
-    def mean_loss(objective, output, batch):
+    def nothing(objective, output, batch):
         return original(objective, output, batch) * float("nan")
 
-    monkeypatch.setattr(Objective, "_mean_loss", mean_loss)
+    monkeypatch.setattr(Objective, "_mean_loss", nothing)
     with pytest.warns(ConvergenceWarning, match="in epoch 4 .* epoch 3 are kept"):
         ae = estimator(checkpoint=path, **params).fit(curved)
     assert np.array_equal(ae.transform(curved), whole.transform(curved))
