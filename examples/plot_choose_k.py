@@ -8,15 +8,22 @@ number of the last codes of each row (nested dropout, Rippel, Gelbart and Adams 
 that for every k the first k codes can be used without the others.
 """
 
+from functools import partial
+
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from skae import AutoencoderTransformer
+from skae.metrics import (
+    make_hidden_cell_scorer,
+    make_reconstruction_scorer,
+    one_standard_error,
+)
 
 X, y = load_digits(return_X_y=True)
 X = X / 16  # all pixels have the same unit, so one scale for all
@@ -136,6 +143,36 @@ for ax in axes.flat:
 plt.show()
 
 # %%
+# How many components there are
+# -----------------------------
+# Neither curve says where to stop, because the error of held-out rows falls with every
+# component. Hidden cells do. They are predicted from the other cells of their row, which
+# components that describe noise make worse. This table is a curved surface of two
+# dimensions, with noise, in twenty columns.
+
+rng = np.random.default_rng(0)
+position = rng.normal(size=(300, 2))
+bent = np.tanh(position @ rng.normal(size=(2, 10))) @ rng.normal(size=(10, 20))
+surface = (
+    position @ rng.normal(size=(2, 20)) + 0.5 * bent + 0.2 * rng.normal(size=(300, 20))
+)
+scorers = {"rows": make_reconstruction_scorer(), "cells": make_hidden_cell_scorer()}
+for model in PCA(), AutoencoderTransformer(allow_nan=True, random_state=0):
+    search = GridSearchCV(
+        model,
+        {"n_components": [1, 2, 3, 4, 5, 6]},
+        scoring=scorers,
+        refit=partial(one_standard_error, score="cells"),
+        cv=3,
+    ).fit(surface)
+    for name in scorers:
+        scores = -search.cv_results_[f"mean_test_{name}"]
+        print(f"{type(model).__name__}, {name}: " + " ".join(f"{s:.3f}" for s in scores))
+    print(f"chosen: {search.best_params_['n_components']}")
+
+# %%
+# PCA needs more components than the surface has dimensions, because the surface is curved.
+#
 # One fit that can be truncated to any k has a higher error than a separate fit at each k.
 # The reason is that the best single code follows a curve that winds through the rows,
 # and such a curve is not a smooth coordinate of the best surface with two codes. If k is

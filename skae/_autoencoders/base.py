@@ -85,6 +85,7 @@ class BaseAutoencoder(
         "ordered": ["boolean"],
         "whiten": ["boolean"],
         "standardize": ["boolean"],
+        "clip": ["boolean", Hidden(StrOptions({"auto"}))],
         "allow_nan": ["boolean"],
         "tied_weights": ["boolean"],
         "noise": [Interval(Real, 0, None, closed="left"), callable, None],
@@ -228,18 +229,28 @@ class BaseAutoencoder(
             If y has the shape of X, because targets of the rows of X are passed as
             `X_target`.
         """
+        warn_of_target(self, X, y, "fit")
         self._fit(X, y, sample_weight, groups, X_val, X_target)
         return self
 
-    def _fit(self, X, y, sample_weight, groups, X_val=None, X_target=None):
+    def _fit(
+        self, X, y, sample_weight, groups, X_val=None, X_target=None, keeps_folds=False
+    ):
         """Fit the model, and return what `fitting.fit` returns."""
-        warn_of_target(self, X, y, "fit")
         before = vars(self).copy()
         try:
             tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
             with in_own_modes(), tasks:
                 return fitting.fit(
-                    self, X, y, sample_weight, groups, X_val, X_target, tasks.callbacks
+                    self,
+                    X,
+                    y,
+                    sample_weight,
+                    groups,
+                    X_val,
+                    X_target,
+                    tasks.callbacks,
+                    keeps_folds,
                 )
         except BaseException as error:
             # Only training can be ended by Ctrl-C and leave a fitted estimator.
@@ -483,8 +494,9 @@ class BaseAutoencoder(
         jacobian : ndarray of shape (n_samples, n_components_, n_features_in_)
             Derivative of each feature of the reconstruction, or with `standardize` of each
             standardized feature, with respect to each code as it is without `whiten`, at
-            the code of each row of X. At the mean code these vectors, scaled to unit
-            length, are `components_`.
+            the code of each row of X. It is that before features are held at ends, see
+            `clip`: where one is, its reconstruction does not change. At the mean code these
+            vectors, scaled to unit length, are `components_`.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False, dtype=np.float64)

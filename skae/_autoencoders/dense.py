@@ -110,11 +110,29 @@ class AutoencoderTransformer(BaseAutoencoder):
         the curves, always refer to X in its own units; everything else is as described. If
         it is False the estimator centres the features and keeps their scales, as PCA does.
         Features in different units should be scaled, here or in a Pipeline.
+    clip : bool or "auto", default="auto"
+        Whether the reconstruction of a feature is held at its ends: values beyond an end
+        are set to it, in training (with a derivative of 0.1 beyond the end, so that they
+        can come back) and in everything after. "auto" holds an end if at least 5 % of the
+        rows, and at least 100 rows, lie exactly on the smallest or largest value, as
+        pixels, counts, shares and one-hot columns do. New rows hardly ever go beyond such
+        an end: in 32 sets a single cell did, features that were constant aside. True holds
+        every feature in the range of the training rows, whatever new rows may do. False
+        holds nothing. It is for "squared_error", "absolute_error", "huber" and columns with
+        these in a dict; with other losses "auto" holds nothing, and True is refused. The
+        ends are those of all rows of `fit`, of `X_target` if there is one, and move if rows
+        of a warm start or of a stream go beyond. PCA as the outcome is held only if
+        held-out rows of `fit` say that this alone is a gain; its codes and all attributes
+        are PCA's, also then. The error on new rows, as a share of PCA's, fell from 0.82 to
+        0.68 on 2000 images of MNIST, from 1.00 to 0.85 on 400 of them, and from 0.57 to
+        0.55 on ames (1500 x 34).
     allow_nan : bool, default=False
         Whether X may have missing cells. They are filled by probabilistic PCA. If the X of
         `fit` has some, the network is told which cells are missing and learns to correct
         the filled values, from cells that are hidden in training. `impute` fills the
-        missing cells. Only observed cells count in the loss and in `score`. Tables that are
+        missing cells. Only observed cells count in the loss and in `score`. With more
+        columns than rows the network is not told which cells are missing, and trains on
+        filled rows, but its epoch is chosen by observed cells. Tables that are
         so large that they are read in parts may have missing cells in every method except
         `fit`.
     dropout : float in [0, 1), default=0.0
@@ -269,9 +287,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Divisor of the centred features, in the units of X: one number for all features, or
         with `standardize` the standard deviation of each, and 1 for a constant feature.
     components_ : ndarray of shape (n_components_, n_features)
-        Jacobian of the decoder at the mean code, with rows scaled to unit length, and with
-        `standardize` for standardized features. If training gained nothing these are the
-        components of PCA.
+        Jacobian of the decoder at the mean code, before features are held at ends (see
+        `clip`), with rows scaled to unit length, and with `standardize` for standardized
+        features. If training gained nothing these are the components of PCA.
     explained_variance_ : ndarray of shape (n_components_,)
         Decrease of the summed squared error, divided by n_samples - 1, when code j joins
         codes 0..j-1 while the others are at their mean, in the units of X or with
@@ -401,6 +419,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ordered=False,
         whiten=False,
         standardize=False,
+        clip="auto",
         allow_nan=False,
         dropout=0.0,
         normalization=None,
@@ -436,6 +455,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.ordered = ordered
         self.whiten = whiten
         self.standardize = standardize
+        self.clip = clip
         self.allow_nan = allow_nan
         self.dropout = dropout
         self.normalization = normalization

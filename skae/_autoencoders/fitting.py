@@ -13,10 +13,12 @@ from skae._autoencoders.arguments import (
     holds_out_rows,
 )
 from skae._autoencoders.fitted_attributes import (
+    extremes_of,
     filler_of,
     frame_of,
     set_codes,
     set_device,
+    set_ends,
     set_filler,
     set_loss,
     set_result,
@@ -27,6 +29,7 @@ from skae._autoencoders.fitted_attributes import (
     widths_of,
 )
 from skae._autoencoders.parameters import (
+    check_clip,
     check_same_network,
     parameter_names,
     params_of_fit,
@@ -54,16 +57,21 @@ from skae.regularizers import resolve_regularizers
 __all__ = ["fit", "partial_fit", "wants_share"]
 
 EXPECTED = 4096  # number of rows of a stream that its network is wide enough for
+ROTATIONS = 6  # number of members that may each rotate all versions of a wide table
 MEASURED = 2**23  # largest number of values from which statistics of a loss are computed
 
 
-def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
+def fit(
+    estimator, X, y, sample_weight, groups, X_val, X_target, callbacks, keeps_folds=False
+):
     """Fit an estimator; the other arguments are those of its method `fit`.
 
     Parameters
     ----------
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
+    keeps_folds : bool
+        Whether the method `folds` of the result is going to be called.
 
     Returns
     -------
@@ -78,8 +86,8 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     deadline = Deadline(estimator.time_limit)
     estimator._params_of_fit = params_of_fit(estimator)
     given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target)
-    estimator._has_marks = given.observed is not None
     _begin(estimator, given)
+    estimator._has_marks = _has_marks(estimator, given)
     initial = _initial(estimator, given.X)
     seed = draw_seed(estimator.random_state)
     if initial is not None:  # the same rows are held out as before
@@ -87,6 +95,8 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
     checkpoint = _open_checkpoint(estimator, given, seed, initial)
     seed = seed if checkpoint is None else checkpoint.seed
     _learn_statistics(estimator, given, seed, is_new=initial is None)
+    extremes = given.extremes().joined(initial and extremes_of(estimator))
+    ends = extremes.ends(estimator.clip, estimator._loss.can_hold)
     with contextlib.ExitStack() as scopes:
         sizes = scopes.enter_context(memory_explained(estimator, given.X.shape))
         if checkpoint is not None:
@@ -94,12 +104,14 @@ def fit(estimator, X, y, sample_weight, groups, X_val, X_target, callbacks):
         before = None if initial is None else estimator._inference
         how = {"callbacks": callbacks, "checkpoint": checkpoint, "deadline": deadline}
         how["noise_and_units"] = _noise_and_units(estimator, given)
-        table = _table(estimator, given)
+        table = _table(estimator, given, ends)
         numbers = given.numbers
         del given  # it may hold a sorted copy of the rows
         result = _train(estimator, table, seed, initial, sizes, **how)
+        result = result if keeps_folds else result.without_folds()
         estimator._seed = seed
         set_result(estimator, result.net, result)
+        set_ends(estimator, extremes, result.holds)
         set_codes(estimator, result, before)
         if result.interrupt is not None:
             result.interrupt.is_kept = True
@@ -139,10 +151,11 @@ def _new_stream(estimator, is_first):
     return Stream(
         seed,
         estimator.n_components_,
-        initial=FramedNetwork(network, frame_of(estimator)),
+        initial=FramedNetwork(network, frame_of(estimator), estimator._holds),
         n_before=estimator.n_samples_,
         n_steps=getattr(estimator, "_n_steps", 0),
         loss_statistics=estimator._loss_statistics,
+        extremes=extremes_of(estimator),
     )
 
 
@@ -164,6 +177,7 @@ def _tools(estimator):
         standardize=params["standardize"],
         has_marks=estimator._has_marks,
         follows=absorbs and not params["allow_nan"],
+        clip=params["clip"],
     )
 
 
@@ -189,9 +203,29 @@ def _begin(estimator, given, n_expected=None):
     set_widths(estimator, *widths, is_new=not _goes_on(estimator))
     set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
+    check_clip(estimator, estimator._loss)
     if estimator._network_kind.has_own_code:  # mistakes in it are found first of all
         n_features = estimator.n_features_in_
         estimator._make_module(n_features, n_features, None)
+
+
+def _has_marks(estimator, given):
+    """Whether the network is told which cells of X are missing.
+
+    It is not if X has more columns than rows, which then are rotated, so that the time is
+    linear in the number of columns.
+    """
+    kind, (n_samples, n_features) = estimator._network_kind, given.X.shape
+    can_rotate = (
+        n_features > n_samples
+        and estimator.init == "pca"
+        and estimator._loss.rotation_invariant
+        and kind.in_any_basis
+        and kind.takes_marks
+        and given.X_target is None
+        and not resolve_noise(estimator.noise, type(estimator).__name__)
+    )
+    return given.observed is not None and not can_rotate
 
 
 def _goes_on(estimator):
@@ -285,12 +319,13 @@ def _loss_statistics(estimator, loss, given):
 # -- training --------------------------------------------------------------------------
 
 
-def _table(estimator, given):
+def _table(estimator, given, ends):
     """Return the Table to train on."""
     dependence = given.dependence() if holds_out_rows(estimator, given) else None
     statistics = estimator.mean_, estimator.scale_
     filler = filler_of(estimator)
-    return make_table(given, estimator._loss, *statistics, filler, dependence)
+    table = make_table(given, estimator._loss, *statistics, filler, dependence, ends)
+    return dataclasses.replace(table, has_marks=estimator._has_marks)
 
 
 def _train(
@@ -313,8 +348,9 @@ def _train(
     """
     filler, share = filler_of(estimator), table.observed_share
     # With noise the filled values depend on it, so that cells are hidden in every step.
-    n_versions = 0 if noise_and_units else number_of_versions(table.X.shape)
-    hide = Hide(filler, 1 - share, n_versions)
+    n_copies = 1 if table.has_marks else ROTATIONS
+    n_versions = number_of_versions(n_copies * table.X.size)
+    hide = Hide(filler, 1 - share, 0 if noise_and_units else n_versions)
     unit = error_unit(
         estimator._loss,
         estimator.scale_,
@@ -328,10 +364,11 @@ def _train(
         return _settings(
             estimator,
             noise_and_units=noise_and_units,
-            hide=hide if estimator._has_marks else None,
+            hide=None if table.observed is None else hide,
             unit=unit / share,
             callbacks=[*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
+            holds_initial=initial is None or estimator._holds,
             deadline=deadline,
         )
 

@@ -91,7 +91,7 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None):
         It is empty if all rows are equal, or if there are only two.
     """
     estimator._validate_params()
-    result, numbers = estimator._fit(X, y, sample_weight, groups)
+    result, numbers = estimator._fit(X, y, sample_weight, groups, keeps_folds=True)
     folds = result.folds()
     if sum(len(held_out) for _, _, held_out in folds) < SMALLEST:
         return _folds_of_clones(estimator, X, sample_weight, groups)

@@ -16,6 +16,7 @@ __all__ = ["VariationalAutoencoder"]
 
 FIXED = {
     "allow_nan": False,
+    "clip": False,
     "code_activation": "identity",
     "init": "pca",
     "module": None,
@@ -290,6 +291,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     _fixed_parameters: tuple = tuple(FIXED)
     _has_streams = False
     allow_nan = FIXED["allow_nan"]
+    clip = FIXED["clip"]
     code_activation = FIXED["code_activation"]
     init = FIXED["init"]
     module = FIXED["module"]

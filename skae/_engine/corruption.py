@@ -13,7 +13,7 @@ from skae.noise import Units
 
 __all__ = ["Corruption", "Hide", "noise_units", "number_of_versions"]
 
-MOST_VERSIONS, VERSION_VALUES = 64, 2**22  # number of versions, and values of all of them
+MOST_VERSIONS, VERSION_VALUES = 64, 2**21  # number of versions, and values of all of them
 SMALLEST_RATE, LARGEST_RATE = 0.05, 0.45  # shares of cells that are hidden in training
 
 
@@ -34,9 +34,9 @@ def noise_units(X, mean, scale, standardize=False):
     return Units(*(torch.tensor(a) for a in (*landmarks, one)))
 
 
-def number_of_versions(shape):
-    """Return how many versions of a table of this shape are worth their memory."""
-    return min(max(VERSION_VALUES // (shape[0] * shape[1]), 2), MOST_VERSIONS)
+def number_of_versions(n_values):
+    """Return how many versions, of so many values each, are worth their time and memory."""
+    return min(max(VERSION_VALUES // n_values, 2), MOST_VERSIONS)
 
 
 class Hide:

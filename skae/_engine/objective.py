@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from skae._engine.batches import Batches
+from skae.losses._base import SLOPE
 from skae.modules._base import fresh_generators
 
 __all__ = ["Objective", "mean_over_rows"]
@@ -45,6 +46,9 @@ class Objective(nn.Module):
         Numbers of ordered codes with which held-out rows are decoded. None is all codes.
     corruption : Corruption or None
         Corruption of the inputs. The targets stay as they are.
+    to_features : callable (output) -> Tensor of shape (..., n, p), or None
+        Turns the output (..., n, r) into features, of which some may be missing in held-out
+        rows. None if the output is in features.
     n_draws : int
         Number of codes that are drawn for a row. With more than one the error is that of
         the importance-weighted bound of Burda, Grosse and Salakhutdinov (2016),
@@ -65,6 +69,7 @@ class Objective(nn.Module):
         n_cuts=1,
         cuts=(None,),
         corruption=None,
+        to_features=None,
         n_draws=1,
         beta=1.0,
         unit=1.0,
@@ -72,7 +77,7 @@ class Objective(nn.Module):
         super().__init__()
         self.loss, self.penalties, self.corruption = loss, penalties, corruption
         self.n_cuts, self.cuts, self.unit = n_cuts, cuts, unit
-        self.n_draws, self.beta = n_draws, beta
+        self.n_draws, self.beta, self.to_features = n_draws, beta, to_features
 
     # -- a step of training ------------------------------------------------------------
 
@@ -140,6 +145,9 @@ class Objective(nn.Module):
 
     def forward(self, output, batch):
         """Return the mean loss of a reconstruction, summed over the members of a stack."""
+        return self._mean_loss(self.loss.hold(output), batch)
+
+    def _mean_loss(self, output, batch):
         return mean_over_rows(self._errors(output, batch), batch.weights)
 
     def gradient(self, output, batch):
@@ -149,24 +157,29 @@ class Objective(nn.Module):
             with torch.enable_grad():
                 loss = self(output, batch)
             return loss.detach(), *torch.autograd.grad(loss, output)
-        gradient = self.loss.slope(output, batch.targets).div_(output.shape[-2])
+        held = self.loss.hold(output)
+        gradient = self.loss.slope(held, batch.targets).div_(output.shape[-2])
         if batch.observed is not None:
             gradient = torch.where(batch.observed, gradient, 0.0)
         if batch.weights is not None:
             gradient *= batch.weights.unsqueeze(-1)
-        return self(output, batch), gradient
+        if held is not output:
+            gradient *= torch.where(held == output, 1.0, SLOPE)
+        return self._mean_loss(held, batch), gradient
 
     def _errors(self, output, batch):
         """Return the loss of each row of a batch, (..., n), over its observed cells."""
         targets = batch.targets
         if batch.observed is not None:
+            if self.to_features is not None:
+                output = self.to_features(output)
             output, targets = self.loss.observed(output, targets, batch.observed)
         return self.loss.function(output, targets)
 
     # -- held-out rows -----------------------------------------------------------------
 
     @torch.inference_mode()
-    def row_errors(self, network, rows):
+    def row_errors(self, network, rows, holds=True):
         """Return the error of each row, in float64, and of one member after another.
 
         The corruption, and all random numbers that the network draws, are the same in
@@ -176,6 +189,8 @@ class Objective(nn.Module):
         ----------
         network : Network
         rows : Rows or StreamedRows
+        holds : bool
+            Whether outputs are held at the ends of features, see `Loss.hold`.
 
         Returns
         -------
@@ -188,26 +203,29 @@ class Objective(nn.Module):
         ):
             generator = self.generator()
             batches = Batches(rows, HELD_OUT_BATCH)
-            errors = [self._errors_at_cuts(network, batch, generator) for batch in batches]
+            errors = [
+                self._errors_at_cuts(network, batch, generator, holds) for batch in batches
+            ]
         errors = torch.cat(errors, dim=-1).double().cpu().numpy()
         errors = errors.reshape(len(self.cuts), -1, len(rows))
         held_out = [errors[:, i, : len(index)] for i, index in enumerate(rows.index)]
         return np.concatenate(held_out, axis=1) + rows.lost
 
-    def _errors_at_cuts(self, network, batch, generator):
+    def _errors_at_cuts(self, network, batch, generator, holds):
         """Return the error of each row of a batch at all cuts, (n_cuts, ..., n)."""
         Z, added = self._codes(network, self.inputs(batch, generator))
         if self.n_draws > 1:
             return self._weighted(network.decode(Z), added, batch).unsqueeze(0)
         outputs = (network.decode(Z[..., :cut]) for cut in self.cuts)
+        outputs = map(self.loss.hold, outputs) if holds else outputs
         errors = torch.stack([self._errors(output, batch) for output in outputs])
         return errors if added is None else errors + self.beta * added
 
     # -- after training ----------------------------------------------------------------
 
     def forget(self):
-        """Drop the corruption and the penalties, which may refer to anything."""
-        self.corruption, self.penalties = None, ()
+        """Drop what may be large or refer to anything."""
+        self.corruption, self.penalties, self.to_features = None, (), None
 
 
 def mean_over_rows(errors, weights):

@@ -14,11 +14,13 @@ from skae._torch import make_generator
 __all__ = ["MOST_ROWS", "Cells", "fit_filler", "principal_filler"]
 
 MOST_ROWS = 2048  # largest number of rows that the model is fitted to
-MOST_CELLS = 2**18  # largest number of cells by which the number of factors is chosen
+# The number of factors is chosen by at most so many cells, of so many columns or more.
+MOST_CELLS, FEWEST_COLUMNS = 2**17, 256
 MOST_FACTORS = 32
 COSTLY = 16  # more factors than these are tried only as long as they improve the model
 HELD_OUT = 0.1  # share of the cells that choose the number of factors
 N_TRIAL, N_ITER = 5, 8  # most iterations of each trial, and of the final fit
+N_WHOLE = 2  # and of those over all columns, if the final fit was to some of them
 TOL = 1e-3  # iterations end when they change the model by less than this share of it
 N_COLUMNS = 2048  # number of columns whose weights are computed at a time
 SMALLEST_NOISE = 1e-6
@@ -48,14 +50,17 @@ def fit_filler(X, observed, seed, weights=None):
     rows = torch.linspace(0, n - 1, min(n, MOST_ROWS)).long()
     w = len(rows) * shares(X[rows], None if weights is None else weights[rows])
     cells = Cells(X[rows], observed[rows], w)
-    n_columns = max(1, min(p, MOST_CELLS // len(rows)))
+    n_columns = min(p, max(FEWEST_COLUMNS, MOST_CELLS // len(rows)))
     part = cells.columns(torch.linspace(0, p - 1, n_columns).long())
-    filler = _chosen(part, seed, is_complete=bool(observed[rows].all()))
+    n_rows = min(len(rows), MOST_CELLS // n_columns)
+    some = part.rows(torch.linspace(0, len(rows) - 1, n_rows).long())
+    filler = _chosen(some, seed, is_complete=bool(observed[rows].all()))
     if observed[rows].all():
         return principal_filler(cells)(filler.weight.shape[1])
-    if n_columns < p:
-        filler = cells.maximized(*part.expected(filler), filler.noise)
-    return cells.improved(filler, N_ITER)
+    filler = part.improved(filler, N_ITER)
+    if n_columns == p:
+        return filler
+    return cells.improved(cells.maximized(*part.expected(filler), filler.noise), N_WHOLE)
 
 
 def _chosen(cells, seed, is_complete):
@@ -205,33 +210,28 @@ class Cells:
     def maximized(self, Z, covariances, noise):
         """Return the Filler that is likeliest for these factors."""
         q = Z.shape[1]
-        i, j = torch.triu_indices(q, q)
-        spread = covariances[:, i, j]
         U = torch.cat([Z, torch.ones_like(Z[:, :1])], dim=1)
         moments = pairs(U)
-        is_factor = torch.triu_indices(q + 1, q + 1)[1] < q
-        moments[:, is_factor] += spread
-        spread = spread * torch.where(i == j, 1.0, 2.0).to(spread)
-        found = [
-            self._maximized(block, patterns, place, U, moments, spread, noise)
-            for block, patterns, place in self._blocks
-        ]
+        is_of_factors = torch.triu_indices(q + 1, q + 1)[1] < q
+        moments[:, is_of_factors] += covariances[:, *torch.triu_indices(q, q)]
+        found = [self._maximized(*block, U, moments, noise) for block in self._blocks]
         both, squares = zip(*found, strict=True)
         both, noise = torch.cat(both), float(sum(squares)) / self.n_cells
         return Filler(both[:, q], both[:, :q], max(noise, SMALLEST_NOISE))
 
-    def _maximized(self, block, patterns, place, U, moments, spread, noise):
-        """Return weights and means (b, q + 1) of columns, and their squared residuals."""
+    def _maximized(self, block, patterns, place, U, moments, noise):
+        """Return weights and means (b, q + 1) of columns, and their expected squares."""
         q = U.shape[1] - 1
-        known = patterns * self.w.mT
-        systems = symmetric(known @ moments, q + 1)
-        root = torch.linalg.cholesky(systems + noise * torch.eye(q + 1, dtype=U.dtype))
-        X, observed = self.X[:, block], self.observed[:, block]
-        products = ((self.w * X).mT @ U).unsqueeze(-1)
-        both = torch.cholesky_solve(products, root[place]).squeeze(-1)
-        residual = torch.square(torch.where(observed, X - U @ both.mT, 0.0))
-        unsure = (known @ spread)[place] * pairs(both[:, :q])
-        return both, (self.w * residual).sum() + unsure.sum()
+        upper = (patterns * self.w.mT) @ moments
+        systems = symmetric(upper, q + 1) + noise * torch.eye(q + 1, dtype=U.dtype)
+        weighted = self.w * self.X[:, block]
+        products = weighted.mT @ U
+        root = torch.linalg.cholesky(systems)[place]
+        both = torch.cholesky_solve(products.unsqueeze(-1), root).squeeze(-1)
+        i, j = torch.triu_indices(q + 1, q + 1)
+        twice = torch.where(i == j, 1.0, 2.0).to(U)
+        squares = (weighted * self.X[:, block]).sum() - 2 * (products * both).sum()
+        return both, squares + (upper[place] * pairs(both)).sum(dim=0) @ twice
 
 
 def _distinct(rows):

@@ -11,7 +11,7 @@ from skae._torch import make_generator
 from skae._training.variational_start import with_normal_posterior, with_posterior
 from skae.modules import DenseAutoencoder, DenseVariational
 
-__all__ = ["NOTHING_LEFT", "Start", "make_start", "start_of_axes"]
+__all__ = ["NOTHING_LEFT", "Start", "ToFeatures", "hold", "make_start", "start_of_axes"]
 
 # A linear decoder that needs iterations is fitted to at most so many evenly spaced rows. Of
 # wide rows there are fewer: about so many values, but at least so many rows.
@@ -151,6 +151,41 @@ class Start:
             network.absorb_output(None if self.axes is None else axes.T, mean)
 
 
+@dataclasses.dataclass(frozen=True)
+class ToFeatures:
+    """Turns rows in the coordinates of the starts of members into features.
+
+    Attributes
+    ----------
+    inner : Tensor of shape (m, r, r), or None for one member
+        Axes of each member, in the coordinates of the last one.
+    means : Tensor of shape (m, 1, r) or None
+        Means of each member, in these coordinates.
+    axes : Tensor of shape (r, p)
+        Axes of the last member.
+    """
+
+    inner: torch.Tensor | None
+    means: torch.Tensor | None
+    axes: torch.Tensor
+
+    @classmethod
+    def of(cls, starts, device):
+        """Return the ToFeatures of starts, all but the last of which have an outer."""
+        *folds, last = starts
+        r = len(last.axes)
+        inner = np.stack([*(s.axes for s in folds), np.eye(r)])
+        means = np.stack([*(s.mean for s in folds), np.zeros(r)])[:, None]
+        parts = [torch.from_numpy(a).float().to(device) for a in (inner, means, last.axes)]
+        return cls(*parts) if folds else cls(None, None, parts[-1])
+
+    def __call__(self, rows):
+        """Return features (..., n, p) of rows (..., n, r)."""
+        if self.inner is not None:
+            rows = torch.baddbmm(self.means, rows, self.inner)
+        return rows @ self.axes
+
+
 def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     """Fit PCA to some rows of a table, as the start of a network.
 
@@ -176,7 +211,8 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     """
     X, weights, mean = _centred(table, rows)
     principal = mean, *principal_axes(X, n_components, weights)
-    start = _start(principal, n_components, loss, table.observed, rotate, n_axes)
+    has_marks = table.observed is not None and table.has_marks
+    start = _start(principal, n_components, loss, has_marks, rotate, n_axes)
     return _of_loss(start, table, rows, loss)
 
 
@@ -196,7 +232,7 @@ def start_of_axes(principal, table, n_components, loss):
     -------
     Start
     """
-    start = _start(principal, n_components, loss, table.observed)
+    start = _start(principal, n_components, loss, table.observed is not None)
     return _of_loss(start, table, None, loss)
 
 
@@ -217,7 +253,7 @@ def _centred(table, rows):
     return X, weights, mean
 
 
-def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
+def _start(principal, n_components, loss, has_marks, rotate=False, n_axes=None):
     """Return the Start for given principal axes, with the decoder of PCA."""
     mean, spread, axes, total = principal
     # A fold may have fewer rows than the table has components.
@@ -240,7 +276,7 @@ def _start(principal, n_components, loss, observed, rotate=False, n_axes=None):
         rotates_output=loss.of_scaled,
         variances=np.square(spread),
         total=total,
-        n_marks=0 if observed is None else len(mean),
+        n_marks=len(mean) if has_marks else 0,
     )
 
 
@@ -269,3 +305,23 @@ def _sample(start, table, rows):
     goal = torch.from_numpy(table.target[some].astype(np.float64))
     w = None if table.weights is None else torch.from_numpy(table.weights[some])
     return torch.from_numpy(codes), goal, w
+
+
+def hold(loss, ends, starts=None):
+    """Return the loss of networks whose outputs are held at the ends of features.
+
+    Parameters
+    ----------
+    loss : Loss
+    ends : (low, high), ndarrays of shape (n_features,), or None
+        See `Table`.
+    starts : list of Start, or None
+        The starts whose coordinates the networks work in. They are not rotated.
+    """
+    if ends is None:
+        return loss
+    if starts is not None and loss.of_scaled:
+        means = np.stack([start.mean for start in starts])
+        means = means[0] if len(means) == 1 else means[:, None]
+        ends = [end - means for end in ends]
+    return loss.with_ends(*ends)

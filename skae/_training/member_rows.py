@@ -47,34 +47,57 @@ def member_rows(members, loss, device, in_coordinates, hide=None, seed=0):
             )
         )
     home = _home(members, loss, device, hide)
-    # With missing cells the coordinates are those of the table.
-    starts = members.starts if in_coordinates and table.observed is None else None
+    starts = members.starts if in_coordinates else None
+    if table.observed is not None:
+        return _incomplete_rows(members, loss, starts, hide, seed, home, device)
     targets, lost = _coordinates(table.X, starts, len(members), home)
     inputs = targets
     if table.inputs is not None:
         inputs, _ = _coordinates(table.inputs, starts, len(members), home)
-    observed = None
-    if table.observed is not None:
-        observed = torch.from_numpy(table.observed).to(home)
-        inputs = with_marks(_tensor(table.X, home), observed)
-        if hide is not None and hide.n_versions:
-            inputs = hide.versions(inputs, seed)
-        inputs = _for_each(inputs, len(members))
     if not loss.of_scaled:
         targets = _tensor(table.target, home)
+    how = members, home, device, inputs, targets, lost
+    return MemberRows(*(_rows(rows, *how) for rows in sides))
+
+
+def _incomplete_rows(members, loss, starts, hide, seed, home, device):
+    """Return the MemberRows of a table with missing cells.
+
+    In the coordinates of principal axes cells cannot be left out. There the training rows
+    are whole as they were filled, whereas the targets of held-out rows are the features,
+    so that an epoch is judged by observed cells alone.
+    """
+    table, n_members = members.table, len(members)
+    observed = torch.from_numpy(table.observed).to(home)
+    inputs = with_marks(_tensor(table.X, home), observed)
+    if hide is not None and hide.n_versions:
+        inputs = hide.versions(inputs, seed)
+    if not table.has_marks:
+        inputs = inputs[:, : table.X.shape[1]]
+    targets = _tensor(table.target, home)
+    how = members, home, device
+    if starts is None or starts[0].axes is None:  # the coordinates are those of the table
+        how = *how, _for_each(inputs, n_members), targets, [0.0] * n_members, observed
+        return MemberRows(_rows(members.trained, *how), _rows(members.held_out, *how))
+    inputs, _ = _coordinates(inputs.cpu().numpy(), starts, n_members, home)
+    whole, lost = _coordinates(table.X, starts, n_members, home)
+    features = _for_each(targets, n_members), [0.0] * n_members, observed
     return MemberRows(
-        *(
-            Rows(
-                inputs,
-                targets,
-                rows,
-                lost=_lost_of(lost, rows),
-                weights=_tensor(members.weights(rows), home),
-                observed=observed,
-                device=device,
-            )
-            for rows in sides
-        )
+        _rows(members.trained, *how, inputs, whole, lost),
+        _rows(members.held_out, *how, inputs, *features),
+    )
+
+
+def _rows(index, members, home, device, inputs, targets, lost, observed=None):
+    """Return the Rows with these numbers for each member."""
+    return Rows(
+        inputs,
+        targets,
+        index,
+        lost=_lost_of(lost, index),
+        weights=_tensor(members.weights(index), home),
+        observed=observed,
+        device=device,
     )
 
 

@@ -41,6 +41,8 @@ class Settings:
         Whether the same call must end with the same bits every time.
     first_step : int
         Number of steps that the network was trained for before.
+    holds_initial : bool
+        Whether that network is held at the ends of features.
     unit : float
         Factor that turns an error, summed over the features, into the units of `score`.
     noise_and_units : tuple or None
@@ -75,6 +77,7 @@ class Settings:
     is_seeded: bool = True
     warm_start: bool = False
     first_step: int = 0
+    holds_initial: bool = True
     ordered: bool = False
     tied_weights: bool = False
     n_draws: int = 1

@@ -36,11 +36,12 @@ def network(seed=0, **params):
     return module
 
 
-def agree(module, loss="squared_error", inputs=None, **of_batch):
+def agree(module, loss="squared_error", inputs=None, ends=None, **of_batch):
     """Whether loss, output and gradients are autograd's."""
+    loss = LOSSES[loss] if ends is None else LOSSES[loss].with_ends(*ends)
     X = draw(N, P) if inputs is None else inputs
     batch = Batch(X, X if inputs is None else draw(*X.shape[:-1], P), **of_batch)
-    objective = Objective(LOSSES[loss])
+    objective = Objective(loss)
     other = copy.deepcopy(module)
     output = other(X)
     expected = objective(output, batch)
@@ -78,6 +79,22 @@ def test_losses(loss):
     agree(network(), loss)
     agree(network(), loss, weights=draw(N))
     agree(network(), loss, observed=draw(N, P) > 0.3)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
+@pytest.mark.parametrize("shape", [(), (2, 1)])
+def test_outputs_that_are_held(loss, shape):
+    """Ends of some features, which some of the outputs lie beyond."""
+    module = stack([network(seed) for seed in range(2)]) if shape else network()
+    X = draw(*shape[:1], N, P)
+    output = module(X).detach()
+    ends = torch.quantile(output, torch.tensor([0.3, 0.6]), dim=-2, keepdim=bool(shape))
+    low, high = ends.double().numpy()
+    low[..., 5:], high[..., :2] = -np.inf, np.inf
+    for is_beyond in (output < torch.tensor(low), output > torch.tensor(high)):
+        assert 0 < is_beyond.sum() < is_beyond.numel()
+    agree(module, loss, X, ends=(low, high))
+    agree(module, loss, X, ends=(low, high), weights=draw(*shape[:1], N) + 0.5)
 
 
 def test_inputs_that_are_not_the_targets():

@@ -247,6 +247,63 @@ def test_shapes_and_values(fitted, gapped, curved):
     assert fitted.score(gapped) == pytest.approx(expected.mean())
 
 
+def wide_table(n=60, p=200, noise=0.1):
+    """Few rows of many columns that follow an angle, with a deviation of one, and noise."""
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(-np.pi, np.pi, (n, 1))
+    X = np.cos(angle * rng.integers(1, 3, p) + rng.uniform(0, 7, p)) * 2**0.5
+    return X + noise * rng.normal(size=X.shape)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3])
+def test_wide_tables_are_filled_up_to_the_noise(share):
+    """They are of rank four, and noise of 0.1 cannot be foretold."""
+    X = wide_table()
+    gapped = with_gaps(X, share)
+    ae = autoencoder(8).fit(gapped)
+    assert not ae._has_marks
+    assert ae.net_.module_.encoder.linear.weight.shape == (8, 200)
+    assert rmse(ae.impute(gapped), X, gapped) < 0.12
+    assert ae.score(gapped) > -(0.1**2)
+
+
+@pytest.mark.parametrize("n_components", [1, 3])
+def test_wide_tables_are_judged_by_observed_cells(n_components, monkeypatch):
+    monkeypatch.setattr(Hide, "__call__", lambda hide, inputs, generator: inputs)
+    X = with_gaps(wide_table(n=150), 0.3)
+    X, X_val = X[:100], X[100:]
+    params = {"max_epochs": 25, "hidden_layer_sizes": (64,)}
+    ae = autoencoder(n_components, **params).fit(X, X_val=X_val)
+    assert ae.best_epoch_ > 0
+    share = np.mean(~np.isnan(np.concatenate([X, X_val])))
+    error = np.nansum(np.square(ae.denoise(X_val) - X_val)) / X_val.size / share
+    assert ae.validation_curve_[ae.best_epoch_] == pytest.approx(error, rel=1e-3)
+    assert -error > ae.pca_score_
+
+
+@pytest.mark.parametrize("way", ["again", "float32", "warm", "load", "weights"])
+def test_wide_tables_in_every_way(way, tmp_path):
+    X = with_gaps(wide_table(), 0.1)
+    ae = autoencoder(2, warm_start=way == "warm").fit(X)
+    Z = ae.transform(X)
+    if way == "again":
+        assert np.array_equal(autoencoder(2).fit(X).transform(X), Z)
+    elif way == "float32":
+        as_float32 = autoencoder(2).fit(X.astype(np.float32)).transform(X)
+        np.testing.assert_allclose(as_float32, Z, atol=1e-3 * np.abs(Z).max())
+    elif way == "warm":
+        score = ae.score(X)
+        assert ae.fit(X).score(X) >= score - 0.01 * abs(score)
+    elif way == "load":
+        ae.save(tmp_path / "model.skae")
+        assert np.array_equal(skae.load(tmp_path / "model.skae").impute(X), ae.impute(X))
+    else:
+        w = np.arange(60) % 3
+        weighted = autoencoder(2).fit(X, sample_weight=w).transform(X)
+        repeated = autoencoder(2).fit(np.repeat(X, w, axis=0)).transform(X)
+        assert np.array_equal(weighted, repeated)
+
+
 def test_impute_learns_what_is_curved():
     """Better than the linear model it starts from, in rows of `fit` and in new ones."""
     angle = np.random.default_rng(0).uniform(-np.pi, np.pi, 1500)

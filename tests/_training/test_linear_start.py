@@ -1,12 +1,14 @@
 """The linear start: load and undo give PCA, whatever the coordinates."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
 
 from skae._tables.table import Table
-from skae._training.linear_start import make_start
+from skae._training.linear_start import ToFeatures, make_start
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
 
@@ -87,3 +89,22 @@ def test_logistic_start_is_better_than_the_mean():
         error = loss.function(module(torch.from_numpy(X)), goal).mean()
         mean = torch.logit(goal.mean(0)).expand(goal.shape)
         assert error < 0.8 * loss.function(mean, goal).mean()
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_features_of_rows_in_coordinates(n_members):
+    X = np.random.default_rng(0).normal(size=(12, 30))
+    X -= X.mean(axis=0)
+    folds = [(np.arange(12) % 3 != i).nonzero()[0] for i in range(n_members - 1)]
+    how = {"n_components": 2, "loss": LOSSES["squared_error"], "rotate": True, "n_axes": 12}
+    starts = [make_start(Table(X, X), None, **how)]
+    inner, _ = starts[0].coordinates(X)
+    of_folds = [make_start(Table(inner, inner), rows, **how) for rows in folds]
+    starts = [dataclasses.replace(s, outer=starts[0]) for s in of_folds] + starts
+    to_features = ToFeatures.of(starts, "cpu")
+    for i, (start, rows) in enumerate(zip(starts, [*folds, np.arange(12)], strict=True)):
+        inside = torch.from_numpy(start.coordinates(X[rows])[0]).float()
+        together = inside if n_members == 1 else inside.expand(n_members, *inside.shape)
+        features = to_features(together)
+        features = features if n_members == 1 else features[i]
+        np.testing.assert_allclose(features, X[rows], atol=1e-5)

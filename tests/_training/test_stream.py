@@ -175,7 +175,7 @@ def test_codes_keep_their_order_and_signs_after_a_warm_start(rows):
     X, X_test = rows
     ae = autoencoder(4, warm_start=True, max_epochs=5)
     before, now = (ae.fit(part).transform(X_test) for part in (X[:700], X[700:]))
-    assert correlations(before, now).min() > 0.6
+    assert correlations(before, now).min() > 0.5
 
 
 # -- rows that depend on each other ----------------------------------------------------
