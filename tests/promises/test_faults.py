@@ -342,7 +342,7 @@ def test_ctrl_c_while_held_out_rows_are_asked(curved, monkeypatch):
     "place",
     [
         "skae._training.members.make_start",
-        "skae._training.training.Training._kept",
+        "skae._training.training.network_of_member",
         "skae._autoencoders.fitted_attributes.describe",
     ],
 )
