@@ -317,7 +317,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     loss_curve_ : list of float
         Mean loss of the batches of each epoch, per feature and in the units of `score`.
     validation_curve_ : list of float
-        The same for held-out rows, beginning with epoch 0, the untrained network.
+        The same for held-out rows, beginning with epoch 0, the untrained network: PCA, with
+        features held at their ends if that alone is a gain, see `clip`.
     pca_score_ : float
         Minus the error of PCA with the same number of components, in the units of
         `validation_curve_` and for the same rows. For "binary_cross_entropy" it is that of

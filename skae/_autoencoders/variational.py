@@ -101,7 +101,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Rate of dropout after each hidden layer.
     normalization : {"layer", "batch"} or None, default=None
         Normalization of each hidden layer, before its activation.
-    weight_decay : float, default=0.01
+    weight_decay : float, default=0.1
         Weight decay of AdamW, as a multiple of the learning rate.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
@@ -342,7 +342,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         standardize=False,
         dropout=0.0,
         normalization=None,
-        weight_decay=0.01,
+        weight_decay=0.1,
         early_stopping=True,
         cv="auto",
         validation_fraction=0.1,

@@ -253,7 +253,7 @@ class AutoencoderNet(NeuralNet):
             return
         self._set_training(True)
         self.backprop_ = None
-        if is_plain(self.network) and not self.objective.penalties:
+        if is_plain(self.network) and self.objective.is_plain:
             self.backprop_ = Backprop(self.network, self.objective, self.bfloat16)
         # The loss is a sum over the members.
         unit = self.objective.unit / len(iterator.dataset.index)
