@@ -36,8 +36,8 @@ autoencoder = AutoencoderTransformer(8, random_state=0).fit(X_train)
 # Reconstructions
 # ---------------
 # The picture shows held-out digits, and their reconstructions from eight numbers by PCA and
-# by the autoencoder. The number at an image is the mean squared error over its pixels. Rows are
-# drawn as images because of ``shape``; otherwise they would be curves.
+# by the autoencoder. The number at an image is the mean squared error over its pixels.
+# Rows are drawn as images because of ``shape``; otherwise they would be curves.
 
 first_of_each = [list(y_test).index(digit) for digit in range(10)]
 ReconstructionDisplay.from_estimator(
