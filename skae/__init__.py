@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # type checkers and editors do not run `__getattr__`
         persistence,
         plotting,
         regularizers,
+        runtime,
     )
     from skae._applications.outliers import AutoencoderOutlierDetector
     from skae._autoencoders.dense import AutoencoderTransformer
@@ -54,6 +55,7 @@ _MODULES = {
     "persistence",
     "plotting",
     "regularizers",
+    "runtime",
 }
 
 

@@ -15,10 +15,16 @@ from sklearn.decomposition import PCA
 
 from skae import AutoencoderTransformer
 
+# Cross-entropy holds pixels in [0, 1]. With the defaults they are held by `clip`.
+RECIPE = {"loss": "binary_cross_entropy", "lr": 2e-3, "weight_decay": 0.5}
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--epochs", type=int, help="most epochs; by default skae's")
+    parser.add_argument(
+        "--defaults", action="store_true", help="nothing set but the hidden layers"
+    )
     parser.add_argument("--rows", type=int, help="training images; by default all")
     arguments = parser.parse_args()
     tasks = available()
@@ -29,11 +35,9 @@ def main():
     ae = AutoencoderTransformer(
         30,
         hidden_layer_sizes=(1000, 500, 250),
-        loss="binary_cross_entropy",
-        lr=2e-3,
-        weight_decay=0.5,
         max_epochs=arguments.epochs or "auto",
         random_state=0,
+        **({} if arguments.defaults else RECIPE),
     )
     models = {"PCA": PCA(30, svd_solver="covariance_eigh"), "skae": ae}
     for name, model in models.items():

@@ -85,6 +85,7 @@ class BaseAutoencoder(
         "ordered": ["boolean"],
         "whiten": ["boolean"],
         "standardize": ["boolean"],
+        "clip": ["boolean", Hidden(StrOptions({"auto"}))],
         "allow_nan": ["boolean"],
         "tied_weights": ["boolean"],
         "noise": [Interval(Real, 0, None, closed="left"), callable, None],
@@ -493,8 +494,9 @@ class BaseAutoencoder(
         jacobian : ndarray of shape (n_samples, n_components_, n_features_in_)
             Derivative of each feature of the reconstruction, or with `standardize` of each
             standardized feature, with respect to each code as it is without `whiten`, at
-            the code of each row of X. At the mean code these vectors, scaled to unit
-            length, are `components_`.
+            the code of each row of X. It is that before features are held at ends, see
+            `clip`: where one is, its reconstruction does not change. At the mean code these
+            vectors, scaled to unit length, are `components_`.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False, dtype=np.float64)

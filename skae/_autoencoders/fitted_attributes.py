@@ -6,7 +6,9 @@ Each public attribute can be found by a search for its name and " =". The privat
     _has_marks        whether the network is told which cells are missing
     _filler           arrays of the `Filler` of missing cells, or None
     _loss_statistics  arrays that the loss has computed from the rows
-    _loss             the loss with these statistics
+    _extremes         the fields of the `Extremes` of the rows, or None
+    _holds            whether the reconstruction is held at the ends of features
+    _loss             the loss with these statistics, and with the ends of features
     _fitted_widths    the widths of the network
     _mean_code, _code_deviations, _falls, _squares
                       statistics of the codes, which `truncate` needs
@@ -31,13 +33,18 @@ from skae._model.explained_variance import attributes, describe
 from skae._model.model import Inference
 from skae._model.prior import Mixture, fit_mixture
 from skae._tables.missing import Filler
+from skae._tables.ranges import Extremes
+from skae._tables.table import ends_of_target
 from skae._torch import make_generator, resolve_device, thread_limit
 from skae._training.frame import Frame
+from skae._training.linear_start import hold
 from skae.losses._likelihoods import resolve_likelihood
 from skae.losses._resolve import resolve_loss
 from skae.modules._own import adapted
 
 __all__ = [
+    "ends_of",
+    "extremes_of",
     "filler_of",
     "frame_of",
     "inference_around",
@@ -46,6 +53,7 @@ __all__ = [
     "restore",
     "set_codes",
     "set_device",
+    "set_ends",
     "set_filler",
     "set_inference",
     "set_loss",
@@ -97,6 +105,37 @@ def set_loss(estimator, loss, statistics):
     """Set the loss, with its statistics of the rows."""
     estimator._loss_statistics = statistics
     estimator._loss = loss.fitted(statistics)
+
+
+def set_ends(estimator, extremes, holds):
+    """Set the ends of features.
+
+    Parameters
+    ----------
+    estimator : estimator
+        An estimator whose loss is set.
+    extremes : Extremes or None
+        Smallest and largest values of the rows; None in models of earlier versions.
+    holds : bool
+        Whether the reconstruction is held at the ends, if there are any.
+    """
+    estimator._extremes = extremes and vars(extremes)
+    estimator._holds = holds
+    loss, units = estimator._loss, (estimator.mean_, estimator.scale_)
+    estimator._loss = hold(loss, ends_of_target(ends_of(estimator), loss, *units))
+
+
+def extremes_of(estimator):
+    """Return the `Extremes` of the rows that an estimator has seen, or None."""
+    return estimator._extremes and Extremes(**estimator._extremes)
+
+
+def ends_of(estimator):
+    """Return the ends (low, high) of features in the units of X, or None if none hold."""
+    extremes = extremes_of(estimator)
+    if extremes is None or not estimator._holds:
+        return None
+    return extremes.ends(estimator._params_of_fit["clip"], estimator._loss.can_hold)
 
 
 def widths_of(estimator, X):
@@ -156,6 +195,7 @@ def set_stream(estimator, stream, result):
     set_statistics(estimator, frame.mean, frame.scale)
     set_filler(estimator, frame.filler)
     set_loss(estimator, unfitted_loss(estimator), result.loss_statistics)
+    set_ends(estimator, result.extremes, result.network.holds)
     set_result(estimator, net_around(estimator, result.network.module), result)
     set_codes(estimator, result, before)
     stream.settle(estimator.net_.network)
@@ -275,6 +315,7 @@ def inference_around(estimator, network):
         estimator.device_,
         filler_of(estimator),
         estimator._has_marks,
+        ends_of(estimator),
     )
 
 
@@ -334,7 +375,10 @@ def restore(estimator, network):
     params = estimator._params_of_fit
     estimator.device_ = resolve_device(params["device"], strict=False)
     vars(estimator).setdefault("_ongoing", None)
+    vars(estimator).setdefault("_extremes", None)  # in models of earlier versions
+    vars(estimator).setdefault("_holds", True)
     set_loss(estimator, unfitted_loss(estimator), estimator._loss_statistics)
+    set_ends(estimator, extremes_of(estimator), estimator._holds)
     if isinstance(network, dict):
         # Copied, because joblib may pass arrays that are read-only maps of a file.
         weights = {name: torch.tensor(array) for name, array in network.items()}

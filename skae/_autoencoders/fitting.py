@@ -11,12 +11,15 @@ from skae._autoencoders.arguments import (
     given_to_fit,
     given_to_partial_fit,
     holds_out_rows,
+    is_told_of_gaps,
 )
 from skae._autoencoders.fitted_attributes import (
+    extremes_of,
     filler_of,
     frame_of,
     set_codes,
     set_device,
+    set_ends,
     set_filler,
     set_loss,
     set_result,
@@ -27,6 +30,7 @@ from skae._autoencoders.fitted_attributes import (
     widths_of,
 )
 from skae._autoencoders.parameters import (
+    check_clip,
     check_same_network,
     parameter_names,
     params_of_fit,
@@ -84,7 +88,10 @@ def fit(
     estimator._params_of_fit = params_of_fit(estimator)
     given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target)
     _begin(estimator, given)
-    estimator._has_marks = _has_marks(estimator, given)
+    before = extremes_of(estimator) if _goes_on(estimator) else None
+    extremes = given.extremes().joined(before)
+    ends = extremes.ends(estimator.clip, estimator._loss.can_hold)
+    estimator._has_marks = is_told_of_gaps(estimator, given, ends)
     initial = _initial(estimator, given.X)
     seed = draw_seed(estimator.random_state)
     if initial is not None:  # the same rows are held out as before
@@ -99,13 +106,14 @@ def fit(
         before = None if initial is None else estimator._inference
         how = {"callbacks": callbacks, "checkpoint": checkpoint, "deadline": deadline}
         how["noise_and_units"] = _noise_and_units(estimator, given)
-        table = _table(estimator, given)
+        table = _table(estimator, given, ends)
         numbers = given.numbers
         del given  # it may hold a sorted copy of the rows
         result = _train(estimator, table, seed, initial, sizes, **how)
         result = result if keeps_folds else result.without_folds()
         estimator._seed = seed
         set_result(estimator, result.net, result)
+        set_ends(estimator, extremes, result.holds)
         set_codes(estimator, result, before)
         if result.interrupt is not None:
             result.interrupt.is_kept = True
@@ -145,10 +153,11 @@ def _new_stream(estimator, is_first):
     return Stream(
         seed,
         estimator.n_components_,
-        initial=FramedNetwork(network, frame_of(estimator)),
+        initial=FramedNetwork(network, frame_of(estimator), estimator._holds),
         n_before=estimator.n_samples_,
         n_steps=getattr(estimator, "_n_steps", 0),
         loss_statistics=estimator._loss_statistics,
+        extremes=extremes_of(estimator),
     )
 
 
@@ -170,6 +179,7 @@ def _tools(estimator):
         standardize=params["standardize"],
         has_marks=estimator._has_marks,
         follows=absorbs and not params["allow_nan"],
+        clip=params["clip"],
     )
 
 
@@ -195,28 +205,10 @@ def _begin(estimator, given, n_expected=None):
     set_widths(estimator, *widths, is_new=not _goes_on(estimator))
     set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
+    check_clip(estimator, estimator._loss)
     if estimator._network_kind.has_own_code:  # mistakes in it are found first of all
         n_features = estimator.n_features_in_
         estimator._make_module(n_features, n_features, None)
-
-
-def _has_marks(estimator, given):
-    """Whether the network is told which cells of X are missing.
-
-    It is not if X has more columns than rows, which then are rotated, so that the time is
-    linear in the number of columns.
-    """
-    kind, (n_samples, n_features) = estimator._network_kind, given.X.shape
-    can_rotate = (
-        n_features > n_samples
-        and estimator.init == "pca"
-        and estimator._loss.rotation_invariant
-        and kind.in_any_basis
-        and kind.takes_marks
-        and given.X_target is None
-        and not resolve_noise(estimator.noise, type(estimator).__name__)
-    )
-    return given.observed is not None and not can_rotate
 
 
 def _goes_on(estimator):
@@ -310,12 +302,12 @@ def _loss_statistics(estimator, loss, given):
 # -- training --------------------------------------------------------------------------
 
 
-def _table(estimator, given):
+def _table(estimator, given, ends):
     """Return the Table to train on."""
     dependence = given.dependence() if holds_out_rows(estimator, given) else None
     statistics = estimator.mean_, estimator.scale_
     filler = filler_of(estimator)
-    table = make_table(given, estimator._loss, *statistics, filler, dependence)
+    table = make_table(given, estimator._loss, *statistics, filler, dependence, ends)
     return dataclasses.replace(table, has_marks=estimator._has_marks)
 
 
@@ -359,6 +351,7 @@ def _train(
             unit=unit / share,
             callbacks=[*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
+            holds_initial=initial is None or estimator._holds,
             deadline=deadline,
         )
 

@@ -10,7 +10,13 @@ from sklearn.base import BaseEstimator
 
 from skae._engine.checkpoint import described
 
-__all__ = ["check_same_network", "contents", "parameter_names", "params_of_fit"]
+__all__ = [
+    "check_clip",
+    "check_same_network",
+    "contents",
+    "parameter_names",
+    "params_of_fit",
+]
 
 # Parameters that are of no use once a fit has ended. They may hold anything, such as an
 # open file. Therefore an estimator keeps them only in the parameter itself.
@@ -47,6 +53,17 @@ def params_of_fit(estimator):
         for name in parameter_names(estimator)
         if name not in OF_THE_FIT_ALONE
     }
+
+
+def check_clip(estimator, loss):
+    """Refuse clip=True of a loss whose reconstructions are not held at ends."""
+    is_asked = estimator.clip != "auto" and estimator.clip
+    if is_asked and not np.any(loss.can_hold):
+        raise ValueError(
+            f"clip=True of {type(estimator).__name__} needs loss='squared_error', "
+            "'absolute_error', 'huber', or a dict with columns of these, got "
+            f"loss={estimator.loss!r}. Set clip='auto' or another loss."
+        )
 
 
 def check_same_network(estimator, request, remedy, with_widths=False):

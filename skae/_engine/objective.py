@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from skae._engine.batches import Batches
+from skae.losses._base import SLOPE
 from skae.modules._base import fresh_generators
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "mean_over_rows"]
 
 HELD_OUT_BATCH = 2048  # number of held-out rows in a batch
 SEED = 0  # seed of the random numbers that a network draws for held-out rows
@@ -80,6 +81,11 @@ class Objective(nn.Module):
 
     # -- a step of training ------------------------------------------------------------
 
+    @property
+    def is_plain(self):
+        """Whether the loss is that of a reconstruction and one code, without penalties."""
+        return not self.penalties and self.n_draws == 1
+
     def generator(self):
         """Return a new generator for the corruption, or None without corruption."""
         return None if self.corruption is None else self.corruption.generator()
@@ -115,12 +121,12 @@ class Objective(nn.Module):
             output = network.decode(seen)
         output = output.float() if bfloat16 else output
         if self.n_draws > 1:
-            loss = _mean(self._weighted(output, added, batch), batch.weights)
+            loss = mean_over_rows(self._weighted(output, added, batch), batch.weights)
         else:
             goal = batch if self.n_cuts == 1 else batch.repeat(self.n_cuts)
             loss = self(output, goal)
             if added is not None:
-                loss = loss + self.beta * _mean(added.float(), batch.weights)
+                loss = loss + self.beta * mean_over_rows(added.float(), batch.weights)
         for penalty in self.penalties:
             loss = loss + penalty(network.unwrapped, inputs, Z)
         return loss, output
@@ -139,7 +145,10 @@ class Objective(nn.Module):
 
     def forward(self, output, batch):
         """Return the mean loss of a reconstruction, summed over the members of a stack."""
-        return _mean(self._errors(output, batch), batch.weights)
+        return self._mean_loss(self.loss.hold(output), batch)
+
+    def _mean_loss(self, output, batch):
+        return mean_over_rows(self._errors(output, batch), batch.weights)
 
     def gradient(self, output, batch):
         """Return the mean loss and its gradient for the output, both detached."""
@@ -148,12 +157,15 @@ class Objective(nn.Module):
             with torch.enable_grad():
                 loss = self(output, batch)
             return loss.detach(), *torch.autograd.grad(loss, output)
-        gradient = self.loss.slope(output, batch.targets).div_(output.shape[-2])
+        held = self.loss.hold(output)
+        gradient = self.loss.slope(held, batch.targets).div_(output.shape[-2])
         if batch.observed is not None:
             gradient = torch.where(batch.observed, gradient, 0.0)
         if batch.weights is not None:
             gradient *= batch.weights.unsqueeze(-1)
-        return self(output, batch), gradient
+        if held is not output:
+            gradient *= torch.where(held == output, 1.0, SLOPE)
+        return self._mean_loss(held, batch), gradient
 
     def _errors(self, output, batch):
         """Return the loss of each row of a batch, (..., n), over its observed cells."""
@@ -167,7 +179,7 @@ class Objective(nn.Module):
     # -- held-out rows -----------------------------------------------------------------
 
     @torch.inference_mode()
-    def row_errors(self, network, rows):
+    def row_errors(self, network, rows, holds=True):
         """Return the error of each row, in float64, and of one member after another.
 
         The corruption, and all random numbers that the network draws, are the same in
@@ -177,6 +189,8 @@ class Objective(nn.Module):
         ----------
         network : Network
         rows : Rows or StreamedRows
+        holds : bool
+            Whether outputs are held at the ends of features, see `Loss.hold`.
 
         Returns
         -------
@@ -189,18 +203,21 @@ class Objective(nn.Module):
         ):
             generator = self.generator()
             batches = Batches(rows, HELD_OUT_BATCH)
-            errors = [self._errors_at_cuts(network, batch, generator) for batch in batches]
+            errors = [
+                self._errors_at_cuts(network, batch, generator, holds) for batch in batches
+            ]
         errors = torch.cat(errors, dim=-1).double().cpu().numpy()
         errors = errors.reshape(len(self.cuts), -1, len(rows))
         held_out = [errors[:, i, : len(index)] for i, index in enumerate(rows.index)]
         return np.concatenate(held_out, axis=1) + rows.lost
 
-    def _errors_at_cuts(self, network, batch, generator):
+    def _errors_at_cuts(self, network, batch, generator, holds):
         """Return the error of each row of a batch at all cuts, (n_cuts, ..., n)."""
         Z, added = self._codes(network, self.inputs(batch, generator))
         if self.n_draws > 1:
             return self._weighted(network.decode(Z), added, batch).unsqueeze(0)
         outputs = (network.decode(Z[..., :cut]) for cut in self.cuts)
+        outputs = map(self.loss.hold, outputs) if holds else outputs
         errors = torch.stack([self._errors(output, batch) for output in outputs])
         return errors if added is None else errors + self.beta * added
 
@@ -211,7 +228,7 @@ class Objective(nn.Module):
         self.corruption, self.penalties, self.to_features = None, (), None
 
 
-def _mean(errors, weights):
+def mean_over_rows(errors, weights):
     """Return the weighted mean over rows of errors (..., n), summed over the members."""
     if weights is not None:
         errors = errors * weights

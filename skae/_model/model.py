@@ -45,6 +45,9 @@ class Inference:
         Filler of missing cells.
     has_marks : bool
         Whether the network is told which cells are missing.
+    ends : (low, high), ndarrays of shape (p,), or None
+        Ends at which reconstructions are held, in the units of X. The loss has them in its
+        own units.
 
     Attributes
     ----------
@@ -56,9 +59,18 @@ class Inference:
     """
 
     def __init__(
-        self, network, loss, mean, scale, unit, device, filler=None, has_marks=False
+        self,
+        network,
+        loss,
+        mean,
+        scale,
+        unit,
+        device,
+        filler=None,
+        has_marks=False,
+        ends=None,
     ):
-        self.filler, self.has_marks = filler, has_marks
+        self.filler, self.has_marks, self.ends = filler, has_marks, ends
         self.loss, self.mean, self.scale = loss, mean, scale
         self.unit = self.code_scale = unit
         self.device = device
@@ -135,7 +147,7 @@ class Inference:
         goal, unit = self.loss.within(X).astype(dtype), np.float64(1.0)
         if self.loss.of_scaled:
             goal, unit = scaled, np.float64(self.unit)
-        output, goal = torch.from_numpy(output), torch.from_numpy(goal)
+        output, goal = self.loss.hold(torch.from_numpy(output)), torch.from_numpy(goal)
         n_cells = X.shape[1]
         if self.filler is not None:
             output, goal = self.loss.observed(output, goal, ~goal.isnan())
@@ -173,7 +185,8 @@ class Inference:
         """Return the derivatives (n, k, p) of the reconstruction at codes (n, k).
 
         The codes are the network's own. The derivatives are those of the reconstruction by
-        the codes when both are in the units of X, or both in standardized units.
+        the codes when both are in the units of X, or both in standardized units, and before
+        it is held at the ends of features.
         """
         module, loss = self.modules[torch.float64], self.loss
 
@@ -243,7 +256,8 @@ class Inference:
     def _in_units(self, output):
         """Return the reconstruction, in the units of X, for a decoder's output (n, q)."""
         X_hat = self.loss.reconstruction(torch.from_numpy(output)).numpy()
-        return X_hat * self.scale + self.mean if self.loss.of_scaled else X_hat
+        X_hat = X_hat * self.scale + self.mean if self.loss.of_scaled else X_hat
+        return X_hat if self.ends is None else X_hat.clip(*self.ends)
 
     @in_own_modes()
     def _in_batches(self, step, table, shape, dtype):

@@ -1,6 +1,7 @@
 """The arguments of `fit`, checked: rows, targets, weights, groups and splits."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from sklearn.utils.validation import (
 
 from skae._tables.dependence import Dependence, equal_rows
 from skae._tables.filler_fit import MOST_ROWS, fit_filler
+from skae._tables.ranges import Extremes
 from skae._tables.rows import (
     FEW_ROWS,
     SMALL,
@@ -161,6 +163,17 @@ class Given:
         if standardize:
             return mean, np.where(spread == 0, 1.0, spread)
         return mean, one_scale(spread)
+
+    def extremes(self):
+        """Return the `Extremes` of the rows that the decoder is to return."""
+        X, w = self.goal, self.weights
+        return functools.reduce(
+            Extremes.joined,
+            (
+                Extremes.of(rows_of(X, block), None if w is None else w[block])
+                for block in row_blocks(*X.shape)
+            ),
+        )
 
     def filler(self, mean, scale, seed):
         """Return a `Filler` that fills missing cells of rows like these."""

@@ -9,7 +9,7 @@ from skae._tables.dependence import Dependence
 from skae._tables.rows import SMALL, Scaled, is_streamed, row_blocks
 from skae._tables.scaling import scaled
 
-__all__ = ["Table", "make_table"]
+__all__ = ["Table", "ends_of_target", "make_table"]
 
 # A sample of a streamed table has about so many values, but at least so many rows.
 SAMPLED, FEWEST_SAMPLED = 2**24, 4096
@@ -39,6 +39,8 @@ class Table:
     dependence : Dependence or None
         Says which rows must not be on both sides of a split. None if the table is not
         split.
+    ends : (low, high), ndarrays of shape (n_features,), or None
+        Ends at which features are held, in the units of `target`, see `Loss.hold`.
     """
 
     X: np.ndarray | Scaled
@@ -49,6 +51,7 @@ class Table:
     has_marks: bool = True
     n_held_out: int = 0
     dependence: Dependence | None = None
+    ends: tuple | None = None
 
     @property
     def is_streamed(self):
@@ -85,7 +88,7 @@ class Table:
         return Table(X, target, *rest, has_marks=self.has_marks)
 
 
-def make_table(given, loss, mean, scale, filler=None, dependence=None):
+def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None):
     """Centre and scale the arguments of `fit`, fill missing cells, and return a `Table`.
 
     Parameters
@@ -99,15 +102,18 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None):
         Fills missing cells; it may be None if there are none.
     dependence : Dependence or None
         See `Table`.
+    ends : (low, high), ndarrays of shape (n_features,), or None
+        Ends at which features are held, in the units of X.
 
     Returns
     -------
     Table
     """
+    ends = ends_of_target(ends, loss, mean, scale)
     if is_streamed(given.X):
         X = Scaled(given.X, mean, scale)
         target = X if loss.of_scaled else Scaled(given.X, bounds=loss.bounds)
-        return Table(X, target, weights=given.weights, dependence=dependence)
+        return Table(X, target, weights=given.weights, dependence=dependence, ends=ends)
     goal, weights, n_held_out = given.goal, given.weights, 0
     if given.X_val is not None:  # X_target is then None
         goal, n_held_out = np.concatenate([goal, given.X_val]), len(given.X_val)
@@ -131,4 +137,19 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None):
         weights=weights,
         n_held_out=n_held_out,
         dependence=dependence,
+        ends=ends,
     )
+
+
+def ends_of_target(ends, loss, mean, scale):
+    """Return ends (low, high) in the units in which the loss is measured; None stays.
+
+    Parameters
+    ----------
+    ends : (low, high), ndarrays of shape (n_features,), or None
+        Ends in the units of X.
+    loss, mean, scale : see `make_table`
+    """
+    if ends is None or not loss.of_scaled:
+        return ends
+    return tuple((end - mean) / scale for end in ends)

@@ -35,11 +35,11 @@ class Frame:
     filler: Filler | None = None
     has_marks: bool = False
 
-    def table(self, rows, loss):
-        """Return the Table of StreamRows."""
+    def table(self, rows, loss, ends=None):
+        """Return the Table of StreamRows, with features that are held at these ends."""
         weights = None if (rows.weights == rows.weights[0]).all() else rows.weights
         given = Given(rows.X if self.has_marks else self.filled(rows.X), weights=weights)
-        table = make_table(given, loss, self.mean, self.scale, self.filler)
+        table = make_table(given, loss, self.mean, self.scale, self.filler, ends=ends)
         if self.has_marks and table.observed is None:
             table.observed = np.ones(rows.X.shape, dtype=bool)
         return table
@@ -62,10 +62,13 @@ class FramedNetwork:
     ----------
     module : Network
     frame : Frame
+    holds : bool
+        Whether its reconstruction is held at the ends of features, if there are ends.
     """
 
     module: Network
     frame: Frame
+    holds: bool = True
 
     @torch.no_grad()
     def at(self, frame, loss):
@@ -91,4 +94,5 @@ class FramedNetwork:
                 codes = module.encode(torch.zeros(1, *shape).double())
             (mean,) = torch.zeros_like(codes)
             module.recode(torch.ones_like(mean).diag() / ratio[0], mean)
-        return FramedNetwork(module.float().to(device).eval(), frame)
+        module = module.float().to(device).eval()
+        return dataclasses.replace(self, module=module, frame=frame)

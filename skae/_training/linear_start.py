@@ -11,7 +11,7 @@ from skae._torch import make_generator
 from skae._training.variational_start import with_normal_posterior, with_posterior
 from skae.modules import DenseAutoencoder, DenseVariational
 
-__all__ = ["NOTHING_LEFT", "Start", "ToFeatures", "make_start", "start_of_axes"]
+__all__ = ["NOTHING_LEFT", "Start", "ToFeatures", "hold", "make_start", "start_of_axes"]
 
 # A linear decoder that needs iterations is fitted to at most so many evenly spaced rows. Of
 # wide rows there are fewer: about so many values, but at least so many rows.
@@ -305,3 +305,23 @@ def _sample(start, table, rows):
     goal = torch.from_numpy(table.target[some].astype(np.float64))
     w = None if table.weights is None else torch.from_numpy(table.weights[some])
     return torch.from_numpy(codes), goal, w
+
+
+def hold(loss, ends, starts=None):
+    """Return the loss of networks whose outputs are held at the ends of features.
+
+    Parameters
+    ----------
+    loss : Loss
+    ends : (low, high), ndarrays of shape (n_features,), or None
+        See `Table`.
+    starts : list of Start, or None
+        The starts whose coordinates the networks work in. They are not rotated.
+    """
+    if ends is None:
+        return loss
+    if starts is not None and loss.of_scaled:
+        means = np.stack([start.mean for start in starts])
+        means = means[0] if len(means) == 1 else means[:, None]
+        ends = [end - means for end in ends]
+    return loss.with_ends(*ends)

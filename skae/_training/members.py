@@ -157,11 +157,12 @@ def _pairs_of_rows(table, dependence, settings, seed):
 def _can_rotate(table, loss, settings):
     """Whether the network may take rows in the coordinates of the principal axes.
 
-    It may not with noise or marks of missing cells, because these refer to the features, as
-    some networks do themselves.
+    It may not with noise, marks of missing cells, or ends at which features are held,
+    because these refer to the features, as some networks do themselves.
     """
     has_marks = table.observed is not None and table.has_marks
     is_plain = not has_marks and table.inputs is None and not table.is_streamed
+    is_plain = is_plain and table.ends is None
     has_noise = settings.noise_and_units is not None
     can_rotate = settings.from_pca and settings.in_any_basis and loss.rotation_invariant
     return can_rotate and is_plain and not has_noise

@@ -40,6 +40,8 @@ class Result:
         the trained one that the fit went on with.
     is_pca : bool
         Whether the network is PCA of all rows.
+    holds : bool
+        Whether the reconstruction is held at the ends of features, if there are ends.
     pca_shares : ndarray of shape (k,) or None
         Shares of the variance that PCA's components have, None if it is not PCA.
     n_steps : int
@@ -66,6 +68,7 @@ class Result:
     kept_error: float
     outcome: str
     is_pca: bool
+    holds: bool
     pca_shares: np.ndarray | None
     n_steps: int
     n_threads: int | None = None

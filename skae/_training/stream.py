@@ -5,8 +5,9 @@ import dataclasses
 
 import numpy as np
 
+from skae._tables.ranges import Extremes
 from skae._tables.running_pca import RunningPCA
-from skae._training.frame import Frame, FramedNetwork
+from skae._training.frame import Frame
 from skae._training.linear_start import NOTHING_LEFT, start_of_axes
 from skae._training.messages import no_weights, warn_of_values
 from skae._training.reservoir import Memory, joined
@@ -57,6 +58,8 @@ class Stream:
         Number of steps that it was trained for.
     loss_statistics : dict of str and ndarray, or None
         Statistics that the loss has computed from these rows.
+    extremes : Extremes or None
+        Smallest and largest values of these rows.
     """
 
     def __init__(
@@ -67,13 +70,14 @@ class Stream:
         n_before=0,
         n_steps=0,
         loss_statistics=None,
+        extremes=None,
     ):
         self.seed, self.n_components = seed, n_components
         self.n_before, self.n_steps = n_before, n_steps
         self.waiting, self.n_rows = (), 0  # chunks that wait, number of the other rows
         self.pca = self.memory = None
         self.frame = None if initial is None else initial.frame
-        self.loss_statistics = loss_statistics or {}
+        self.loss_statistics, self.extremes = loss_statistics or {}, extremes
         self.network, self.kept, self.kept_at = None, initial, 0
         self.train_errors, self.held_out_errors = (), ()
 
@@ -118,7 +122,7 @@ class Stream:
     def settle(self, network):
         """Take the network of the result back, after its codes were made canonical."""
         if self.kept is not None:
-            self.kept = FramedNetwork(network, self.frame)
+            self.kept = dataclasses.replace(self.kept, module=network, frame=self.frame)
 
     # -- copies ------------------------------------------------------------------------
 
@@ -141,7 +145,7 @@ class Stream:
             self.network = None
         if self.network is not None:
             some = self.memory.some(MEASURED)
-            self.network.wake(tools.fitted(self.loss_statistics), some)
+            self.network.wake(tools.fitted(self.loss_statistics, self.extremes), some)
 
     # -- one round ---------------------------------------------------------------------
 
@@ -150,7 +154,7 @@ class Stream:
         is_matched = self.n_before + self.n_rows >= FEWEST
         own = self._keep(new, tools)
         self._set_frame(tools)
-        tools = tools.fitted(self.loss_statistics)
+        tools = tools.fitted(self.loss_statistics, self.extremes)
         table = self.frame.table(self.memory.some(MEASURED), tools.loss)
         principal = self.pca.principal_axes(self.frame.mean, self.frame.scale)
         start = start_of_axes(principal, table, self.n_components, tools.loss)
@@ -169,13 +173,14 @@ class Stream:
 
     def _result(self, kept, start, pca_error, tools):
         """Return the StreamResult; `kept` is None for PCA."""
-        outcome = "trained" if self.kept_at else "unchanged"
         is_pca = kept is None and tools.settings.from_pca
+        outcome = "trained" if self.kept_at else "unchanged"
         described = self.memory.some(DESCRIBED)
         return StreamResult(
             network=kept or tools.untrained(start, self.frame, self.seed),
             start=start,
             loss_statistics=self.loss_statistics,
+            extremes=self.extremes,
             n_components=self.n_components,
             n_samples=self.n_samples,
             n_iter=len(self.train_errors),
@@ -193,6 +198,7 @@ class Stream:
     def _keep(self, new, tools):
         """Add new rows to PCA and to the memory, and return those to train on."""
         settings = tools.settings
+        self.extremes = Extremes.of(new.X, new.weights).joined(self.extremes)
         if self.pca is None:
             self.memory = Memory.begin(new.X.shape[1], self.seed)
             self.frame = self.frame or tools.first_frame(new, self.seed)

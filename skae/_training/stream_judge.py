@@ -4,6 +4,7 @@ import numpy as np
 
 from skae._engine.epoch_choice import Choice
 from skae._engine.objective import Objective
+from skae._training.linear_start import hold
 from skae._training.member_rows import member_rows
 from skae._training.streamed_network import members_of
 from skae._training.truncation import cuts_of
@@ -33,13 +34,13 @@ class Judge:
         rows = memory.judges.rows if memory.has_judges else memory.some(MOST_ASKED)
         self.frame, self.loss, self.keys = frame, tools.loss, rows.keys
         self.n_independent = memory.n_independent
-        members = members_of(rows, frame, tools.loss, start)
+        members = members_of(rows, frame, tools, start)
         self.rows, _ = member_rows(members, tools.loss, tools.device, False)
         self.weights = members.table.weights
         settings = tools.settings_in(frame, tools.units(rows, frame))
         self.margin = MARGIN if settings.from_pca else 0.0
         self.objective = Objective(
-            tools.loss,
+            hold(tools.loss, members.table.ends),
             cuts=cuts_of(settings.n_components) if settings.ordered else (None,),
             corruption=settings.corruption(seed, tools.device),
             unit=settings.unit / members.table.observed_share,
@@ -48,7 +49,7 @@ class Judge:
     def errors(self, network):
         """Return the errors (n_cuts, n_rows) of a FramedNetwork."""
         module = network.at(self.frame, self.loss).module
-        return self.objective.row_errors(module, self.rows)
+        return self.objective.row_errors(module, self.rows, network.holds)
 
     def mean(self, errors):
         """Return the mean of the errors with all codes, in the units of `score`."""

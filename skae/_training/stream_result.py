@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from skae._tables.ranges import Extremes
 from skae._training.frame import FramedNetwork
 from skae._training.linear_start import Start
 
@@ -21,6 +22,8 @@ class StreamResult:
     start : Start
         PCA of all rows so far, in the frame of the network.
     loss_statistics : dict of str and ndarray
+    extremes : Extremes
+        Smallest and largest values of all rows so far.
     keeps_codes : bool
         Whether the network, and therefore its codes, are those of the result before.
     is_matched : bool
@@ -34,6 +37,7 @@ class StreamResult:
     network: FramedNetwork
     start: Start
     loss_statistics: dict
+    extremes: Extremes
     n_components: int
     n_samples: int
     n_iter: int

@@ -14,6 +14,7 @@ from skae._tables.dependence import Dependence
 from skae._tables.fit_data import Given
 from skae._torch import make_generator, thread_limit
 from skae._training.frame import Frame, FramedNetwork
+from skae._training.linear_start import hold
 from skae._training.member_rows import member_rows
 from skae._training.members import Members
 from skae._training.networks import make_networks
@@ -22,6 +23,10 @@ from skae._training.training import Training
 from skae.losses._base import Loss
 
 __all__ = ["StreamedNetwork", "Tools", "asleep", "awake", "members_of"]
+
+# A stream passes over its rows a few times only, and needs more steps in a pass than a fit:
+# batches are those of a fit of so many times fewer rows, which are a quarter as large.
+SMALLER = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +47,10 @@ class Tools:
         Whether networks are told which cells are missing.
     follows : bool
         Whether a change of mean and scale can be folded into the layers of a network.
+    clip : bool or "auto"
+        See `Extremes.ends`.
+    ends : (low, high), ndarrays of shape (n_features,), or None
+        Ends at which features are held, in the units of X.
     """
 
     settings: Settings
@@ -53,10 +62,14 @@ class Tools:
     standardize: bool
     has_marks: bool
     follows: bool
+    clip: bool | str = False
+    ends: tuple | None = None
 
-    def fitted(self, loss_statistics):
-        """Return these tools with a loss that has the statistics."""
-        return dataclasses.replace(self, loss=self.loss.fitted(loss_statistics))
+    def fitted(self, loss_statistics, extremes):
+        """Return these tools with a loss that has the statistics, and with ends."""
+        ends = extremes and extremes.ends(self.clip, self.loss.can_hold)
+        loss = self.loss.fitted(loss_statistics)
+        return dataclasses.replace(self, loss=loss, ends=ends)
 
     def units(self, rows, frame):
         """Return the `Units` of StreamRows that noise refers to, or None without noise."""
@@ -87,15 +100,15 @@ class Tools:
 
     def untrained(self, start, frame, seed):
         """Return the network before training: PCA, if networks start from PCA."""
-        module = self.outline(seed)
-        if self.settings.from_pca:
+        module, from_pca = self.outline(seed), self.settings.from_pca
+        if from_pca:
             module = start.undo(start.load(module).double()).float()
-        return FramedNetwork(module.to(self.device).eval(), frame)
+        return FramedNetwork(module.to(self.device).eval(), frame, holds=not from_pca)
 
     def linear(self, start, frame):
         """Return PCA, or the linear start of the loss, without hidden layers."""
         module = start.undo(start.linear_module(self.settings.ordered).double()).float()
-        return FramedNetwork(module.to(self.device).eval(), frame)
+        return FramedNetwork(module.to(self.device).eval(), frame, holds=False)
 
     def first_frame(self, rows, seed):
         """Return the Frame of StreamRows alone."""
@@ -110,11 +123,11 @@ class Tools:
         return Frame(mean, scale, given.filler(mean, scale, seed), has_marks=True)
 
 
-def members_of(rows, frame, loss, start):
+def members_of(rows, frame, tools, start):
     """Return the Members of one network that is trained on all of the StreamRows."""
     everyone = np.arange(len(rows))
     independent = Dependence.none(len(rows))
-    table = frame.table(rows, loss)
+    table = frame.table(rows, tools.loss, tools.ends)
     return Members(table, [everyone], [everyone[:0]], [start], independent)
 
 
@@ -153,7 +166,7 @@ class StreamedNetwork:
     def _build(self, tools, rows, initial):
         """Make the net, in its state before the first step."""
         settings = tools.settings_in(self.frame, self.units, self.first_step)
-        members = members_of(rows, self.frame, tools.loss, self.start)
+        members = members_of(rows, self.frame, tools, self.start)
         made = make_networks(members, settings, tools.make_module, initial, self.seed)
         training = Training(members, tools.loss, settings, made, self.seed, tools.device)
         both = member_rows(members, tools.loss, tools.device, made.in_coordinates)
@@ -185,9 +198,11 @@ class StreamedNetwork:
             Mean training error, in the units of `score`.
         """
         net, self.is_sound = self.net, False
-        members = members_of(rows, self.frame, tools.loss, self.start)
+        members = members_of(rows, self.frame, tools, self.start)
         train, _ = member_rows(members, tools.loss, tools.device, self.in_coordinates)
-        net.batch_size = min(tools.settings.sizes(n_seen)[0], len(rows))
+        starts = [self.start] if self.in_coordinates else None
+        net.objective.loss = hold(tools.loss, members.table.ends, starts)
+        net.batch_size = min(tools.settings.sizes(n_seen // SMALLER)[0], len(rows))
         net.initialize_history()
         net.history.new_epoch()
         with thread_limit(self.limit):

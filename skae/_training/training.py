@@ -9,7 +9,7 @@ from skae._engine.epoch_choice import Choice
 from skae._engine.objective import Objective
 from skae._engine.skorch_net import Interrupted, build_net
 from skae._torch import thread_limit
-from skae._training.linear_start import NOTHING_LEFT, ToFeatures
+from skae._training.linear_start import NOTHING_LEFT, ToFeatures, hold
 from skae._training.member_rows import member_rows
 from skae._training.members import make_members
 from skae._training.messages import (
@@ -75,13 +75,15 @@ class Training:
     """
 
     def __init__(self, members, loss, settings, networks, seed, device, checkpoint=None):
-        self.members, self.loss, self.settings = members, loss, settings
+        self.members, self.settings = members, settings
         self.networks, self.seed, self.device = networks, seed, device
         self.checkpoint = checkpoint
         self.start = members.starts[-1]
-        means = [s.mean for s in members.starts] if networks.in_coordinates else None
+        starts = members.starts if networks.in_coordinates else None
+        means = None if starts is None else [start.mean for start in starts]
+        self.loss = hold(loss, members.table.ends, starts)
         self.objective = Objective(
-            loss,
+            self.loss,
             penalties=settings.penalties,
             n_cuts=N_CUTS if settings.ordered else 1,
             cuts=cuts_of(settings.n_components) if settings.ordered else (None,),
@@ -115,10 +117,16 @@ class Training:
                 self.seed,
             )
             reference = self.reference(rows)
-            choice, untrained_error = self._choice(rows, reference)
+            untrained, holds = self._untrained(rows, reference)
+            choice = None
+            if self.members.has_held_out_rows:
+                starts_at_random = self.networks.is_new and not self.settings.from_pca
+                choice = self._choice(reference if starts_at_random else untrained)
             net = self.build(rows, choice, self.mean(reference), threads.pace)
             interrupt = self._fit(net, rows)
-            result = self._result(net, choice, reference, untrained_error, interrupt)
+            result = self._result(net, choice, reference, untrained, interrupt)
+        if result.best_epoch == 0:
+            result = dataclasses.replace(result, holds=holds)
         tell(kept_line(result, choice is not None), self.settings.verbose == 1)
         return dataclasses.replace(result, n_threads=threads.n_threads)
 
@@ -161,8 +169,11 @@ class Training:
 
     # -- before training ---------------------------------------------------------------
 
-    def reference(self, rows):
-        """Return the errors (n_cuts, n_judged) of PCA, or of the start of the loss."""
+    def reference(self, rows, holds=False):
+        """Return the errors (n_cuts, n_judged) of PCA, or of the start of the loss.
+
+        With `holds` its reconstruction is held at the ends of features.
+        """
         starts = self.members.starts
         linear = [start.linear_module(self.settings.ordered) for start in starts]
         if not self.networks.in_coordinates:
@@ -172,26 +183,38 @@ class Training:
             ]
         judged = rows.held_out if self.members.has_held_out_rows else rows.train
         module = joined_networks(linear).to(self.device)
-        return self.objective.row_errors(module, judged)
+        return self.objective.row_errors(module, judged, holds)
 
-    def _choice(self, rows, reference):
-        """Return the Choice of the epoch, and the mean error before training.
+    def _untrained(self, rows, reference):
+        """Return the errors before training, and whether the reconstruction is held.
 
-        The Choice is None if no rows are held out. It may keep the start if that is PCA or
-        a trained network.
+        PCA is held at the ends of features if held-out rows say that this alone is a gain.
+        A network that starts from PCA then has to be better than the held one.
         """
-        settings, networks, members = self.settings, self.networks, self.members
-        if not members.has_held_out_rows:
-            return None, self.mean(reference)
-        before = reference
+        networks, has_judges = self.networks, self.members.has_held_out_rows
+        holds = self.settings.holds_initial and not networks.is_new
+        if not has_judges:
+            return reference, holds
         if not networks.in_coordinates:
-            module = networks.joined.to(self.device)
-            before = self.objective.row_errors(module, rows.held_out)
+            holds, module = networks.is_new or holds, networks.joined.to(self.device)
+            return self.objective.row_errors(module, rows.held_out, holds), holds
+        if self.loss.ends is None or self.is_settled:
+            return reference, False
+        held, choice = self.reference(rows, holds=True), self._choice(reference)
+        choice.see(held, [])
+        return (held, True) if choice.best_epoch else (reference, False)
+
+    def _choice(self, errors):
+        """Return the Choice of an epoch that is better than these errors, by a margin.
+
+        It may keep the start if that is PCA or a trained network.
+        """
+        settings, members = self.settings, self.members
         labels = members.dependence.labels
-        choice = Choice(
-            reference if networks.is_new else before,
+        return Choice(
+            errors,
             margin=MARGIN if settings.from_pca else 0.0,
-            allow_start=settings.from_pca or not networks.is_new,
+            allow_start=settings.from_pca or not self.networks.is_new,
             patience=settings.n_iter_no_change,
             tol=settings.tol,
             weights=members.judged_weights,
@@ -199,7 +222,6 @@ class Training:
             n_seen=int(labels.max()) + 1,
             unit=len(self.start.mean) if self.loss.is_likelihood else None,
         )
-        return choice, self.mean(before)
 
     def build(self, rows, choice, linear_error, pace):
         """Return the net that trains the networks."""
@@ -267,9 +289,10 @@ class Training:
             self.checkpoint.pause()
         return None
 
-    def _result(self, net, choice, reference, untrained_error, interrupt):
+    def _result(self, net, choice, reference, untrained, interrupt):
         """Return the Result, after checking that training ended well."""
         settings, networks = self.settings, self.networks
+        untrained_error = self.mean(untrained)
         epochs = self._whole_epochs(net, choice)
         n_iter, held_out_errors = len(epochs), []
         if choice is None:
@@ -307,6 +330,7 @@ class Training:
             outcome=outcome,
             is_pca=is_pca,
             pca_shares=shares if is_pca else None,
+            holds=True,
             n_steps=settings.first_step
             + sum(epoch["train_batch_count"] for epoch in epochs[:best_epoch]),
             is_out_of_time=net.is_out_of_time_,

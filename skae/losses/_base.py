@@ -9,9 +9,25 @@ import torch
 
 from skae._tables import ranges
 
-__all__ = ["Loss"]
+__all__ = ["SLOPE", "Loss"]
 
 INF = float("inf")
+SLOPE = 0.1  # derivative of an output that is held, by the output of the network
+
+
+class _Hold(torch.autograd.Function):
+    """Values between two ends, with a derivative of `SLOPE` beyond them."""
+
+    @staticmethod
+    def forward(ctx, output, low, high):
+        held = output.clamp(low, high)
+        ctx.save_for_backward(held == output)
+        return held
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (is_within,) = ctx.saved_tensors
+        return torch.where(is_within, gradient, gradient * SLOPE), None, None
 
 
 def with_statistics(loss, **statistics):
@@ -63,6 +79,13 @@ class Loss:
         they add nothing to the loss.
     n_constants : int
         How many numbers are learned for each feature that are the same in all rows.
+    can_hold : bool, or ndarray of bool of shape (n_features,)
+        Whether the reconstruction of a feature can be held at its ends, see `hold`.
+    units_of_output : (mean, scale), floats or Tensors of shape (n_features,)
+        An output y of features that can be held is the reconstruction y * scale + mean,
+        in the units in which the loss is measured.
+    ends : (low, high), Tensors of shape (n_features,) or (m, 1, n_features), or None
+        Smallest and largest outputs, see `with_ends`. None holds nothing.
     name : str, or list of str of shape (n_features,)
         The name that messages use.
     checks : tuple of callables (X, owner, feature_names, numbers)
@@ -85,6 +108,9 @@ class Loss:
     slope: Callable | None = None
     missing: tuple = (0.0, 0.0)
     n_constants: int = 0
+    can_hold: bool | np.ndarray = False
+    units_of_output: tuple = (0.0, 1.0)
+    ends: tuple | None = None
     name: str | list = ""
     checks: tuple = ()
     statistics: Callable | None = None
@@ -106,6 +132,30 @@ class Loss:
     def reconstruction(self, output):
         """Return the reconstruction (..., n, p) for the decoder's output (..., n, q)."""
         return output if self.inverse_link is None else self.inverse_link(output)
+
+    def with_ends(self, low, high):
+        """Return the loss of outputs that are held at the ends of some features.
+
+        Parameters
+        ----------
+        low, high : ndarray of shape (n_features,), or (m, 1, n_features) for m networks
+            Ends, in the units in which the loss is measured. They are infinite where there
+            is no end, and for features that cannot be held.
+        """
+        mean, scale = map(torch.as_tensor, self.units_of_output)
+        ends = tuple((torch.from_numpy(end) - mean) / scale for end in (low, high))
+        return replace(self, ends=ends)
+
+    def hold(self, output):
+        """Return outputs (..., n, p) of which those beyond an end are set to the end.
+
+        The derivative beyond an end is `SLOPE` and not zero, so that they can come back.
+        """
+        if self.ends is None:
+            return output
+        low, high = (end.to(output) for end in self.ends)
+        has_gradient = output.requires_grad and torch.is_grad_enabled()
+        return (_Hold.apply if has_gradient else torch.clamp)(output, low, high)
 
     def observed(self, output, target, mask):
         """Replace missing cells, so that they add nothing to the loss and its gradient.

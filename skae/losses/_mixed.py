@@ -61,16 +61,18 @@ def mixed_loss(loss, n_features, feature_names, owner):
     """
     terms = _terms(loss, n_features, feature_names, owner)
     low, high = np.full(n_features, -np.inf), np.full(n_features, np.inf)
-    names = [""] * n_features
+    names, can_hold = [""] * n_features, np.zeros(n_features, dtype=bool)
     for name, columns in terms.items():
         bounds = (0.0, 1.0) if name == "cross_entropy" else LOSSES[name].bounds
         for j in _indices(name, columns):
             low[j], high[j], names[j] = *bounds, name
+            can_hold[j] = name != "cross_entropy" and LOSSES[name].can_hold
     groups = terms.get("cross_entropy", [])
     return Loss(
         _unfitted,
         decoder_start=_unfitted,
         bounds=(low, high),
+        can_hold=can_hold,
         name=names,
         checks=(functools.partial(_check_groups, groups),),
         statistics=functools.partial(_statistics, terms),
@@ -129,6 +131,7 @@ def _fit(terms, loss, **statistics):
         decoder_start=mix.decoder_start,
         constant=mix.constant,
         missing=mix.missing(),
+        units_of_output=mix.units(),
         statistics=None,
     )
 
@@ -296,6 +299,10 @@ class _Columns:
     def constant(self, X, weights):
         return self.loss.constant(self._scaled(X), weights)
 
+    def units(self):
+        """Return the mean and the scale (c,) of the units of the output."""
+        return self.mean, self.scale
+
     def missing(self):
         """Return output and X (c,) with which a cell adds nothing to the loss."""
         output, X = self.loss.missing
@@ -359,6 +366,10 @@ class _Groups:
     def constant(self, X, weights):
         return torch.cat([_log_shares_of(X[:, group], weights) for group in self.groups])
 
+    def units(self):
+        zeros = torch.zeros(len(self.columns), dtype=torch.float64)
+        return zeros, zeros + 1
+
     def missing(self):
         none = torch.zeros(len(self.columns), dtype=torch.float64)
         return none + UNLIKELY, none
@@ -397,5 +408,12 @@ class _Mix:
         return torch.cat(parts)[self.order]
 
     def missing(self):
-        ends = zip(*(term.missing() for term in self.terms), strict=True)
-        return tuple(torch.cat(parts)[self.order] for parts in ends)
+        return self._in_order(term.missing() for term in self.terms)
+
+    def units(self):
+        return self._in_order(term.units() for term in self.terms)
+
+    def _in_order(self, pairs):
+        """Join pairs of Tensors of the columns of each term; return two Tensors (p,)."""
+        parts = zip(*pairs, strict=True)
+        return tuple(torch.cat(columns)[self.order] for columns in parts)

@@ -164,9 +164,12 @@ LOSSES = {
         rotation_invariant=True,
         degree=2,
         slope=_slope_of_squares,
+        can_hold=True,
     ),
-    "absolute_error": Loss(absolute_error, constant=_starts.median, degree=1),
-    "huber": Loss(huber, constant=_starts.huber_location, degree=2),
+    "absolute_error": Loss(
+        absolute_error, constant=_starts.median, degree=1, can_hold=True
+    ),
+    "huber": Loss(huber, constant=_starts.huber_location, degree=2, can_hold=True),
     "binary_cross_entropy": Loss(
         binary_cross_entropy,
         inverse_link=torch.sigmoid,

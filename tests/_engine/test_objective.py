@@ -10,6 +10,7 @@ from skae import AutoencoderTransformer
 from skae._engine.batches import Batch, Rows
 from skae._engine.objective import Objective
 from skae.losses import LOSSES
+from skae.losses._base import SLOPE
 from skae.modules import DenseAutoencoder, DenseVariational
 from skae.modules._base import Network, set_generators
 from skae.modules._stack import stack
@@ -92,6 +93,27 @@ def test_a_term_at_every_number_of_ordered_codes():
         np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-5)
     loss, _ = objective.step(module, Batch(X, X))  # in evaluation mode all codes stay
     torch.testing.assert_close(loss, errors_by_hand(module, X).mean())
+
+
+def test_held_outputs_have_a_slope():
+    """Outputs of -2 are held at 0; the targets are 0, and 1 in the first column."""
+    loss, X = SQUARED.with_ends(np.zeros(P), np.full(P, np.inf)), torch.zeros(N, P)
+    X[:, 0] = 1.0
+    output = torch.full((N, P), -2.0, requires_grad=True)
+    objective, gradient = Objective(loss), torch.zeros(N, P)
+    gradient[:, 0] = -2 * SLOPE / N
+    error = objective(output, Batch(X, X))
+    assert error.item() == 1.0
+    (found,) = torch.autograd.grad(error, output)
+    torch.testing.assert_close(found, gradient)
+
+    class Constant(DenseAutoencoder):
+        def decode(self, Z):
+            return torch.full((*Z.shape[:-1], P), -2.0)
+
+    module, rows = network(Constant), Rows(X, X, [np.arange(N)])
+    assert (objective.row_errors(module, rows) == 1.0).all()
+    assert (objective.row_errors(module, rows, holds=False) == 9 + 4 * (P - 1)).all()
 
 
 @pytest.mark.parametrize("n_draws", [1, 3])

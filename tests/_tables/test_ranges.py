@@ -1,4 +1,4 @@
-"""Values that rounding carried out of a loss's range: clipped, and others refused."""
+"""Ranges: values that rounding carried out of a loss's range, and ends with many rows."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from skae import AutoencoderTransformer
-from skae._tables.ranges import first_outside, told_apart, within
+from skae._tables.ranges import (
+    ROWS_AT_END,
+    SHARE_AT_END,
+    Extremes,
+    first_outside,
+    told_apart,
+    within,
+)
 from skae.losses import LOSSES
 from skae.metrics import METRICS, reconstruction_error
 
@@ -182,3 +189,56 @@ def test_metrics(tables):
     assert [n for n, metric in METRICS.items() if np.isfinite(metric.bounds).any()] == [
         name
     ]
+
+
+def on_zero(n_rows, n_at_end):
+    """A column (n_rows, 1) of different values from 1 on, the first n_at_end of them 0."""
+    X = np.arange(1.0, n_rows + 1)[:, None]
+    X[:n_at_end] = 0.0
+    return X
+
+
+@pytest.mark.parametrize("n_rows", [200, 1000, 4000])
+def test_an_end_has_enough_rows(n_rows):
+    """A share of the rows, and in a small table a number of rows."""
+    least = max(ROWS_AT_END, round(SHARE_AT_END * n_rows))
+    assert Extremes.of(on_zero(n_rows, least - 1)).ends("auto", True) is None
+    low, high = Extremes.of(on_zero(n_rows, least)).ends("auto", True)
+    assert (low, high) == (0.0, np.inf)
+    low, high = Extremes.of(-on_zero(n_rows, least)).ends("auto", True)
+    assert (low, high) == (-np.inf, 0.0)
+
+
+def test_ends_that_are_asked_for():
+    extremes = Extremes.of(np.array([[1.0, 5.0, np.nan], [2.0, 3.0, np.nan]]))
+    assert extremes.ends("auto", True) is None
+    for clip in (False, np.False_):
+        assert extremes.ends(clip, True) is None
+    for clip in (True, np.True_):
+        low, high = extremes.ends(clip, True)
+        assert low.tolist() == [1.0, 3.0, -np.inf]
+        assert high.tolist() == [2.0, 5.0, np.inf]
+    low, _ = extremes.ends(True, np.array([True, False, True]))
+    assert low.tolist() == [1.0, -np.inf, -np.inf]
+    assert extremes.ends(True, False) is None
+
+
+@pytest.mark.parametrize("n_parts", [1, 3, 50])
+def test_extremes_of_parts(n_parts):
+    """Whatever the parts, in any order, with weights and gaps; a weight of w is w rows."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 4, (50, 6)).astype(float)
+    X[rng.random(X.shape) < 0.3] = np.nan
+    X[:, 0] = np.nan
+    X[7, 1] = -1.0
+    w = rng.integers(1, 4, 50).astype(float)
+    whole = vars(Extremes.of(np.repeat(X, w.astype(int), axis=0)))
+    parts = [Extremes.of(X[i], w[i]) for i in np.array_split(rng.permutation(50), n_parts)]
+    found = parts[0]
+    for part in parts[1:]:
+        found = found.joined(part)
+    assert found.n_rows == 50
+    assert found.low[1] == -1.0
+    assert found.at_low[1] == w[7]
+    for name in ("low", "high", "at_low", "at_high", "weight"):
+        np.testing.assert_array_equal(vars(found)[name], whole[name])

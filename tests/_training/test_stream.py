@@ -168,14 +168,14 @@ def test_codes_keep_their_order_and_signs(rows):
     ae = autoencoder(4)
     codes = [ae.partial_fit(chunk).transform(X_test) for chunk in np.array_split(X, 4)]
     for before, now in itertools.pairwise(codes):
-        assert correlations(before, now).min() > 0.8
+        assert correlations(before, now).min() > 0.7
 
 
 def test_codes_keep_their_order_and_signs_after_a_warm_start(rows):
     X, X_test = rows
     ae = autoencoder(4, warm_start=True, max_epochs=5)
     before, now = (ae.fit(part).transform(X_test) for part in (X[:700], X[700:]))
-    assert correlations(before, now).min() > 0.6
+    assert correlations(before, now).min() > 0.5
 
 
 # -- rows that depend on each other ----------------------------------------------------

@@ -97,6 +97,22 @@ def test_mixed(mixed):
     assert torch.autograd.gradcheck(function, output[:5].requires_grad_())
 
 
+def test_outputs_of_columns_that_are_held(mixed):
+    """In the units of each column, and only of the losses that can be held."""
+    loss = fitted(resolve_loss(MIXED, 10, NAMES), mixed)
+    held = [name in ("age", "y", "z") for name in NAMES]
+    assert loss.can_hold.tolist() == held
+    low = np.where(held, np.quantile(mixed, 0.3, axis=0), -np.inf)
+    high = np.where(held, np.quantile(mixed, 0.6, axis=0), np.inf)
+    loss = loss.with_ends(low, high)
+    output = 3 * torch.randn(50, 10, generator=torch.Generator().manual_seed(0)).double()
+    before = loss.reconstruction(output).numpy()
+    expected = np.where(held, before.clip(low, high), before)
+    assert (expected != before).any(axis=0).tolist() == held
+    found = loss.reconstruction(loss.hold(output)).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("loss", [MIXED, of_samples], ids=["mixed", "callable"])
 def test_weights_are_repetitions(mixed, loss):
     mixed[::3, 1] = mixed[::5, 7] = np.nan

@@ -56,6 +56,8 @@ OTHERS = {
     "code_activation": ["relu", "identity"],
     "dropout": [0.5, 0.0],
     "normalization": ["layer", None],
+    "sample_shape": [(1, 6), None],
+    "clip": [True, False, "auto"],
     "noise": [0.5, noise.SwapNoise(0.1), None],
     "regularizer": [regularizers.L1Code(0.1), None],
     "weight_decay": [0.5],
