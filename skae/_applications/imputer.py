@@ -182,10 +182,10 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         self.estimator_, self._error_quantiles = None, None
         if is_empty.all():
             return
-        rows, folds = table[:, ~is_empty], []
+        rows = table[:, ~is_empty]
         if hasattr(self, "feature_names_in_"):
             rows = in_frame_like(X, rows, self.feature_names_in_[~is_empty])
-        how = {"sample_weight": sample_weight, "groups": groups}
+        how = {"sample_weight": sample_weight, "groups": groups, "fills_cells": True}
         folds = fit_with_folds(autoencoder, rows, **how)
         self.estimator_ = autoencoder
         if self.sample_posterior:

@@ -57,7 +57,8 @@ def test_quantiles_are_those_of_the_errors_of_hidden_cells(filler):
         np.nanquantile(X, [0.1, 0.5, 0.9]),
         atol=0.25,
     )
-    assert (drawn > -1.6).all()
+    # The distribution is skewed, as that of the errors is.
+    assert np.quantile(drawn, 0.99) > 2 * -np.quantile(drawn, 0.01)
 
 
 def test_columns_with_few_errors_take_those_of_all(filler):
