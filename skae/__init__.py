@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # type checkers and editors do not run `__getattr__`
         persistence,
         plotting,
         regularizers,
+        runtime,
     )
     from skae._applications.imputer import AutoencoderImputer
     from skae._applications.outliers import AutoencoderOutlierDetector
@@ -57,6 +58,7 @@ _MODULES = {
     "persistence",
     "plotting",
     "regularizers",
+    "runtime",
 }
 
 

@@ -46,3 +46,97 @@ def processes():
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["skae.persistence"])
     return context
+
+
+# -- models that are answered without torch --------------------------------------------
+
+MIXED = {
+    "squared_error": [0],
+    "huber": [1],
+    "binary_cross_entropy": [2],
+    "cross_entropy": [[3, 4, 5]],
+}
+# Name, kind of table, and parameters; every part of a model that a file can hold.
+SERVED = {
+    "default": ("plain", {}),
+    "stopped": ("plain", {"early_stopping": True}),
+    "identity": ("plain", {"activation": "identity"}),
+    "relu": ("plain", {"activation": "relu"}),
+    "silu": ("plain", {"activation": "silu"}),
+    "elu": ("plain", {"activation": "elu"}),
+    "tanh": ("plain", {"activation": "tanh"}),
+    "logistic": ("plain", {"activation": "logistic"}),
+    "code": ("plain", {"init": "random", "code_activation": "gelu"}),
+    "tied": ("plain", {"init": "random", "tied_weights": True}),
+    "linear": ("plain", {"hidden_layer_sizes": ()}),
+    "ordered": ("plain", {"ordered": True, "whiten": True}),
+    "standardize": ("plain", {"standardize": True, "normalization": "layer"}),
+    "batch": ("plain", {"normalization": "batch", "dropout": 0.1}),
+    "far": ("far", {}),
+    "absolute_error": ("plain", {"loss": "absolute_error"}),
+    "huber": ("plain", {"loss": "huber", "standardize": True}),
+    "clip": ("plain", {"clip": True}),
+    "mixed ends": ("mixed", {"loss": MIXED, "clip": True}),
+    "cosine": ("plain", {"loss": "cosine"}),
+    "binary_cross_entropy": ("shares", {"loss": "binary_cross_entropy"}),
+    "poisson": ("counts", {"loss": "poisson"}),
+    "negative_binomial": ("counts", {"loss": "negative_binomial"}),
+    "mixed": ("mixed", {"loss": MIXED}),
+    "incomplete": ("incomplete", {"allow_nan": True}),
+    "complete": ("plain", {"allow_nan": True}),
+    "images": ("images", {"sample_shape": (1, 5, 6)}),
+    "signals": (
+        "images",
+        {"sample_shape": (2, 15), "normalization": "batch", "dropout": 0.1},
+    ),
+    "ordered images": (
+        "incomplete images",
+        {
+            "sample_shape": (2, 3, 5),
+            "normalization": "layer",
+            "ordered": True,
+            "allow_nan": True,
+        },
+    ),
+    "random images": ("images", {"sample_shape": (1, 5, 6), "init": "random"}),
+    "variational": ("plain", {}),
+    "variational counts": ("counts", {"loss": "negative_binomial", "prior": "mixture"}),
+}
+
+
+@pytest.fixture(scope="session")
+def served_tables(curved):
+    """Tables of each kind, by name."""
+    rng = np.random.default_rng(0)
+    X = curved[:80]
+    shares = (X - X.min(axis=0)) / np.ptp(X, axis=0)
+    one_hot = np.eye(3)[rng.integers(0, 3, len(X))]
+    images = rng.normal(size=(80, 4)) @ rng.normal(size=(4, 30)) + 0.1
+
+    def with_gaps(table):
+        return np.where(rng.random(table.shape) < 0.1, np.nan, table)
+
+    return {
+        "plain": X * [1, 10, 1, 1, 3, 1],
+        "far": X + 1e4,
+        "shares": shares,
+        "counts": np.round(20 * shares),
+        "mixed": np.c_[X[:, :2], shares[:, 2], one_hot],
+        "incomplete": with_gaps(X),
+        "images": images,
+        "incomplete images": with_gaps(images),
+    }
+
+
+@pytest.fixture(scope="session", params=SERVED)
+def served(request, served_tables):
+    """A fitted estimator and its table, for every part of a model that a file can hold."""
+    from skae import AutoencoderTransformer, VariationalAutoencoder
+
+    kind, params = SERVED[request.param]
+    Estimator = AutoencoderTransformer
+    if request.param.startswith("variational"):
+        Estimator = VariationalAutoencoder
+    short = {"early_stopping": False, "hidden_layer_sizes": (8, 5), "max_epochs": 2}
+    ae = Estimator(2, **short | params, random_state=0)
+    return ae.fit(served_tables[kind]), served_tables[kind]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ["skae", "skae.metrics", "skae.plotting"]
+MODULES = ["skae", "skae.metrics", "skae.plotting", "skae.runtime"]
 ROOT = Path(__file__).parents[2]
 GUIDES = ["README.md", ".github/CONTRIBUTING.md", "examples/benchmarks/README.md"]
 

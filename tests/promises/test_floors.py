@@ -19,6 +19,8 @@ FLOORS = [
     "noise",  # recipes
     "regularizers",  # recipes
     "_tables",  # what users give, made ready
+    "_serving",  # what a saved model computes, in NumPy alone
+    "runtime",  # files answered with NumPy alone
     "metrics",  # errors of any estimator
     "losses",  # formulae, and where they start
     "_model",  # a trained network between arrays

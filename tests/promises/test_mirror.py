@@ -35,6 +35,12 @@ ELSEWHERE = {
     "_training/streamed_network.py": "_training/test_stream.py",
     "_compat.py": "promises/test_pipeline.py",
     "_torch.py": "promises/test_modes.py",
+    # Every part of a model that is answered from a file, against the estimator.
+    "_serving/filler.py": "test_runtime.py",
+    "_serving/losses.py": "test_runtime.py",
+    "_serving/model.py": "test_runtime.py",
+    "_serving/network.py": "test_runtime.py",
+    "_serving/steps.py": "test_runtime.py",
     # One family of checks, over every network.
     "modules/_linear_path.py": "modules/test_base.py",
     # One family of checks, over every name of a dictionary or of `CASES`.

@@ -1,0 +1,1 @@
+"""What a saved model computes, in NumPy alone: no torch, no scikit-learn, no scipy."""
