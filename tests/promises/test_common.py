@@ -51,6 +51,10 @@ ESTIMATORS = [e for e in (getattr(skae, n) for n in skae.__all__) if inspect.isc
 # the instances with one component or init="random" train in every check.
 BY_DEFAULT = 8
 SETTINGS = {
+    "AutoencoderImputer": [
+        {},
+        {"estimator": skae.AutoencoderTransformer(**TINY), "sample_posterior": True},
+    ],
     "AutoencoderOutlierDetector": [
         {},
         {"estimator": skae.AutoencoderTransformer(**TINY), "contamination": 0.1},
