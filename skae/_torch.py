@@ -131,7 +131,7 @@ OF_DATA = {
 }
 
 
-OF_INTEGERS = {torch.randint, torch.randperm}
+OF_INTEGERS = {torch.randint, torch.randperm, torch.tril_indices, torch.triu_indices}
 
 
 FACTORIES = OF_FLOATS | OF_DATA | OF_INTEGERS

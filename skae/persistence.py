@@ -217,6 +217,9 @@ def _check_sizes(model, weights):
         raise ModelFileError("has widths that are not integers.")
     if model.components_.shape != shape or model.mean_.shape != shape[1:]:
         raise ModelFileError(f"has arrays that do not have the model's widths {shape}.")
+    extremes = vars(model).get("_extremes") or {}
+    if any(np.shape(v) != shape[1:] for k, v in extremes.items() if k != "n_rows"):
+        raise ModelFileError("has ends of features that do not have the model's widths.")
     if not all(isinstance(array, np.ndarray) for array in weights.values()):
         raise ModelFileError("has weights that are not arrays.")
     if len(model.hidden_layer_sizes_) > len(weights):

@@ -6,8 +6,9 @@ from skae._tables.checks import check_table
 from skae._tables.dependence import check_groups, label_keys, splits_of
 from skae._tables.fit_data import Given
 from skae._tables.rows import is_streamed
+from skae.noise import resolve_noise
 
-__all__ = ["given_to_fit", "given_to_partial_fit", "holds_out_rows"]
+__all__ = ["given_to_fit", "given_to_partial_fit", "holds_out_rows", "is_told_of_gaps"]
 
 
 def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target):
@@ -83,6 +84,34 @@ def holds_out_rows(estimator, given):
             "out groups and set cv='auto'."
         )
     return estimator.early_stopping and given.X_val is None
+
+
+def is_told_of_gaps(estimator, given, ends):
+    """Whether the network is told which cells are missing, if some are.
+
+    It is not if X has more columns than rows and can be rotated, so that the time of a step
+    does not depend on the number of columns.
+
+    Parameters
+    ----------
+    estimator : estimator
+        An estimator whose loss is known.
+    given : Given
+    ends : (low, high) or None
+        Ends at which features are held.
+    """
+    kind, (n_samples, n_features) = estimator._network_kind, given.X.shape
+    can_rotate = (
+        n_features > n_samples
+        and estimator.init == "pca"
+        and estimator._loss.rotation_invariant
+        and kind.in_any_basis
+        and kind.takes_marks
+        and given.X_target is None
+        and ends is None
+        and not resolve_noise(estimator.noise, type(estimator).__name__)
+    )
+    return given.observed is not None and not can_rotate
 
 
 def _folds(estimator, X, y, groups):

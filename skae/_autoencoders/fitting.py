@@ -11,6 +11,7 @@ from skae._autoencoders.arguments import (
     given_to_fit,
     given_to_partial_fit,
     holds_out_rows,
+    is_told_of_gaps,
 )
 from skae._autoencoders.fitted_attributes import (
     extremes_of,
@@ -87,7 +88,10 @@ def fit(
     estimator._params_of_fit = params_of_fit(estimator)
     given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target)
     _begin(estimator, given)
-    estimator._has_marks = _has_marks(estimator, given)
+    before = extremes_of(estimator) if _goes_on(estimator) else None
+    extremes = given.extremes().joined(before)
+    ends = extremes.ends(estimator.clip, estimator._loss.can_hold)
+    estimator._has_marks = is_told_of_gaps(estimator, given, ends)
     initial = _initial(estimator, given.X)
     seed = draw_seed(estimator.random_state)
     if initial is not None:  # the same rows are held out as before
@@ -95,8 +99,6 @@ def fit(
     checkpoint = _open_checkpoint(estimator, given, seed, initial)
     seed = seed if checkpoint is None else checkpoint.seed
     _learn_statistics(estimator, given, seed, is_new=initial is None)
-    extremes = given.extremes().joined(initial and extremes_of(estimator))
-    ends = extremes.ends(estimator.clip, estimator._loss.can_hold)
     with contextlib.ExitStack() as scopes:
         sizes = scopes.enter_context(memory_explained(estimator, given.X.shape))
         if checkpoint is not None:
@@ -207,25 +209,6 @@ def _begin(estimator, given, n_expected=None):
     if estimator._network_kind.has_own_code:  # mistakes in it are found first of all
         n_features = estimator.n_features_in_
         estimator._make_module(n_features, n_features, None)
-
-
-def _has_marks(estimator, given):
-    """Whether the network is told which cells of X are missing.
-
-    It is not if X has more columns than rows, which then are rotated, so that the time is
-    linear in the number of columns.
-    """
-    kind, (n_samples, n_features) = estimator._network_kind, given.X.shape
-    can_rotate = (
-        n_features > n_samples
-        and estimator.init == "pca"
-        and estimator._loss.rotation_invariant
-        and kind.in_any_basis
-        and kind.takes_marks
-        and given.X_target is None
-        and not resolve_noise(estimator.noise, type(estimator).__name__)
-    )
-    return given.observed is not None and not can_rotate
 
 
 def _goes_on(estimator):

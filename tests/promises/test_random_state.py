@@ -356,7 +356,7 @@ def test_generators_of_a_users_layers(curved):
         def on_epoch_end(self, net, **kwargs):
             seen.append(net.module_.drop.generator)
 
-    params = {"n_components": 2, "module": Generates}
+    params = {"n_components": 2, "module": Generates, "init": "random"}
     ae = estimator(callbacks=[Looks()], **params).fit(curved)
     assert isinstance(seen[0], torch.Generator)
     assert ae.net_.module_.drop.generator is None
