@@ -1,15 +1,15 @@
 """What it takes to answer one row: pickle, skops, skae.load, skae.runtime and ONNX.
 
 A network for the digits of scikit-learn, with 8 components and default layers, is saved in
-every way. Each file is then opened in processes of its own, which are this script once more:
+every way. Each file is then opened in processes of its own, which are this script again:
 
     python examples/benchmarks/serving.py --json serving.json --markdown
 
-start: seconds from the first import until the first row is answered, with the CPU seconds
-of it, because other processes may slow the clock. memory: largest resident memory of the
+start: seconds from the first import until the first row is answered, and the CPU seconds of
+it, because other processes may slow the clock. memory: largest resident memory of the
 process (Linux counts it in kilobytes). row: `transform` of one row of float64, the fastest
-mean of 20 times 200 calls. PCA, opened by pickle, is what they are compared with. Ways whose
-packages are not installed are left out.
+mean of 20 times 200 calls. PCA, opened by pickle, is what the ways are compared with. Those
+whose packages are not installed are left out.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def save_all(folder, ways):
     from skae import AutoencoderTransformer
 
     X, _ = load_digits(return_X_y=True)
-    ae = AutoencoderTransformer(8, max_epochs=10, random_state=0).fit(X)
+    ae = AutoencoderTransformer(8, early_stopping=False, max_epochs=10).fit(X)
     paths = {way: folder / f"model_{i}" for i, way in enumerate(ways)}
     paths["PCA, pickle"].write_bytes(pickle.dumps(PCA(8).fit(X)))
     paths["pickle"].write_bytes(pickle.dumps(ae))
