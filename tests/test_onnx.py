@@ -30,8 +30,15 @@ def check_equal(found, expected, tolerance=1e-4):
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("method", skae.onnx.METHODS)
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    [
+        ("transform", np.float64),
+        ("inverse_transform", np.float64),
+        ("denoise", np.float32),
+        ("score_samples", np.float32),
+    ],
+)
 def test_answers_are_those_of_the_estimator(served, method, dtype):
     ae, X = served
     X = X.astype(dtype)

@@ -107,7 +107,7 @@ class Symbol(NDArrayOperatorsMixin):
         self.graph, self.name, self.dtype, self.shape = graph, name, dtype, shape
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None):
-        """Record a ufunc. With `out`, as for *=, a new symbol is returned."""
+        """Record a ufunc. Operators such as *= pass `out`, and make a new symbol."""
         if method != "__call__":
             return NotImplemented
         if ufunc is np.log1p:
