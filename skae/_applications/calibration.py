@@ -8,17 +8,18 @@ from scipy.stats import norm
 __all__ = ["Calibration", "distances_of", "surprises", "tails_of"]
 
 DEVIATION = 0.8413  # share of a normal distribution below one standard deviation
-# A distance is not told from rounding errors below the cube of this, in units of the scale.
-SMALLEST_SPREAD = 1e-3
+# Distances are not told from rounding errors below this, in units of the scale.
+ROUNDING = 1e-9
+SMALLEST_SPREAD = 0.01  # of the logarithms
 
 
 def tails_of(distances, weights):
-    """Return the centre and the spread of the cube roots of squared distances.
+    """Return the centre and the spread of the logarithms of squared distances.
 
-    The cube root of a sum of squares is nearly normal (Wilson and Hilferty 1931, "The
-    distribution of chi-square"; it is a case of the power by which Jackson and Mudholkar
-    1979 make the residual Q normal). Median and quantile are not moved by some outliers
-    among the rows.
+    A normal distribution of the logarithms has a long tail, as distances in real tables
+    have: with that of a sum of squares (Jackson and Mudholkar 1979), the larger of the two
+    distances alone decides about most outliers. Median and quantile are not moved much by
+    some outliers among the rows.
 
     Parameters
     ----------
@@ -30,16 +31,16 @@ def tails_of(distances, weights):
     ndarray of shape (2, 2)
         Centres in the first row, spreads in the second.
     """
-    roots = np.cbrt(distances)
-    centre = np.array([weighted_quantile(r, weights, 0.5) for r in roots.T])
-    above = np.array([weighted_quantile(r, weights, DEVIATION) for r in roots.T])
+    logs = np.log(distances + ROUNDING)
+    centre = np.array([weighted_quantile(column, weights, 0.5) for column in logs.T])
+    above = np.array([weighted_quantile(column, weights, DEVIATION) for column in logs.T])
     return np.array([centre, np.maximum(above - centre, SMALLEST_SPREAD)])
 
 
 def surprises(distances, tails):
     """Return minus the logarithm of the probability that a distance is exceeded, (n, 2)."""
     centre, spread = tails
-    return -norm.logsf((np.cbrt(distances) - centre) / spread)
+    return -norm.logsf((np.log(distances + ROUNDING) - centre) / spread)
 
 
 def distances_of(surprise, tail):
@@ -50,7 +51,7 @@ def distances_of(surprise, tail):
     centre, spread = tail
     # isf(1) is -inf; a surprise of zero or less is that of every distance.
     deviations = norm.isf(np.exp(-np.maximum(surprise, 0.0)))
-    return np.maximum(centre + spread * deviations, 0.0) ** 3
+    return np.maximum(np.exp(centre + spread * deviations) - ROUNDING, 0.0)
 
 
 def weighted_quantile(values, weights, share):

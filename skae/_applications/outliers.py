@@ -1,6 +1,6 @@
 """AutoencoderOutlierDetector: scores of outliers, calibrated by rows held out."""
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, clone
@@ -21,10 +21,10 @@ from skae._applications.detection import (
     support_of,
 )
 from skae._applications.row_distances import RowDistances
+from skae._applications.saving import parts_with_autoencoder
 from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.dense import AutoencoderTransformer
 from skae._autoencoders.held_out import reconstruction
-from skae._autoencoders.saving import parts_of_file
 from skae._compat import Interval, StrOptions, _fit_context, draw_seed, in_frame_like
 from skae._files.container import write_model
 from skae._tables.checks import check_table
@@ -45,8 +45,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     reconstructions of training rows: it is large if the row follows the rules, but at a
     place where no other rows are. Each is compared with the same distance of rows that
     the autoencoder has not seen, and becomes the surprise -log(P), where P is the
-    probability that a normal row has a larger one. `score_samples` is minus the sum of the
-    two surprises (Fisher 1932).
+    probability that a normal row has a larger one, by a normal distribution of the
+    logarithms. `score_samples` is minus the sum of the two surprises (Fisher 1932).
 
     Rows that are not seen in training are at hand in every fit, see
     `AutoencoderTransformer.cv`, so that calibration takes no further training: up to 1000
@@ -66,7 +66,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         among the training rows: so many of them are beyond the limit. With "auto", 5 % of
         the rows that the autoencoder has not seen are beyond it, and therefore about 5 % of
         normal rows to come.
-    support_fraction : float in (0, 1], default=0.9
+    support_fraction : float in (0, 1], default=0.95
         Share of the rows to which the autoencoder is fitted. The others, whose ten nearest
         neighbours are the farthest away, take part in the calibration alone. Otherwise an
         autoencoder learns to reconstruct outliers among the training rows, and then does
@@ -142,7 +142,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         estimator=None,
         *,
         contamination="auto",
-        support_fraction=0.9,
+        support_fraction=0.95,
         random_state=None,
     ):
         self.estimator = estimator
@@ -322,21 +322,24 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
 
         Notes
         -----
-        For a normal row, one that is drawn like the training rows and independently of
-        them, P(p <= a) is about a for every a. It is at most a, whatever the distribution,
-        if the held-out rows were not used for the fit. That holds but approximately:
+        Let a row be drawn like the training rows and independently of them. If the fit
+        treated it and the held-out rows alike, the probability that its p value is at most
+        a would be at most a, for every a, every distribution and every estimator, and the
+        procedure of Benjamini and Hochberg would keep its level (Bates et al. 2023). The
+        fit does so only approximately, for these reasons:
 
-        - Up to 1000 rows, the networks that have scored the held-out rows were trained on
-          four fifths of the rows. A network of all rows tends to give new rows slightly
-          higher scores, which makes p values slightly too large. The cross-conformal
-          predictors of Vovk (2015), and CV+ of Barber et al. (2021), "Predictive
-          inference with the jackknife+", guarantee 2 a for any estimator, by
-          keeping all networks; here one network and its score are kept.
-        - In larger tables the held-out rows have chosen the epoch, and PCA of all
-          rows is where training starts.
-        - Which rows are in `support_` was decided by all rows.
+        - Up to 1000 rows, a held-out row is scored by a network of four fifths of the rows,
+          and a new row by the network of all rows, which tends to fit new rows a little
+          better. Therefore p values tend to be a little too large. (Cross-conformal
+          prediction, Vovk 2015, and CV+ of Barber et al. 2021, "Predictive inference with
+          the jackknife+", keep all networks, and guarantee a probability of at most about
+          2 a for every estimator.)
+        - In larger tables, the held-out rows have chosen the epoch, and are among the rows
+          of the PCA from which training starts.
+        - All rows together decide which of them are in `support_`.
 
-        Outliers among the training rows make p values too large, never too small.
+        Outliers among the training rows make p values too large, never too small. How many
+        alarms there are on new rows is measured in `examples/benchmarks/README.md`.
         """
         return self._calibration.p_values(self.score_samples(X))
 
@@ -437,28 +440,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             If a class is not one of skae's, or an attribute is not plain data.
         """
         check_is_fitted(self)
-        for model in (self, self.estimator_):
-            if not type(model).__module__.startswith("skae."):
-                raise TypeError(
-                    f"save of {type(model).__name__} takes classes of skae only, not one "
-                    "of your own. Use joblib."
-                )
-        fitted = {k: v for k, v in vars(self).items() if k not in self.get_params(False)}
-        fitted.pop("_metadata_request", None)
-        params, of_fit = parts_of_file(self.estimator_)
-        fitted["estimator_"] = {
-            "class": type(self.estimator_).__name__,
-            "parameters": params,
-            "fitted": of_fit,
-        }
-        seed = self.random_state
-        params = {
-            "contamination": self.contamination,
-            "support_fraction": self.support_fraction,
-            "random_state": seed if isinstance(seed, Integral) else None,
-            "has_own_estimator": self.estimator is not None,
-        }
-        write_model(path, type(self).__name__, params, fitted)
+        write_model(path, type(self).__name__, *parts_with_autoencoder(self))
 
     def _feature_names_in(self):
         generic = [f"x{j}" for j in range(self.n_features_in_)]

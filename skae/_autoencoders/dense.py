@@ -62,8 +62,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         which "auto" stands for (32, 64). A step takes about eight times as long as with
         dense layers. Displays draw rows in this shape, also with a `module`, for which it
         has no other effect.
-    activation : {"gelu", "silu", "relu", "elu", "tanh", "logistic", "identity"}, \
-            default="gelu"
+    activation : {"silu", "gelu", "relu", "elu", "tanh", "logistic", "identity"}, \
+            default="silu"
         Activation of the hidden layers.
     init : {"pca", "random"}, default="pca"
         Start of training. "random" is a plain autoencoder, which consists of perceptrons,
@@ -156,7 +156,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         curves of held-out rows are computed, by the loss alone.
     weight_decay : float or "auto", default="auto"
         Weight decay of AdamW, as a multiple of the learning rate. "auto" stands for 0.5
-        with `sample_shape`, otherwise for 0.01.
+        with `sample_shape`, otherwise for 0.03, and for 0.01 with `module`.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over PCA must exceed two standard errors, and slightly more if there are few rows,
@@ -182,14 +182,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows that is held out if nothing is cross-fitted, but at most 10 000
         rows.
-    n_iter_no_change : int, default=20
+    n_iter_no_change : int, default=10
         Number of epochs without an improvement of `tol` after which training stops.
     tol : float, default=1e-3
         Smallest improvement of the held-out error that counts, as a share of the error of
         PCA.
     max_epochs : int or "auto", default="auto"
-        Largest number of passes over the rows. "auto" stands for about 6 000 steps, but at
-        least 10 and at most 200 epochs.
+        Largest number of passes over the rows. "auto" stands for about 1 500 steps, but at
+        least 5 and at most 200 epochs.
     time_limit : float or None, default=None
         Number of seconds after which `fit` ends training, if it has not ended before, and
         keeps the best epoch so far, or PCA. An epoch that the limit cuts short counts as
@@ -200,11 +200,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         for the same seed. `partial_fit` ignores it.
     batch_size : int or "auto", default="auto"
         Number of rows in a step. "auto" stands for the power of two nearest to
-        sqrt(n_samples), but at least 16 and at most 1024.
-    lr : float, default=5e-3
-        Largest learning rate of AdamW. The rate rises over the first 100 steps and falls
-        with 1 / sqrt(1 + step / 500). A rate that one of the `callbacks` sets replaces this
-        one, and is multiplied by the same rise and fall.
+        4 sqrt(n_samples) or, below 1024 rows, to n_samples / 8, but at least 16 and at most
+        1024.
+    lr : float, default=1.5e-2
+        Largest learning rate of AdamW. The rate rises over the first 30 steps and falls
+        with 1 / sqrt(1 + step / 500), and from the first to the last of `max_epochs` also
+        with half a wave of the cosine, to nearly zero. A rate that one of the `callbacks`
+        sets replaces this one, and is multiplied by the same rise and fall.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Weights, losses, the choice of the
         epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes
@@ -263,9 +265,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         CPU.
     warm_start : bool, default=False
         Whether to go on with the network of the last `fit` instead of a new one. Training
-        goes on at the learning rate that it had come to, and with the same rows held out if
-        the table is the same. Small tables are cross-fitted, which leaves no row that the
-        network has not seen: a further fit to the same rows will keep it as it is.
+        goes on at the learning rate of so many steps, which then falls to zero again, and
+        with the same rows held out if the table is the same. Small tables are cross-fitted,
+        which leaves no row that the network has not seen: a further fit to the same rows
+        will keep it as it is.
     random_state : int, RandomState instance or None, default=None
         Seed of the weights, the order of the rows, the splits and dropout. The same seed
         gives the same bits on the CPU of one machine. A global generator is used with None
@@ -314,7 +317,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     loss_curve_ : list of float
         Mean loss of the batches of each epoch, per feature and in the units of `score`.
     validation_curve_ : list of float
-        The same for held-out rows, beginning with epoch 0, the untrained network.
+        The same for held-out rows, beginning with epoch 0, the untrained network: PCA, with
+        features held at their ends if that alone is a gain, see `clip`.
     pca_score_ : float
         Minus the error of PCA with the same number of components, in the units of
         `validation_curve_` and for the same rows. For "binary_cross_entropy" it is that of
@@ -342,16 +346,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     Notes
     -----
     The weights that are validated and kept are averages over the last part of the
-    optimizer's trajectory [3]_, so that training may stop at any time. On five tables of
-    1600 to 20 000 rows their held-out error was between 3 % above and 34 % below that of
-    a one-cycle schedule of the same length.
+    optimizer's trajectory [3]_, so that training may stop at any time.
 
-    The defaults were compared with other values on five tables of 426 to 1125 rows,
-    changing one parameter at a time: half, twice and four times the batch size, `lr` of
-    2e-3 and 1e-2, three other activations, half and twice the widths and one layer,
-    `weight_decay` of 0 and 0.1, `n_iter_no_change` of 10 and 40. Mean held-out errors were
-    between 2.7 % below (twice the widths; `weight_decay=0.1`) and 10.5 % above ("tanh")
-    those of the defaults.
+    The defaults were chosen by seconds and held-out error together, see "Default fits" in
+    `examples/benchmarks/README.md`.
 
     Parameters that `set_params` changes after a fit take effect with the next `fit`, or
     with the first `partial_fit` after a `fit`. Until then the fitted estimator and all
@@ -412,7 +410,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         *,
         hidden_layer_sizes="auto",
         sample_shape=None,
-        activation="gelu",
+        activation="silu",
         init="pca",
         loss="squared_error",
         code_activation="identity",
@@ -430,12 +428,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         early_stopping=True,
         cv="auto",
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change=10,
         tol=1e-3,
         max_epochs="auto",
         time_limit=None,
         batch_size="auto",
-        lr=5e-3,
+        lr=1.5e-2,
         precision="auto",
         module=None,
         callbacks=None,

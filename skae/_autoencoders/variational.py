@@ -101,7 +101,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Rate of dropout after each hidden layer.
     normalization : {"layer", "batch"} or None, default=None
         Normalization of each hidden layer, before its activation.
-    weight_decay : float, default=0.01
+    weight_decay : float, default=0.1
         Weight decay of AdamW, as a multiple of the learning rate.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
@@ -132,8 +132,8 @@ class VariationalAutoencoder(BaseAutoencoder):
     tol : float, default=1e-3
         Smallest improvement of the held-out bound that counts, in nats per feature.
     max_epochs : int or "auto", default="auto"
-        Largest number of passes over the rows. "auto" stands for about 6 000 steps, but at
-        least 10 and at most 200 epochs.
+        Largest number of passes over the rows. "auto" stands for about 1 500 steps, but at
+        least 5 and at most 200 epochs.
     time_limit : float or None, default=None
         Number of seconds after which `fit` ends training, if it has not ended before, and
         keeps the best epoch so far, or PCA. An epoch that the limit cuts short counts as
@@ -142,11 +142,13 @@ class VariationalAutoencoder(BaseAutoencoder):
         also for the same seed.
     batch_size : int or "auto", default="auto"
         Number of rows in a step. "auto" stands for the power of two nearest to
-        sqrt(n_samples), but at least 16 and at most 1024.
+        4 sqrt(n_samples) or, below 1024 rows, to n_samples / 8, but at least 16 and at most
+        1024.
     lr : float, default=5e-3
-        Largest learning rate of AdamW. The rate rises over the first 100 steps and falls
-        with 1 / sqrt(1 + step / 500). A rate that one of the `callbacks` sets replaces this
-        one, and is multiplied by the same rise and fall.
+        Largest learning rate of AdamW. The rate rises over the first 30 steps and falls
+        with 1 / sqrt(1 + step / 500), and from the first to the last of `max_epochs` also
+        with half a wave of the cosine, to nearly zero. A rate that one of the `callbacks`
+        sets replaces this one, and is multiplied by the same rise and fall.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Weights, losses, the choice of the
         epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes
@@ -340,7 +342,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         standardize=False,
         dropout=0.0,
         normalization=None,
-        weight_decay=0.01,
+        weight_decay=0.1,
         early_stopping=True,
         cv="auto",
         validation_fraction=0.1,

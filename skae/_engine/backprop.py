@@ -8,8 +8,12 @@ import copy
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from skae._engine.objective import mean_over_rows
 from skae.modules import Linear, Mapping
+from skae.modules._base import layers_that_draw
+from skae.modules._variational import LOGITS, divergence
 
 __all__ = ["Backprop", "is_plain"]
 
@@ -45,7 +49,7 @@ def is_plain(network):
         return False
     if any(getattr(part, hooks) for part in (whole, *parts) for hooks in HOOKS):
         return False
-    affine = []
+    affine = [w for w in [getattr(whole, "constants", None)] if w is not None]
     for part in parts:
         if type(part) is Linear:
             affine += [part.weight] if part.bias is None else [part.weight, part.bias]
@@ -76,7 +80,7 @@ class Backprop:
 
     def __init__(self, network, objective, bfloat16=False):
         self.objective, self.bfloat16 = objective, bfloat16
-        worker = copy.deepcopy(network).bfloat16() if bfloat16 else network
+        worker = _copied(network).bfloat16() if bfloat16 else network
         self.weights, self.its_weights = (
             list(which.parameters()) for which in (network, worker)
         )
@@ -88,7 +92,14 @@ class Backprop:
         )
         encoder, code, decoder = worker.paths
         self.encoder, self.decoder = _Path(encoder), _Path(decoder)
-        self.activation = _Activation(code)
+        if network.is_variational:
+            self.code = _DrawnCode(network, objective.beta)
+        else:
+            self.code = _Code(code)
+        self.by_constants = None
+        if getattr(network, "constants", None) is not None:
+            self.with_constants = network.with_constants
+            self.by_constants = worker.constants.grad
 
     @torch.no_grad()
     def __call__(self, inputs, batch):
@@ -118,14 +129,20 @@ class Backprop:
     def _pass(self, inputs, batch):
         """Go forward and back through the network; return the loss and the output."""
         code, encoder_inputs = self.encoder.forward(inputs)
-        Z = self.activation.forward(code)
+        Z, memory = self.code.forward(code)
         output, decoder_inputs = self.decoder.forward(Z)
         output = output.float()
-        loss, gradient = self.objective.gradient(output, batch)
+        if self.by_constants is None:
+            loss, gradient = self.objective.gradient(output, batch)
+        else:
+            output = self.with_constants(output)
+            loss, gradient = self.objective.gradient(output, batch)
+            gradient, of_constants = gradient.tensor_split(2, dim=-1)
+            self.by_constants.copy_(of_constants.sum(-2))
         gradient = self.decoder.backward(decoder_inputs, gradient.to(Z))
-        gradient = self.activation.backward(code, Z, gradient)
+        gradient, added = self.code.backward(memory, gradient, batch.weights)
         self.encoder.backward(encoder_inputs, gradient, is_first=True)
-        return loss, output
+        return loss + added, output
 
 
 class _Path:
@@ -200,3 +217,62 @@ class _Activation:
     def backward(self, X, Y, gradient, is_first=False):
         """Return the gradient of the input X for that of the output Y."""
         return self.derivative(gradient, X, Y)
+
+
+class _Code:
+    """The activation of the code forward and backward."""
+
+    def __init__(self, layer):
+        self.activation = _Activation(layer)
+
+    def forward(self, code):
+        """Return the codes, and what `backward` needs."""
+        Z = self.activation.forward(code)
+        return Z, (code, Z)
+
+    def backward(self, memory, gradient, weights):
+        """Return the gradient of the input, and what the code adds to the mean loss."""
+        return self.activation.backward(*memory, gradient), 0.0
+
+
+class _DrawnCode:
+    """Codes that are drawn from a normal distribution, forward and backward.
+
+    Parameters
+    ----------
+    network : DenseVariational
+    beta : float
+        Factor of the divergence of the distribution from the prior.
+    """
+
+    def __init__(self, network, beta):
+        self.network, self.beta = network, beta
+
+    def forward(self, both):
+        """Return codes for means and logits (..., n, 2 k), and what `backward` needs."""
+        mean, logits = both.float().tensor_split(2, dim=-1)
+        is_free = (logits > LOGITS[0]) & (logits < LOGITS[1])
+        log_variance = F.logsigmoid(logits.clamp(*LOGITS))
+        spread = (log_variance / 2).exp_()
+        noise = torch.empty_like(mean).normal_(generator=self.network.generator)
+        Z = torch.addcmul(mean, spread, noise)
+        return Z.to(both.dtype), (mean, log_variance, spread, noise, is_free)
+
+    def backward(self, memory, gradient, weights):
+        """Return the gradient of means and logits, and what they add to the mean loss."""
+        mean, log_variance, spread, noise, is_free = memory
+        added = mean_over_rows(divergence(mean, log_variance).sum(-1), weights)
+        share = self.beta / mean.shape[-2]
+        if weights is not None:
+            share = share * weights.unsqueeze(-1)
+        left = 1 - spread.square()  # derivative of the log-variance by its logit
+        by_logit = (gradient.float() * noise).mul_(spread).sub_(share * left).mul_(left / 2)
+        by_mean = gradient + share * mean
+        both = torch.cat([by_mean, by_logit.mul_(is_free)], dim=-1)
+        return both.to(gradient.dtype), self.beta * added
+
+
+def _copied(network):
+    """Return a copy of a network that draws from the same generators."""
+    generators = [layer.generator for layer in layers_that_draw(network)]
+    return copy.deepcopy(network, {id(g): g for g in generators if g is not None})

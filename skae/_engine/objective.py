@@ -10,7 +10,7 @@ from skae._engine.batches import Batches
 from skae.losses._base import SLOPE
 from skae.modules._base import fresh_generators
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "mean_over_rows"]
 
 HELD_OUT_BATCH = 2048  # number of held-out rows in a batch
 SEED = 0  # seed of the random numbers that a network draws for held-out rows
@@ -81,6 +81,11 @@ class Objective(nn.Module):
 
     # -- a step of training ------------------------------------------------------------
 
+    @property
+    def is_plain(self):
+        """Whether the loss is that of a reconstruction and one code, without penalties."""
+        return not self.penalties and self.n_draws == 1
+
     def generator(self):
         """Return a new generator for the corruption, or None without corruption."""
         return None if self.corruption is None else self.corruption.generator()
@@ -116,12 +121,12 @@ class Objective(nn.Module):
             output = network.decode(seen)
         output = output.float() if bfloat16 else output
         if self.n_draws > 1:
-            loss = _mean(self._weighted(output, added, batch), batch.weights)
+            loss = mean_over_rows(self._weighted(output, added, batch), batch.weights)
         else:
             goal = batch if self.n_cuts == 1 else batch.repeat(self.n_cuts)
             loss = self(output, goal)
             if added is not None:
-                loss = loss + self.beta * _mean(added.float(), batch.weights)
+                loss = loss + self.beta * mean_over_rows(added.float(), batch.weights)
         for penalty in self.penalties:
             loss = loss + penalty(network.unwrapped, inputs, Z)
         return loss, output
@@ -143,7 +148,7 @@ class Objective(nn.Module):
         return self._mean_loss(self.loss.hold(output), batch)
 
     def _mean_loss(self, output, batch):
-        return _mean(self._errors(output, batch), batch.weights)
+        return mean_over_rows(self._errors(output, batch), batch.weights)
 
     def gradient(self, output, batch):
         """Return the mean loss and its gradient for the output, both detached."""
@@ -223,7 +228,7 @@ class Objective(nn.Module):
         self.corruption, self.penalties, self.to_features = None, (), None
 
 
-def _mean(errors, weights):
+def mean_over_rows(errors, weights):
     """Return the weighted mean over rows of errors (..., n), summed over the members."""
     if weights is not None:
         errors = errors * weights

@@ -7,6 +7,7 @@ import torch
 __all__ = ["AdamW"]
 
 BETAS = 0.9, 0.99  # decay rates of the averages in AdamW
+ONE = torch.tensor(1.0)
 
 
 class AdamW(torch.optim.AdamW):
@@ -38,7 +39,10 @@ class AdamW(torch.optim.AdamW):
                 [state[name] for state in states]
                 for name in ("exp_avg", "exp_avg_sq", "step")
             )
-            torch._foreach_add_(steps, 1)
+            if steps[0].is_cpu:  # a number would be made a tensor for every weight
+                torch._foreach_add_(steps, ONE, alpha=1.0)
+            else:
+                torch._foreach_add_(steps, 1)
             torch._fused_adamw_(
                 weights,
                 [w.grad for w in weights],

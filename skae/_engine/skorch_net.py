@@ -26,8 +26,8 @@ __all__ = [
     "check_callbacks",
 ]
 
-WARM_UP = 100  # steps in which the learning rate rises
-SLOW_DOWN = 500  # steps after which its fall sets in
+WARM_UP = 30  # steps in which the learning rate rises
+SLOW_DOWN = 500  # steps after which it has fallen by a factor of sqrt(2)
 TAIL = 8  # averages cover about the last eighth of the steps
 
 
@@ -53,8 +53,9 @@ class AutoencoderNet(NeuralNet):
     Batches are rows of whole tensors, and the loss is read once in an epoch. Callbacks for
     batches are notified only if there are any. The weights that are validated and kept are
     averages of the weights over the last part of the trajectory, by polynomial decay
-    (Shamir and Zhang 2013, "Stochastic Gradient Descent for Non-smooth Optimization"). With
-    them no learning rate schedule has to know in advance when training ends.
+    (Shamir and Zhang 2013, "Stochastic Gradient Descent for Non-smooth Optimization"). They
+    make up for the noise of large steps if training ends before the learning rate has
+    fallen, be it for want of improvement or because a stream has no last epoch.
 
     There are more than twenty methods because half of them override steps of skorch's
     training, each by its own name.
@@ -139,6 +140,7 @@ class AutoencoderNet(NeuralNet):
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         super().on_train_begin(net, X, y, **kwargs)
         self.n_steps_, self.n_averaged_ = self.first_step, 0
+        self.n_planned_ = math.inf
         self.weights_ = averaged_tensors(self.module_)
         set_generators(self.network, self.seed, self.device)
         self.states_ = self.network.private_states(self.seed, self.device, training=True)
@@ -168,6 +170,7 @@ class AutoencoderNet(NeuralNet):
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         epochs = self.max_epochs if epochs is None else epochs
+        self.n_planned_ = epochs * -(-len(X) // self.batch_size)
         if self.checkpoint is not None:
             self.checkpoint.resume_rates(self)
         try:
@@ -212,10 +215,16 @@ class AutoencoderNet(NeuralNet):
         return {"loss": loss.detach(), "y_pred": output.detach()}
 
     def _set_rate(self):
-        """Set the factor of all learning rates. Rates are set and read by callbacks."""
+        """Set the factor of all learning rates. Rates are set and read by callbacks.
+
+        The rate falls slowly as long as there are steps, and in a fit also with half a wave
+        of the cosine, to nearly zero at the last step of the last epoch (Loshchilov and
+        Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts").
+        """
         step = self.n_steps_
         factor = min(1.0, (step + 1) / WARM_UP) / math.sqrt(1 + step / SLOW_DOWN)
-        self.optimizer_.factor = factor
+        done = min(1.0, (step - self.first_step) / self.n_planned_)
+        self.optimizer_.factor = factor * (1 + math.cos(math.pi * done)) / 2
 
     def _average(self):
         """Include the weights in their averages."""
@@ -244,7 +253,7 @@ class AutoencoderNet(NeuralNet):
             return
         self._set_training(True)
         self.backprop_ = None
-        if is_plain(self.network) and not self.objective.penalties:
+        if is_plain(self.network) and self.objective.is_plain:
             self.backprop_ = Backprop(self.network, self.objective, self.bfloat16)
         # The loss is a sum over the members.
         unit = self.objective.unit / len(iterator.dataset.index)

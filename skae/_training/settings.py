@@ -13,8 +13,8 @@ from skae._torch import has_fast_bfloat16
 
 __all__ = ["Settings", "Threads", "error_unit"]
 
-STEPS = 6_000  # number of steps, approximately, that "auto" stands for
-FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
+STEPS = 1_500  # number of steps, approximately, that "auto" stands for
+FEWEST_EPOCHS, MOST_EPOCHS = 5, 200
 SMALLEST_BATCH, LARGEST_BATCH = 16, 1024
 WORTH_THREADS = 2e7  # products in the forward pass from which threads are worth it
 WORTH_BFLOAT16 = 3e7  # the same for bfloat16
@@ -93,7 +93,7 @@ class Settings:
         """Return the batch size and the number of epochs for `n_rows` training rows."""
         batch_size, max_epochs = self.batch_size, self.max_epochs
         if batch_size == "auto":
-            batch_size = 2 ** int(np.log2(n_rows) / 2 + 0.5)
+            batch_size = 2 ** int(np.log2(min(4 * np.sqrt(n_rows), n_rows / 8)) + 0.5)
             batch_size = min(max(batch_size, SMALLEST_BATCH), LARGEST_BATCH)
         batch_size = min(batch_size, n_rows)
         if max_epochs == "auto":

@@ -87,6 +87,26 @@ def normal(output, X, log_volume, variance):
     return (squares + logarithms) / 2 + (p / 2 * math.log(2 * math.pi) + log_volume)
 
 
+def normal_slope(output, X, variance, floor, by_constants):
+    """Return the derivatives (..., n_samples, 2 * n_features) of `normal` by the output.
+
+    Parameters
+    ----------
+    output, X, variance
+        See `normal`.
+    floor : float
+        Smallest variance.
+    by_constants : callable
+        Turns derivatives (..., n_samples, n_features) by the logarithms of the variances
+        above the floor into those by the constants.
+    """
+    variances = variance(output)
+    deviations = output[..., : X.shape[-1]] - X
+    scaled = deviations / variances
+    by_logarithm = (1 - deviations * scaled) * ((variances - floor) / (2 * variances))
+    return torch.cat([scaled, by_constants(by_logarithm)], dim=-1)
+
+
 def _own_variances(output, floor, is_constant):
     """Return a variance for each feature, (..., 1, p).
 
@@ -106,6 +126,20 @@ def _common_variance(output, floor):
     return constants.mean(-1, keepdim=True).exp() + floor
 
 
+def _shared(derivatives):
+    """Give each constant the same part of the derivatives of all features."""
+    return derivatives.mean(-1, keepdim=True).expand_as(derivatives)
+
+
+def _to_others(derivatives, is_constant):
+    """Share the derivatives of constant features among the other features."""
+    if not is_constant.any():
+        return derivatives
+    mask = is_constant.to(derivatives.device)
+    extra = derivatives[..., mask].sum(-1, keepdim=True) / (~mask).sum()
+    return torch.where(mask, 0.0, derivatives + extra)
+
+
 def _means(output):
     return output.tensor_split(2, dim=-1)[0]
 
@@ -117,11 +151,15 @@ def _fit_normal(loss, scale, variances, *, is_common):
     floor = FLOOR * float(varies.min() if len(varies) else 1.0)
     if is_common or not len(varies):
         variance = partial(_common_variance, floor=floor)
+        by_constants = _shared
     else:
         variance = partial(_own_variances, floor=floor, is_constant=is_constant)
+        by_constants = partial(_to_others, is_constant=is_constant)
+    slope = partial(normal_slope, variance=variance, floor=floor, by_constants=by_constants)
     return dataclasses.replace(
         loss,
         function=partial(normal, log_volume=float(scale.log().sum()), variance=variance),
+        slope=slope,
         statistics=None,
         draw=partial(_draw_normal, variance=variance),
         variance=variance,

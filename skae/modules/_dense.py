@@ -136,6 +136,7 @@ class DenseAutoencoder(LinearPathAutoencoder):
     """
 
     in_any_basis = True
+    weight_decay = 0.03
 
     def __init__(
         self,

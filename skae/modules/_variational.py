@@ -90,6 +90,11 @@ class DenseVariational(LinearPathAutoencoder):
         self.decoder = Mapping(n_components, n_outputs, mirrored, **options)
         self.generator = None
 
+    @property
+    def paths(self):
+        is_all = type(self) is DenseVariational  # a subclass may do something else
+        return (self.encoder, self, self.decoder) if is_all else None
+
     def private_states(self, seed, device, training=False):
         return NoStates()
 

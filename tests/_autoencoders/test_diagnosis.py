@@ -132,7 +132,8 @@ def test_memorised_rows(digits):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_epochs_that_were_too_few(digits):
-    ae = autoencoder(8, max_epochs=3, hidden_layer_sizes=(64,)).fit(digits[0][:1100])
+    ae = autoencoder(8, max_epochs=3, batch_size=16, hidden_layer_sizes=(64,))
+    ae.fit(digits[0][:1100])
     (finding,) = ae.diagnose()
     assert finding.name == "ended while the error was falling"
     assert "max_epochs=3" in finding.evidence

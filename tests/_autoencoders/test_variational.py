@@ -17,7 +17,7 @@ from skae import VariationalAutoencoder
 from skae._autoencoders.variational import FIXED
 from skae.exceptions import ModelFileError
 
-QUICK = {"hidden_layer_sizes": (16,), "max_epochs": 12, "random_state": 0}
+QUICK = {"hidden_layer_sizes": (16,), "max_epochs": 12, "batch_size": 8, "random_state": 0}
 
 
 @pytest.fixture(scope="module")

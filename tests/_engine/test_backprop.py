@@ -12,7 +12,9 @@ from skae._engine.backprop import Backprop, is_plain
 from skae._engine.batches import Batch
 from skae._engine.objective import Objective
 from skae.losses import LOSSES
-from skae.modules import ACTIVATIONS, DenseAutoencoder
+from skae.losses._likelihoods import resolve_likelihood
+from skae.modules import ACTIVATIONS, DenseAutoencoder, DenseVariational
+from skae.modules._base import set_generators
 from skae.modules._own import OwnNetwork, make_own
 from skae.modules._stack import stack
 
@@ -123,6 +125,58 @@ def test_bfloat16():
         torch.testing.assert_close(weight.grad, its_twin.grad, rtol=0, atol=0.03 * scale)
         exactly = weight.grad.bfloat16().float()
         assert torch.equal(weight.grad, exactly)
+
+
+def variational(loss, covariance_type, X, seed=0):
+    """A variational network all of whose weights are drawn, and its fitted likelihood."""
+    found = resolve_likelihood(loss, covariance_type)
+    generator = torch.Generator().manual_seed(seed)
+    n_constants = P if loss == "squared_error" else 0
+    module = DenseVariational(P, K, P, (6, 5), n_constants=n_constants, generator=generator)
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.uniform_(-0.5, 0.5, generator=generator)
+        module.encoder.linear.bias[-1] = 40.0  # beyond the bounds of the logits
+    return module, found.fitted(found.measure(X.double().numpy()))
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize(
+    ("loss", "covariance_type"),
+    [
+        ("squared_error", "diag"),
+        ("squared_error", "spherical"),
+        ("binary_cross_entropy", "diag"),
+        ("poisson", "diag"),
+    ],
+)
+def test_codes_that_are_drawn(loss, covariance_type, bfloat16, n_members):
+    X = draw(N, P).round() if loss != "squared_error" else draw(N, P)
+    X[:, 2] = 1.0  # a constant feature
+    members = [variational(loss, covariance_type, X, seed) for seed in range(n_members)]
+    likelihood = members[0][1]
+    module = members[0][0] if n_members == 1 else stack([m for m, _ in members])
+    X = X if n_members == 1 else X.expand(n_members, N, P)
+    assert is_plain(module)
+    batch = Batch(X, X, draw(*X.shape[:-1]))
+    objective = Objective(likelihood, beta=0.7)
+    other = copy.deepcopy(module)
+    set_generators(other, 0, "cpu")
+    expected, output = objective.step(other, batch)
+    expected.backward()
+    backprop = Backprop(module, objective, bfloat16)
+    for _ in range(2):
+        set_generators(module, 0, "cpu")
+        found, reconstruction = backprop(X, batch)
+        rtol = 0.03 if bfloat16 else 1e-5
+        torch.testing.assert_close(found, expected.detach(), rtol=rtol, atol=0)
+        atol = 0.05 if bfloat16 else 1e-5
+        torch.testing.assert_close(reconstruction, output.detach(), rtol=rtol, atol=atol)
+        pairs = zip(module.parameters(), other.parameters(), strict=True)
+        for weight, its_twin in pairs:
+            error = (weight.grad - its_twin.grad).abs().max()
+            assert error <= (0.06 if bfloat16 else 1e-5) * its_twin.grad.abs().max()
 
 
 def test_what_is_left_to_autograd():

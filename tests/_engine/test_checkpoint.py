@@ -115,6 +115,14 @@ class Dies(Callback):
             raise Killed
 
 
+class Ends(Callback):
+    """Ends training after three epochs."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 3:
+            raise KeyboardInterrupt
+
+
 class Counts(Callback):
     """Counts in a list of the class: the instance is copied before it is used."""
 
@@ -232,7 +240,7 @@ def test_patience_goes_on(curved, path):
 def test_divergence_after_a_resumption(curved, path, monkeypatch):
     """The last finite epoch may be one of the fit that was killed."""
     params = {"early_stopping": False}
-    whole = quiet_fit(estimator(max_epochs=3, **params), curved)
+    whole = quiet_fit(estimator(callbacks=[Ends()], **params), curved)
     die(path, curved, **params)
     original = Objective._mean_loss
 
@@ -378,7 +386,7 @@ def shifted(X):
         (
             {"lr": 1e-3},
             None,
-            r"lr was 0\.005 and is 0\.001\. To go on with that fit call fit",
+            r"lr was 0\.015 and is 0\.001\. To go on with that fit call fit",
         ),
         ({"random_state": 1}, None, "random_state was 0 and is 1"),
         ({"random_state": None}, None, "random_state was 0 and is None"),

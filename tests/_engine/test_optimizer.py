@@ -99,7 +99,7 @@ RATES = {
 @pytest.mark.parametrize("caution", [1.0, 0.3])
 @pytest.mark.parametrize("name", RATES)
 def test_the_weights_of_a_run_are_those_of_the_rates_by_hand(curved, name, caution):
-    """A rate that is set, times the warm-up and the decay of the net."""
+    """A rate that is set, times the warm-up and the fall of the net."""
     if name == "within" and caution < 1:
         pytest.skip("sets the rate of one group of weights")
     callbacks, rate = RATES[name]
@@ -118,8 +118,9 @@ def test_the_weights_of_a_run_are_those_of_the_rates_by_hand(curved, name, cauti
     optimizer = AdamW(groups, lr=1.0, fused=True, weight_decay=0.1, betas=(0.9, 0.99))
     generator = make_generator(seed)
     for step, batch in enumerate(b for _ in range(3) for b in rows.batches(4, generator)):
+        fall = (1 + np.cos(np.pi * step / 12)) / 2 / np.sqrt(1 + step / 500)
         for group in optimizer.param_groups:
-            group["lr"] = rate(step) * (step + 1) / 100 / (1 + step / 500) ** 0.5
+            group["lr"] = rate(step) * (step + 1) / 30 * fall
         optimizer.zero_grad()
         loss.function(by_hand(batch.inputs), batch.targets).mean().backward()
         optimizer.step()

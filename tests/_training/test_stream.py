@@ -168,7 +168,7 @@ def test_codes_keep_their_order_and_signs(rows):
     ae = autoencoder(4)
     codes = [ae.partial_fit(chunk).transform(X_test) for chunk in np.array_split(X, 4)]
     for before, now in itertools.pairwise(codes):
-        assert correlations(before, now).min() > 0.8
+        assert correlations(before, now).min() > 0.7
 
 
 def test_codes_keep_their_order_and_signs_after_a_warm_start(rows):

@@ -9,7 +9,7 @@ import torch
 from skae._tables.table import Table
 from skae._training.members import make_members
 from skae._training.networks import make_networks
-from skae._training.settings import STEPS
+from skae._training.settings import FEWEST_EPOCHS, MOST_EPOCHS, STEPS
 from skae._training.training import Training, train
 from skae.losses import LOSSES
 from skae.modules import DenseAutoencoder
@@ -95,8 +95,8 @@ def test_a_trained_network_goes_on(curved):
 def test_auto_sizes(n):
     settings = dataclasses.replace(SETTINGS, batch_size="auto", max_epochs="auto")
     batch_size, max_epochs = settings.sizes(n)
-    assert 16 <= batch_size <= 1024
-    assert 0.7 < batch_size / max(16, np.sqrt(n)) < 1.5
+    assert 0.7 < batch_size / min(max(16, min(4 * np.sqrt(n), n / 8)), 1024) < 1.5
     steps = max_epochs * n / batch_size
-    assert 10 <= max_epochs <= 200
-    assert max_epochs in (10, 200) or steps == pytest.approx(STEPS, rel=0.2)
+    assert FEWEST_EPOCHS <= max_epochs <= MOST_EPOCHS
+    is_bound = max_epochs in (FEWEST_EPOCHS, MOST_EPOCHS)
+    assert is_bound or steps == pytest.approx(STEPS, rel=0.2)

@@ -155,7 +155,7 @@ class SetsGroups(Callback):
 
 class SetsAtTheBegin(Callback):
     def on_epoch_begin(self, net, **kwargs):
-        net.lr = 5e-3 / 2 ** (len(net.history) - 1)
+        net.lr = 1.5e-2 / 2 ** (len(net.history) - 1)
 
 
 HALVING = {

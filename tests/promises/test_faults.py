@@ -15,6 +15,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
 from torch import nn
 
 from skae import AutoencoderTransformer
@@ -40,6 +41,17 @@ def fit(X, **params):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*max_epochs", ConvergenceWarning)
         return estimator(**params).fit(X)
+
+
+class Ends(Callback):
+    """Ends training after some epochs."""
+
+    def __init__(self, n_epochs):
+        self.n_epochs = n_epochs
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.n_epochs:
+            raise KeyboardInterrupt
 
 
 def at_step(monkeypatch, number, action):
@@ -92,7 +104,7 @@ def test_divergence_at_once_ends_as_pca(curved, early_stopping):
 def test_without_held_out_rows_the_last_finite_epoch_is_kept(
     curved, monkeypatch, action, step
 ):
-    two = fit(curved, max_epochs=2, early_stopping=False)
+    two = fit(curved, max_epochs=3, early_stopping=False, callbacks=[Ends(2)])
     at_step(monkeypatch, step, action)
     ae = estimator(max_epochs=3, early_stopping=False)
     with pytest.warns(
@@ -105,7 +117,7 @@ def test_without_held_out_rows_the_last_finite_epoch_is_kept(
 
 
 def test_held_out_rows_choose_among_the_finite_epochs(curved, monkeypatch):
-    three = fit(curved, max_epochs=3)
+    three = fit(curved, max_epochs=6, callbacks=[Ends(3)])
     at_step(monkeypatch, 3 * EPOCH + 1, lambda loss: loss * float("nan"))
     ae = estimator(max_epochs=6)
     text = rf"in epoch 4 .*weights of epoch {three.best_epoch_} are kept"
@@ -233,7 +245,7 @@ def test_out_of_memory_in_fit(curved, monkeypatch, error):
     text = str(caught.value)
     for part in (
         *("n_samples=200", "n_features=6", "hidden_layer_sizes=(50, 20)"),
-        *("batch_size=16", "AutoencoderTransformer", "Set a smaller batch_size"),
+        *("batch_size=32", "AutoencoderTransformer", "Set a smaller batch_size"),
     ):
         assert part in text
 
@@ -309,7 +321,7 @@ def test_ctrl_c_leaves_the_estimator_as_it_was(curved, monkeypatch):
 @pytest.mark.parametrize("step", [2 * EPOCH + 5, 2 * EPOCH + 1])
 def test_a_warm_start_keeps_the_epochs_before_ctrl_c(curved, monkeypatch, step):
     params = {"early_stopping": False, "warm_start": True}
-    two = fit(curved, max_epochs=2, early_stopping=False)
+    two = fit(curved, max_epochs=9, early_stopping=False, callbacks=[Ends(2)])
     ae = estimator(max_epochs=9, **params)
     with monkeypatch.context() as patch:
         at_step(patch, step, raising(KeyboardInterrupt()))
@@ -322,7 +334,7 @@ def test_a_warm_start_keeps_the_epochs_before_ctrl_c(curved, monkeypatch, step):
 
 
 def test_ctrl_c_while_held_out_rows_are_asked(curved, monkeypatch):
-    two = fit(curved, max_epochs=2)
+    two = fit(curved, callbacks=[Ends(2)])
     original, calls = AutoencoderNet._validate, itertools.count(1)
 
     def validate(net, rows):

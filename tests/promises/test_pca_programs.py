@@ -69,11 +69,12 @@ def test_decomposition_into_images(Reducer, digits):
     images = model.components_.reshape(6, 8, 8)
     np.testing.assert_allclose(np.square(images).sum(axis=(1, 2)), 1, rtol=1e-5)
     assert model.mean_.reshape(8, 8).max() <= 1
-    # Adding a component to the mean picture moves the reconstruction along it.
+    # Adding a component to the mean picture moves the reconstruction along it, except for
+    # pixels that are held at zero.
     step = 0.01 * np.eye(6)
     moved = model.inverse_transform(step) - model.inverse_transform(0 * step)
     cosines = (moved * model.components_).sum(axis=1) / np.linalg.norm(moved, axis=1)
-    assert cosines.min() > 0.98
+    assert cosines.min() > 0.95
     residual = X - model.inverse_transform(model.transform(X))
     assert np.square(residual).sum() < 0.55 * np.square(X - X.mean(axis=0)).sum()
 
