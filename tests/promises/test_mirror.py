@@ -17,6 +17,7 @@ TESTS = Path(__file__).parents[1]
 # Files that have no test file of their own name, and the one that tests them instead.
 ELSEWHERE = {
     # What can only be seen through the estimator.
+    "_applications/saving.py": "_applications/test_outliers.py",
     "_autoencoders/arguments.py": "promises/test_validation_rows.py",
     "_autoencoders/fitting.py": "_autoencoders/test_dense.py",
     "_autoencoders/saving.py": "test_persistence.py",
@@ -52,7 +53,9 @@ ELSEWHERE = {
     "plotting/_explained_variance.py": "plotting/test_plotting.py",
     "plotting/_groups.py": "plotting/test_plotting.py",
     "plotting/_layout.py": "plotting/test_plotting.py",
+    "plotting/_legends.py": "plotting/test_plotting.py",
     "plotting/_loss_curve.py": "plotting/test_plotting.py",
+    "plotting/_named_places.py": "plotting/test_plotting.py",
     "plotting/_outliers.py": "plotting/test_plotting.py",
     "plotting/_reconstruction.py": "plotting/test_plotting.py",
     "plotting/_samples.py": "plotting/test_plotting.py",
