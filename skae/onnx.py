@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from skae._autoencoders.dense import AutoencoderTransformer
 from skae._autoencoders.saving import parts_of_file
 from skae._autoencoders.variational import VariationalAutoencoder
-from skae._serving.model import model_of
+from skae._serving.reading import model_of
 from skae._serving.symbols import NUMBERS, Graph
 
 try:

@@ -40,6 +40,7 @@ ELSEWHERE = {
     "_serving/losses.py": "test_runtime.py",
     "_serving/model.py": "test_runtime.py",
     "_serving/network.py": "test_runtime.py",
+    "_serving/reading.py": "test_runtime.py",
     "_serving/steps.py": "test_runtime.py",
     # One family of checks, over every network.
     "modules/_linear_path.py": "modules/test_base.py",
