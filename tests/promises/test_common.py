@@ -94,6 +94,10 @@ SETTINGS = {
         {"n_components": 1, "ordered": True, "whiten": True, "max_epochs": 3},
         {"init": "random", "ordered": True, "whiten": True, "max_epochs": 3},
     ],
+    "VariationalAutoencoder": [
+        {"max_epochs": 2},
+        TINY | {"covariance_type": "spherical", "n_draws": 3, "prior": "mixture"},
+    ],
 }
 
 # Defined in scikit-learn, but not among the checks that it runs.
