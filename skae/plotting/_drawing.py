@@ -23,6 +23,8 @@ __all__ = [
     "bare_frame",
     "before_final",
     "bin_edges",
+    "checked_codes",
+    "code_names",
     "counted",
     "explain_powers",
     "extent_of",
@@ -101,6 +103,25 @@ def before_final(estimator, X):
 def name_of(estimator):
     """Return the name of the class of the estimator, or of the last step of a Pipeline."""
     return type(final_step(estimator)).__name__
+
+
+def code_names(estimator, codes):
+    """Return the names of codes, with their shares of the variance where they are known."""
+    shares = getattr(final_step(estimator), "explained_variance_ratio_", None)
+    if shares is None:
+        return [f"code {code + 1}" for code in codes]
+    return [f"code {code + 1} ({100 * shares[code]:.1f} %)" for code in codes]
+
+
+def checked_codes(codes, n_codes, estimator, owner):
+    """Return the numbers of the codes to draw as a list; None is the first four."""
+    codes = list(range(min(4, n_codes)) if codes is None else codes)
+    if not codes or not all(0 <= code < n_codes for code in codes):
+        raise ValueError(
+            f"codes of {owner} must be among 0..{n_codes - 1}, the codes of "
+            f"{name_of(estimator)}, got {codes}."
+        )
+    return codes
 
 
 def feature_names_of(X, estimator=None):
