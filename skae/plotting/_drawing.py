@@ -228,12 +228,18 @@ def explain_powers(ax):
         if axis.get_scale() != "linear" or not 0 < largest < np.inf:
             continue
         power = math.floor(math.log10(largest))
-        if hasattr(axis.get_major_formatter(), "set_useOffset"):
-            axis.get_major_formatter().set_useOffset(False)
-            if not SMALLEST_POWER <= power <= LARGEST_POWER:
-                axis.set_major_formatter(partial(_in_power, power))
-                label = axis.get_label_text()
-                axis.set_label_text(f"{label}, in $10^{{{power}}}$" if label else "")
+        formatter = axis.get_major_formatter()
+        has_power = getattr(getattr(formatter, "func", None), "func", None) is _in_power
+        if not (has_power or hasattr(formatter, "set_useOffset")):
+            continue  # names, or what the user has chosen
+        if SMALLEST_POWER <= power <= LARGEST_POWER:
+            power = 0
+        label = axis.get_label_text().split(", in $10^")[0]
+        axis.set_label_text(f"{label}, in $10^{{{power}}}$" if label and power else label)
+        if power or has_power:
+            axis.set_major_formatter(partial(_in_power, power))
+        else:
+            formatter.set_useOffset(False)
 
 
 def _in_power(power, value, position=None):

@@ -228,7 +228,7 @@ class LoadingsDisplay:
             self._draw_curves(layout)
         else:
             n_bars = min(n_bars, n_features)
-            size = min(PAPER, 0.4 + 2.4 * n_codes), 1.0 + 0.16 * n_bars
+            size = min(PAPER, 0.4 + 2.4 * n_codes), 1.5 + 0.17 * n_bars
             self.axes_ = make_axes(ax, (1, n_codes), size, owner)
             self._draw_bars(n_bars)
         self.figure_ = self.axes_[0, 0].figure
@@ -300,7 +300,7 @@ class LoadingsDisplay:
                 thin = {"height": 0.7 if place == 0 else 0.3}
                 ax.barh(places, components[code, order], **style, **thin)
             ax.set_yticks(
-                places, [shortened(names[j], 16) for j in order], fontsize="small"
+                places, [shortened(names[j], 18) for j in order], fontsize="small"
             )
             ax.axvline(0, color="0.3", lw=0.8)
             ax.set(ylim=(n_bars - 0.4, -0.6), xlabel="loading")

@@ -222,7 +222,7 @@ class ScreeDisplay:
             This display.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        ax = make_axes(ax, (1, 1), (4.2, 3.0), type(self).__name__)[0, 0]
+        ax = make_axes(ax, (1, 1), (4.2, 3.5), type(self).__name__)[0, 0]
         taken = len(ax.containers)  # curves of other models on the same Axes
         color, marker = COLORS[taken % len(COLORS)], MARKERS[taken % len(MARKERS)]
         numbers, errors = np.asarray(self.n_components), np.asarray(self.errors)
