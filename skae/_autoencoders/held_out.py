@@ -68,7 +68,9 @@ def _reconstruct(inference, n_components, X):
 
 
 @in_own_modes()
-def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None):
+def fit_with_folds(
+    estimator, X, y=None, sample_weight=None, *, groups=None, fills_cells=False
+):
     """Fit an autoencoder, and return networks with rows that they have not seen.
 
     A fit that holds rows out to choose its epoch has such networks at hand, and nothing
@@ -84,6 +86,11 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None):
         Autoencoder that is fitted. Parameters are checked as in its method `fit`.
     X, y, sample_weight, groups
         Arguments of `fit`.
+    fills_cells : bool
+        Whether the only purpose of the autoencoder is to fill missing cells. Its epoch is
+        then chosen by hidden cells of held-out rows alone. The curve of held-out errors
+        and the score of PCA count these alone as well, and divide by all cells that are
+        observed.
 
     Returns
     -------
@@ -91,7 +98,8 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None):
         It is empty if all rows are equal, or if there are only two.
     """
     estimator._validate_params()
-    result, numbers = estimator._fit(X, y, sample_weight, groups, keeps_folds=True)
+    how = {"keeps_folds": True, "fills_cells": fills_cells}
+    result, numbers = estimator._fit(X, y, sample_weight, groups, **how)
     folds = result.folds()
     if sum(len(held_out) for _, _, held_out in folds) < SMALLEST:
         return _folds_of_clones(estimator, X, sample_weight, groups)
