@@ -8,8 +8,8 @@ every way. Each file is then opened in processes of its own, which are this scri
 start: seconds from the first import until the first row is answered, and the CPU seconds of
 it, because other processes may slow the clock. memory: largest resident memory of the
 process (`VmHWM`, on Linux alone). row: `transform` of one row of float64, in CPU
-microseconds, the fastest mean of 20 times 200 calls. PCA, opened by pickle, is what the ways are compared with. Those
-whose packages are not installed are left out.
+microseconds, the fastest mean of 20 times 200 calls. PCA, opened by pickle, is what the
+ways are compared with. Those whose packages are not installed are left out.
 """
 
 import argparse
