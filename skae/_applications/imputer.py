@@ -14,7 +14,11 @@ from skae._applications.saving import parts_with_autoencoder
 from skae._applications.unknown_cells import UnknownCells, errors_of_fills
 from skae._autoencoders.dense import AutoencoderTransformer
 from skae._autoencoders.fitted_attributes import filler_of
-from skae._autoencoders.held_out import fit_with_folds, reconstruction
+from skae._autoencoders.held_out import (
+    fit_to_fill,
+    folds_of_clones,
+    reconstruction,
+)
 from skae._compat import (
     MissingValues,
     _fit_context,
@@ -188,10 +192,11 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         rows = table[:, ~is_empty]
         if hasattr(self, "feature_names_in_"):
             rows = in_frame_like(X, rows, self.feature_names_in_[~is_empty])
-        how = {"sample_weight": sample_weight, "groups": groups, "fills_cells": True}
+        how = {"sample_weight": sample_weight, "groups": groups}
         fit = _fit_default if self.estimator is None else _fit_one
-        self.estimator_, folds = fit(autoencoder, rows, how)
+        self.estimator_ = fit(autoencoder, rows, how)
         if self.sample_posterior:
+            folds = folds_of_clones(self.estimator_, rows, **how, fills_cells=True)
             self._learn_errors(table[:, ~is_empty], folds, random_state)
 
     def _unfitted(self, random_state):
@@ -360,20 +365,20 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
 
 def _fit_default(autoencoder, rows, how):
-    """Fit wide and narrow autoencoders; return the better one, and its folds."""
-    wide, folds = _fit_one(autoencoder, rows, how)
+    """Fit a wide autoencoder and a narrow one, and return the better one."""
+    wide = _fit_one(autoencoder, rows, how)
     n_components = int(np.ceil(NARROW * rows.shape[1]))
     if n_components >= wide.n_components_ or not wide.validation_curve_:
-        return wide, folds
-    narrow = clone(autoencoder).set_params(n_components=n_components)
-    narrow, folds_of_narrow = _fit_one(narrow, rows, how)
+        return wide
+    narrow = _fit_one(clone(autoencoder).set_params(n_components=n_components), rows, how)
     errors = [ae.validation_curve_[ae.best_epoch_] for ae in (wide, narrow)]
-    return (narrow, folds_of_narrow) if errors[1] < errors[0] else (wide, folds)
+    return narrow if errors[1] < errors[0] else wide
 
 
 def _fit_one(autoencoder, rows, how):
-    """Fit an autoencoder; return it, and its folds."""
-    return autoencoder, fit_with_folds(autoencoder, rows, **how)
+    """Fit an autoencoder and return it."""
+    fit_to_fill(autoencoder, rows, **how)
+    return autoencoder
 
 
 def _indicator(table):

@@ -12,9 +12,11 @@ __all__ = ["N_LEVELS", "UnknownCells", "errors_of_fills"]
 
 N_LEVELS = 200  # number of quantiles that stand for the errors of a column
 FEWEST = 30  # errors of a column; with fewer, those of all columns are taken
-MOST_ERRORS = 2000  # hidden rows are hidden anew until there are about so many
+# Share of the cells that are hidden at a time. It is small, so that about as much of a row
+# is known as when its missing cells are filled.
+RATE = 0.1
+MOST_ERRORS = 20_000  # cells are hidden in several rounds, until there are about so many
 MOST_ROUNDS = 10
-SMALLEST_RATE, LARGEST_RATE = 0.1, 0.5  # shares of the cells that are hidden
 BLOCK = 2**22  # number of values that are processed at a time
 LEVELS = (np.arange(N_LEVELS) + 0.5) / N_LEVELS
 
@@ -82,14 +84,13 @@ def errors_of_fills(filler, scale, folds, X, random_state):
     quantiles : ndarray of shape (n_levels, n_features)
         See `UnknownCells`.
     """
-    rate = float(np.clip(np.isnan(X).mean(), SMALLEST_RATE, LARGEST_RATE))
-    n_held_out = sum(len(fold.held_out) for fold in folds)
-    n_rounds = int(np.clip(MOST_ERRORS // (rate * n_held_out), 1, MOST_ROUNDS))
+    n_known = sum(int((~np.isnan(X[fold.held_out])).sum()) for fold in folds)
+    n_rounds = int(np.clip(MOST_ERRORS // max(RATE * n_known, 1), 1, MOST_ROUNDS))
     found = []
     for fold in folds:
         for some in _blocks(np.tile(fold.held_out, n_rounds), filler):
             rows = X[some]
-            hidden = ~np.isnan(rows) & (random_state.uniform(size=rows.shape) < rate)
+            hidden = ~np.isnan(rows) & (random_state.uniform(size=rows.shape) < RATE)
             masked = np.where(hidden, np.nan, rows)
             errors = (rows - fold.reconstruct(masked)) / scale
             _, widths = _normal_and_widths(filler, ~np.isnan(masked))
