@@ -5,22 +5,20 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skae._compat import check_matplotlib_support
 from skae.metrics._errors import check_reconstructs, own_scale, value_range
-from skae.plotting._arrows import name_tips
+from skae.plotting._arrows import draw_arrows, loadings_of
+from skae.plotting._decoded import decode_grid, draw_decoded
 from skae.plotting._drawing import (
-    COLORS,
     PAPER,
     as_dense,
     bare_frame,
     before_final,
+    checked_codes,
+    code_names,
+    explain_powers,
     feature_names_of,
-    final_step,
     first_rows,
     make_axes,
-    mosaic_of,
-    name_of,
     sample_shape_of,
-    set_title,
-    show_image,
 )
 from skae.plotting._groups import Groups
 from skae.plotting._layout import layout_of
@@ -131,6 +129,7 @@ class CodesDisplay:
         codes=None,
         decoded=0,
         loadings=0,
+        feature_names=None,
         shape="auto",
         scatter_kwargs=None,
         cmap="gray",
@@ -159,6 +158,9 @@ class CodesDisplay:
         loadings : int, default=0
             Number of arrows, the longest of those of all features. They are computed from
             `components_`.
+        feature_names : array-like of str of shape (n_features,), default=None
+            Names of the arrows. None stands for those of a frame or of `fit`, or for x0,
+            x1, ...
         shape : "auto", tuple of int or None, default="auto"
             See the class.
         scatter_kwargs : dict, default=None
@@ -186,25 +188,21 @@ class CodesDisplay:
         if decoded:
             check_reconstructs(estimator)
         Z = as_dense(estimator.transform(X))
-        codes = list(range(min(4, Z.shape[1])) if codes is None else codes)
-        if not codes or not all(0 <= code < Z.shape[1] for code in codes):
-            raise ValueError(
-                f"codes of {cls.__name__} must be among 0..{Z.shape[1] - 1}, the codes of "
-                f"{name_of(estimator)}, got {codes}."
-            )
+        codes = checked_codes(codes, Z.shape[1], estimator, cls.__name__)
         extras = {}
         if decoded:
             _need_two(codes, "decoded", cls.__name__)
-            extras["grid"], extras["decoded"] = _decode_grid(estimator, Z, codes, decoded)
+            extras["grid"], extras["decoded"] = decode_grid(estimator, Z, codes, decoded)
             extras |= {"limits": value_range(X), "scale": own_scale(estimator)}
             extras["sample_shape"] = sample_shape_of(estimator, np.shape(X)[1])
         if loadings:
             _need_two(codes, "loadings", cls.__name__)
-            extras["loadings"] = _loadings(estimator, codes, cls.__name__)
-            row = before_final(estimator, first_rows(X, 1))
-            features = feature_names_of(row, estimator)
-            extras |= {"feature_names": features, "n_loadings": loadings}
-        names = [f"code {code + 1}" for code in codes]
+            extras["loadings"] = loadings_of(estimator, codes, cls.__name__)
+            if feature_names is None:
+                row = before_final(estimator, first_rows(X, 1))
+                feature_names = feature_names_of(row, estimator)
+            extras |= {"feature_names": feature_names, "n_loadings": loadings}
+        names = code_names(estimator, codes)
         display = cls(Z[:, codes], y=y, names=names, shape=shape, **extras)
         return display.plot(ax, scatter_kwargs=scatter_kwargs, cmap=cmap)
 
@@ -250,10 +248,18 @@ class CodesDisplay:
         else:
             self._pairs(groups)
         if beside:
-            self._draw_decoded(self.axes_[0, 1], cmap)
+            n_features = self.decoded.shape[2]
+            owner, sample_shape = type(self).__name__, self.sample_shape
+            layout = layout_of(self.shape, sample_shape, n_features, owner)
+            look = {"scale": self.scale, "limits": self.limits, "cmap": cmap}
+            draw_decoded(*self.axes_[0], self.grid, self.decoded, layout, **look)
+            self.axes_[0, 1].set(xlabel=self._name(0), ylabel=self._name(1))
         groups.explain(self.axes_)
         if self.loadings is not None:
-            self._draw_loadings(self.axes_[0, 0])
+            longest = self.loadings, self.feature_names, self.n_loadings
+            draw_arrows(self.axes_[0, 0], self.Z.mean(axis=0), *longest)
+        for each in self.axes_.flat:
+            explain_powers(each)
         return self
 
     def _name(self, code):
@@ -282,71 +288,10 @@ class CodesDisplay:
             else:
                 self._scatter(ax, j, i, groups)
                 ax.sharex(self.axes_[j, j])
-                ax.set_ylabel(self._name(i) if j == 0 else "")
+                ax.set_ylabel(self._name(i).replace(" (", "\n(") if j == 0 else "")
             ax.tick_params(labelsize="x-small", labelbottom=i == last)
             ax.tick_params(labelleft=j == 0 and i > 0)
-            ax.set_xlabel(self._name(j) if i == last else "")
-
-    def _draw_decoded(self, ax, cmap):
-        owner, n_features = type(self).__name__, self.decoded.shape[2]
-        layout = layout_of(self.shape, self.sample_shape, None, n_features, owner)
-        steps = [np.ptp(values) / max(len(values) - 1, 1) or 1.0 for values in self.grid]
-        ends = [
-            (values[0] - step / 2, values[-1] + step / 2)
-            for values, step in zip(self.grid, steps, strict=True)
-        ]
-        box_aspect = 1.0
-        if not layout.is_image:
-            self._draw_glyphs(ax, layout, steps)
-        else:
-            tall, wide = layout.picture_size
-            box_aspect = tall / wide
-            mosaic = mosaic_of(layout.pictures(self.decoded))
-            limits = (np.nanmin(mosaic), np.nanmax(mosaic))
-            limits = limits if self.limits is None else self.limits
-            show_image(ax, mosaic, limits, cmap, extent=(*ends[0], *ends[1]))
-            ax.set_aspect("auto")
-            ax.spines[:].set_visible(False)
-        for each in self.axes_[0]:
-            each.set_box_aspect(box_aspect)
-        plane = self.axes_[0, 0]
-        ax.set(xticks=plane.get_xticks(), yticks=plane.get_yticks())
-        ax.set(xlim=ends[0], ylim=ends[1], xlabel=self._name(0), ylabel=self._name(1))
-        set_title(ax, "decoded from the dashed frame")
-        (left, right), (low, high) = ends
-        corners = [left, right, right, left, left], [low, low, high, high, low]
-        plane.plot(*corners, color="0.35", ls="--", lw=0.8)
-
-    def _draw_glyphs(self, ax, layout, steps):
-        """Draw small curves at the points of the grid, all on the same scale."""
-        rows = self.decoded - self.decoded.mean(axis=(0, 1))
-        rows = rows if self.scale is None else rows / np.asarray(self.scale)
-        curves = layout.curves(0.45 * rows / (np.abs(rows).max() or 1.0))
-        across = np.linspace(-0.42, 0.42, curves.shape[-1]) * steps[0]
-        for i, j in np.ndindex(curves.shape[:2]):
-            x, y = self.grid[0][j], self.grid[1][i]
-            ax.plot(x + across, np.full_like(across, y), color="0.8", lw=0.6)
-            for channel, curve in enumerate(curves[i, j]):
-                color = COLORS[channel % len(COLORS)]
-                ax.plot(x + across, y + curve * steps[1], color=color, lw=0.9)
-        bare_frame(ax)
-
-    def _draw_loadings(self, ax):
-        ax.set_aspect("equal", adjustable="datalim")
-        lengths = np.hypot(*self.loadings.T)
-        longest = np.argsort(-lengths, kind="stable")[: self.n_loadings]
-        reach = 0.8 * np.abs(self.Z - self.Z.mean(axis=0)).max(axis=0).max()
-        tips = self.loadings[longest] * reach / (lengths.max() or 1.0)
-        origin = self.Z.mean(axis=0)
-        for tip in tips:
-            arrow = {"arrowstyle": "-|>", "color": "black", "lw": 0.9}
-            arrow |= {"shrinkA": 0, "shrinkB": 0}
-            ax.annotate("", origin + tip, origin, arrowprops=arrow, zorder=4)
-        names = self.feature_names
-        names = [f"x{j}" if names is None else str(names[j]) for j in longest]
-        ax.update_datalim(origin + 1.1 * tips)
-        ax.autoscale_view()
-        name_tips(ax, origin, tips, names)
+            ax.set_xlabel(self._name(j).replace(" (", "\n(") if i == last else "")
 
 
 def _need_two(codes, option, owner):
@@ -356,27 +301,3 @@ def _need_two(codes, option, owner):
             f"{option} of {owner} takes two codes, but {len(codes)} are drawn. Choose "
             "them, for example with codes=(0, 1)."
         )
-
-
-def _decode_grid(estimator, Z, codes, n_side):
-    """Return the grid, and reconstructions (n_side, n_side, n_features) at its points."""
-    grid = [np.linspace(*np.percentile(Z[:, code], [1, 99]), n_side) for code in codes]
-    points = np.tile(Z.mean(axis=0), (n_side * n_side, 1))
-    horizontal, vertical = np.meshgrid(*grid)
-    points[:, codes[0]], points[:, codes[1]] = horizontal.ravel(), vertical.ravel()
-    decoded = as_dense(estimator.inverse_transform(points))
-    return tuple(grid), decoded.reshape(n_side, n_side, -1)
-
-
-def _loadings(estimator, codes, owner):
-    """Return the change (n_features, 2) of the features with each of the two codes."""
-    final = final_step(estimator)
-    if not hasattr(final, "components_"):
-        raise TypeError(
-            f"loadings of {owner} are drawn from components_, which "
-            f"{type(final).__name__} does not have."
-        )
-    loadings = np.asarray(final.components_)[codes].T
-    if getattr(final, "whiten", False) is True:  # codes are divided by their deviations
-        loadings = loadings * np.sqrt(final.explained_variance_[codes])
-    return loadings

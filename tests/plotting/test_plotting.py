@@ -16,20 +16,28 @@ from sklearn.decomposition import NMF, PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skae import AutoencoderOutlierDetector, AutoencoderTransformer, plotting
-from skae.metrics import reconstruction_error
+from skae.metrics import (
+    make_hidden_cell_scorer,
+    make_reconstruction_scorer,
+    one_standard_error,
+    reconstruction_error,
+)
 from skae.plotting import (
     CodesDisplay,
     ErrorDisplay,
     ExplainedVarianceDisplay,
+    LoadingsDisplay,
     LossCurveDisplay,
     OutlierDisplay,
     ReconstructionDisplay,
     SamplesDisplay,
+    ScreeDisplay,
 )
 from skae.plotting._drawing import two_figures
 
@@ -42,6 +50,8 @@ CASES = {
     "ErrorDisplay": ({"n_worst": 2}, (1, 2)),
     "SamplesDisplay": ({"random_state": 0}, (4, 4)),
     "OutlierDisplay": ({"alarm_rate": 0.1}, (1, 2)),
+    "LoadingsDisplay": ({"codes": (0, 1)}, (1, 2)),
+    "ScreeDisplay": ({}, None),
 }
 
 
@@ -228,6 +238,8 @@ class Forward(TransformerMixin, BaseEstimator):
         ("CodesDisplay", {"decoded": 3}, "inverse_transform"),
         ("CodesDisplay", {"loadings": 3}, "components_"),
         ("LossCurveDisplay", {}, "loss_curve_"),
+        ("LoadingsDisplay", {}, "components_"),
+        ("ScreeDisplay", {}, "inverse_transform"),
         ("ExplainedVarianceDisplay", {}, "explained_variance_ratio_"),
         ("SamplesDisplay", {}, "sample"),
     ],
@@ -261,7 +273,7 @@ def test_bad_shape(digits, pca8, draw):
 def test_reconstructions_of_images(digits, pca8):
     X = digits[0][:4]
     display = ReconstructionDisplay.from_estimator(
-        autoencoder(8).fit(digits[0]), X, baseline=pca8
+        autoencoder(8).fit(digits[0]), X, baseline=pca8, shape=(8, 8)
     )
     assert display.axes_.shape == (3, 4)
     first, last = "PCA, 8 components", "AutoencoderTransformer, 8 components"
@@ -294,7 +306,8 @@ def test_two_of_a_kind_and_a_name(digits, pca8):
 @pytest.mark.parametrize(
     ("n_features", "params", "shape"),
     [
-        (64, {}, (8, 8)),
+        (64, {}, None),  # a table of 64 features is no picture
+        (64, {"shape": (8, 8)}, (8, 8)),
         (64, {"sample_shape": (1, 4, 16)}, (4, 16)),
         (64, {"sample_shape": (2, 4, -1)}, (8, 8)),  # one channel below the other
         (64, {"sample_shape": (1, 4, 16), "shape": (16, 4)}, (16, 4)),
@@ -302,7 +315,6 @@ def test_two_of_a_kind_and_a_name(digits, pca8):
         (64, {"shape": (4, 16)}, (4, 16)),
         (64, {"shape": (4, 16, 1)}, (4, 16)),
         (48, {"shape": (4, 4, 3)}, (4, 4, 3)),
-        (49, {}, None),  # a table of 49 features is no picture
         (65, {}, None),
         (64, {"shape": None}, None),
         (64, {"x": np.arange(64)}, None),
@@ -338,25 +350,31 @@ def test_channels_of_images_are_colours():
     assert errors.axes_[0, 0].images[0].get_array().shape == (5, 4)
 
 
-def test_channels_of_signals_are_lines():
+def test_a_channel_of_signals_is_a_line_of_axes():
     rng = np.random.default_rng(0)
     X, X_hat = rng.random((2, 2, 24))
     params = {"sample_shape": (3, 8), "x": pd.Series(np.arange(8), name="seconds")}
     reconstructions = {"a": X_hat, "b": X}
     display = ReconstructionDisplay.from_reconstructions(X, reconstructions, **params)
-    lines = display.axes_[0, 1].lines
-    assert len(lines) == 9
-    for channel, curve in enumerate(X[1].reshape(3, 8)):
-        np.testing.assert_array_equal(lines[channel].get_ydata(), curve)
-    assert len({line.get_color() for line in lines}) == 3
-    assert {line.get_linestyle() for line in lines[3:]} == {"-", "--"}
-    assert labels(display.axes_[0, 1])[-3:] == ["channel 0", "channel 1", "channel 2"]
-    assert display.axes_[1, 0].get_xlabel() == "seconds"
+    assert display.axes_.shape == (3, 2)
+    rows = [X[1], X_hat[1], X[1]]
+    for channel, ax in enumerate(display.axes_[:, 1]):
+        for line, row in zip(ax.lines, rows, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), row.reshape(3, 8)[channel])
+        assert len({line.get_color() for line in ax.lines}) == 3
+        assert {line.get_linestyle() for line in ax.lines[1:]} == {"-", "--"}
+    assert labels(display.axes_[0, 1]) == ["original", "a", "b"]
+    assert display.axes_[2, 0].get_ylabel() == "channel\n2"
+    assert display.axes_[2, 0].get_xlabel() == "seconds"
     errors = ErrorDisplay.from_reconstruction(X, X_hat, sample_shape=(3, 8))
     curves = errors.axes_[0, 0].lines
     expected = np.square(X - X_hat).mean(axis=0).reshape(3, 8)
     np.testing.assert_allclose([line.get_ydata() for line in curves], expected)
     assert errors.axes_[0, 0].get_xlabel() == "position"
+    samples = SamplesDisplay(X, X_hat, sample_shape=(3, 8)).plot()
+    assert samples.axes_.shape == (3, 2)
+    drawn = samples.axes_[2, 1].lines[1].get_ydata()
+    np.testing.assert_array_equal(drawn, X_hat[1].reshape(3, 8)[2])
 
 
 def test_the_shape_of_an_estimator(digits):
@@ -373,7 +391,7 @@ def test_the_shape_of_an_estimator(digits):
     other = autoencoder(2, sample_shape=(1, 3), hidden_layer_sizes=(2,))
     narrower = make_pipeline(PCA(3), other).fit(X)
     display = ReconstructionDisplay.from_estimator(narrower, X, n_shown=1)
-    assert display.axes_[0, 0].images[0].get_array().shape == (8, 8)
+    assert not display.axes_[0, 0].images
     signal = autoencoder(2, sample_shape=(2, 32), hidden_layer_sizes=(2,)).fit(X)
     codes = CodesDisplay.from_estimator(signal, X, decoded=3)
     assert len(codes.axes_[0, 1].lines) == 9 * 3  # a zero line and two channels each
@@ -397,7 +415,9 @@ def test_curves_are_labelled(iris):
 
 def test_samples_beside_rows(digits, iris, pca8):
     X = digits[0][:30]
-    display = SamplesDisplay.from_estimator(pca8, X, n_shown=4, random_state=0)
+    display = SamplesDisplay.from_estimator(
+        pca8, X, n_shown=4, random_state=0, shape=(8, 8)
+    )
     assert display.axes_.shape == (2, 4)
     for row, images in enumerate([X[:4], display.drawn]):
         for column, image in enumerate(images):
@@ -497,6 +517,19 @@ def test_loss_curves(digits):
     assert ax.lines[5].get_color() != held_out.get_color()
 
 
+def test_powers_of_ten_are_named_once():
+    """Also of two curves on the same Axes, of which the second is much larger."""
+    low = LossCurveDisplay([], [3e-7, 1e-7], best_epoch=1).plot()
+    label = "squared error per feature, in $10^{-7}$"
+    assert low.ax_.get_ylabel() == label
+    assert low.ax_.yaxis.get_major_formatter()(2e-7) == "2"
+    low.plot(low.ax_)
+    assert low.ax_.get_ylabel() == label
+    LossCurveDisplay([], [3e3, 1.0], best_epoch=1).plot(low.ax_, yscale="linear")
+    assert low.ax_.get_ylabel() == "squared error per feature"  # 3000 needs no power
+    assert low.ax_.yaxis.get_major_formatter()(2000.0) == "2000"
+
+
 def test_loss_curves_of_a_fit_that_did_not_train(digits):
     X = digits[0]
     for n_rows, params in [(15, {}), (100, {"hidden_layer_sizes": ()})]:
@@ -585,22 +618,25 @@ def test_colours(fitted, y, explained):
     codes = (0, 1, 2) if many else (0, 1)
     display = CodesDisplay.from_estimator(*fitted["autoencoder"], y, codes=codes)
     display.figure_.draw_without_rendering()
-    legend = display.axes_[0, -1].get_legend()
+    legend = display.axes_[0, 0].get_legend()
     data = [ax for ax in display.axes_.ravel() if ax.axison]
     if isinstance(explained, str):
-        (box,) = display.axes_[0, -1].child_axes
+        (box,) = display.axes_[0, int(many)].child_axes
         assert box.get_ylabel() == explained
         covering = box.get_window_extent()
     elif explained is None:
         assert legend is None
         return
     else:
-        assert labels(display.axes_[0, -1]) == explained
+        assert labels(display.axes_[0, 0]) == explained
         covering = legend.get_window_extent()
-        scatter = display.axes_[-1, 0].collections
-        colors = {tuple(points.get_facecolor()[0]) for points in scatter}
-        paths = {points.get_paths()[0].vertices.tobytes() for points in scatter}
-        assert len(colors) == len(paths) == len(explained)
+        (scatter,) = display.axes_[-1, 0].collections
+        colors = [tuple(color) for color in scatter.get_facecolor()]
+        paths = [path.vertices.tobytes() for path in scatter.get_paths()]
+        assert len(colors) == len(paths) == len(y)
+        looks = set(zip(colors, paths, strict=True))  # one of each class
+        assert len(looks) == len(set(colors)) == len(set(paths)) == len(explained)
+        assert colors != sorted(colors, key=colors.index)  # no class covers the others
     assert not any(covering.overlaps(ax.get_window_extent()) for ax in data)
 
 
@@ -611,7 +647,8 @@ def test_codes(fitted, iris):
     np.testing.assert_array_equal(display.Z, Z[:, [2, 0]])
     drawn = display.axes_[0, 0].collections[0].get_offsets()
     np.testing.assert_array_equal(drawn, Z[:, [2, 0]])
-    assert display.axes_[0, 0].get_xlabel() == "code 3"
+    share = 100 * estimator.explained_variance_ratio_[2]
+    assert display.axes_[0, 0].get_xlabel() == f"code 3 ({share:.1f} %)"
     pairs = CodesDisplay.from_estimator(estimator, X)
     drawn = pairs.axes_[2, 1].collections[0].get_offsets()
     np.testing.assert_array_equal(drawn, Z[:, [1, 2]])
@@ -634,7 +671,9 @@ def test_codes(fitted, iris):
 
 def test_decoded(digits, pca8):
     X = digits[0]
-    display = CodesDisplay.from_estimator(pca8, X, digits[1], codes=(0, 1), decoded=4)
+    display = CodesDisplay.from_estimator(
+        pca8, X, digits[1], codes=(0, 1), decoded=4, shape=(8, 8)
+    )
     assert display.axes_.shape == (1, 2)
     Z = pca8.transform(X)
     ends = np.percentile(Z[:, :2], [1, 99], axis=0)
@@ -670,6 +709,13 @@ def test_loadings(iris, whiten):
     texts = [text for text in ax.texts if text.get_text()]
     boxes = [text.get_window_extent() for text in texts]
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+    data, view = display.Z.max(axis=0), [ax.get_xlim()[1], ax.get_ylim()[1]]
+    assert (data / view).max() > 0.8  # arrows do not widen the view
+    named = CodesDisplay.from_estimator(
+        pipe, iris.data, loadings=2, feature_names=["a", "b", "c", "d"]
+    )
+    found = {text.get_text() for text in named.axes_[0, 0].texts} - {""}
+    assert found == {"abcd"[j] for j in order[:2]}
     assert ax.get_aspect() == 1.0  # angles are read
 
 
@@ -688,6 +734,113 @@ def test_labels_of_bundled_arrows_are_apart():
     boxes = [mpl.text.Text.get_window_extent(text, renderer) for text in texts]
     heights = np.sort([(box.y0 + box.y1) / 2 for box in boxes])
     assert np.diff(heights).min() > 8 * display.figure_.dpi / 72
+
+
+def test_loadings_display(iris, digits, pca8):
+    pipe = make_pipeline(StandardScaler(), PCA(2)).fit(iris.data)
+    components = pipe[-1].components_
+    bars = LoadingsDisplay.from_estimator(pipe, iris.data, n_bars=3).axes_[0]
+    for component, ax in zip(components, bars, strict=True):
+        order = np.argsort(-np.abs(component))[:3]
+        widths = [bar.get_width() for bar in ax.patches]
+        np.testing.assert_allclose(widths, component[order])
+        written = [tick.get_text() for tick in ax.get_yticklabels()]
+        assert written == list(iris.data.columns[order])
+    x = pd.Series([400, 500, 600, 700], name="wavelength (nm)")
+    curves = LoadingsDisplay.from_estimator(pipe, x=x).axes_
+    assert curves.shape == (2, 1)
+    np.testing.assert_array_equal(
+        curves[1, 0].lines[0].get_xydata(), np.c_[x, components[1]]
+    )
+    assert curves[1, 0].get_xlabel() == "wavelength (nm)"
+    share = 100 * pipe[-1].explained_variance_ratio_[0]
+    assert curves[0, 0].get_ylabel() == f"code 1\n({share:.1f} %)"
+    images = LoadingsDisplay.from_estimator(pca8, codes=[2], shape=(8, 8)).axes_
+    (drawn,) = images[0, 0].images
+    np.testing.assert_allclose(drawn.get_array().ravel(), pca8.components_[2])
+    assert drawn.get_clim()[0] == -drawn.get_clim()[1]  # zero is in the middle
+    channels = LoadingsDisplay.from_estimator(pca8, codes=[0, 1], sample_shape=(2, 32))
+    assert channels.axes_.shape == (2, 2)
+    line = channels.axes_[1, 1].lines[0].get_ydata()
+    np.testing.assert_allclose(line, pca8.components_[1, 32:])
+
+
+def test_loadings_at_a_row(iris):
+    X = iris.data.set_index(iris.data.index + 1000)
+    pipe = make_pipeline(StandardScaler(), autoencoder(2, early_stopping=False)).fit(X)
+    display = LoadingsDisplay.from_estimator(pipe, X, row=70)
+    at_row = pipe[-1].components_at(pipe[:-1].transform(X))[70]
+    expected = at_row / np.linalg.norm(at_row, axis=1, keepdims=True)
+    np.testing.assert_allclose(display.components_at_row, expected, atol=1e-6)
+    np.testing.assert_allclose(display.components, pipe[-1].components_)
+    widths = [bar.get_width() for bar in display.axes_[0, 1].patches]
+    order = np.argsort(-np.abs(display.components_at_row[1]), kind="stable")
+    both = np.r_[display.components[1, order], display.components_at_row[1, order]]
+    np.testing.assert_allclose(widths, both)
+    (legend,) = display.figure_.legends
+    assert [text.get_text() for text in legend.get_texts()][1] == "at row 1070"
+    images = LoadingsDisplay.from_estimator(pipe, X, row=70, shape=(2, 2))
+    assert images.axes_.shape == (2, 2)
+    drawn = images.axes_[1, 0].images[0].get_array().ravel()
+    np.testing.assert_array_equal(drawn, images.components_at_row[0])
+    with pytest.raises(ValueError, match=r"row of LoadingsDisplay.*Pass X"):
+        LoadingsDisplay.from_estimator(pipe, row=70)
+    with pytest.raises(TypeError, match="PCA has no components_at"):
+        LoadingsDisplay.from_estimator(PCA(2).fit(X), X, row=70)
+    with pytest.raises(ValueError, match=r"codes of LoadingsDisplay must be among 0\.\.1"):
+        LoadingsDisplay.from_estimator(pipe, codes=[2])
+
+
+def test_scree_of_one_fit(digits, pca8):
+    train, test = digits[0][:300], digits[0][300:400]
+    ordered = autoencoder(3, ordered=True).fit(train)
+    for model in (PCA(3).fit(train), ordered):
+        display = ScreeDisplay.from_estimator(model, test)
+        Z = model.transform(test)
+        for k in (1, 2, 3):
+            if model is ordered:
+                X_hat = ordered.inverse_transform(Z[:, :k])
+            else:
+                kept = np.where(np.arange(3) < k, Z, Z.mean(axis=0))
+                X_hat = model.inverse_transform(kept)
+            rows = np.square(X_hat - test).mean(axis=1)
+            assert display.errors[k - 1] == pytest.approx(rows.mean(), rel=1e-5)
+            error = rows.std(ddof=1) / 10
+            assert display.standard_errors[k - 1] == pytest.approx(error, rel=1e-4)
+    several = [PCA(k).fit(train) for k in (5, 2)]
+    display = ScreeDisplay.from_estimators(several, test, name="PCA, several")
+    np.testing.assert_array_equal(display.n_components, [2, 5])
+    expected = [
+        reconstruction_error(test, model.inverse_transform(model.transform(test)))
+        for model in several[::-1]
+    ]
+    np.testing.assert_allclose(display.errors, expected)
+
+
+def test_scree_of_a_search(iris):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 2)) @ rng.normal(size=(2, 10)) + 0.1 * rng.normal(
+        size=(80, 10)
+    )
+    scoring = {"cells": make_hidden_cell_scorer(), "rows": make_reconstruction_scorer()}
+    search = GridSearchCV(
+        PCA(), {"n_components": [1, 2, 3, 4]}, scoring=scoring, refit=False
+    )
+    results = search.fit(X).cv_results_
+    display = ScreeDisplay.from_cv_results(results, score="cells", name="PCA")
+    assert display.n_components_ == 2 == one_standard_error(results, score="cells") + 1
+    np.testing.assert_allclose(display.errors, -results["mean_test_cells"])
+    splits = [results[f"split{i}_test_cells"] for i in range(5)]
+    spread = np.std(splits, axis=0, ddof=1) / np.sqrt(5)
+    np.testing.assert_allclose(display.standard_errors, spread)
+    assert labels(display.ax_) == ["PCA", "2: within one standard error"]
+    ScreeDisplay.from_cv_results(results, score="rows", name="rows", ax=display.ax_)
+    assert labels(display.ax_)[2] == "rows"
+    with pytest.raises(ValueError, match="score of ScreeDisplay must be the name of a sc"):
+        ScreeDisplay.from_cv_results(results)
+    bare = ScreeDisplay([1, 2, 3], [3.0, 1.0, 2.0]).plot()
+    assert bare.n_components_ == 2
+    assert labels(bare.ax_) == ["held out", "2: smallest"]
 
 
 @pytest.mark.parametrize(
@@ -719,7 +872,7 @@ def test_errors(iris, metric):
 def test_errors_of_images_and_curves(digits, pca8):
     X = digits[0][:50]
     X_hat = pca8.inverse_transform(pca8.transform(X))
-    image = ErrorDisplay.from_reconstruction(X, X_hat)
+    image = ErrorDisplay.from_reconstruction(X, X_hat, shape=(8, 8))
     expected = np.square(X_hat - X).mean(axis=0)
     (drawn,) = image.axes_[0, 0].images
     np.testing.assert_allclose(drawn.get_array(), expected.reshape(8, 8))
@@ -758,7 +911,7 @@ def gaps(digits):
 
 def test_missing_pixels_have_a_colour(gaps):
     X, ae = gaps
-    display = ReconstructionDisplay.from_estimator(ae, X, n_shown=3)
+    display = ReconstructionDisplay.from_estimator(ae, X, n_shown=3, shape=(8, 8))
     X_hat = ae.inverse_transform(ae.transform(X[:3]))
     for column, ax in enumerate(display.axes_[0]):
         image = ax.images[0]
@@ -769,7 +922,9 @@ def test_missing_pixels_have_a_colour(gaps):
         assert display.axes_[1, column].get_xlabel() == two_figures(error)
     legend = display.axes_[0, -1].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["missing"]
-    whole = ReconstructionDisplay.from_estimator(ae, np.nan_to_num(X), n_shown=3)
+    whole = ReconstructionDisplay.from_estimator(
+        ae, np.nan_to_num(X), n_shown=3, shape=(8, 8)
+    )
     assert whole.axes_[0, -1].get_legend() is None
 
 
