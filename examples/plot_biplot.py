@@ -55,7 +55,7 @@ figure, axes = plt.subplots(2, 1, figsize=(5.2, 8.4), layout="constrained")
 displays = {}
 for ax, (name, model) in zip(axes, models.items(), strict=True):
     displays[name] = CodesDisplay.from_estimator(model, X, cultivar, loadings=8, ax=ax)
-    ax.set_title(name, loc="left")
+    ax.set_title(name, loc="right")
 
 # %%
 # How far the arrows can be trusted

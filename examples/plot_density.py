@@ -43,8 +43,8 @@ print(f"nats that each code carries: {vae.kl_.round(2)}")
 
 mixture = VariationalAutoencoder(8, prior="mixture", random_state=0).fit(X_train)
 print(f"mixture of {len(mixture.weights_)} as the prior: {mixture.score(X_test):.1f}")
-SamplesDisplay.from_estimator(pca, X_test, random_state=0)
-SamplesDisplay.from_estimator(mixture, X_test, random_state=0)
+SamplesDisplay.from_estimator(pca, X_test, shape=(8, 8), random_state=0)
+SamplesDisplay.from_estimator(mixture, X_test, shape=(8, 8), random_state=0)
 
 # %%
 # The least likely rows

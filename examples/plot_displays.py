@@ -36,13 +36,12 @@ autoencoder = AutoencoderTransformer(8, random_state=0).fit(X_train)
 # Reconstructions
 # ---------------
 # The picture shows held-out digits, and their reconstructions from eight numbers by PCA and
-# by the autoencoder. The number at an image is the mean squared error over its pixels. The
-# Display concludes from the 64 features that the images have 8 x 8 pixels. Other shapes are
-# passed as ``shape=(height, width)``.
+# by the autoencoder. The number at an image is the mean squared error over its pixels.
+# Rows are drawn as images because of ``shape``; otherwise they would be curves.
 
 first_of_each = [list(y_test).index(digit) for digit in range(10)]
 ReconstructionDisplay.from_estimator(
-    autoencoder, X_test[first_of_each], baseline=pca, cmap="gray_r"
+    autoencoder, X_test[first_of_each], baseline=pca, shape=(8, 8), cmap="gray_r"
 )
 
 # %%
@@ -82,14 +81,14 @@ ExplainedVarianceDisplay.from_estimator(autoencoder, X_train, threshold=0.75)
 # strokes are, and zero at the edges, which are always empty. The right panel shows the
 # errors of the rows, and the five worst of the held-out digits with their row numbers.
 
-worst = ErrorDisplay.from_estimator(autoencoder, X_test).worst_
+worst = ErrorDisplay.from_estimator(autoencoder, X_test, shape=(8, 8)).worst_
 
 # %%
 # `worst_` holds these row numbers, so that the rows can be inspected. They are unusual
 # digits, which PCA does not reconstruct well either.
 
 ReconstructionDisplay.from_estimator(
-    autoencoder, X_test[worst], baseline=pca, cmap="gray_r"
+    autoencoder, X_test[worst], baseline=pca, shape=(8, 8), cmap="gray_r"
 )
 
 # %%
@@ -100,7 +99,9 @@ ReconstructionDisplay.from_estimator(
 # another the images change gradually.
 
 plane = AutoencoderTransformer(2, random_state=0).fit(X_train)
-CodesDisplay.from_estimator(plane, X_train, y_train, decoded=10, cmap="gray_r")
+CodesDisplay.from_estimator(
+    plane, X_train, y_train, decoded=10, shape=(8, 8), cmap="gray_r"
+)
 
 # %%
 # More than two codes

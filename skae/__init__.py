@@ -15,11 +15,13 @@ if TYPE_CHECKING:  # type checkers and editors do not run `__getattr__`
         metrics,
         modules,
         noise,
+        onnx,
         persistence,
         plotting,
         regularizers,
         runtime,
     )
+    from skae._applications.imputer import AutoencoderImputer
     from skae._applications.outliers import AutoencoderOutlierDetector
     from skae._autoencoders.dense import AutoencoderTransformer
     from skae._autoencoders.variational import VariationalAutoencoder
@@ -28,6 +30,7 @@ if TYPE_CHECKING:  # type checkers and editors do not run `__getattr__`
     from skae.persistence import load
 
 __all__ = [
+    "AutoencoderImputer",
     "AutoencoderOutlierDetector",
     "AutoencoderTransformer",
     "VariationalAutoencoder",
@@ -39,6 +42,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {  # public names, and the modules in which they are
+    "AutoencoderImputer": "skae._applications.imputer",
     "AutoencoderOutlierDetector": "skae._applications.outliers",
     "AutoencoderTransformer": "skae._autoencoders.dense",
     "VariationalAutoencoder": "skae._autoencoders.variational",
@@ -52,6 +56,7 @@ _MODULES = {
     "metrics",
     "modules",
     "noise",
+    "onnx",
     "persistence",
     "plotting",
     "regularizers",

@@ -3,10 +3,12 @@
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     Hidden,
     Interval,
+    MissingValues,
     RealNotInt,
     StrOptions,
     validate_parameter_constraints,
@@ -17,6 +19,7 @@ from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_container_adapter
 __all__ = [
     "Hidden",
     "Interval",
+    "MissingValues",
     "RealNotInt",
     "StrOptions",
     "_fit_context",
@@ -24,6 +27,8 @@ __all__ = [
     "draw_seed",
     "in_container",
     "in_frame_like",
+    "is_pandas_na",
+    "is_scalar_nan",
     "validate_parameter_constraints",
     "validate_params",
 ]

@@ -4,7 +4,9 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
+from skae._applications.imputer import AutoencoderImputer
 from skae._applications.outliers import AutoencoderOutlierDetector
+from skae._applications.unknown_cells import N_LEVELS
 from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.dense import AutoencoderTransformer
 from skae._autoencoders.fitted_attributes import outline, set_loss, unfitted_loss
@@ -24,6 +26,7 @@ __all__ = ["load"]
 CLASSES = {
     kind.__name__: kind
     for kind in (
+        AutoencoderImputer,
         AutoencoderOutlierDetector,
         AutoencoderTransformer,
         VariationalAutoencoder,
@@ -100,7 +103,7 @@ def _rebuild(name, parameters, fitted, module, device):
             f"holds a {name[:60]!r}, but this version of skae knows {sorted(CLASSES)}."
         )
     if not issubclass(CLASSES[name], BaseAutoencoder):
-        return _rebuild_detector(parameters, fitted, module, device)
+        return _rebuild_with_autoencoder(name, parameters, fitted, module, device)
     _check_module(parameters.pop("module", None), module)
     model = _unfitted(CLASSES[name], parameters, module, device)
     of_fit = _params_of_fit(model, fitted)
@@ -116,23 +119,35 @@ def _rebuild(name, parameters, fitted, module, device):
     return model
 
 
-def _rebuild_detector(parameters, fitted, module, device):
-    """Return the fitted detector that plain values describe, with its autoencoder."""
-    inner = fitted.pop("estimator_")
-    autoencoder = _rebuild(
-        inner["class"], inner["parameters"], inner["fitted"], module, device
-    )
-    if not isinstance(autoencoder, BaseAutoencoder):
-        raise ModelFileError("has an estimator_ that is not an autoencoder.")
-    has_own = parameters.pop("has_own_estimator")
+def _rebuild_with_autoencoder(name, parameters, fitted, module, device):
+    """Return the fitted estimator that plain values describe, with its autoencoder."""
+    inner, autoencoder = fitted.pop("estimator_"), None
+    if inner is not None:
+        kinds = inner["class"], inner["parameters"], inner["fitted"]
+        autoencoder = _rebuild(*kinds, module, device)
+        if not isinstance(autoencoder, BaseAutoencoder):
+            raise ModelFileError("has an estimator_ that is not an autoencoder.")
+    has_own = parameters.pop("has_own_estimator") and autoencoder is not None
     unfitted = clone(autoencoder) if has_own else None
-    model = AutoencoderOutlierDetector(estimator=unfitted, **parameters)
+    model = CLASSES[name](estimator=unfitted, **parameters)
     model._validate_params()
     taken = [attribute for attribute in fitted if hasattr(model, attribute)]
     if taken:
         raise ModelFileError(f"has attributes that fit does not set: {taken[:6]}.")
-    vars(model).update(fitted, estimator_=autoencoder)
-    n_held_out, n_features = len(fitted["held_out_rows_"]), autoencoder.n_features_in_
+    fitted["estimator_"] = autoencoder
+    check = _check_imputer if name == "AutoencoderImputer" else _check_detector
+    check(fitted)
+    if name == "AutoencoderImputer":
+        model._take_from_file(fitted)
+    else:
+        vars(model).update(fitted)
+    return model
+
+
+def _check_detector(fitted):
+    """Check the fitted attributes of a detector."""
+    n_features = fitted["estimator_"].n_features_in_
+    n_held_out = len(fitted["held_out_rows_"])
     shapes = {
         "_references": (len(fitted["_references"]), n_features),
         "_tails": (2, 2),
@@ -140,13 +155,34 @@ def _rebuild_detector(parameters, fitted, module, device):
         "held_out_scores_": (n_held_out,),
         "held_out_weights_": (n_held_out,),
     }
+    _check_arrays(fitted, shapes)
+    if fitted["n_features_in_"] != n_features or not np.isfinite(fitted["offset_"]):
+        raise ModelFileError("has attributes that do not fit together.")
+
+
+def _check_imputer(fitted):
+    """Check the fitted attributes of an imputer."""
+    n_features, autoencoder = fitted["n_features_in_"], fitted["estimator_"]
+    _check_arrays(fitted, {"_is_empty": (n_features,)})
+    n_inside = 0 if autoencoder is None else autoencoder.n_features_in_
+    are_wrong = fitted["_is_empty"].dtype != bool
+    are_wrong |= int((~fitted["_is_empty"]).sum()) != n_inside
+    for name in ("_features_out", "indicator_"):
+        columns = fitted[name]
+        if columns is not None:
+            are_wrong |= columns.ndim != 1 or not np.isin(columns, range(n_features)).all()
+    if are_wrong or (autoencoder is not None and not autoencoder.allow_nan):
+        raise ModelFileError("has attributes that do not fit together.")
+    if fitted["_error_quantiles"] is not None:
+        _check_arrays(fitted, {"_error_quantiles": (N_LEVELS, n_inside)})
+
+
+def _check_arrays(fitted, shapes):
+    """Refuse arrays that do not have these shapes, or are not finite."""
     for attribute, shape in shapes.items():
         array = fitted[attribute]
         if array.shape != shape or not np.isfinite(array).all():
             raise ModelFileError(f"has an attribute {attribute!r} that is not valid.")
-    if model.n_features_in_ != n_features or not np.isfinite(model.offset_):
-        raise ModelFileError("has attributes that do not fit together.")
-    return model
 
 
 def _check_module(kind, module):

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 
 from skae._files.container import read_model
-from skae._serving.model import model_of
+from skae._serving.reading import model_of
 from skae.exceptions import ModelFileError
 
 __all__ = ["RuntimeModel", "load"]

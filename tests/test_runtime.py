@@ -13,8 +13,13 @@ from torch import nn
 
 import skae.runtime
 from skae import AutoencoderOutlierDetector, AutoencoderTransformer, VariationalAutoencoder
+from skae._autoencoders import fitted_attributes
 from skae._files import container
+from skae._model import model as _model
+from skae._serving import losses, network, reading
 from skae.exceptions import ModelFileError
+from skae.losses import LOSSES, _counts, _mixed, _named
+from skae.modules import _convolutional
 
 pytest.importorskip("safetensors")
 
@@ -139,6 +144,27 @@ assert model.score_samples(X).shape == (2,)
     root = str(Path(skae.__file__).parents[1])
     program = f"import sys; sys.path.insert(0, {root!r})" + program
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_constants_are_those_of_the_package():
+    """They are written twice, because the package's own files import torch."""
+    ours = [losses.OFFSET, losses.UNIT, losses.LOG_THETA, losses.LOWEST]
+    assert ours == [_counts.OFFSET, _counts.UNIT, _counts.LOG_THETA, _counts.LOWEST]
+    ours = [losses.LARGEST_COUNT, losses.SHORTEST, losses.SUM_TOLERANCE, losses.UNLIKELY]
+    named, mixed = (
+        (_named.LARGEST_COUNT, _named.SHORTEST),
+        (_mixed.ROUNDING, _mixed.UNLIKELY),
+    )
+    assert ours == [*named, *mixed]
+    assert losses.OF_COLUMNS == _mixed.OF_COLUMNS
+    assert {*losses.KINDS} == {*LOSSES}
+    for name, kind in losses.KINDS.items():
+        loss = LOSSES[name]
+        fields = "bounds", "degree", "n_constants", "of_scaled", "can_hold"
+        assert all(getattr(kind, f) == getattr(loss, f) for f in fields)
+    assert (reading.FAR, reading.EXTREME) == (_model.FAR, _model.EXTREME)
+    assert reading.SMALLEST == fitted_attributes.SMALLEST
+    assert network.KERNEL == _convolutional.KERNEL
 
 
 # -- rows ------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""Filling of missing cells: AutoencoderTransformer.impute against scikit-learn's imputers.
+"""Filling of missing cells: skae's imputers against scikit-learn's.
 
-Cells of complete tables are hidden at random, each method is fitted to what is left and
-fills the gaps of the same rows; the error is that of the hidden cells (see README.md
-beside this file).
+Cells of complete tables are hidden at random. Each method is fitted to some of the rows,
+and fills the gaps of these and of the others; the errors are those of the hidden cells
+(see README.md beside this file).
 
     python examples/benchmarks/imputation.py --json imputation.json --markdown
 """
@@ -16,33 +16,45 @@ from pathlib import Path
 
 import numpy as np
 from reconstruction import available, check_sets, some_rows
+from scipy.stats import t
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderImputer, AutoencoderTransformer
 
 SETS = (
+    "annthyroid",
     "breast_cancer",
     "california_housing",
     "cardio",
     "diabetes",
+    "Ionosphere",
+    "iris",
     "letter",
     "magic.gamma",
     "pendigits",
     "wine",
+    "yeast",
 )
-MOST_ROWS = 3000
+MOST_ROWS = 1000
 SHARES = 0.2, 0.5  # of the cells that are hidden
+
+
+N_DRAWS = 20  # of multiple imputation, and intervals that should cover so many cells
+COVERAGE = 0.95
 
 
 @dataclass
 class Result:
     """A set with a share of its cells hidden.
 
-    `errors` are root mean squared errors of the hidden cells, in standard deviations of
-    the columns' visible cells, `seconds` those of fitting and filling; both by method,
-    and means over the seeds.
+    `errors` are root mean squared errors of the hidden cells in rows of the fit, `new` in
+    the other rows, both in standard deviations of the columns' visible cells; `seconds`
+    are those of the processor for fitting and filling. All three are by method, and means
+    over the seeds. `covered` is the share of hidden cells in all rows that are in the
+    intervals of draws.
     """
 
     name: str
@@ -50,27 +62,32 @@ class Result:
     columns: int
     share: float
     errors: dict
+    new: dict
     seconds: dict
+    covered: float | None
 
 
-def by_skae(X, seed):
-    """X with its gaps filled by skae's defaults."""
-    return AutoencoderTransformer(allow_nan=True, random_state=seed).fit(X).impute(X)
+class Impute(AutoencoderTransformer):
+    """`AutoencoderTransformer.impute` with its defaults, in the place of an imputer."""
+
+    def transform(self, X):
+        """X with its gaps filled."""
+        return self.impute(X)
 
 
-def by_iterations(X, seed):
-    """X with its gaps filled by regressions of each column on the others, in turns."""
-    with warnings.catch_warnings():
-        # Ten rounds are its default, and it says so where they are few.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return IterativeImputer(random_state=seed).fit_transform(X)
+def forest(seed):
+    """Regressions of each column on the others, in turns, by 100 trees."""
+    trees = ExtraTreesRegressor(100, random_state=seed, n_jobs=1)
+    return IterativeImputer(trees, random_state=seed)
 
 
 METHODS = {
-    "skae": by_skae,
-    "KNN": lambda X, seed: KNNImputer().fit_transform(X),
-    "iterative": by_iterations,
-    "mean": lambda X, seed: SimpleImputer().fit_transform(X),
+    "imputer": lambda seed: AutoencoderImputer(random_state=seed),
+    "impute": lambda seed: Impute(allow_nan=True, random_state=seed),
+    "KNN": lambda seed: KNNImputer(),
+    "iterative": lambda seed: IterativeImputer(random_state=seed),
+    "forest": forest,
+    "mean": lambda seed: SimpleImputer(),
 }
 
 
@@ -90,20 +107,51 @@ def hide(X, share, seed):
     return (visible - mean) / scale, hidden, ((X - mean) / scale)[hidden]
 
 
-def measure(name, task, share, most_rows, seeds):
+def measure(name, task, share, arguments):
     """Result of a set."""
     X = np.asarray(task.load(), dtype=np.float64)
-    errors, seconds = [], []
-    for seed in range(seeds):
-        visible, hidden, values = hide(some_rows(X, most_rows, seed), share, seed)
-        errors.append({})
-        seconds.append({})
-        for method, fill in METHODS.items():
-            start = time.perf_counter()
-            filled = fill(visible, seed)
-            seconds[-1][method] = time.perf_counter() - start
-            errors[-1][method] = np.sqrt(np.square(filled[hidden] - values).mean())
-    return Result(name, *visible.shape, share, mean_of(errors), mean_of(seconds))
+    found = [measure_once(X, share, seed, arguments) for seed in range(arguments.seeds)]
+    errors, new, seconds, covered, shapes = zip(*found, strict=True)
+    covered = float(np.mean(covered)) if arguments.draws else None
+    means = map(mean_of, (errors, new, seconds))
+    return Result(name, *shapes[0], share, *means, covered)
+
+
+def measure_once(X, share, seed, arguments):
+    """Errors in rows of the fit and in others, seconds, coverage, and the shape."""
+    X = some_rows(X, arguments.rows or None, seed)
+    visible, hidden, values = hide(X, share, seed)
+    true = np.where(hidden, 0.0, visible)
+    true[hidden] = values
+    n = len(X) - int(arguments.new * len(X))
+    errors, new, seconds = {}, {}, {}
+    for method in arguments.methods:
+        start = time.process_time()
+        with warnings.catch_warnings():
+            # Ten rounds are IterativeImputer's default, and it says so where they are few.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted = METHODS[method](seed).fit(visible[:n])
+            filled = fitted.transform(visible)
+        seconds[method] = time.process_time() - start
+        deviations = np.where(hidden, filled - true, np.nan)
+        errors[method] = root_mean_square(deviations[:n])
+        new[method] = root_mean_square(deviations[n:]) if n < len(X) else np.nan
+    covered = coverage(visible, hidden, true, n, seed) if arguments.draws else None
+    return errors, new, seconds, covered, visible.shape
+
+
+def root_mean_square(deviations):
+    """Root of the mean of the squares that are not NaN."""
+    return float(np.sqrt(np.nanmean(np.square(deviations))))
+
+
+def coverage(visible, hidden, true, n, seed):
+    """Share of the hidden cells that are in the intervals of draws."""
+    fitted = AutoencoderImputer(sample_posterior=True, random_state=seed).fit(visible[:n])
+    draws = np.stack([fitted.transform(visible) for _ in range(N_DRAWS)])
+    width = t.ppf((1 + COVERAGE) / 2, N_DRAWS - 1) * np.sqrt(1 + 1 / N_DRAWS)
+    far = np.abs(true - draws.mean(axis=0)) > width * draws.std(axis=0, ddof=1)
+    return float(1 - far[hidden].mean())
 
 
 def mean_of(dicts):
@@ -111,32 +159,48 @@ def mean_of(dicts):
     return {key: float(np.mean([d[key] for d in dicts])) for key in dicts[0]}
 
 
-def geometric_means(results, share):
+def geometric_means(results, share, rows="errors"):
     """Geometric mean over the sets of each method's error with a share hidden."""
-    chosen = [r.errors for r in results if r.share == share]
-    return {m: float(np.exp(np.mean([np.log(e[m]) for e in chosen]))) for m in METHODS}
+    chosen = [getattr(r, rows) for r in results if r.share == share]
+    methods = chosen[0]
+    return {m: float(np.exp(np.mean([np.log(e[m]) for e in chosen]))) for m in methods}
 
 
 def summary(results):
-    """Geometric means, by share."""
-    return {share: geometric_means(results, share) for share in {r.share for r in results}}
+    """Geometric means, by rows and share."""
+    shares = {r.share for r in results}
+    return {
+        rows: {share: geometric_means(results, share, rows) for share in shares}
+        for rows in ("errors", "new")
+    }
 
 
 def markdown(results):
     """The tables of README.md, the smallest error of a row in bold."""
     lines = []
     for share in sorted({r.share for r in results}):
-        heads = [*METHODS, *(f"{method} s" for method in METHODS if method != "mean")]
-        lines += [f"{100 * share:g} % of the cells hidden:", ""]
-        lines += [f"| set | rows x columns | {' | '.join(heads)} |"]
-        lines += ["|---" * (len(heads) + 2) + "|"]
-        for r in results:
-            if r.share == share:
-                seconds = [f"{r.seconds[m]:.1f}" for m in METHODS if m != "mean"]
-                cells = [r.name, f"{r.rows} x {r.columns}", *in_bold(r.errors), *seconds]
+        chosen = [r for r in results if r.share == share]
+        methods = [*chosen[0].errors]
+        for rows, title in ("errors", "rows of the fit"), ("new", "other rows"):
+            if np.isnan(getattr(chosen[0], rows)[methods[0]]):
+                continue
+            lines += [f"{100 * share:g} % of the cells hidden, {title}:", ""]
+            lines += [f"| set | rows x columns | {' | '.join(methods)} |"]
+            lines += ["|---" * (len(methods) + 2) + "|"]
+            for r in chosen:
+                cells = in_bold(getattr(r, rows))
+                cells = [r.name, f"{r.rows} x {r.columns}", *cells]
                 lines.append(f"| {' | '.join(cells)} |")
-        means = in_bold(geometric_means(results, share))
-        lines += [f"| geometric mean | | {' | '.join(means)} | | | |", ""]
+            means = in_bold(geometric_means(results, share, rows))
+            lines += [f"| geometric mean | | {' | '.join(means)} |", ""]
+        lines += [f"{100 * share:g} %, seconds of the processor, and coverage:", ""]
+        lines += [f"| set | {' | '.join(methods)} | covered |"]
+        lines += ["|---" * (len(methods) + 2) + "|"]
+        for r in chosen:
+            covered = "" if r.covered is None else f"{r.covered:.1%}"
+            seconds = [f"{r.seconds[m]:.1f}" for m in methods]
+            lines.append(f"| {' | '.join([r.name, *seconds, covered])} |")
+        lines.append("")
     return "\n".join(lines)
 
 
@@ -164,7 +228,16 @@ def parse_arguments(tasks):
     parser.add_argument(
         "--seeds", type=int, default=1, help="of rows, gaps and networks: 0, 1, ..."
     )
+    parser.add_argument(
+        "--new", type=float, default=1 / 3, help="share of the rows that no fit gets"
+    )
+    parser.add_argument("--methods", default=",".join(METHODS), help="some of them")
+    parser.add_argument("--draws", action="store_true", help="measure the coverage, too")
     arguments = parser.parse_args()
+    arguments.methods = arguments.methods.split(",")
+    unknown = sorted({*arguments.methods} - {*METHODS})
+    if unknown:
+        parser.error(f"unknown methods {unknown}; there are {[*METHODS]}")
     if arguments.sets:
         arguments.sets = arguments.sets.split(",")
     else:
@@ -181,11 +254,14 @@ def main():
     results = []
     for name in arguments.sets:
         for share in SHARES:
-            of_rows = arguments.rows or None, arguments.seeds
-            r = measure(name, tasks[name], share, *of_rows)
+            r = measure(name, tasks[name], share, arguments)
             results.append(r)
-            errors = [f"{m} {r.errors[m]:.3f} ({r.seconds[m]:.1f} s)" for m in METHODS]
-            print(f"{name:20} {100 * share:g} %: {', '.join(errors)}", flush=True)
+            texts = [
+                f"{m} {r.errors[m]:.3f} {r.new[m]:.3f} ({r.seconds[m]:.1f} s)"
+                for m in arguments.methods
+            ]
+            texts += [f"covered {r.covered:.3f}"] if arguments.draws else []
+            print(f"{name:20} {100 * share:g} %: {', '.join(texts)}", flush=True)
             # After every one, so that an interrupted run leaves what it has.
             if arguments.json:
                 content = summary(results), [asdict(r) for r in results]

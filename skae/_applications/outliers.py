@@ -1,6 +1,6 @@
 """AutoencoderOutlierDetector: scores of outliers, calibrated by rows held out."""
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, clone
@@ -21,10 +21,10 @@ from skae._applications.detection import (
     support_of,
 )
 from skae._applications.row_distances import RowDistances
+from skae._applications.saving import parts_with_autoencoder
 from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.dense import AutoencoderTransformer
 from skae._autoencoders.held_out import reconstruction
-from skae._autoencoders.saving import parts_of_file
 from skae._compat import Interval, StrOptions, _fit_context, draw_seed, in_frame_like
 from skae._files.container import write_model
 from skae._tables.checks import check_table
@@ -440,28 +440,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             If a class is not one of skae's, or an attribute is not plain data.
         """
         check_is_fitted(self)
-        for model in (self, self.estimator_):
-            if not type(model).__module__.startswith("skae."):
-                raise TypeError(
-                    f"save of {type(model).__name__} takes classes of skae only, not one "
-                    "of your own. Use joblib."
-                )
-        fitted = {k: v for k, v in vars(self).items() if k not in self.get_params(False)}
-        fitted.pop("_metadata_request", None)
-        params, of_fit = parts_of_file(self.estimator_)
-        fitted["estimator_"] = {
-            "class": type(self.estimator_).__name__,
-            "parameters": params,
-            "fitted": of_fit,
-        }
-        seed = self.random_state
-        params = {
-            "contamination": self.contamination,
-            "support_fraction": self.support_fraction,
-            "random_state": seed if isinstance(seed, Integral) else None,
-            "has_own_estimator": self.estimator is not None,
-        }
-        write_model(path, type(self).__name__, params, fitted)
+        write_model(path, type(self).__name__, *parts_with_autoencoder(self))
 
     def _feature_names_in(self):
         generic = [f"x{j}" for j in range(self.n_features_in_)]

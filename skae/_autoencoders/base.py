@@ -233,10 +233,8 @@ class BaseAutoencoder(
         self._fit(X, y, sample_weight, groups, X_val, X_target)
         return self
 
-    def _fit(
-        self, X, y, sample_weight, groups, X_val=None, X_target=None, keeps_folds=False
-    ):
-        """Fit the model, and return what `fitting.fit` returns."""
+    def _fit(self, X, y, sample_weight, groups, X_val=None, X_target=None, **how):
+        """Fit the model, and return what `fitting.fit` returns, which also takes `how`."""
         before = vars(self).copy()
         try:
             tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
@@ -250,7 +248,7 @@ class BaseAutoencoder(
                     X_val,
                     X_target,
                     tasks.callbacks,
-                    keeps_folds,
+                    **how,
                 )
         except BaseException as error:
             # Only training can be ended by Ctrl-C and leave a fitted estimator.

@@ -63,7 +63,17 @@ MEASURED = 2**23  # largest number of values from which statistics of a loss are
 
 
 def fit(
-    estimator, X, y, sample_weight, groups, X_val, X_target, callbacks, keeps_folds=False
+    estimator,
+    X,
+    y,
+    sample_weight,
+    groups,
+    X_val,
+    X_target,
+    callbacks,
+    *,
+    keeps_folds=False,
+    fills_cells=False,
 ):
     """Fit an estimator; the other arguments are those of its method `fit`.
 
@@ -73,6 +83,8 @@ def fit(
         Callbacks in addition to those of the user.
     keeps_folds : bool
         Whether the method `folds` of the result is going to be called.
+    fills_cells : bool
+        Whether the only purpose of the network is to fill missing cells, see `Given`.
 
     Returns
     -------
@@ -87,6 +99,7 @@ def fit(
     deadline = Deadline(estimator.time_limit)
     estimator._params_of_fit = params_of_fit(estimator)
     given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target)
+    given.fills_cells = fills_cells
     _begin(estimator, given)
     before = extremes_of(estimator) if _goes_on(estimator) else None
     extremes = given.extremes().joined(before)
@@ -308,7 +321,9 @@ def _table(estimator, given, ends):
     statistics = estimator.mean_, estimator.scale_
     filler = filler_of(estimator)
     table = make_table(given, estimator._loss, *statistics, filler, dependence, ends)
-    return dataclasses.replace(table, has_marks=estimator._has_marks)
+    return dataclasses.replace(
+        table, has_marks=estimator._has_marks, fills_cells=given.fills_cells
+    )
 
 
 def _train(

@@ -16,7 +16,7 @@ from skae._tables.rows import rows_of
 from skae._torch import in_own_modes
 from skae._training.members import N_FOLDS, SMALLEST, split
 
-__all__ = ["Fold", "fit_with_folds", "reconstruction"]
+__all__ = ["Fold", "fit_to_fill", "fit_with_folds", "folds_of_clones", "reconstruction"]
 
 # Parameters of clones, which are fitted to other rows than the user's values are for.
 OF_CLONES = {
@@ -94,7 +94,7 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None):
     result, numbers = estimator._fit(X, y, sample_weight, groups, keeps_folds=True)
     folds = result.folds()
     if sum(len(held_out) for _, _, held_out in folds) < SMALLEST:
-        return _folds_of_clones(estimator, X, sample_weight, groups)
+        return folds_of_clones(estimator, X, sample_weight, groups)
     return [
         Fold(
             reconstruction(estimator, inference_around(estimator, network)),
@@ -105,8 +105,24 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None):
     ]
 
 
-def _folds_of_clones(estimator, X, sample_weight, groups):
-    """Fit clones of a fitted estimator to parts of the rows; return a list of Fold."""
+@in_own_modes()
+def fit_to_fill(estimator, X, sample_weight=None, groups=None):
+    """Fit an autoencoder whose only purpose is to fill missing cells.
+
+    Its epoch is chosen by hidden cells of held-out rows alone. The curve of held-out errors
+    and the score of PCA count these alone as well, and divide by all cells that are
+    observed. Cells are hidden even if none is missing.
+    """
+    estimator._validate_params()
+    estimator._fit(X, None, sample_weight, groups, fills_cells=True)
+
+
+def folds_of_clones(estimator, X, sample_weight, groups, *, fills_cells=False):
+    """Fit clones of a fitted estimator to parts of the rows; return a list of Fold.
+
+    Unlike the networks of `fit_with_folds`, which take missing cells as they were filled by
+    a linear model of all rows, clones have seen nothing of the held-out rows.
+    """
     X = check_table(estimator, X, for_fit=True, reset=False)
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
     groups = None if groups is None else check_groups(groups, X)
@@ -116,11 +132,12 @@ def _folds_of_clones(estimator, X, sample_weight, groups):
         smaller = clone(estimator).set_params(
             n_components=min(estimator.n_components_, len(train)), **OF_CLONES
         )
-        smaller.fit(
-            X[train] if sparse.issparse(X) else rows_of(X, train),
-            sample_weight=weights[train],
-            groups=None if groups is None else groups[train],
-        )
+        part = X[train] if sparse.issparse(X) else rows_of(X, train)
+        how = weights[train], None if groups is None else groups[train]
+        if fills_cells:
+            fit_to_fill(smaller, part, *how)
+        else:
+            smaller.fit(part, sample_weight=how[0], groups=how[1])
         folds.append(Fold(reconstruction(smaller), train, held_out))
     return folds
 

@@ -25,7 +25,6 @@ from skae.exceptions import ModelFileError
 __all__ = ["Weights", "network_of"]
 
 KERNEL = 3
-SPEED = 5.0  # factor of a gate of one number, see `skae.modules._gated`
 
 
 class Weights:

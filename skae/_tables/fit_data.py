@@ -48,6 +48,10 @@ class Given:
     numbers : ndarray of int of shape (n_samples,) or None
         Numbers of the rows in the table that the user passed. None if all of these are
         here in their original order.
+    fills_cells : bool
+        Whether the only purpose of the network is to fill missing cells. It is then told
+        which cells are missing even if none are, so that cells are hidden in training, and
+        its epoch is chosen by hidden cells alone.
     """
 
     X: np.ndarray
@@ -57,6 +61,7 @@ class Given:
     groups: np.ndarray | None = None
     folds: list | None = None
     numbers: np.ndarray | None = None
+    fills_cells: bool = False
 
     @property
     def goal(self):
@@ -137,7 +142,7 @@ class Given:
         tables = {
             name: part
             for name, part in vars(self).items()
-            if name not in {"folds", "numbers"}
+            if name not in {"folds", "numbers", "fills_cells"}
         }
         for number, (train, held_out) in enumerate(self.folds or []):
             tables |= {f"train rows {number}": train, f"held-out rows {number}": held_out}
@@ -145,11 +150,14 @@ class Given:
 
     @property
     def observed(self):
-        """True in the cells of X that have a value; None if all have, or X is streamed."""
+        """True in the cells of X that have a value.
+
+        None if X is streamed, or if all have one and the network is not there to fill them.
+        """
         if is_streamed(self.X):
             return None
         tables = [self.X] if self.X_val is None else [self.X, self.X_val]
-        if not any(map(_has_missing, tables)):
+        if not self.fills_cells and not any(map(_has_missing, tables)):
             return None
         return ~np.concatenate([np.isnan(X) for X in tables])
 

@@ -105,7 +105,10 @@ def _mean_and_deviation(X, w):
     has_value = ~np.isnan(X)
     w = has_value * w
     total = np.where(has_value.any(axis=0), w.sum(axis=0), 1.0)
+    low = np.where(has_value, X, np.inf).min(axis=0)
+    high = np.where(has_value, X, -np.inf).max(axis=0)
     mean = (w * np.where(has_value, X, 0.0)).sum(axis=0) / total
+    mean = np.where(low == high, low, mean)  # exact if constant
     deviations = np.where(has_value, X - mean, 0.0)
     largest = np.abs(deviations).max(axis=0)
     varies = largest > ROUNDING * np.abs(mean)

@@ -41,6 +41,8 @@ class Table:
         split.
     ends : (low, high), ndarrays of shape (n_features,), or None
         Ends at which features are held, in the units of `target`, see `Loss.hold`.
+    fills_cells : bool
+        Whether held-out rows are judged by hidden cells alone, see `Given`.
     """
 
     X: np.ndarray | Scaled
@@ -49,6 +51,7 @@ class Table:
     weights: np.ndarray | None = None
     observed: np.ndarray | None = None
     has_marks: bool = True
+    fills_cells: bool = False
     n_held_out: int = 0
     dependence: Dependence | None = None
     ends: tuple | None = None
@@ -85,7 +88,8 @@ class Table:
         rest = (self.inputs, self.weights, self.observed)
         rest = (None if part is None else part[rows] for part in rest)
         target = X if self.target is self.X else self.target[rows]
-        return Table(X, target, *rest, has_marks=self.has_marks)
+        how = {"has_marks": self.has_marks, "fills_cells": self.fills_cells}
+        return Table(X, target, *rest, **how)
 
 
 def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None):

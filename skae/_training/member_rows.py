@@ -65,23 +65,29 @@ def _incomplete_rows(members, loss, starts, hide, seed, home, device):
 
     In the coordinates of principal axes cells cannot be left out. There the training rows
     are whole as they were filled, whereas the targets of held-out rows are the features,
-    so that an epoch is judged by observed cells alone.
+    so that an epoch is judged by observed cells alone. If the network is there to fill
+    cells, it is judged by those that are hidden from it.
     """
     table, n_members = members.table, len(members)
     observed = torch.from_numpy(table.observed).to(home)
     inputs = with_marks(_tensor(table.X, home), observed)
     if hide is not None and hide.n_versions:
         inputs = hide.versions(inputs, seed)
+    judged = observed
+    if table.fills_cells and len(inputs) > len(observed):  # held-out rows: first version
+        judged = observed & (inputs[: len(observed), table.X.shape[1] :] == 1)
     if not table.has_marks:
         inputs = inputs[:, : table.X.shape[1]]
     targets = _tensor(table.target, home)
     how = members, home, device
     if starts is None or starts[0].axes is None:  # the coordinates are those of the table
-        how = *how, _for_each(inputs, n_members), targets, [0.0] * n_members, observed
-        return MemberRows(_rows(members.trained, *how), _rows(members.held_out, *how))
+        how = *how, _for_each(inputs, n_members), targets, [0.0] * n_members
+        return MemberRows(
+            _rows(members.trained, *how, observed), _rows(members.held_out, *how, judged)
+        )
     inputs, _ = _coordinates(inputs.cpu().numpy(), starts, n_members, home)
     whole, lost = _coordinates(table.X, starts, n_members, home)
-    features = _for_each(targets, n_members), [0.0] * n_members, observed
+    features = _for_each(targets, n_members), [0.0] * n_members, judged
     return MemberRows(
         _rows(members.trained, *how, inputs, whole, lost),
         _rows(members.held_out, *how, inputs, *features),

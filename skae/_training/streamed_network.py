@@ -202,7 +202,7 @@ class StreamedNetwork:
         train, _ = member_rows(members, tools.loss, tools.device, self.in_coordinates)
         starts = [self.start] if self.in_coordinates else None
         net.objective.loss = hold(tools.loss, members.table.ends, starts)
-        net.batch_size = min(tools.settings.sizes(n_seen // SMALLER)[0], len(rows))
+        net.batch_size = min(tools.settings.sizes(max(1, n_seen // SMALLER))[0], len(rows))
         net.initialize_history()
         net.history.new_epoch()
         with thread_limit(self.limit):

@@ -1,62 +1,87 @@
-"""Names of the arrows of a biplot."""
+"""The arrows of a biplot, and their names."""
 
 import numpy as np
 
-from skae.plotting._drawing import spread_apart
+from skae.plotting._drawing import extent_of, final_step, shortened, spread_apart
 
-__all__ = ["name_tips"]
+__all__ = ["draw_arrows", "loadings_of"]
+
+GAP = 9.0  # points between the middles of two names
+SHORTEST = 0.4  # share of the length that arrows without names would have
 
 
-def name_tips(ax, origin, tips, names):
-    """Write names at the tips of arrows, such that names do not cover each other."""
-    from matplotlib.patheffects import withStroke
+def loadings_of(estimator, codes, owner):
+    """Return the change (n_features, 2) of the features with each of the two codes."""
+    final = final_step(estimator)
+    if not hasattr(final, "components_"):
+        raise TypeError(
+            f"loadings of {owner} are drawn from components_, which "
+            f"{type(final).__name__} does not have."
+        )
+    loadings = np.asarray(final.components_)[codes].T
+    if getattr(final, "whiten", False) is True:  # codes are divided by their deviations
+        loadings = loadings * np.sqrt(final.explained_variance_[codes])
+    return loadings
 
-    halo = [withStroke(linewidth=2, foreground="white")]
-    style = {"textcoords": "offset points", "va": "center", "fontsize": "x-small"}
-    style |= {"path_effects": halo, "zorder": 5}
-    style["arrowprops"] = {"arrowstyle": "-", "lw": 0.5, "color": "0.4", "shrinkB": 0}
-    texts = []
-    for tip, name in zip(tips, names, strict=True):
-        right = tip[0] >= 0
-        shift, ha = ((4, 0), "left") if right else ((-4, 0), "right")
-        texts.append(ax.annotate(name, origin + tip, shift, ha=ha, **style))
+
+def draw_arrows(ax, origin, loadings, names, n_arrows):
+    """Draw the longest of the loadings (n_features, 2) as arrows, such that they fit.
+
+    The data alone determine the limits of the Axes, and the arrows are scaled to these.
+    """
+    ax.set_aspect("equal", adjustable="datalim")
     figure = ax.figure.canvas.figure  # the whole figure, if the Axes are in a subfigure
-    _make_room(ax, texts, figure)
+    figure.draw_without_rendering()  # determines the place and the limits of the Axes
+    longest = np.argsort(-np.hypot(*loadings.T), kind="stable")[:n_arrows]
+    arrows = loadings[longest]
+    names = [f"x{j}" if names is None else shortened(names[j]) for j in longest]
+    style = {"textcoords": "offset points", "va": "center", "fontsize": "x-small"}
+    style["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.6}
+    style["arrowprops"] = {"arrowstyle": "-", "lw": 0.5, "color": "0.4", "shrinkB": 0}
+    texts = [
+        ax.annotate(name, origin, (4 if right else -4, 0), zorder=5, **style)
+        for name, right in zip(names, arrows[:, 0] >= 0, strict=True)
+    ]
+    tips = arrows * _scale(ax, origin, arrows, texts)
+    for text, tip in zip(texts, tips, strict=True):
+        text.xy = origin + tip
+        text.set_horizontalalignment("left" if tip[0] >= 0 else "right")
+        arrow = {"arrowstyle": "-|>", "color": "black", "lw": 0.9}
+        arrow |= {"shrinkA": 0, "shrinkB": 0}
+        ax.annotate("", origin + tip, origin, arrowprops=arrow, zorder=4)
+    _keep_apart(ax, origin, tips, texts)
+
+
+def _scale(ax, origin, arrows, texts):
+    """Return the factor with which all arrows and their names fit in the Axes."""
+    limits = np.array([ax.get_xlim(), ax.get_ylim()])
+    room = np.where(arrows >= 0, limits[:, 1] - origin, origin - limits[:, 0])
+    per_pixel = np.ptp(limits[0]) / ax.get_window_extent().width
+    names = np.array([extent_of(text).width + 8 for text in texts]) * per_pixel
+    lengths = np.maximum(np.abs(arrows), 1e-9 * np.abs(arrows).max() or 1.0)
+    without = 0.92 * (room / lengths).min()
+    beside = ((room[:, 0] - names) / lengths[:, 0]).min()
+    return np.clip(beside, SHORTEST * without, without)
+
+
+def _keep_apart(ax, origin, tips, texts):
+    """Move names so that they do not cover each other, and none is outside the Axes."""
+    figure, frame = ax.figure.canvas.figure, ax.get_window_extent()
     points = ax.transData.transform(origin + tips) * 72 / figure.dpi
+    low, high = np.array([frame.y0, frame.y1]) * 72 / figure.dpi
     wanted = points[:, 1] + 7 * _away(tips)
     for side in (tips[:, 0] >= 0, tips[:, 0] < 0):
         if not side.any():
             continue
-        heights = spread_apart(wanted[side], gap=9.0)
+        heights = spread_apart(wanted[side], gap=GAP)
+        heights += max(0.0, low + GAP / 2 - heights.min())
+        heights -= max(0.0, heights.max() + GAP / 2 - high)
         for i, height in zip(np.flatnonzero(side), heights, strict=True):
-            texts[i].xyann = texts[i].xyann[0], height - points[i, 1]
+            box = extent_of(texts[i])
+            inwards = max(0.0, frame.x0 - box.x0) - max(0.0, box.x1 - frame.x1)
+            across = texts[i].xyann[0] + inwards * 72 / figure.dpi
+            texts[i].xyann = across, height - points[i, 1]
             texts[i].arrow_patch.set_visible(abs(height - points[i, 1]) > 5)
-
-
-def _make_room(ax, texts, figure):
-    """Widen the view of the Axes for the texts, and move texts that still stick out."""
-    figure.draw_without_rendering()  # determines the place of the Axes
-    left, right = (over.max() for over in _overhang(ax, texts))
-    (low, high), width = ax.get_xlim(), ax.get_window_extent().width
-    # Texts keep their size when the view grows. The limit keeps the data large enough.
-    growth = min(width / max(width - left - right, 1.0), 1.4)
-    more, share = (growth - 1) * (high - low), left / ((left + right) or 1.0)
-    height = np.mean(ax.get_ylim())
-    ends = low - share * more, high + (1 - share) * more
-    ax.update_datalim([(end, height) for end in ends])
-    ax.margins(0)
-    ax.autoscale_view()
-    figure.draw_without_rendering()
-    for text, *over in zip(texts, *_overhang(ax, texts), strict=True):
-        move = (over[0] - over[1]) * 72 / figure.dpi
-        text.xyann = text.xyann[0] + move, text.xyann[1]
-
-
-def _overhang(ax, texts):
-    """Return by how many pixels each text sticks out of the Axes, left and right."""
-    frame, boxes = ax.get_window_extent(), [text.get_window_extent() for text in texts]
-    left = [max(0.0, frame.x0 + 2 - box.x0) for box in boxes]
-    return np.array(left), np.array([max(0.0, box.x1 + 2 - frame.x1) for box in boxes])
 
 
 def _away(tips):

@@ -5,13 +5,14 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skae._compat import check_matplotlib_support
 from skae.metrics._errors import check_reconstructs, own_scale, value_range
-from skae.plotting._arrows import name_tips
+from skae.plotting._arrows import draw_arrows, loadings_of
 from skae.plotting._drawing import (
     COLORS,
     PAPER,
     as_dense,
     bare_frame,
     before_final,
+    explain_powers,
     feature_names_of,
     final_step,
     first_rows,
@@ -131,6 +132,7 @@ class CodesDisplay:
         codes=None,
         decoded=0,
         loadings=0,
+        feature_names=None,
         shape="auto",
         scatter_kwargs=None,
         cmap="gray",
@@ -159,6 +161,9 @@ class CodesDisplay:
         loadings : int, default=0
             Number of arrows, the longest of those of all features. They are computed from
             `components_`.
+        feature_names : array-like of str of shape (n_features,), default=None
+            Names of the arrows. None stands for those of a frame or of `fit`, or for x0,
+            x1, ...
         shape : "auto", tuple of int or None, default="auto"
             See the class.
         scatter_kwargs : dict, default=None
@@ -200,11 +205,12 @@ class CodesDisplay:
             extras["sample_shape"] = sample_shape_of(estimator, np.shape(X)[1])
         if loadings:
             _need_two(codes, "loadings", cls.__name__)
-            extras["loadings"] = _loadings(estimator, codes, cls.__name__)
-            row = before_final(estimator, first_rows(X, 1))
-            features = feature_names_of(row, estimator)
-            extras |= {"feature_names": features, "n_loadings": loadings}
-        names = [f"code {code + 1}" for code in codes]
+            extras["loadings"] = loadings_of(estimator, codes, cls.__name__)
+            if feature_names is None:
+                row = before_final(estimator, first_rows(X, 1))
+                feature_names = feature_names_of(row, estimator)
+            extras |= {"feature_names": feature_names, "n_loadings": loadings}
+        names = _names_of(estimator, codes)
         display = cls(Z[:, codes], y=y, names=names, shape=shape, **extras)
         return display.plot(ax, scatter_kwargs=scatter_kwargs, cmap=cmap)
 
@@ -253,7 +259,10 @@ class CodesDisplay:
             self._draw_decoded(self.axes_[0, 1], cmap)
         groups.explain(self.axes_)
         if self.loadings is not None:
-            self._draw_loadings(self.axes_[0, 0])
+            longest = self.loadings, self.feature_names, self.n_loadings
+            draw_arrows(self.axes_[0, 0], self.Z.mean(axis=0), *longest)
+        for each in self.axes_.flat:
+            explain_powers(each)
         return self
 
     def _name(self, code):
@@ -282,14 +291,14 @@ class CodesDisplay:
             else:
                 self._scatter(ax, j, i, groups)
                 ax.sharex(self.axes_[j, j])
-                ax.set_ylabel(self._name(i) if j == 0 else "")
+                ax.set_ylabel(self._name(i).replace(" (", "\n(") if j == 0 else "")
             ax.tick_params(labelsize="x-small", labelbottom=i == last)
             ax.tick_params(labelleft=j == 0 and i > 0)
-            ax.set_xlabel(self._name(j) if i == last else "")
+            ax.set_xlabel(self._name(j).replace(" (", "\n(") if i == last else "")
 
     def _draw_decoded(self, ax, cmap):
         owner, n_features = type(self).__name__, self.decoded.shape[2]
-        layout = layout_of(self.shape, self.sample_shape, None, n_features, owner)
+        layout = layout_of(self.shape, self.sample_shape, n_features, owner)
         steps = [np.ptp(values) / max(len(values) - 1, 1) or 1.0 for values in self.grid]
         ends = [
             (values[0] - step / 2, values[-1] + step / 2)
@@ -331,23 +340,6 @@ class CodesDisplay:
                 ax.plot(x + across, y + curve * steps[1], color=color, lw=0.9)
         bare_frame(ax)
 
-    def _draw_loadings(self, ax):
-        ax.set_aspect("equal", adjustable="datalim")
-        lengths = np.hypot(*self.loadings.T)
-        longest = np.argsort(-lengths, kind="stable")[: self.n_loadings]
-        reach = 0.8 * np.abs(self.Z - self.Z.mean(axis=0)).max(axis=0).max()
-        tips = self.loadings[longest] * reach / (lengths.max() or 1.0)
-        origin = self.Z.mean(axis=0)
-        for tip in tips:
-            arrow = {"arrowstyle": "-|>", "color": "black", "lw": 0.9}
-            arrow |= {"shrinkA": 0, "shrinkB": 0}
-            ax.annotate("", origin + tip, origin, arrowprops=arrow, zorder=4)
-        names = self.feature_names
-        names = [f"x{j}" if names is None else str(names[j]) for j in longest]
-        ax.update_datalim(origin + 1.1 * tips)
-        ax.autoscale_view()
-        name_tips(ax, origin, tips, names)
-
 
 def _need_two(codes, option, owner):
     """Refuse an option that needs two codes if another number is drawn."""
@@ -368,15 +360,9 @@ def _decode_grid(estimator, Z, codes, n_side):
     return tuple(grid), decoded.reshape(n_side, n_side, -1)
 
 
-def _loadings(estimator, codes, owner):
-    """Return the change (n_features, 2) of the features with each of the two codes."""
-    final = final_step(estimator)
-    if not hasattr(final, "components_"):
-        raise TypeError(
-            f"loadings of {owner} are drawn from components_, which "
-            f"{type(final).__name__} does not have."
-        )
-    loadings = np.asarray(final.components_)[codes].T
-    if getattr(final, "whiten", False) is True:  # codes are divided by their deviations
-        loadings = loadings * np.sqrt(final.explained_variance_[codes])
-    return loadings
+def _names_of(estimator, codes):
+    """Return the names of codes, with their shares of the variance where they are known."""
+    shares = getattr(final_step(estimator), "explained_variance_ratio_", None)
+    if shares is None:
+        return [f"code {code + 1}" for code in codes]
+    return [f"code {code + 1} ({100 * shares[code]:.1f} %)" for code in codes]

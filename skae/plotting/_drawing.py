@@ -1,7 +1,7 @@
 """Functions that Displays share, for data of estimators, Axes, images and words."""
 
 import math
-import re
+from functools import partial
 
 import numpy as np
 from scipy import sparse
@@ -24,18 +24,18 @@ __all__ = [
     "before_final",
     "bin_edges",
     "counted",
+    "explain_powers",
+    "extent_of",
     "feature_names_of",
     "final_step",
     "first_rows",
-    "legend_above",
-    "legend_right",
     "make_axes",
     "mosaic_of",
     "name_of",
     "reconstruct",
     "sample_shape_of",
     "set_title",
-    "short_label",
+    "shortened",
     "show_image",
     "spread_apart",
     "two_figures",
@@ -58,6 +58,7 @@ COLORS = [
 MARKERS = "osD^vPXd<>*"  # one more than colours: pairs are repeated after 110 classes
 DASHES = ["--", ":", "-.", (0, (6, 1))]  # all models except the last, which is solid
 PAPER = 6.9  # width in inches of a page with two columns
+SMALLEST_POWER, LARGEST_POWER = -3, 4  # of ten, that are written as plain numbers
 MOST_NAMED = 16  # largest number of features whose names do not cover each other
 
 
@@ -196,27 +197,44 @@ def set_title(ax, text, fontsize="small"):
     ax.set_title(text, loc="left", fontsize=fontsize)
 
 
-def legend_above(ax, most_columns=2):
-    """Draw a legend above the Axes, where it covers nothing."""
-    handles, labels = ax.get_legend_handles_labels()
-    if handles:
-        # A legend that is wider than the Axes would push them aside.
-        n_columns = most_columns if max(map(len, labels)) < 18 else 1
-        place = {"loc": "lower left", "bbox_to_anchor": (0, 1.02), "borderaxespad": 0}
-        style = {"frameon": False, "fontsize": "small", "ncols": n_columns}
-        ax.legend(handles, labels, **place, **style)
+def explain_powers(ax):
+    """Write very large and small numbers at the Axes in powers of ten, which labels name.
+
+    Otherwise matplotlib would write the power at the end of the axis, over other words.
+    """
+    for axis in (ax.xaxis, ax.yaxis):
+        largest = np.abs(axis.get_view_interval()).max()
+        if axis.get_scale() != "linear" or not 0 < largest < np.inf:
+            continue
+        power = math.floor(math.log10(largest))
+        if hasattr(axis.get_major_formatter(), "set_useOffset"):
+            axis.get_major_formatter().set_useOffset(False)
+            if not SMALLEST_POWER <= power <= LARGEST_POWER:
+                axis.set_major_formatter(partial(_in_power, power))
+                label = axis.get_label_text()
+                axis.set_label_text(f"{label}, in $10^{{{power}}}$" if label else "")
 
 
-def legend_right(ax, handles, labels, **style):
-    """Draw a legend to the right of the Axes."""
-    place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
-    style = {"frameon": False, "fontsize": "small", "title_fontsize": "small"} | style
-    ax.legend(handles, [short_label(label) for label in labels], **(place | style))
+def _in_power(power, value, position=None):
+    """Return a number at an axis in units of a power of ten, as text."""
+    return f"{value / 10.0**power:.10g}".replace("-", "\N{MINUS SIGN}")
 
 
-def short_label(name):
-    """Divide a name, such as "AutoencoderTransformer, 8 components", into short lines."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "\n", name).replace(", ", "\n")
+def shortened(name, longest=22):
+    """Leave out the middle of a long name, because names often differ at their ends."""
+    name, longest = str(name), min(longest, 22)
+    if len(name) <= longest:
+        return name
+    end = longest // 2
+    return f"{name[: longest - end - 1]}\N{HORIZONTAL ELLIPSIS}{name[-end:]}"
+
+
+def extent_of(text):
+    """Return the box of the words of an annotation in pixels, without its arrow."""
+    from matplotlib.text import Text
+
+    text.get_window_extent()  # moves the words to their place
+    return Text.get_window_extent(text)
 
 
 def axis_label(x, unnamed="feature"):

@@ -19,15 +19,17 @@ from skae.plotting._drawing import (
     bare_frame,
     bin_edges,
     counted,
+    explain_powers,
     feature_names_of,
-    legend_above,
     make_axes,
     sample_shape_of,
     set_title,
-    spread_apart,
+    shortened,
     two_figures,
 )
 from skae.plotting._layout import layout_of
+from skae.plotting._legends import legend_above
+from skae.plotting._named_places import name_places
 
 __all__ = ["ErrorDisplay"]
 
@@ -260,7 +262,7 @@ class ErrorDisplay:
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         owner, n_features = type(self).__name__, len(self.feature_errors)
-        layout = layout_of(self.shape, self.sample_shape, self.x, n_features, owner)
+        layout = layout_of(self.shape, self.sample_shape, n_features, owner)
         n_bars = min(n_bars, n_features)
         bars = self.x is None and not (layout.is_image or layout.is_signal)
         size = PAPER, max(2.8, 0.6 + 0.17 * n_bars if bars else 0)
@@ -274,11 +276,13 @@ class ErrorDisplay:
         else:
             self._draw_curves(left, layout)
         self._draw_rows(right, n_worst)
+        for ax in self.axes_.flat:
+            explain_powers(ax)
         return self
 
-    def _label(self, what=""):
+    def _label(self, what):
         error = self.metric.removeprefix("root_mean_").replace("_", " ")
-        return f"mean {error}{what}" + "\n(standardized)" * self.standardized
+        return f"mean {error}\nof the {what}" + ", standardized" * self.standardized
 
     def _draw_curves(self, ax, layout):
         curves = layout.curves(self.feature_errors)
@@ -287,7 +291,7 @@ class ErrorDisplay:
             color = COLORS[channel % len(COLORS)]
             ax.plot(x, curve, color=color, lw=1.3, label=f"channel {channel}")
         label = axis_label(self.x, "position" if layout.is_signal else "feature")
-        ax.set(ylabel=self._label(), xlabel=label, ylim=(0, None))
+        ax.set(ylabel=self._label("feature"), xlabel=label, ylim=(0, None))
         bare_frame(ax)
         if len(curves) > 1:
             legend_above(ax)
@@ -297,7 +301,8 @@ class ErrorDisplay:
         image = image.mean(axis=2) if image.ndim == 3 else image
         drawn = ax.imshow(image, cmap="cividis", vmin=0)
         ax.set(xticks=[], yticks=[])
-        ax.figure.colorbar(drawn, ax=ax, label=self._label(" of the pixel"))
+        bar = ax.figure.colorbar(drawn, ax=ax, label=self._label("pixel"))
+        explain_powers(bar.ax)
 
     def _draw_bars(self, ax, n_bars):
         names = self.feature_names
@@ -305,8 +310,10 @@ class ErrorDisplay:
             names = [f"x{j}" for j in range(len(self.feature_errors))]
         order = np.argsort(-self.feature_errors, kind="stable")[:n_bars]
         ax.barh(np.arange(n_bars), self.feature_errors[order], color=COLORS[0], height=0.7)
-        ax.set_yticks(np.arange(n_bars), [str(names[j]) for j in order], fontsize="small")
-        ax.set(ylim=(n_bars - 0.4, -0.6), xlabel=self._label(" of the feature"))
+        ax.set_yticks(
+            np.arange(n_bars), [shortened(names[j]) for j in order], fontsize="small"
+        )
+        ax.set(ylim=(n_bars - 0.4, -0.6), xlabel=self._label("feature"))
         ax.tick_params(axis="y", length=0)
         if n_bars < len(names):
             set_title(ax, f"the {n_bars} largest of {len(names)} features")
@@ -319,42 +326,11 @@ class ErrorDisplay:
         ax.hist(known, bins=bin_edges(known), color="0.75", ec="white", lw=0.3)
         label = f"mean {two_figures(known.mean())}"
         ax.axvline(known.mean(), color="black", ls="--", lw=1, label=label)
-        ax.set(ylabel="rows", xlim=(0, None))
-        # On the left the label does not meet the exponent of the axis.
-        ax.set_xlabel(self._label(" of the row"), loc="left")
-        ax.locator_params(axis="x", nbins=5)
+        ax.set(ylabel="rows", xlabel=self._label("row"), xlim=(0, None))
+        ax.locator_params(nbins=5)
         bare_frame(ax)
         if self.worst_.size:
             names = np.arange(len(errors)) if self.row_names is None else self.row_names
-            names = [str(names[i]) for i in self.worst_]
-            _name_places(ax, errors[self.worst_], names, counted(len(names), "worst row"))
-        legend_above(ax, most_columns=1)
-
-
-def _name_places(ax, places, names, label):
-    """Mark places on the horizontal axis, and write their names vertically above them."""
-    low, high = ax.get_xlim()
-    spread = spread_apart(places, gap=0.05 * (high - low))
-    spread -= max(0.0, spread.max() - high)
-    for place, text_place, name in zip(places, spread, names, strict=True):
-        ax.annotate(
-            name,
-            (place, 0.02),
-            (text_place, 0.3),
-            xycoords=ax.get_xaxis_transform(),
-            textcoords=ax.get_xaxis_transform(),
-            rotation=90,
-            ha="center",
-            va="bottom",
-            fontsize="x-small",
-            arrowprops={
-                "arrowstyle": "-",
-                "lw": 0.6,
-                "color": "0.3",
-                "shrinkA": 0,
-                "shrinkB": 0,
-            },
-        )
-    marks = {"marker": "v", "ls": "none", "ms": 4, "color": COLORS[1], "label": label}
-    heights = [0.02] * len(places)
-    ax.plot(places, heights, transform=ax.get_xaxis_transform(), clip_on=False, **marks)
+            names = [shortened(names[i]) for i in self.worst_]
+            name_places(ax, errors[self.worst_], names, counted(len(names), "worst row"))
+        legend_above(ax)

@@ -15,10 +15,10 @@ from skae.plotting._drawing import (
     bare_frame,
     before_final,
     final_step,
-    legend_above,
     make_axes,
     name_of,
 )
+from skae.plotting._legends import legend_above
 
 __all__ = ["ExplainedVarianceDisplay"]
 
@@ -65,7 +65,9 @@ class ExplainedVarianceDisplay:
         self.threshold = threshold
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, *, threshold=None, name=None, ax=None):
+    def from_estimator(
+        cls, estimator, X=None, *, threshold=None, name=None, ylim="auto", ax=None
+    ):
         """Draw `explained_variance_ratio_` of an estimator, and that of PCA.
 
         Parameters
@@ -81,6 +83,8 @@ class ExplainedVarianceDisplay:
             See the class.
         name : str, default=None
             Name of the estimator. None stands for its class.
+        ylim : "auto" or tuple of float, default="auto"
+            See `plot`.
         ax : Axes, default=None
             Axes to draw on. None makes a figure.
 
@@ -113,15 +117,19 @@ class ExplainedVarianceDisplay:
             shown = max(len(final.explained_variance_ratio_), enough)
             ratios["PCA" if name != "PCA" else "PCA of X"] = spectrum[:shown]
         ratios[name] = final.explained_variance_ratio_
-        return cls(ratios, threshold=threshold).plot(ax)
+        return cls(ratios, threshold=threshold).plot(ax, ylim=ylim)
 
-    def plot(self, ax=None):
+    def plot(self, ax=None, *, ylim="auto"):
         """Draw the display.
 
         Parameters
         ----------
         ax : Axes, default=None
             Axes to draw on. None makes a figure.
+        ylim : "auto" or tuple of float, default="auto"
+            Lower and upper limit of the shares, such as (0, 1). "auto" is what shows the
+            differences: the range of the shares, and down to zero if the smallest is
+            less than half of the largest.
 
         Returns
         -------
@@ -162,12 +170,21 @@ class ExplainedVarianceDisplay:
             ax.axhline(share, color="0.5", ls=":", lw=1.2, label=label, zorder=1)
             self._annotate(ax)
         ax.set(xlabel="components", ylabel="share of variance kept")
-        ax.set(ylim=(0, 1.02), xlim=(0, longest + 1))
+        ax.set(ylim=self._limits() if ylim == "auto" else ylim, xlim=(0.4, longest + 0.6))
         ax.xaxis.get_major_locator().set_params(integer=True)
         bare_frame(ax)
         legend_above(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+    def _limits(self):
+        """Return the limits of the vertical axis that show the differences."""
+        drawn = [share for ratios in self.ratios.values() for share in np.cumsum(ratios)]
+        drawn += [] if self.threshold is None else [self.threshold]
+        low, high = min(drawn), max(drawn)
+        low = 0.0 if low < high / 2 else low
+        margin = 0.08 * (high - low or 1.0)
+        return low - margin * (low > 0), high + margin
 
     def _mark(self, ax, kept, color):
         """Mark where the share is reached; return the number of components, or None."""
@@ -176,7 +193,7 @@ class ExplainedVarianceDisplay:
         if not reached.size:
             return None
         number = int(reached[0]) + 1
-        ax.plot([number] * 2, [0, kept[number - 1]], color=color, lw=0.8, zorder=1)
+        ax.vlines(number, -1, kept[number - 1], color=color, lw=0.8, zorder=1)
         return number
 
     def _annotate(self, ax):
@@ -189,6 +206,7 @@ class ExplainedVarianceDisplay:
                 str(number),
                 (number, 0),
                 (-3 if left else 3, 3),
+                xycoords=ax.get_xaxis_transform(),
                 textcoords="offset points",
                 ha="right" if left else "left",
                 fontsize="small",

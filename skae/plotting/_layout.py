@@ -8,8 +8,6 @@ from skae._tables.sample_shape import resolved_shape
 
 __all__ = ["Layout", "layout_of"]
 
-SMALLEST_SIDE = 8  # smallest side of images that are recognized by their number of features
-
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
@@ -59,14 +57,13 @@ class Layout:
         return rows.reshape(*rows.shape[:-1], *self.sample_shape)
 
 
-def layout_of(shape, sample_shape, x, n_features, owner):
+def layout_of(shape, sample_shape, n_features, owner):
     """Return the Layout that the arguments of a display ask for.
 
     Parameters
     ----------
     shape : "auto", tuple of int or None
     sample_shape : sequence of int or None
-    x : array-like or None
     n_features : int
     owner : str
         Name of the display, for messages.
@@ -84,11 +81,7 @@ def layout_of(shape, sample_shape, x, n_features, owner):
     is_auto = isinstance(shape, str) and shape == "auto"
     if is_auto and np.ndim(sample_shape) and len(sample_shape) == 3:
         return Layout(sample_shape, is_image=True)
-    if is_auto:
-        side = round(np.sqrt(n_features))
-        is_square = side * side == n_features and side >= SMALLEST_SIDE
-        shape = (side, side) if is_square and x is None and sample_shape is None else None
-    if shape is None:
+    if is_auto or shape is None:
         is_signal = sample_shape is not None and len(sample_shape) == 2
         return Layout(sample_shape if is_signal else (1, n_features), is_signal=is_signal)
     _check(shape, n_features, owner)

@@ -7,10 +7,12 @@ from skae._compat import check_matplotlib_support
 from skae.plotting._drawing import (
     COLORS,
     bare_frame,
+    explain_powers,
     final_step,
-    legend_above,
     make_axes,
+    shortened,
 )
+from skae.plotting._legends import legend_above
 
 __all__ = ["LossCurveDisplay"]
 
@@ -148,7 +150,7 @@ class LossCurveDisplay:
         ax = make_axes(ax, (1, 1), (4.2, 3.0), type(self).__name__)[0, 0]
         taken = len(ax.lines)  # lines of another model on the same Axes
         color = COLORS[min(taken, 1)]
-        before = "" if self.name is None else f"{self.name}, "
+        before = "" if self.name is None else f"{shortened(self.name)}, "
         train, held_out = np.asarray(self.loss_curve), np.asarray(self.validation_curve)
         if train.size:
             epochs = np.arange(1, train.size + 1)
@@ -163,6 +165,7 @@ class LossCurveDisplay:
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set(xlabel="epoch", ylabel=f"{_in_words(self.loss)} per feature")
         bare_frame(ax)
+        explain_powers(ax)
         legend_above(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self

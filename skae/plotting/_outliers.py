@@ -9,11 +9,13 @@ from skae.plotting._drawing import (
     PAPER,
     bare_frame,
     before_final,
+    explain_powers,
     feature_names_of,
     final_step,
-    legend_above,
     make_axes,
+    shortened,
 )
+from skae.plotting._legends import legend_above
 
 __all__ = ["OutlierDisplay"]
 
@@ -189,11 +191,11 @@ class OutlierDisplay:
             ax.plot(distance[rows], residual[rows], color=color, label=label, **style)
         on_curve = self.limit[:, 0] > 0
         curve = self.limit[on_curve]
-        label = f"limit, {100 * self.alarm_rate:g} % of normal rows beyond"
+        label = f"{100 * self.alarm_rate:g} % of normal rows beyond"
         ax.plot(curve[:, 1], np.maximum(curve[:, 0], least[0]), "k--", lw=1, label=label)
         place = distance[self.row], residual[self.row]
         ring = {"marker": "o", "ls": "none", "ms": 9, "mfc": "none", "mec": "black"}
-        ax.plot(*place, **ring, label=f"row {self._name()}")
+        ax.plot(*place, **ring, label=f"row {shortened(self._name())}")
         ax.set(xscale="log", yscale="log", xlabel="score distance", ylabel="residual")
         bare_frame(ax)
         legend_above(ax)
@@ -213,17 +215,15 @@ class OutlierDisplay:
             if chosen.any():
                 found = self.contributions[order][chosen]
                 ax.barh(places[chosen], found, **style, label=label)
-        ax.set_yticks(places, [str(names[j]) for j in order], fontsize="small")
+        ax.set_yticks(places, [shortened(names[j]) for j in order], fontsize="small")
         ax.set(ylim=(n_bars - 0.4, -0.6), xlim=(0, None))
-        ax.set_xlabel(f"contribution, row {self._name()}")
+        note = f"\nthe {n_bars} largest of {len(names)} features" * (n_bars < len(names))
+        ax.set_xlabel(f"contribution\nrow {shortened(self._name())}{note}")
         ax.tick_params(axis="y", length=0)
+        ax.locator_params(axis="x", nbins=5)
         bare_frame(ax)
-        legend_above(ax, most_columns=1)
-        if n_bars < len(names):
-            note = f"the {n_bars} largest of {len(names)} features"
-            ax.annotate(
-                note, (1, 0.02), xycoords="axes fraction", ha="right", fontsize="x-small"
-            )
+        explain_powers(ax)
+        legend_above(ax)
 
 
 def _smallest(distances):

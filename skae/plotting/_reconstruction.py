@@ -18,19 +18,20 @@ from skae.plotting._drawing import (
     axis_label,
     bare_frame,
     counted,
+    explain_powers,
     feature_names_of,
     first_rows,
-    legend_right,
     make_axes,
     name_of,
     reconstruct,
     sample_shape_of,
     set_title,
-    short_label,
+    shortened,
     show_image,
     two_figures,
 )
 from skae.plotting._layout import layout_of
+from skae.plotting._legends import legend_right, short_label
 
 __all__ = ["ReconstructionDisplay"]
 
@@ -42,10 +43,11 @@ class ReconstructionDisplay:
 
     Images are drawn with the originals in the first line and each reconstruction in a
     line below. For other rows, such as spectra, series or tables, the first line has the
-    curves, one for each channel, and the second line has the differences, reconstruction
-    minus original. Missing cells are gaps in curves and have a colour of their own in
-    images. Rows are drawn in the units of X. Differences and errors are in the units of X
-    or in standardized units.
+    curves, and the second line has the differences, reconstruction minus original. Signals
+    with several channels have one line for each channel instead, without differences.
+    Missing cells are gaps in curves and have a colour of their own in images. Rows are
+    drawn in the units of X. Differences and errors are in the units of X or in
+    standardized units.
 
     Parameters
     ----------
@@ -55,9 +57,8 @@ class ReconstructionDisplay:
         Names of models and their reconstructions of X.
     shape : "auto", tuple of int or None, default="auto"
         Shape (height, width) or (height, width, channels) of the images that the rows are.
-        None draws curves. "auto" is `sample_shape` if there is one. Otherwise it is a
-        square image if the number of features is the square of 8 or more and `x` is None,
-        and curves if not.
+        None draws curves. "auto" is `sample_shape` if there is one, and curves if not: a
+        number of features alone does not tell that rows are images.
     sample_shape : tuple of int, default=None
         Shape of the rows with the channels first, as in `AutoencoderTransformer`:
         (channels, length) of signals, whose channels are a curve each, or (channels,
@@ -76,7 +77,8 @@ class ReconstructionDisplay:
     Attributes
     ----------
     axes_ : ndarray of Axes of shape (n_lines, n_samples)
-        Axes. For images there is one line more than models, otherwise there are two lines.
+        Axes. Images have one line more than models, curves have two lines, and signals
+        with several channels have one line for each channel.
     figure_ : matplotlib Figure
 
     See Also
@@ -89,9 +91,9 @@ class ReconstructionDisplay:
     >>> from sklearn.decomposition import PCA
     >>> from skae.plotting import ReconstructionDisplay
     >>> X, _ = load_digits(return_X_y=True)
-    >>> display = ReconstructionDisplay.from_estimator(PCA(8).fit(X), X, n_shown=5)
+    >>> display = ReconstructionDisplay.from_estimator(PCA(8).fit(X), X, shape=(8, 8))
     >>> display.axes_.shape
-    (2, 5)
+    (2, 10)
     """
 
     def __init__(
@@ -157,8 +159,8 @@ class ReconstructionDisplay:
         n_features = np.shape(X)[1]
         own = {"sample_shape": sample_shape_of(estimator, n_features)}
         params = own | {"scale": own_scale(estimator)} | params
-        shape, x = params.get("shape", "auto"), params.get("x")
-        layout = layout_of(shape, params["sample_shape"], x, n_features, cls.__name__)
+        shape = params.get("shape", "auto")
+        layout = layout_of(shape, params["sample_shape"], n_features, cls.__name__)
         n_shown = (10 if layout.is_image else 3) if n_shown is None else n_shown
         if n_shown < 1:
             raise ValueError(
@@ -256,7 +258,7 @@ class ReconstructionDisplay:
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         owner, (n_rows, n_features) = type(self).__name__, self.X.shape
-        layout = layout_of(self.shape, self.sample_shape, self.x, n_features, owner)
+        layout = layout_of(self.shape, self.sample_shape, n_features, owner)
         scale = checked_scale(self.scale, n_features, "squared_error", owner)
         errors = {  # raises an error if the shapes differ
             name: errors_by_feature_and_row([(self.X, X_hat)], "squared_error", scale)[1]
@@ -269,9 +271,14 @@ class ReconstructionDisplay:
             size = 1.2 + side * n_rows, n_lines * (side * tall / wide + 0.17)
             self.axes_ = make_axes(ax, (n_lines, n_rows), size, owner)
             self._draw_images(layout, errors, cmap)
+        elif layout.sample_shape[0] > 1:
+            n_lines = layout.sample_shape[0]
+            size = min(PAPER, 2.4 + 1.8 * n_rows), 0.8 + 0.65 * n_lines
+            self.axes_ = make_axes(ax, (n_lines, n_rows), size, owner)
+            self._draw_channels(layout, errors)
         else:
-            size = min(PAPER, 2.4 + 1.8 * n_rows), 2.8
-            self.axes_ = make_axes(ax, (2, n_rows), size, owner, height_ratios=[2, 1])
+            size = min(PAPER, 2.4 + 1.8 * n_rows), 2.8 + self._height_of_names()
+            self.axes_ = make_axes(ax, (2, n_rows), size, owner, height_ratios=[3, 2])
             self._draw_curves(layout, errors, 1.0 if scale is None else scale)
         self.figure_ = self.axes_[0, 0].figure
         return self
@@ -307,81 +314,82 @@ class ReconstructionDisplay:
             _explain_missing(self.axes_[0, -1])
 
     def _draw_curves(self, layout, errors, scale):
-        n_channels, length = layout.sample_shape
-        x = np.arange(length) if self.x is None else np.asarray(self.x)
+        n_features = self.X.shape[1]
         top, bottom = self.axes_
-        few = {"marker": "."} if length <= MOST_NAMED else {}
-        styles = self._styles(n_channels)
+        few = {"marker": "."} if n_features <= MOST_NAMED else {}
+        x, styles = self._positions(n_features), self._styles()
         for column, row in enumerate(self.X):
             # A value between two gaps would not be visible as a line.
             dots = few or ({"marker": ".", "ms": 3} if np.isnan(row).any() else {})
             bottom[column].axhline(0, color="0.65", lw=1)
-            _draw_channels(top[column], x, layout.curves(row), styles["original"], dots)
-            figures = []
+            top[column].plot(x, row, **styles["original"], **dots)
             for name, X_hat in self.reconstructions.items():
-                curves = layout.curves(X_hat[column])
-                _draw_channels(top[column], x, curves, styles[name], few)
-                differences = layout.curves((X_hat[column] - row) / scale)
-                _draw_channels(bottom[column], x, differences, styles[name], dots)
-                figures.append(two_figures(errors[name][column]))
-            text = f"{self._error_name} {', '.join(figures)}"
-            set_title(top[column], text, fontsize="x-small")
+                top[column].plot(x, X_hat[column], **styles[name], **few)
+                difference = (X_hat[column] - row) / scale
+                bottom[column].plot(x, difference, **styles[name], **dots)
         _share(top, "value")
-        _share(bottom, "difference" if self.scale is None else "difference\n(standardized)")
-        for ax in [*top, *bottom]:
+        _share(bottom, "difference" if self.scale is None else "standardized\ndifference")
+        self._finish(layout, errors, styles)
+
+    def _draw_channels(self, layout, errors):
+        x, styles = self._positions(layout.sample_shape[1]), self._styles()
+        rows = {"original": self.X, **self.reconstructions}
+        for name, curves in rows.items():
+            for (channel, column), ax in np.ndenumerate(self.axes_):
+                ax.plot(x, layout.curves(curves[column])[channel], **styles[name])
+        for channel, line in enumerate(self.axes_):
+            _share(line, f"channel\n{channel}")
+        self._finish(layout, errors, styles)
+
+    def _finish(self, layout, errors, styles):
+        """Write errors, names and a legend at curves."""
+        from matplotlib.lines import Line2D
+
+        for column, ax in enumerate(self.axes_[0]):
+            figures = [two_figures(each[column]) for each in errors.values()]
+            text = f"{self._error_name} {', '.join(figures)}"
+            set_title(ax, text, fontsize="x-small")
+        for (line, column), ax in np.ndenumerate(self.axes_):
             bare_frame(ax)
-        for ax, upper in zip(bottom, top, strict=True):
-            self._name_features(ax, x, layout)
-            upper.sharex(ax)
-            upper.tick_params(labelbottom=False)
-        _explain_lines(top[-1], styles, n_channels)
+            if line < len(self.axes_) - 1:
+                ax.sharex(self.axes_[-1, column])
+                ax.tick_params(labelbottom=False)
+            else:
+                self._name_features(ax, layout)
+            explain_powers(ax)
+        handles = [Line2D([], [], **style) for style in styles.values()]
+        legend_right(self.axes_[0, -1], handles, styles)
+        self.figure_ = self.axes_[0, 0].figure
+        self.figure_.align_ylabels(self.axes_[:, 0])
 
-    def _styles(self, n_channels):
-        """Return a list of the styles of the channels for the original and each model.
+    def _positions(self, length):
+        return np.arange(length) if self.x is None else np.asarray(self.x)
 
-        Models differ in colour, and the last one is solid. If there are several channels,
-        these differ in colour, and models in their dashes alone.
-        """
+    def _styles(self):
+        """Return the styles of the original and of each model; the last one is solid."""
         last = len(self.reconstructions) - 1
-        styles = {"original": [{"color": "0.65", "lw": 2.4}]}
+        styles = {"original": {"color": "0.65", "lw": 2.4}}
         for place, name in enumerate(self.reconstructions):
             color = COLORS[0 if place == last else 1 + place]
             dashes = "-" if place == last else DASHES[place % len(DASHES)]
-            styles[name] = [{"color": color, "lw": 1.1, "ls": dashes}]
-        if n_channels == 1:
-            return styles
-        colors = [COLORS[channel % len(COLORS)] for channel in range(n_channels)]
-        pale = {"original": {"alpha": 0.35}}
-        return {
-            name: [style | {"color": color} | pale.get(name, {}) for color in colors]
-            for name, (style,) in styles.items()
-        }
+            styles[name] = {"color": color, "lw": 1.1, "ls": dashes}
+        return styles
 
-    def _name_features(self, ax, x, layout):
+    def _has_names(self):
         names = self.feature_names
-        is_named = names is not None and len(names) <= MOST_NAMED
-        if self.x is None and is_named and not layout.is_signal:
-            ax.set_xticks(x, names, rotation=90, fontsize="x-small")
+        return self.x is None and names is not None and len(names) <= MOST_NAMED
+
+    def _height_of_names(self):
+        """Return the height in inches of the longest name at the axis."""
+        names = self.feature_names if self._has_names() else []
+        return 0.07 * max((len(shortened(name)) for name in names), default=0)
+
+    def _name_features(self, ax, layout):
+        if self._has_names() and not layout.is_signal:
+            names = [shortened(name) for name in self.feature_names]
+            ax.set_xticks(np.arange(len(names)), names, rotation=90, fontsize="x-small")
         else:
             ax.set_xlabel(axis_label(self.x, "position" if layout.is_signal else "feature"))
-
-
-def _draw_channels(ax, x, curves, styles, dots):
-    """Draw curves (n_channels, length) at positions x in the styles of the channels."""
-    for curve, style in zip(curves, styles, strict=True):
-        ax.plot(x, curve, **style, **dots)
-
-
-def _explain_lines(ax, styles, n_channels):
-    """Draw a legend of the models, and of the channels if there are several."""
-    from matplotlib.lines import Line2D
-
-    entries = {name: style[0] for name, style in styles.items()}
-    if n_channels > 1:
-        entries = {name: style | {"color": "0.3"} for name, style in entries.items()}
-        colors = [style["color"] for style in styles["original"]]
-        entries |= {f"channel {i}": {"color": color} for i, color in enumerate(colors)}
-    legend_right(ax, [Line2D([], [], **style) for style in entries.values()], entries)
 
 
 def _explain_missing(ax):

@@ -11,24 +11,24 @@ from skae._compat import check_matplotlib_support
 from skae.metrics._errors import own_scale, value_range
 from skae.plotting._drawing import (
     COLORS,
-    DASHES,
     MOST_NAMED,
     PAPER,
     as_dense,
     axis_label,
     bare_frame,
+    explain_powers,
     feature_names_of,
     final_step,
     first_rows,
-    legend_right,
     make_axes,
     name_of,
     sample_shape_of,
     set_title,
-    short_label,
+    shortened,
     show_image,
 )
 from skae.plotting._layout import layout_of
+from skae.plotting._legends import legend_above, legend_in_corner, short_label
 
 __all__ = ["SamplesDisplay"]
 
@@ -41,9 +41,9 @@ class SamplesDisplay:
     """Rows of X beside rows that a model has drawn.
 
     Images are drawn in two lines, with rows of X in the first. Curves are drawn in two
-    Axes. Rows of up to six features are points in pairs of features, with histograms on the
-    diagonal: rows of X are grey discs and grey areas, rows that were drawn are crosses and
-    lines.
+    Axes, or two for each channel of a signal. Rows of up to six features are points in
+    pairs of features, with histograms on the diagonal: rows of X are grey discs and grey
+    areas, rows that were drawn are crosses and lines.
 
     Parameters
     ----------
@@ -56,9 +56,7 @@ class SamplesDisplay:
     shape : "auto", tuple of int or None, default="auto"
         Shape (height, width) or (height, width, channels) of the images that the rows are.
         None draws curves, or pairs of features if there are at most six, and neither `x`
-        nor `sample_shape`. "auto" is `sample_shape` if there is one. Otherwise it is a
-        square image if the number of features is the square of 8 or more and `x` is None,
-        and as None if not.
+        nor `sample_shape`. "auto" is `sample_shape` if there is one, and as None if not.
     sample_shape : tuple of int, default=None
         Shape of the rows with the channels first, see `ReconstructionDisplay`.
     x : array-like of shape (n_features,), default=None
@@ -70,7 +68,7 @@ class SamplesDisplay:
     Attributes
     ----------
     axes_ : ndarray of Axes
-        Axes of shape (2, n_shown) for images, (1, 2) for curves, and (n_features,
+        Axes of shape (2, n_shown) for images, (n_channels, 2) for curves, and (n_features,
         n_features) for pairs, where those above the diagonal are empty.
     figure_ : matplotlib Figure
 
@@ -165,7 +163,7 @@ class SamplesDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         n_features = np.shape(X)[1]
         sample_shape = sample_shape_of(estimator, n_features)
-        layout = layout_of(shape, sample_shape, x, n_features, cls.__name__)
+        layout = layout_of(shape, sample_shape, n_features, cls.__name__)
         kind = _kind(layout, x, n_features)
         n_shown = N_SHOWN[kind] if n_shown is None else n_shown
         if n_shown < 1:
@@ -204,7 +202,7 @@ class SamplesDisplay:
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         owner, n_features = type(self).__name__, self.X.shape[1]
-        layout = layout_of(self.shape, self.sample_shape, self.x, n_features, owner)
+        layout = layout_of(self.shape, self.sample_shape, n_features, owner)
         kind = _kind(layout, self.x, n_features)
         if kind == "images":
             self._draw_images(ax, owner, layout, cmap)
@@ -232,33 +230,43 @@ class SamplesDisplay:
     def _draw_curves(self, ax, owner, layout):
         n_channels, length = layout.sample_shape
         x = np.arange(length) if self.x is None else np.asarray(self.x)
-        has_names = self.feature_names is not None and self.x is None
-        has_names = has_names and length <= MOST_NAMED and not layout.is_signal
-        self.axes_ = make_axes(ax, (1, 2), (PAPER, 2.6), owner)
+        size = PAPER, 2.6 if n_channels == 1 else 0.8 + 0.8 * n_channels
+        self.axes_ = make_axes(ax, (n_channels, 2), size, owner)
         sides = [("rows of X", self.X, "0.45")]
         sides += [(f"drawn by {self.name}", self.drawn, COLORS[0])]
-        for place, (title, rows, color) in zip(self.axes_[0], sides, strict=True):
+        for column, (title, rows, color) in zip(self.axes_.T, sides, strict=True):
             curves = layout.curves(rows)
-            for channel in range(n_channels):
-                style = {"ls": ["-", *DASHES][channel % (1 + len(DASHES))], "lw": 0.8}
-                place.plot(x, curves[:, channel].T, color=color, alpha=0.7, **style)
-            set_title(place, title)
-            bare_frame(place)
-            if has_names:
-                place.set_xticks(x, self.feature_names, rotation=90, fontsize="x-small")
-            else:
-                place.set_xlabel(axis_label(self.x))
-        limits = [place.get_ylim() for place in self.axes_[0]]
-        for place in self.axes_[0]:
-            place.set_ylim(np.min(limits), np.max(limits))
-        self.axes_[0, 0].set_ylabel("value")
-        self.axes_[0, 1].tick_params(labelleft=False)
+            set_title(column[0], title)
+            for channel, place in enumerate(column):
+                place.plot(x, curves[:, channel].T, color=color, alpha=0.7, lw=0.8)
+                place.tick_params(labelbottom=channel == n_channels - 1)
+                bare_frame(place)
+            self._name_features(column[-1], layout)
+        for channel, line in enumerate(self.axes_):
+            limits = [place.get_ylim() for place in line]
+            for place in line:
+                place.set_ylim(np.min(limits), np.max(limits))
+            line[0].set_ylabel("value" if n_channels == 1 else f"channel\n{channel}")
+            line[1].tick_params(labelleft=False)
+        for place in self.axes_.flat:
+            explain_powers(place)
+
+    def _name_features(self, ax, layout):
+        names, length = self.feature_names, layout.sample_shape[-1]
+        has_names = names is not None and self.x is None and length <= MOST_NAMED
+        if has_names and not layout.is_signal:
+            names = [shortened(name) for name in names]
+            ax.set_xticks(np.arange(length), names, rotation=90, fontsize="x-small")
+        else:
+            ax.set_xlabel(axis_label(self.x, "position" if layout.is_signal else "feature"))
 
     def _draw_pairs(self, ax, owner):
         p = self.X.shape[1]
         side = min(max(3.0, 1.6 * p), PAPER)
         self.axes_ = make_axes(ax, (p, p), (side, side), owner)
-        names = self.feature_names or [f"x{j}" for j in range(p)]
+        names = [f"x{j}" for j in range(p)]
+        if self.feature_names is not None:
+            names = [shortened(name, 80 // p) for name in self.feature_names]
         for i, j in np.ndindex(p, p):
             place = self.axes_[i, j]
             if j > i:
@@ -273,6 +281,7 @@ class SamplesDisplay:
                 place.set_xlabel(names[j], fontsize="small")
             if j == 0 < i:
                 place.set_ylabel(names[i], fontsize="small")
+            explain_powers(place)
         self._explain()
 
     def _draw_pair(self, ax, i, j):
@@ -302,10 +311,11 @@ class SamplesDisplay:
             Line2D([], [], ls="", marker="o", ms=4, color="0.7"),
             Line2D([], [], ls="", marker="x", ms=4, color=COLORS[0]),
         ]
-        first = self.axes_[0, 0]
-        legend_right(first, handles, ["rows of X", f"drawn by {self.name}"])
-        # Otherwise the legend would push the columns apart.
-        first.get_legend().set_in_layout(len(self.axes_) == 1)
+        labels = ["rows of X", f"drawn by {self.name}"]
+        if len(self.axes_) == 1:
+            legend_above(self.axes_[0, 0], handles, labels)
+        else:
+            legend_in_corner(self.axes_, handles, labels)
 
 
 def _kind(layout, x, n_features):

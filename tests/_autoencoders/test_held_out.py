@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from skae import AutoencoderTransformer
-from skae._autoencoders.held_out import fit_with_folds, reconstruction
+from skae._autoencoders.held_out import fit_to_fill, fit_with_folds, reconstruction
 
 PARAMS = {"hidden_layer_sizes": (8,), "max_epochs": 5, "random_state": 0}
 
@@ -99,3 +99,19 @@ def test_few_rows(shuffled, n, n_folds):
 
 def test_equal_rows_cannot_be_held_out():
     assert folds_of(np.ones((30, 3)), n_components=1)[1] == []
+
+
+def test_an_autoencoder_that_fills_cells_is_judged_by_hidden_ones():
+    """With as many codes as features, no visible cell has an error at the start."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 5)) + 0.3 * rng.normal(
+        size=(300, 5)
+    )
+    params = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
+    gapped = np.where(rng.random(X.shape) < 0.3, np.nan, X)
+    for table in X, gapped:
+        ae = AutoencoderTransformer(allow_nan=True, **params)
+        fit_to_fill(ae, table)
+        assert ae.validation_curve_[0] > 1e-3
+        assert ae.loss_curve_[0] > 1e-3
+    assert AutoencoderTransformer(allow_nan=True, **params).fit(X).pca_score_ > -1e-9

@@ -219,7 +219,7 @@ def test_what_is_not_saved(table, path):
 
 
 def test_warm_start_afterwards(table, path):
-    ae = fit(table, early_stopping=False, warm_start=True)
+    ae = fit(table, early_stopping=False, warm_start=True, max_epochs=20)
     ae.save(path)
     again = load(path).fit(table)
     assert again.loss_curve_[0] < ae.loss_curve_[0]

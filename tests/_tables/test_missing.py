@@ -309,7 +309,7 @@ def test_impute_learns_what_is_curved():
     angle = np.random.default_rng(0).uniform(-np.pi, np.pi, 1500)
     table = np.stack([f(m * angle) for m in (1, 2) for f in (np.cos, np.sin)], axis=1)
     gapped = with_gaps(table)
-    ae = autoencoder(None, max_epochs=12, n_iter_no_change=12).fit(gapped[:1200])
+    ae = autoencoder(None, max_epochs="auto", n_iter_no_change=10).fit(gapped[:1200])
     for rows in (slice(1200), slice(1200, None)):
         X, incomplete = table[rows], gapped[rows]
         start = rmse(linear_fill(ae, incomplete), X, incomplete)

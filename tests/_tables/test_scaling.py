@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skae._tables.scaling import location_and_scale, scaled
+from skae._tables.scaling import location_and_scale, nan_location_and_scale, scaled
 
 
 def table(n, p, rank=None, seed=0):
@@ -47,3 +47,12 @@ def test_scaled(dtype):
     out = scaled(X, X.mean(axis=0), 2.0, dtype)
     assert out.dtype == dtype
     np.testing.assert_allclose(out, (X - X.mean(axis=0)) / 2, rtol=1e-6, atol=1e-6)
+
+
+def test_a_constant_column_with_missing_values_has_no_spread():
+    """The sum of so many equal values, divided by their number, is not that value."""
+    column = np.full((400, 1), -0.05735393)
+    column[::2] = np.nan
+    mean, spread = nan_location_and_scale(column)
+    assert mean[0] == -0.05735393
+    assert spread[0] == 0

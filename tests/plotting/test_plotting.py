@@ -261,7 +261,7 @@ def test_bad_shape(digits, pca8, draw):
 def test_reconstructions_of_images(digits, pca8):
     X = digits[0][:4]
     display = ReconstructionDisplay.from_estimator(
-        autoencoder(8).fit(digits[0]), X, baseline=pca8
+        autoencoder(8).fit(digits[0]), X, baseline=pca8, shape=(8, 8)
     )
     assert display.axes_.shape == (3, 4)
     first, last = "PCA, 8 components", "AutoencoderTransformer, 8 components"
@@ -294,7 +294,8 @@ def test_two_of_a_kind_and_a_name(digits, pca8):
 @pytest.mark.parametrize(
     ("n_features", "params", "shape"),
     [
-        (64, {}, (8, 8)),
+        (64, {}, None),  # a table of 64 features is no picture
+        (64, {"shape": (8, 8)}, (8, 8)),
         (64, {"sample_shape": (1, 4, 16)}, (4, 16)),
         (64, {"sample_shape": (2, 4, -1)}, (8, 8)),  # one channel below the other
         (64, {"sample_shape": (1, 4, 16), "shape": (16, 4)}, (16, 4)),
@@ -302,7 +303,6 @@ def test_two_of_a_kind_and_a_name(digits, pca8):
         (64, {"shape": (4, 16)}, (4, 16)),
         (64, {"shape": (4, 16, 1)}, (4, 16)),
         (48, {"shape": (4, 4, 3)}, (4, 4, 3)),
-        (49, {}, None),  # a table of 49 features is no picture
         (65, {}, None),
         (64, {"shape": None}, None),
         (64, {"x": np.arange(64)}, None),
@@ -338,25 +338,31 @@ def test_channels_of_images_are_colours():
     assert errors.axes_[0, 0].images[0].get_array().shape == (5, 4)
 
 
-def test_channels_of_signals_are_lines():
+def test_a_channel_of_signals_is_a_line_of_axes():
     rng = np.random.default_rng(0)
     X, X_hat = rng.random((2, 2, 24))
     params = {"sample_shape": (3, 8), "x": pd.Series(np.arange(8), name="seconds")}
     reconstructions = {"a": X_hat, "b": X}
     display = ReconstructionDisplay.from_reconstructions(X, reconstructions, **params)
-    lines = display.axes_[0, 1].lines
-    assert len(lines) == 9
-    for channel, curve in enumerate(X[1].reshape(3, 8)):
-        np.testing.assert_array_equal(lines[channel].get_ydata(), curve)
-    assert len({line.get_color() for line in lines}) == 3
-    assert {line.get_linestyle() for line in lines[3:]} == {"-", "--"}
-    assert labels(display.axes_[0, 1])[-3:] == ["channel 0", "channel 1", "channel 2"]
-    assert display.axes_[1, 0].get_xlabel() == "seconds"
+    assert display.axes_.shape == (3, 2)
+    rows = [X[1], X_hat[1], X[1]]
+    for channel, ax in enumerate(display.axes_[:, 1]):
+        for line, row in zip(ax.lines, rows, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), row.reshape(3, 8)[channel])
+        assert len({line.get_color() for line in ax.lines}) == 3
+        assert {line.get_linestyle() for line in ax.lines[1:]} == {"-", "--"}
+    assert labels(display.axes_[0, 1]) == ["original", "a", "b"]
+    assert display.axes_[2, 0].get_ylabel() == "channel\n2"
+    assert display.axes_[2, 0].get_xlabel() == "seconds"
     errors = ErrorDisplay.from_reconstruction(X, X_hat, sample_shape=(3, 8))
     curves = errors.axes_[0, 0].lines
     expected = np.square(X - X_hat).mean(axis=0).reshape(3, 8)
     np.testing.assert_allclose([line.get_ydata() for line in curves], expected)
     assert errors.axes_[0, 0].get_xlabel() == "position"
+    samples = SamplesDisplay(X, X_hat, sample_shape=(3, 8)).plot()
+    assert samples.axes_.shape == (3, 2)
+    drawn = samples.axes_[2, 1].lines[1].get_ydata()
+    np.testing.assert_array_equal(drawn, X_hat[1].reshape(3, 8)[2])
 
 
 def test_the_shape_of_an_estimator(digits):
@@ -373,7 +379,7 @@ def test_the_shape_of_an_estimator(digits):
     other = autoencoder(2, sample_shape=(1, 3), hidden_layer_sizes=(2,))
     narrower = make_pipeline(PCA(3), other).fit(X)
     display = ReconstructionDisplay.from_estimator(narrower, X, n_shown=1)
-    assert display.axes_[0, 0].images[0].get_array().shape == (8, 8)
+    assert not display.axes_[0, 0].images
     signal = autoencoder(2, sample_shape=(2, 32), hidden_layer_sizes=(2,)).fit(X)
     codes = CodesDisplay.from_estimator(signal, X, decoded=3)
     assert len(codes.axes_[0, 1].lines) == 9 * 3  # a zero line and two channels each
@@ -397,7 +403,9 @@ def test_curves_are_labelled(iris):
 
 def test_samples_beside_rows(digits, iris, pca8):
     X = digits[0][:30]
-    display = SamplesDisplay.from_estimator(pca8, X, n_shown=4, random_state=0)
+    display = SamplesDisplay.from_estimator(
+        pca8, X, n_shown=4, random_state=0, shape=(8, 8)
+    )
     assert display.axes_.shape == (2, 4)
     for row, images in enumerate([X[:4], display.drawn]):
         for column, image in enumerate(images):
@@ -585,22 +593,25 @@ def test_colours(fitted, y, explained):
     codes = (0, 1, 2) if many else (0, 1)
     display = CodesDisplay.from_estimator(*fitted["autoencoder"], y, codes=codes)
     display.figure_.draw_without_rendering()
-    legend = display.axes_[0, -1].get_legend()
+    legend = display.axes_[0, 0].get_legend()
     data = [ax for ax in display.axes_.ravel() if ax.axison]
     if isinstance(explained, str):
-        (box,) = display.axes_[0, -1].child_axes
+        (box,) = display.axes_[0, int(many)].child_axes
         assert box.get_ylabel() == explained
         covering = box.get_window_extent()
     elif explained is None:
         assert legend is None
         return
     else:
-        assert labels(display.axes_[0, -1]) == explained
+        assert labels(display.axes_[0, 0]) == explained
         covering = legend.get_window_extent()
-        scatter = display.axes_[-1, 0].collections
-        colors = {tuple(points.get_facecolor()[0]) for points in scatter}
-        paths = {points.get_paths()[0].vertices.tobytes() for points in scatter}
-        assert len(colors) == len(paths) == len(explained)
+        (scatter,) = display.axes_[-1, 0].collections
+        colors = [tuple(color) for color in scatter.get_facecolor()]
+        paths = [path.vertices.tobytes() for path in scatter.get_paths()]
+        assert len(colors) == len(paths) == len(y)
+        looks = set(zip(colors, paths, strict=True))  # one of each class
+        assert len(looks) == len(set(colors)) == len(set(paths)) == len(explained)
+        assert colors != sorted(colors, key=colors.index)  # no class covers the others
     assert not any(covering.overlaps(ax.get_window_extent()) for ax in data)
 
 
@@ -611,7 +622,8 @@ def test_codes(fitted, iris):
     np.testing.assert_array_equal(display.Z, Z[:, [2, 0]])
     drawn = display.axes_[0, 0].collections[0].get_offsets()
     np.testing.assert_array_equal(drawn, Z[:, [2, 0]])
-    assert display.axes_[0, 0].get_xlabel() == "code 3"
+    share = 100 * estimator.explained_variance_ratio_[2]
+    assert display.axes_[0, 0].get_xlabel() == f"code 3 ({share:.1f} %)"
     pairs = CodesDisplay.from_estimator(estimator, X)
     drawn = pairs.axes_[2, 1].collections[0].get_offsets()
     np.testing.assert_array_equal(drawn, Z[:, [1, 2]])
@@ -634,7 +646,9 @@ def test_codes(fitted, iris):
 
 def test_decoded(digits, pca8):
     X = digits[0]
-    display = CodesDisplay.from_estimator(pca8, X, digits[1], codes=(0, 1), decoded=4)
+    display = CodesDisplay.from_estimator(
+        pca8, X, digits[1], codes=(0, 1), decoded=4, shape=(8, 8)
+    )
     assert display.axes_.shape == (1, 2)
     Z = pca8.transform(X)
     ends = np.percentile(Z[:, :2], [1, 99], axis=0)
@@ -670,6 +684,13 @@ def test_loadings(iris, whiten):
     texts = [text for text in ax.texts if text.get_text()]
     boxes = [text.get_window_extent() for text in texts]
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+    data, view = display.Z.max(axis=0), [ax.get_xlim()[1], ax.get_ylim()[1]]
+    assert (data / view).max() > 0.8  # arrows do not widen the view
+    named = CodesDisplay.from_estimator(
+        pipe, iris.data, loadings=2, feature_names=["a", "b", "c", "d"]
+    )
+    found = {text.get_text() for text in named.axes_[0, 0].texts} - {""}
+    assert found == {"abcd"[j] for j in order[:2]}
     assert ax.get_aspect() == 1.0  # angles are read
 
 
@@ -719,7 +740,7 @@ def test_errors(iris, metric):
 def test_errors_of_images_and_curves(digits, pca8):
     X = digits[0][:50]
     X_hat = pca8.inverse_transform(pca8.transform(X))
-    image = ErrorDisplay.from_reconstruction(X, X_hat)
+    image = ErrorDisplay.from_reconstruction(X, X_hat, shape=(8, 8))
     expected = np.square(X_hat - X).mean(axis=0)
     (drawn,) = image.axes_[0, 0].images
     np.testing.assert_allclose(drawn.get_array(), expected.reshape(8, 8))
@@ -758,7 +779,7 @@ def gaps(digits):
 
 def test_missing_pixels_have_a_colour(gaps):
     X, ae = gaps
-    display = ReconstructionDisplay.from_estimator(ae, X, n_shown=3)
+    display = ReconstructionDisplay.from_estimator(ae, X, n_shown=3, shape=(8, 8))
     X_hat = ae.inverse_transform(ae.transform(X[:3]))
     for column, ax in enumerate(display.axes_[0]):
         image = ax.images[0]
@@ -769,7 +790,9 @@ def test_missing_pixels_have_a_colour(gaps):
         assert display.axes_[1, column].get_xlabel() == two_figures(error)
     legend = display.axes_[0, -1].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["missing"]
-    whole = ReconstructionDisplay.from_estimator(ae, np.nan_to_num(X), n_shown=3)
+    whole = ReconstructionDisplay.from_estimator(
+        ae, np.nan_to_num(X), n_shown=3, shape=(8, 8)
+    )
     assert whole.axes_[0, -1].get_legend() is None
 
 

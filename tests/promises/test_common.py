@@ -51,6 +51,10 @@ ESTIMATORS = [e for e in (getattr(skae, n) for n in skae.__all__) if inspect.isc
 # the instances with one component or init="random" train in every check.
 BY_DEFAULT = 8
 SETTINGS = {
+    "AutoencoderImputer": [
+        {},
+        {"estimator": skae.AutoencoderTransformer(**TINY), "sample_posterior": True},
+    ],
     "AutoencoderOutlierDetector": [
         {},
         {"estimator": skae.AutoencoderTransformer(**TINY), "contamination": 0.1},
@@ -89,6 +93,10 @@ SETTINGS = {
         {"n_components": 1, "ordered": True, "max_epochs": 3},
         {"n_components": 1, "ordered": True, "whiten": True, "max_epochs": 3},
         {"init": "random", "ordered": True, "whiten": True, "max_epochs": 3},
+    ],
+    "VariationalAutoencoder": [
+        {"max_epochs": 2},
+        TINY | {"covariance_type": "spherical", "n_draws": 3, "prior": "mixture"},
     ],
 }
 

@@ -28,6 +28,7 @@ FLOORS = [
     "_training",  # one fit, from table to result
     "_autoencoders",  # the estimators that own a network
     "_applications",  # the estimators that have an autoencoder
+    "onnx",  # estimators as graphs of ONNX
     "persistence",  # estimators in files
     "_compare",  # estimators side by side
     "_versions",  # what a report of a bug begins with

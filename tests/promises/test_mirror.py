@@ -17,6 +17,7 @@ TESTS = Path(__file__).parents[1]
 # Files that have no test file of their own name, and the one that tests them instead.
 ELSEWHERE = {
     # What can only be seen through the estimator.
+    "_applications/saving.py": "_applications/test_outliers.py",
     "_autoencoders/arguments.py": "promises/test_validation_rows.py",
     "_autoencoders/fitting.py": "_autoencoders/test_dense.py",
     "_autoencoders/saving.py": "test_persistence.py",
@@ -39,6 +40,7 @@ ELSEWHERE = {
     "_serving/losses.py": "test_runtime.py",
     "_serving/model.py": "test_runtime.py",
     "_serving/network.py": "test_runtime.py",
+    "_serving/reading.py": "test_runtime.py",
     "_serving/steps.py": "test_runtime.py",
     # One family of checks, over every network.
     "modules/_linear_path.py": "modules/test_base.py",
@@ -51,7 +53,9 @@ ELSEWHERE = {
     "plotting/_explained_variance.py": "plotting/test_plotting.py",
     "plotting/_groups.py": "plotting/test_plotting.py",
     "plotting/_layout.py": "plotting/test_plotting.py",
+    "plotting/_legends.py": "plotting/test_plotting.py",
     "plotting/_loss_curve.py": "plotting/test_plotting.py",
+    "plotting/_named_places.py": "plotting/test_plotting.py",
     "plotting/_outliers.py": "plotting/test_plotting.py",
     "plotting/_reconstruction.py": "plotting/test_plotting.py",
     "plotting/_samples.py": "plotting/test_plotting.py",

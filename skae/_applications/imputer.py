@@ -1,0 +1,387 @@
+"""AutoencoderImputer: fills missing cells, and draws what they could be."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.impute import MissingIndicator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    check_is_fitted,
+    validate_data,
+)
+
+from skae._applications.saving import parts_with_autoencoder
+from skae._applications.unknown_cells import UnknownCells, errors_of_fills
+from skae._autoencoders.dense import AutoencoderTransformer
+from skae._autoencoders.fitted_attributes import filler_of
+from skae._autoencoders.held_out import (
+    fit_to_fill,
+    folds_of_clones,
+    reconstruction,
+)
+from skae._compat import (
+    MissingValues,
+    _fit_context,
+    draw_seed,
+    in_frame_like,
+    is_pandas_na,
+    is_scalar_nan,
+)
+from skae._files.container import write_model
+
+__all__ = ["AutoencoderImputer"]
+
+FLOATS = [np.float64, np.float32]
+NARROW = 0.3  # components that are tried without an estimator, as a share of the features
+
+
+class AutoencoderImputer(TransformerMixin, BaseEstimator):
+    """Fills missing values with what an autoencoder expects, given the rest of the row.
+
+    The autoencoder is fitted to the values that there are. In training it hides some of
+    them, and learns to tell them from the others of their row. Its fit starts from
+    probabilistic PCA, which takes a row as a draw from a normal distribution, and goes on
+    from there only as far as hidden values of rows that it has not seen are filled better.
+
+    Parameters
+    ----------
+    estimator : AutoencoderTransformer or None, default=None
+        Unfitted autoencoder of which a clone is fitted, with `allow_nan=True`. None is an
+        `AutoencoderTransformer(standardize=True)`, which is fitted with as many components
+        as features, which lets it start from the linear fill as it is, and with 0.3 times
+        as many. The fit whose error in hidden values of held-out rows is smaller is kept.
+    missing_values : int, float, np.nan or pandas.NA, default=np.nan
+        The placeholder of missing values. In frames with nullable dtypes, `pandas.NA`
+        and `np.nan` are the same.
+    add_indicator : bool, default=False
+        Whether to append a column for each feature that had missing values in `fit`, which
+        is 1 where a value is missing, see `sklearn.impute.MissingIndicator`.
+    keep_empty_features : bool, default=False
+        Whether features without a single value in `fit` are kept. Their missing values are
+        then filled with 0. Otherwise these features are left out of the output.
+    sample_posterior : bool, default=False
+        Whether to draw the filled values at random, for multiple imputation (Rubin 1987):
+        each call of `transform` then draws from what a value could be, given the others of
+        its row. How far off a fill can be is known from values that were hidden in rows
+        that the autoencoder has not seen. False fills with the value that is expected,
+        which is best if the table is filled only once.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the autoencoder and of the draws. None leaves the `random_state` of
+        `estimator` as it is.
+
+    Attributes
+    ----------
+    estimator_ : AutoencoderTransformer or None
+        The fitted autoencoder, of the features that had values in `fit`. None if no
+        feature had any.
+    indicator_ : sklearn.impute.MissingIndicator or None
+        The indicator of missing values; None if `add_indicator` is False.
+    random_state_ : RandomState
+        The state from which the next draws are made, if `sample_posterior` is True.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had names that are strings.
+
+    See Also
+    --------
+    AutoencoderTransformer : The autoencoder.
+    sklearn.impute.IterativeImputer : A regression of each feature on the others, in turns.
+    sklearn.impute.KNNImputer : Means of the nearest rows.
+
+    Notes
+    -----
+    Draws are made in two steps. The missing values of a row get normal random numbers,
+    which are correlated as in the normal distribution, given the values that are known.
+    These are turned into errors whose distribution is that of the errors in values that
+    were hidden, feature by feature. Draws are not restricted to the range of a feature.
+
+    References
+    ----------
+    D. B. Rubin (1987), "Multiple imputation for nonresponse in surveys".
+
+    M. E. Tipping and C. M. Bishop (1999), "Probabilistic principal component analysis",
+    Journal of the Royal Statistical Society B 61.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from skae import AutoencoderImputer
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> X[::5, 2] = np.nan
+    >>> X_filled = AutoencoderImputer(random_state=0).fit_transform(X)
+    >>> X_true = load_iris().data
+    >>> bool(np.abs(X_filled - X_true)[::5, 2].mean() < 0.4)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [AutoencoderTransformer, None],
+        "missing_values": [MissingValues(numeric_only=True)],
+        "add_indicator": ["boolean"],
+        "keep_empty_features": ["boolean"],
+        "sample_posterior": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        missing_values=np.nan,
+        add_indicator=False,
+        keep_empty_features=False,
+        sample_posterior=False,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.missing_values = missing_values
+        self.add_indicator = add_indicator
+        self.keep_empty_features = keep_empty_features
+        self.sample_posterior = sample_posterior
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None, sample_weight=None, *, groups=None):
+        """Fit the autoencoder to the values of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows with missing values. Values that a sparse matrix does not store are zero.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Labels of rows that depend on each other, see `AutoencoderTransformer.fit`.
+
+        Returns
+        -------
+        self : object
+            The fitted imputer.
+
+        Raises
+        ------
+        ValueError
+            If X has fewer than two rows or holds infinite numbers, if the autoencoder
+            refuses it, or if `sample_posterior` is True and all rows are equal.
+        """
+        before = vars(self).copy()
+        try:
+            self._fit(X, sample_weight, groups)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    def _fit(self, X, sample_weight, groups):
+        table = self._checked(X, reset=True)
+        is_empty = np.isnan(table).all(axis=0)
+        random_state = check_random_state(self.random_state)
+        autoencoder = self._unfitted(random_state)
+        self._is_empty = is_empty
+        is_out = ~is_empty | self.keep_empty_features
+        self._features_out = np.flatnonzero(is_out)
+        self.indicator_ = _indicator(table) if self.add_indicator else None
+        self.estimator_, self._error_quantiles = None, None
+        if is_empty.all():
+            return
+        rows = table[:, ~is_empty]
+        if hasattr(self, "feature_names_in_"):
+            rows = in_frame_like(X, rows, self.feature_names_in_[~is_empty])
+        how = {"sample_weight": sample_weight, "groups": groups}
+        fit = _fit_default if self.estimator is None else _fit_one
+        self.estimator_ = fit(autoencoder, rows, how)
+        if self.sample_posterior:
+            folds = folds_of_clones(self.estimator_, rows, **how, fills_cells=True)
+            self._learn_errors(table[:, ~is_empty], folds, random_state)
+
+    def _unfitted(self, random_state):
+        """Return the autoencoder that is going to be fitted."""
+        has_own = self.estimator is not None
+        kind = AutoencoderTransformer(standardize=True)
+        autoencoder = clone(self.estimator if has_own else kind).set_params(allow_nan=True)
+        if self.random_state is not None or not has_own:
+            # Fits with different numbers of components hide the same cells.
+            autoencoder.set_params(random_state=draw_seed(random_state))
+        return autoencoder
+
+    def _learn_errors(self, rows, folds, random_state):
+        """Find out how far off fills are, from rows (n, p) of the fit."""
+        if not folds:
+            raise ValueError(
+                f"sample_posterior=True of {type(self).__name__} needs rows from which "
+                "others can be held out, and X has two rows or only equal ones. Set "
+                "sample_posterior=False."
+            )
+        self.random_state_ = np.random.RandomState(draw_seed(random_state))
+        self._error_quantiles = errors_of_fills(
+            filler_of(self.estimator_),
+            self.estimator_.scale_,
+            folds,
+            rows,
+            np.random.RandomState(draw_seed(random_state)),
+        )
+
+    def _checked(self, X, reset):
+        """Return X as an array of float32 or float64, with NaN in missing cells."""
+        is_nan = is_scalar_nan(self.missing_values) or is_pandas_na(self.missing_values)
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=FLOATS,
+            ensure_all_finite="allow-nan" if is_nan else True,
+            ensure_min_samples=2 if reset else 1,
+        )
+        if hasattr(X, "toarray"):
+            if self.missing_values == 0:
+                raise ValueError(
+                    "Imputation not possible when missing_values == 0 and input is "
+                    "sparse. Provide a dense array instead."
+                )
+            X = X.toarray()
+        return X if is_nan else np.where(self.missing_values == X, np.nan, X)
+
+    def transform(self, X):
+        """Fill the missing values of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of the fit, or others.
+
+        Returns
+        -------
+        X_filled : ndarray of shape (n_samples, n_features_out)
+            X with its missing values filled, and with the columns of the indicator at the
+            end. All other values are as they were.
+        """
+        check_is_fitted(self)
+        table = self._checked(X, reset=False)
+        filled = table.copy()
+        filled[:, self._is_empty] = np.nan_to_num(table[:, self._is_empty], nan=0.0)
+        if self.estimator_ is not None:
+            filled[:, ~self._is_empty] = self._filled(table[:, ~self._is_empty])
+        filled = filled[:, self._features_out]
+        if self.indicator_ is None:
+            return filled
+        return np.hstack([filled, self.indicator_.transform(table)])
+
+    def _filled(self, rows):
+        """Return rows (n, p) with their missing values filled."""
+        is_missing = np.isnan(rows)
+        some = is_missing.any(axis=1)
+        filled = rows.copy()
+        if some.any():
+            expected = reconstruction(self.estimator_)(rows[some])
+            if self._error_quantiles is not None:
+                expected = expected + self._unknown_cells.draw(
+                    is_missing[some], self.random_state_
+                )
+            filled[some] = np.where(is_missing[some], expected, rows[some])
+        return filled
+
+    @property
+    def _unknown_cells(self):
+        ae = self.estimator_
+        return UnknownCells(filler_of(ae), ae.scale_, self._error_quantiles)
+
+    def get_feature_names_out(self, input_features=None):
+        """Get the names of the columns that `transform` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the features. None stands for `feature_names_in_` or, if X had no
+            names, for x0, x1, ...
+
+        Returns
+        -------
+        feature_names_out : ndarray of str objects
+            Names of the features that are kept, followed by those of the indicator.
+        """
+        check_is_fitted(self, "n_features_in_")
+        names = _check_feature_names_in(self, input_features)
+        kept = names[self._features_out]
+        if self.indicator_ is None:
+            return kept
+        return np.concatenate([kept, self.indicator_.get_feature_names_out(names)])
+
+    def save(self, path):
+        """Write the fitted imputer to a file, which `skae.load` opens.
+
+        The file holds the autoencoder as `AutoencoderTransformer.save` writes it, and is as
+        safe to open. If values are drawn, the draws go on in the loaded imputer as they
+        would in this one. `missing_values=pandas.NA` is kept as NaN, which means the same.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Name of the file, which is replaced if it exists.
+
+        Raises
+        ------
+        ImportError
+            If safetensors is not installed.
+        NotFittedError
+            If the imputer is not fitted.
+        TypeError
+            If a class is not one of skae's, or an attribute is not plain data.
+        """
+        check_is_fitted(self)
+        params, fitted = parts_with_autoencoder(self)
+        if is_pandas_na(self.missing_values):
+            params["missing_values"] = np.nan
+        if self.indicator_ is not None:
+            fitted["indicator_"] = self.indicator_.features_
+        if "random_state_" in fitted:
+            fitted["random_state_"] = self.random_state_.get_state(legacy=False)
+        write_model(path, type(self).__name__, params, fitted)
+
+    def _take_from_file(self, fitted):
+        """Take fitted attributes as `save` writes them."""
+        vars(self).update(fitted)
+        if self.indicator_ is not None:
+            row = np.zeros((1, self.n_features_in_))
+            row[0, self.indicator_] = np.nan
+            self.indicator_ = _indicator(row)
+        if "random_state_" in fitted:
+            self.random_state_ = np.random.RandomState()
+            self.random_state_.set_state(fitted["random_state_"])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = bool(
+            is_scalar_nan(self.missing_values) or is_pandas_na(self.missing_values)
+        )
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _fit_default(autoencoder, rows, how):
+    """Fit a wide autoencoder and a narrow one, and return the better one."""
+    wide = _fit_one(autoencoder, rows, how)
+    n_components = int(np.ceil(NARROW * rows.shape[1]))
+    if n_components >= wide.n_components_ or not wide.validation_curve_:
+        return wide
+    narrow = _fit_one(clone(autoencoder).set_params(n_components=n_components), rows, how)
+    errors = [ae.validation_curve_[ae.best_epoch_] for ae in (wide, narrow)]
+    return narrow if errors[1] < errors[0] else wide
+
+
+def _fit_one(autoencoder, rows, how):
+    """Fit an autoencoder and return it."""
+    fit_to_fill(autoencoder, rows, **how)
+    return autoencoder
+
+
+def _indicator(table):
+    """Return the MissingIndicator of a table (n, p) with NaN in missing cells."""
+    indicator = MissingIndicator(error_on_new=False).set_output(transform="default")
+    return indicator.fit(table)
