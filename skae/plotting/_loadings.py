@@ -292,7 +292,7 @@ class LoadingsDisplay:
         names = (
             [f"x{j}" for j in range(self.components.shape[1])] if names is None else names
         )
-        places = np.arange(n_bars)
+        places, longest = np.arange(n_bars), 18 if len(self.axes_[0]) < 3 else 12
         for code, ax in enumerate(self.axes_[0]):
             shown = self._kinds()[-1][0][code]
             order = np.argsort(-np.abs(shown), kind="stable")[:n_bars]
@@ -300,12 +300,13 @@ class LoadingsDisplay:
                 thin = {"height": 0.7 if place == 0 else 0.3}
                 ax.barh(places, components[code, order], **style, **thin)
             ax.set_yticks(
-                places, [shortened(names[j], 18) for j in order], fontsize="small"
+                places, [shortened(names[j], longest) for j in order], fontsize="small"
             )
             ax.axvline(0, color="0.3", lw=0.8)
             ax.set(ylim=(n_bars - 0.4, -0.6), xlabel="loading")
             ax.tick_params(axis="y", length=0)
-            ax.locator_params(axis="x", nbins=4)
+            ax.tick_params(axis="x", labelsize="x-small")
+            ax.locator_params(axis="x", nbins=2)
             set_title(ax, self._name(code).replace(" (", "\n("))
             bare_frame(ax)
             explain_powers(ax)

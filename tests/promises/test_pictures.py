@@ -74,9 +74,10 @@ def draw(name, X, y, sample_shape):
         values, names = X.to_numpy(), list(X.columns)
         return SamplesDisplay(values, values[::-1], feature_names=names, **drawn).plot()
     if name == "LoadingsDisplay":
+        pca = PCA(4).fit(X)
         at_row = pca.components_[::-1]
         look = {"components_at_row": at_row, "row_name": X.index[3], **drawn}
-        names = [f"code {k} (12.3 %)" for k in (1, 2)]
+        names = [f"code {k} (12.3 %)" for k in (1, 2, 3, 4)]
         look |= {"names": names, "feature_names": X.columns}
         return LoadingsDisplay(pca.components_, **look).plot()
     if name == "ScreeDisplay":
