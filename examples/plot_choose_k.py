@@ -24,6 +24,7 @@ from skae.metrics import (
     make_reconstruction_scorer,
     one_standard_error,
 )
+from skae.plotting import ScreeDisplay
 
 X, y = load_digits(return_X_y=True)
 X = X / 16  # all pixels have the same unit, so one scale for all
@@ -140,7 +141,6 @@ for ax, name in zip(axes[:, 0], ["PCA", "ordered"], strict=True):
 for ax in axes.flat:
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(visible=True, color="0.8", lw=0.5)
-plt.show()
 
 # %%
 # How many components there are
@@ -157,6 +157,7 @@ surface = (
     position @ rng.normal(size=(2, 20)) + 0.5 * bent + 0.2 * rng.normal(size=(300, 20))
 )
 scorers = {"rows": make_reconstruction_scorer(), "cells": make_hidden_cell_scorer()}
+ax = None
 for model in PCA(), AutoencoderTransformer(allow_nan=True, random_state=0):
     search = GridSearchCV(
         model,
@@ -165,13 +166,19 @@ for model in PCA(), AutoencoderTransformer(allow_nan=True, random_state=0):
         refit=partial(one_standard_error, score="cells"),
         cv=3,
     ).fit(surface)
+    display = ScreeDisplay.from_cv_results(
+        search.cv_results_, score="cells", name=type(model).__name__, ax=ax
+    )
+    ax = display.ax_
     for name in scorers:
         scores = -search.cv_results_[f"mean_test_{name}"]
         print(f"{type(model).__name__}, {name}: " + " ".join(f"{s:.3f}" for s in scores))
     print(f"chosen: {search.best_params_['n_components']}")
+plt.show()
 
 # %%
 # PCA needs more components than the surface has dimensions, because the surface is curved.
+# In the figure a ring marks the fewest components within one standard error of the best.
 #
 # One fit that can be truncated to any k has a higher error than a separate fit at each k.
 # The reason is that the best single code follows a curve that winds through the rows,

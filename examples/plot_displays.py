@@ -18,6 +18,7 @@ from skae.plotting import (
     CodesDisplay,
     ErrorDisplay,
     ExplainedVarianceDisplay,
+    LoadingsDisplay,
     LossCurveDisplay,
     ReconstructionDisplay,
 )
@@ -102,6 +103,15 @@ plane = AutoencoderTransformer(2, random_state=0).fit(X_train)
 CodesDisplay.from_estimator(
     plane, X_train, y_train, decoded=10, shape=(8, 8), cmap="gray_r"
 )
+
+# %%
+# What a code means
+# -----------------
+# `components_` tells how the image changes with each code, red where it gets darker and
+# blue where it gets lighter. With ``row=`` the components at the code of that row are drawn
+# as well. They differ, because the decoder is curved.
+
+LoadingsDisplay.from_estimator(autoencoder, X_test, row=0, shape=(8, 8))
 
 # %%
 # More than two codes

@@ -132,8 +132,9 @@ class VariationalAutoencoder(BaseAutoencoder):
     tol : float, default=1e-3
         Smallest improvement of the held-out bound that counts, in nats per feature.
     max_epochs : int or "auto", default="auto"
-        Largest number of passes over the rows. "auto" stands for about 1 500 steps, but at
-        least 5 and at most 200 epochs.
+        Largest number of passes over the rows. "auto" stands for about 1 500 steps, and for
+        batches of more than 1024 rows, if these were allowed, for the passes that so many
+        steps would be; but at least 5 and at most 200 epochs.
     time_limit : float or None, default=None
         Number of seconds after which `fit` ends training, if it has not ended before, and
         keeps the best epoch so far, or PCA. An epoch that the limit cuts short counts as

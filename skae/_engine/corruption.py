@@ -13,7 +13,7 @@ from skae.noise import Units
 
 __all__ = ["Corruption", "Hide", "noise_units", "number_of_versions"]
 
-MOST_VERSIONS, VERSION_VALUES = 64, 2**21  # number of versions, and values of all of them
+MOST_VERSIONS, VERSION_VALUES = 32, 2**21  # number of versions, and values of all of them
 SMALLEST_RATE, LARGEST_RATE = 0.05, 0.45  # shares of cells that are hidden in training
 
 

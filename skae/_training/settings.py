@@ -13,7 +13,7 @@ from skae._torch import has_fast_bfloat16
 
 __all__ = ["Settings", "Threads", "error_unit"]
 
-STEPS = 1_500  # number of steps, approximately, that "auto" stands for
+STEPS = 1_500  # number of steps, approximately, that "auto" stands for, see `sizes`
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 200
 SMALLEST_BATCH, LARGEST_BATCH = 16, 1024
 WORTH_THREADS = 2e7  # products in the forward pass from which threads are worth it
@@ -94,11 +94,13 @@ class Settings:
         batch_size, max_epochs = self.batch_size, self.max_epochs
         if batch_size == "auto":
             batch_size = 2 ** int(np.log2(min(4 * np.sqrt(n_rows), n_rows / 8)) + 0.5)
-            batch_size = min(max(batch_size, SMALLEST_BATCH), LARGEST_BATCH)
+            batch_size = max(batch_size, SMALLEST_BATCH)
         batch_size = min(batch_size, n_rows)
         if max_epochs == "auto":
             max_epochs = STEPS * batch_size // n_rows
             max_epochs = min(max(max_epochs, FEWEST_EPOCHS), MOST_EPOCHS)
+        if self.batch_size == "auto":  # passes over large tables have more steps
+            batch_size = min(batch_size, LARGEST_BATCH)
         return batch_size, max_epochs
 
     def threads(self, module, batch_size, device):

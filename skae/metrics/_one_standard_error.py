@@ -5,7 +5,7 @@ from numbers import Integral
 
 import numpy as np
 
-__all__ = ["one_standard_error"]
+__all__ = ["numbers_of_components", "one_standard_error", "scores_of_splits"]
 
 
 def one_standard_error(cv_results, *, score="score"):
@@ -61,7 +61,7 @@ def one_standard_error(cv_results, *, score="score"):
             f"{score!r}. In a search with several scores, pass "
             "functools.partial(one_standard_error, score=...) as refit."
         )
-    n_components = _numbers_of_components(cv_results)
+    n_components = numbers_of_components(cv_results)
     means = np.asarray(cv_results[f"mean_test_{score}"], dtype=float)
     if not np.isfinite(means).any():
         raise ValueError(
@@ -70,7 +70,7 @@ def one_standard_error(cv_results, *, score="score"):
         )
     means = np.where(np.isfinite(means), means, -np.inf)
     best = int(np.argmax(means))
-    by_split = _scores_of_splits(cv_results, score)[:, best]
+    by_split = scores_of_splits(cv_results, score)[:, best]
     standard_error = by_split.std(ddof=1) / np.sqrt(len(by_split))
     is_close = means >= means[best] - standard_error
     fewest = n_components[is_close].min()
@@ -78,13 +78,13 @@ def one_standard_error(cv_results, *, score="score"):
     return int(np.argmax(np.where(is_candidate, means, -np.inf)))
 
 
-def _scores_of_splits(cv_results, score):
+def scores_of_splits(cv_results, score):
     """Return the scores (n_splits, n_candidates) of the held-out rows of each split."""
     pattern = re.compile(rf"split\d+_test_{re.escape(score)}")
     return np.array([cv_results[key] for key in cv_results if pattern.fullmatch(key)])
 
 
-def _numbers_of_components(cv_results):
+def numbers_of_components(cv_results):
     """Return the number of components of each candidate, (n_candidates,) of int."""
     names = [key for key in cv_results if re.fullmatch(r"param_(.*__)?n_components", key)]
     if len(names) != 1:

@@ -13,17 +13,21 @@ Universal Design".
 from skae.plotting._codes import CodesDisplay
 from skae.plotting._errors import ErrorDisplay
 from skae.plotting._explained_variance import ExplainedVarianceDisplay
+from skae.plotting._loadings import LoadingsDisplay
 from skae.plotting._loss_curve import LossCurveDisplay
 from skae.plotting._outliers import OutlierDisplay
 from skae.plotting._reconstruction import ReconstructionDisplay
 from skae.plotting._samples import SamplesDisplay
+from skae.plotting._scree import ScreeDisplay
 
 __all__ = [
     "CodesDisplay",
     "ErrorDisplay",
     "ExplainedVarianceDisplay",
+    "LoadingsDisplay",
     "LossCurveDisplay",
     "OutlierDisplay",
     "ReconstructionDisplay",
     "SamplesDisplay",
+    "ScreeDisplay",
 ]

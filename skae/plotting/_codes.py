@@ -6,22 +6,19 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from skae._compat import check_matplotlib_support
 from skae.metrics._errors import check_reconstructs, own_scale, value_range
 from skae.plotting._arrows import draw_arrows, loadings_of
+from skae.plotting._decoded import decode_grid, draw_decoded
 from skae.plotting._drawing import (
-    COLORS,
     PAPER,
     as_dense,
     bare_frame,
     before_final,
+    checked_codes,
+    code_names,
     explain_powers,
     feature_names_of,
-    final_step,
     first_rows,
     make_axes,
-    mosaic_of,
-    name_of,
     sample_shape_of,
-    set_title,
-    show_image,
 )
 from skae.plotting._groups import Groups
 from skae.plotting._layout import layout_of
@@ -191,16 +188,11 @@ class CodesDisplay:
         if decoded:
             check_reconstructs(estimator)
         Z = as_dense(estimator.transform(X))
-        codes = list(range(min(4, Z.shape[1])) if codes is None else codes)
-        if not codes or not all(0 <= code < Z.shape[1] for code in codes):
-            raise ValueError(
-                f"codes of {cls.__name__} must be among 0..{Z.shape[1] - 1}, the codes of "
-                f"{name_of(estimator)}, got {codes}."
-            )
+        codes = checked_codes(codes, Z.shape[1], estimator, cls.__name__)
         extras = {}
         if decoded:
             _need_two(codes, "decoded", cls.__name__)
-            extras["grid"], extras["decoded"] = _decode_grid(estimator, Z, codes, decoded)
+            extras["grid"], extras["decoded"] = decode_grid(estimator, Z, codes, decoded)
             extras |= {"limits": value_range(X), "scale": own_scale(estimator)}
             extras["sample_shape"] = sample_shape_of(estimator, np.shape(X)[1])
         if loadings:
@@ -210,7 +202,7 @@ class CodesDisplay:
                 row = before_final(estimator, first_rows(X, 1))
                 feature_names = feature_names_of(row, estimator)
             extras |= {"feature_names": feature_names, "n_loadings": loadings}
-        names = _names_of(estimator, codes)
+        names = code_names(estimator, codes)
         display = cls(Z[:, codes], y=y, names=names, shape=shape, **extras)
         return display.plot(ax, scatter_kwargs=scatter_kwargs, cmap=cmap)
 
@@ -256,7 +248,12 @@ class CodesDisplay:
         else:
             self._pairs(groups)
         if beside:
-            self._draw_decoded(self.axes_[0, 1], cmap)
+            n_features = self.decoded.shape[2]
+            owner, sample_shape = type(self).__name__, self.sample_shape
+            layout = layout_of(self.shape, sample_shape, n_features, owner)
+            look = {"scale": self.scale, "limits": self.limits, "cmap": cmap}
+            draw_decoded(*self.axes_[0], self.grid, self.decoded, layout, **look)
+            self.axes_[0, 1].set(xlabel=self._name(0), ylabel=self._name(1))
         groups.explain(self.axes_)
         if self.loadings is not None:
             longest = self.loadings, self.feature_names, self.n_loadings
@@ -296,50 +293,6 @@ class CodesDisplay:
             ax.tick_params(labelleft=j == 0 and i > 0)
             ax.set_xlabel(self._name(j).replace(" (", "\n(") if i == last else "")
 
-    def _draw_decoded(self, ax, cmap):
-        owner, n_features = type(self).__name__, self.decoded.shape[2]
-        layout = layout_of(self.shape, self.sample_shape, n_features, owner)
-        steps = [np.ptp(values) / max(len(values) - 1, 1) or 1.0 for values in self.grid]
-        ends = [
-            (values[0] - step / 2, values[-1] + step / 2)
-            for values, step in zip(self.grid, steps, strict=True)
-        ]
-        box_aspect = 1.0
-        if not layout.is_image:
-            self._draw_glyphs(ax, layout, steps)
-        else:
-            tall, wide = layout.picture_size
-            box_aspect = tall / wide
-            mosaic = mosaic_of(layout.pictures(self.decoded))
-            limits = (np.nanmin(mosaic), np.nanmax(mosaic))
-            limits = limits if self.limits is None else self.limits
-            show_image(ax, mosaic, limits, cmap, extent=(*ends[0], *ends[1]))
-            ax.set_aspect("auto")
-            ax.spines[:].set_visible(False)
-        for each in self.axes_[0]:
-            each.set_box_aspect(box_aspect)
-        plane = self.axes_[0, 0]
-        ax.set(xticks=plane.get_xticks(), yticks=plane.get_yticks())
-        ax.set(xlim=ends[0], ylim=ends[1], xlabel=self._name(0), ylabel=self._name(1))
-        set_title(ax, "decoded from the dashed frame")
-        (left, right), (low, high) = ends
-        corners = [left, right, right, left, left], [low, low, high, high, low]
-        plane.plot(*corners, color="0.35", ls="--", lw=0.8)
-
-    def _draw_glyphs(self, ax, layout, steps):
-        """Draw small curves at the points of the grid, all on the same scale."""
-        rows = self.decoded - self.decoded.mean(axis=(0, 1))
-        rows = rows if self.scale is None else rows / np.asarray(self.scale)
-        curves = layout.curves(0.45 * rows / (np.abs(rows).max() or 1.0))
-        across = np.linspace(-0.42, 0.42, curves.shape[-1]) * steps[0]
-        for i, j in np.ndindex(curves.shape[:2]):
-            x, y = self.grid[0][j], self.grid[1][i]
-            ax.plot(x + across, np.full_like(across, y), color="0.8", lw=0.6)
-            for channel, curve in enumerate(curves[i, j]):
-                color = COLORS[channel % len(COLORS)]
-                ax.plot(x + across, y + curve * steps[1], color=color, lw=0.9)
-        bare_frame(ax)
-
 
 def _need_two(codes, option, owner):
     """Refuse an option that needs two codes if another number is drawn."""
@@ -348,21 +301,3 @@ def _need_two(codes, option, owner):
             f"{option} of {owner} takes two codes, but {len(codes)} are drawn. Choose "
             "them, for example with codes=(0, 1)."
         )
-
-
-def _decode_grid(estimator, Z, codes, n_side):
-    """Return the grid, and reconstructions (n_side, n_side, n_features) at its points."""
-    grid = [np.linspace(*np.percentile(Z[:, code], [1, 99]), n_side) for code in codes]
-    points = np.tile(Z.mean(axis=0), (n_side * n_side, 1))
-    horizontal, vertical = np.meshgrid(*grid)
-    points[:, codes[0]], points[:, codes[1]] = horizontal.ravel(), vertical.ravel()
-    decoded = as_dense(estimator.inverse_transform(points))
-    return tuple(grid), decoded.reshape(n_side, n_side, -1)
-
-
-def _names_of(estimator, codes):
-    """Return the names of codes, with their shares of the variance where they are known."""
-    shares = getattr(final_step(estimator), "explained_variance_ratio_", None)
-    if shares is None:
-        return [f"code {code + 1}" for code in codes]
-    return [f"code {code + 1} ({100 * shares[code]:.1f} %)" for code in codes]

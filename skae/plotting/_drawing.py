@@ -23,6 +23,8 @@ __all__ = [
     "bare_frame",
     "before_final",
     "bin_edges",
+    "checked_codes",
+    "code_names",
     "counted",
     "explain_powers",
     "extent_of",
@@ -101,6 +103,25 @@ def before_final(estimator, X):
 def name_of(estimator):
     """Return the name of the class of the estimator, or of the last step of a Pipeline."""
     return type(final_step(estimator)).__name__
+
+
+def code_names(estimator, codes):
+    """Return the names of codes, with their shares of the variance where they are known."""
+    shares = getattr(final_step(estimator), "explained_variance_ratio_", None)
+    if shares is None:
+        return [f"code {code + 1}" for code in codes]
+    return [f"code {code + 1} ({100 * shares[code]:.1f} %)" for code in codes]
+
+
+def checked_codes(codes, n_codes, estimator, owner):
+    """Return the numbers of the codes to draw as a list; None is the first four."""
+    codes = list(range(min(4, n_codes)) if codes is None else codes)
+    if not codes or not all(0 <= code < n_codes for code in codes):
+        raise ValueError(
+            f"codes of {owner} must be among 0..{n_codes - 1}, the codes of "
+            f"{name_of(estimator)}, got {codes}."
+        )
+    return codes
 
 
 def feature_names_of(X, estimator=None):
@@ -207,12 +228,18 @@ def explain_powers(ax):
         if axis.get_scale() != "linear" or not 0 < largest < np.inf:
             continue
         power = math.floor(math.log10(largest))
-        if hasattr(axis.get_major_formatter(), "set_useOffset"):
-            axis.get_major_formatter().set_useOffset(False)
-            if not SMALLEST_POWER <= power <= LARGEST_POWER:
-                axis.set_major_formatter(partial(_in_power, power))
-                label = axis.get_label_text()
-                axis.set_label_text(f"{label}, in $10^{{{power}}}$" if label else "")
+        formatter = axis.get_major_formatter()
+        has_power = getattr(getattr(formatter, "func", None), "func", None) is _in_power
+        if not (has_power or hasattr(formatter, "set_useOffset")):
+            continue  # names, or what the user has chosen
+        if SMALLEST_POWER <= power <= LARGEST_POWER:
+            power = 0
+        label = axis.get_label_text().split(", in $10^")[0]
+        axis.set_label_text(f"{label}, in $10^{{{power}}}$" if label and power else label)
+        if power or has_power:
+            axis.set_major_formatter(partial(_in_power, power))
+        else:
+            formatter.set_useOffset(False)
 
 
 def _in_power(power, value, position=None):

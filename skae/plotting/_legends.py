@@ -16,7 +16,8 @@ def legend_above(ax, handles=None, labels=None, title=None):
         handles, labels = ax.get_legend_handles_labels()
     if handles:
         ax.figure.canvas.figure.draw_without_rendering()  # determines the place of the Axes
-        room = ax.get_window_extent().width, float("inf")
+        # Words are a little wider at other resolutions, in which a figure may be saved.
+        room = 0.92 * ax.get_window_extent().width, float("inf")
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1.02)}
         columns = range(len(labels), 0, -1)
         _first_that_fits(ax, handles, labels, room, columns, title=title, **place)

@@ -16,20 +16,28 @@ from sklearn.decomposition import NMF, PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skae import AutoencoderOutlierDetector, AutoencoderTransformer, plotting
-from skae.metrics import reconstruction_error
+from skae.metrics import (
+    make_hidden_cell_scorer,
+    make_reconstruction_scorer,
+    one_standard_error,
+    reconstruction_error,
+)
 from skae.plotting import (
     CodesDisplay,
     ErrorDisplay,
     ExplainedVarianceDisplay,
+    LoadingsDisplay,
     LossCurveDisplay,
     OutlierDisplay,
     ReconstructionDisplay,
     SamplesDisplay,
+    ScreeDisplay,
 )
 from skae.plotting._drawing import two_figures
 
@@ -42,6 +50,8 @@ CASES = {
     "ErrorDisplay": ({"n_worst": 2}, (1, 2)),
     "SamplesDisplay": ({"random_state": 0}, (4, 4)),
     "OutlierDisplay": ({"alarm_rate": 0.1}, (1, 2)),
+    "LoadingsDisplay": ({"codes": (0, 1)}, (1, 2)),
+    "ScreeDisplay": ({}, None),
 }
 
 
@@ -228,6 +238,8 @@ class Forward(TransformerMixin, BaseEstimator):
         ("CodesDisplay", {"decoded": 3}, "inverse_transform"),
         ("CodesDisplay", {"loadings": 3}, "components_"),
         ("LossCurveDisplay", {}, "loss_curve_"),
+        ("LoadingsDisplay", {}, "components_"),
+        ("ScreeDisplay", {}, "inverse_transform"),
         ("ExplainedVarianceDisplay", {}, "explained_variance_ratio_"),
         ("SamplesDisplay", {}, "sample"),
     ],
@@ -505,6 +517,19 @@ def test_loss_curves(digits):
     assert ax.lines[5].get_color() != held_out.get_color()
 
 
+def test_powers_of_ten_are_named_once():
+    """Also of two curves on the same Axes, of which the second is much larger."""
+    low = LossCurveDisplay([], [3e-7, 1e-7], best_epoch=1).plot()
+    label = "squared error per feature, in $10^{-7}$"
+    assert low.ax_.get_ylabel() == label
+    assert low.ax_.yaxis.get_major_formatter()(2e-7) == "2"
+    low.plot(low.ax_)
+    assert low.ax_.get_ylabel() == label
+    LossCurveDisplay([], [3e3, 1.0], best_epoch=1).plot(low.ax_, yscale="linear")
+    assert low.ax_.get_ylabel() == "squared error per feature"  # 3000 needs no power
+    assert low.ax_.yaxis.get_major_formatter()(2000.0) == "2000"
+
+
 def test_loss_curves_of_a_fit_that_did_not_train(digits):
     X = digits[0]
     for n_rows, params in [(15, {}), (100, {"hidden_layer_sizes": ()})]:
@@ -709,6 +734,113 @@ def test_labels_of_bundled_arrows_are_apart():
     boxes = [mpl.text.Text.get_window_extent(text, renderer) for text in texts]
     heights = np.sort([(box.y0 + box.y1) / 2 for box in boxes])
     assert np.diff(heights).min() > 8 * display.figure_.dpi / 72
+
+
+def test_loadings_display(iris, digits, pca8):
+    pipe = make_pipeline(StandardScaler(), PCA(2)).fit(iris.data)
+    components = pipe[-1].components_
+    bars = LoadingsDisplay.from_estimator(pipe, iris.data, n_bars=3).axes_[0]
+    for component, ax in zip(components, bars, strict=True):
+        order = np.argsort(-np.abs(component))[:3]
+        widths = [bar.get_width() for bar in ax.patches]
+        np.testing.assert_allclose(widths, component[order])
+        written = [tick.get_text() for tick in ax.get_yticklabels()]
+        assert written == list(iris.data.columns[order])
+    x = pd.Series([400, 500, 600, 700], name="wavelength (nm)")
+    curves = LoadingsDisplay.from_estimator(pipe, x=x).axes_
+    assert curves.shape == (2, 1)
+    np.testing.assert_array_equal(
+        curves[1, 0].lines[0].get_xydata(), np.c_[x, components[1]]
+    )
+    assert curves[1, 0].get_xlabel() == "wavelength (nm)"
+    share = 100 * pipe[-1].explained_variance_ratio_[0]
+    assert curves[0, 0].get_ylabel() == f"code 1\n({share:.1f} %)"
+    images = LoadingsDisplay.from_estimator(pca8, codes=[2], shape=(8, 8)).axes_
+    (drawn,) = images[0, 0].images
+    np.testing.assert_allclose(drawn.get_array().ravel(), pca8.components_[2])
+    assert drawn.get_clim()[0] == -drawn.get_clim()[1]  # zero is in the middle
+    channels = LoadingsDisplay.from_estimator(pca8, codes=[0, 1], sample_shape=(2, 32))
+    assert channels.axes_.shape == (2, 2)
+    line = channels.axes_[1, 1].lines[0].get_ydata()
+    np.testing.assert_allclose(line, pca8.components_[1, 32:])
+
+
+def test_loadings_at_a_row(iris):
+    X = iris.data.set_index(iris.data.index + 1000)
+    pipe = make_pipeline(StandardScaler(), autoencoder(2, early_stopping=False)).fit(X)
+    display = LoadingsDisplay.from_estimator(pipe, X, row=70)
+    at_row = pipe[-1].components_at(pipe[:-1].transform(X))[70]
+    expected = at_row / np.linalg.norm(at_row, axis=1, keepdims=True)
+    np.testing.assert_allclose(display.components_at_row, expected, atol=1e-6)
+    np.testing.assert_allclose(display.components, pipe[-1].components_)
+    widths = [bar.get_width() for bar in display.axes_[0, 1].patches]
+    order = np.argsort(-np.abs(display.components_at_row[1]), kind="stable")
+    both = np.r_[display.components[1, order], display.components_at_row[1, order]]
+    np.testing.assert_allclose(widths, both)
+    (legend,) = display.figure_.legends
+    assert [text.get_text() for text in legend.get_texts()][1] == "at row 1070"
+    images = LoadingsDisplay.from_estimator(pipe, X, row=70, shape=(2, 2))
+    assert images.axes_.shape == (2, 2)
+    drawn = images.axes_[1, 0].images[0].get_array().ravel()
+    np.testing.assert_array_equal(drawn, images.components_at_row[0])
+    with pytest.raises(ValueError, match=r"row of LoadingsDisplay.*Pass X"):
+        LoadingsDisplay.from_estimator(pipe, row=70)
+    with pytest.raises(TypeError, match="PCA has no components_at"):
+        LoadingsDisplay.from_estimator(PCA(2).fit(X), X, row=70)
+    with pytest.raises(ValueError, match=r"codes of LoadingsDisplay must be among 0\.\.1"):
+        LoadingsDisplay.from_estimator(pipe, codes=[2])
+
+
+def test_scree_of_one_fit(digits, pca8):
+    train, test = digits[0][:300], digits[0][300:400]
+    ordered = autoencoder(3, ordered=True).fit(train)
+    for model in (PCA(3).fit(train), ordered):
+        display = ScreeDisplay.from_estimator(model, test)
+        Z = model.transform(test)
+        for k in (1, 2, 3):
+            if model is ordered:
+                X_hat = ordered.inverse_transform(Z[:, :k])
+            else:
+                kept = np.where(np.arange(3) < k, Z, Z.mean(axis=0))
+                X_hat = model.inverse_transform(kept)
+            rows = np.square(X_hat - test).mean(axis=1)
+            assert display.errors[k - 1] == pytest.approx(rows.mean(), rel=1e-5)
+            error = rows.std(ddof=1) / 10
+            assert display.standard_errors[k - 1] == pytest.approx(error, rel=1e-4)
+    several = [PCA(k).fit(train) for k in (5, 2)]
+    display = ScreeDisplay.from_estimators(several, test, name="PCA, several")
+    np.testing.assert_array_equal(display.n_components, [2, 5])
+    expected = [
+        reconstruction_error(test, model.inverse_transform(model.transform(test)))
+        for model in several[::-1]
+    ]
+    np.testing.assert_allclose(display.errors, expected)
+
+
+def test_scree_of_a_search(iris):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 2)) @ rng.normal(size=(2, 10)) + 0.1 * rng.normal(
+        size=(80, 10)
+    )
+    scoring = {"cells": make_hidden_cell_scorer(), "rows": make_reconstruction_scorer()}
+    search = GridSearchCV(
+        PCA(), {"n_components": [1, 2, 3, 4]}, scoring=scoring, refit=False
+    )
+    results = search.fit(X).cv_results_
+    display = ScreeDisplay.from_cv_results(results, score="cells", name="PCA")
+    assert display.n_components_ == 2 == one_standard_error(results, score="cells") + 1
+    np.testing.assert_allclose(display.errors, -results["mean_test_cells"])
+    splits = [results[f"split{i}_test_cells"] for i in range(5)]
+    spread = np.std(splits, axis=0, ddof=1) / np.sqrt(5)
+    np.testing.assert_allclose(display.standard_errors, spread)
+    assert labels(display.ax_) == ["PCA", "2: within one standard error"]
+    ScreeDisplay.from_cv_results(results, score="rows", name="rows", ax=display.ax_)
+    assert labels(display.ax_)[2] == "rows"
+    with pytest.raises(ValueError, match="score of ScreeDisplay must be the name of a sc"):
+        ScreeDisplay.from_cv_results(results)
+    bare = ScreeDisplay([1, 2, 3], [3.0, 1.0, 2.0]).plot()
+    assert bare.n_components_ == 2
+    assert labels(bare.ax_) == ["held out", "2: smallest"]
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,12 @@ from skae.plotting import (
     CodesDisplay,
     ErrorDisplay,
     ExplainedVarianceDisplay,
+    LoadingsDisplay,
     LossCurveDisplay,
     OutlierDisplay,
     ReconstructionDisplay,
     SamplesDisplay,
+    ScreeDisplay,
 )
 
 SLACK = 1.0  # pixels by which boxes may touch
@@ -71,6 +73,16 @@ def draw(name, X, y, sample_shape):
     if name == "SamplesDisplay":
         values, names = X.to_numpy(), list(X.columns)
         return SamplesDisplay(values, values[::-1], feature_names=names, **drawn).plot()
+    if name == "LoadingsDisplay":
+        pca = PCA(4).fit(X)
+        at_row = pca.components_[::-1]
+        look = {"components_at_row": at_row, "row_name": X.index[3], **drawn}
+        names = [f"code {k} (12.3 %)" for k in (1, 2, 3, 4)]
+        look |= {"names": names, "feature_names": X.columns}
+        return LoadingsDisplay(pca.components_, **look).plot()
+    if name == "ScreeDisplay":
+        other = ScreeDisplay.from_estimator(PCA(4).fit(X), X)
+        return ScreeDisplay.from_estimator(pca, X, name=X.columns[0], ax=other.ax_)
     errors = np.square(X.to_numpy() - X.to_numpy().mean(axis=0))
     if name == "LossCurveDisplay":
         curve = np.sort(errors.mean(axis=1))[::-1]
