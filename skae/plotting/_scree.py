@@ -195,7 +195,7 @@ class ScreeDisplay:
         kinds = np.unique(numbers)
         best = [np.where(numbers == k, means, np.inf).argmin() for k in kinds]
         spread = errors[:, best].std(axis=0, ddof=1) / np.sqrt(len(errors))
-        words = "minus the score" if score == "score" else f"minus {score}"
+        words = "minus the score" + f" ({score})" * (score != "score")
         params = {"standard_errors": spread, "name": name, "error_name": words}
         return cls(kinds, means[best], **params).plot(ax)
 
