@@ -19,6 +19,7 @@ from skae._autoencoders.held_out import (
     folds_of_clones,
     reconstruction,
 )
+from skae._autoencoders.rollback import as_before_on_error
 from skae._compat import (
     MissingValues,
     _fit_context,
@@ -168,13 +169,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             If X has fewer than two rows or holds infinite numbers, if the autoencoder
             refuses it, or if `sample_posterior` is True and all rows are equal.
         """
-        before = vars(self).copy()
-        try:
+        with as_before_on_error(self):
             self._fit(X, sample_weight, groups)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
         return self
 
     def _fit(self, X, sample_weight, groups):

@@ -5,7 +5,11 @@ from numbers import Real
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import check_scalar, column_or_1d
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    _num_samples,
+    check_is_fitted,
+)
 
 from skae._applications.calibration import (
     Calibration,
@@ -25,6 +29,7 @@ from skae._applications.saving import parts_with_autoencoder
 from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.dense import AutoencoderTransformer
 from skae._autoencoders.held_out import reconstruction
+from skae._autoencoders.rollback import as_before_on_error
 from skae._compat import Interval, StrOptions, _fit_context, draw_seed, in_frame_like
 from skae._files.container import write_model
 from skae._tables.checks import check_table
@@ -178,13 +183,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         ValueError
             If the autoencoder refuses X.
         """
-        before = vars(self).copy()
-        try:
+        with as_before_on_error(self):
             self._fit(X, sample_weight, groups)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
         return self
 
     def _fit(self, X, sample_weight, groups):
@@ -396,7 +396,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         for block in row_blocks(*table.shape):
             out[block] = distances.shares(rows_of(table, block))
         out *= -self._scores(distances.totals(table))[:, None]
-        return in_frame_like(X, out, self._feature_names_in())
+        return in_frame_like(X, out, _check_feature_names_in(self))
 
     def residuals(self, X):
         """Compute the differences between rows and their reconstructions.
@@ -417,7 +417,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         for block in row_blocks(*table.shape):
             rows = rows_of(table, block)
             out[block] = rows - reconstruct(rows)
-        return in_frame_like(X, out, self._feature_names_in())
+        return in_frame_like(X, out, _check_feature_names_in(self))
 
     def save(self, path):
         """Write the fitted detector to a file, which `skae.load` opens.
@@ -441,10 +441,6 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         write_model(path, type(self).__name__, *parts_with_autoencoder(self))
-
-    def _feature_names_in(self):
-        generic = [f"x{j}" for j in range(self.n_features_in_)]
-        return getattr(self, "feature_names_in_", np.array(generic, dtype=object))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

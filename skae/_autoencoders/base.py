@@ -14,11 +14,16 @@ from sklearn.base import (
 )
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    _check_sample_weight,
+    check_is_fitted,
+)
 
 from skae._autoencoders import diagnosis, fitting
 from skae._autoencoders.fitted_attributes import restore, truncate
 from skae._autoencoders.parameters import params_of_fit
+from skae._autoencoders.rollback import as_before_on_error
 from skae._autoencoders.saving import parts_of_file
 from skae._compat import (
     Hidden,
@@ -28,7 +33,7 @@ from skae._compat import (
     _fit_context,
     in_container,
 )
-from skae._engine.callbacks import FIT_STATE, CallbackSupportMixin, FitTasks
+from skae._engine.callbacks import CallbackSupportMixin, FitTasks
 from skae._engine.skorch_net import Interrupted, StopTraining
 from skae._files.container import write_model
 from skae._tables.checks import FLOATS, check_rows, check_table
@@ -230,13 +235,20 @@ class BaseAutoencoder(
             `X_target`.
         """
         warn_of_target(self, X, y, "fit")
-        self._fit(X, y, sample_weight, groups, X_val, X_target)
+        try:
+            self._fit(X, y, sample_weight, groups, X_val, X_target)
+        except Interrupted as error:
+            # A traceback through the engine would hide the user's frames.
+            raise KeyboardInterrupt(interrupted(self, "fit", error.is_kept)) from None
         return self
 
     def _fit(self, X, y, sample_weight, groups, X_val=None, X_target=None, **how):
-        """Fit the model, and return what `fitting.fit` returns, which also takes `how`."""
-        before = vars(self).copy()
-        try:
+        """Fit the model, and return what `fitting.fit` returns, which also takes `how`.
+
+        Ctrl-C in training raises `Interrupted`, which is for `fit` to turn into the
+        exception that users see.
+        """
+        with as_before_on_error(self):
             tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
             with in_own_modes(), tasks:
                 return fitting.fit(
@@ -250,17 +262,6 @@ class BaseAutoencoder(
                     tasks.callbacks,
                     **how,
                 )
-        except BaseException as error:
-            # Only training can be ended by Ctrl-C and leave a fitted estimator.
-            is_ctrl_c = isinstance(error, Interrupted)
-            is_kept = is_ctrl_c and self.warm_start and error.is_kept
-            if not is_kept:
-                before |= {k: v for k, v in vars(self).items() if k in FIT_STATE}
-                vars(self).clear()
-                vars(self).update(before)
-            if is_ctrl_c:  # a traceback through the engine would hide the user's frames
-                raise KeyboardInterrupt(interrupted(self, "fit", is_kept)) from None
-            raise
 
     @available_if(_is_streamable)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -335,16 +336,11 @@ class BaseAutoencoder(
         over its rows, whatever `max_epochs` and `time_limit` are.
         """
         warn_of_target(self, X, y, "partial_fit")
-        before = vars(self).copy()
         try:
-            with in_own_modes():
+            with as_before_on_error(self), in_own_modes():
                 fitting.partial_fit(self, X, sample_weight, groups)
-        except BaseException as error:
-            vars(self).clear()
-            vars(self).update(before)
-            if isinstance(error, Interrupted | StopTraining):
-                raise KeyboardInterrupt(interrupted(self, "partial_fit")) from None
-            raise
+        except (Interrupted, StopTraining):
+            raise KeyboardInterrupt(interrupted(self, "partial_fit")) from None
         return self
 
     def transform(self, X):
@@ -388,7 +384,9 @@ class BaseAutoencoder(
                 f"{type(self).__name__} takes codes: it expects "
                 f"{self.n_components_} columns, one for each component."
             )
-        return in_container(self, self._inference.decode(Z), self._feature_names_in(), X)
+        return in_container(
+            self, self._inference.decode(Z), _check_feature_names_in(self), X
+        )
 
     def denoise(self, X):
         """Reconstruct X: `inverse_transform(transform(X))` in one call.
@@ -407,7 +405,7 @@ class BaseAutoencoder(
         X = check_table(self, X, reset=False)
         Z = self._inference.encode(X, self.n_components_)
         X_hat = self._inference.decode(Z)
-        return in_container(self, X_hat, self._feature_names_in(), index)
+        return in_container(self, X_hat, _check_feature_names_in(self), index)
 
     @available_if(_takes("allow_nan"))
     def impute(self, X):
@@ -438,7 +436,7 @@ class BaseAutoencoder(
         for block in row_blocks(*X.shape):
             rows = rows_of(X, block)
             np.copyto(filled[block], rows, where=~np.isnan(rows))
-        return in_container(self, filled, self._feature_names_in(), index)
+        return in_container(self, filled, _check_feature_names_in(self), index)
 
     @available_if(_takes("ordered"))
     @in_own_modes()
@@ -649,11 +647,6 @@ class BaseAutoencoder(
                 "your own. Use joblib, or save an AutoencoderTransformer."
             )
         write_model(path, type(self).__name__, *parts_of_file(self))
-
-    def _feature_names_in(self):
-        """Return the names of the features; x0, x1, ... if X had none."""
-        generic = [f"x{j}" for j in range(self.n_features_in_)]
-        return getattr(self, "feature_names_in_", np.array(generic, dtype=object))
 
     # -- scikit-learn ------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import dataclasses
 import html
 
 import numpy as np
+from sklearn.utils.validation import _check_feature_names_in
 
 from skae._tables.rows import rows_of
 
@@ -283,7 +284,7 @@ def _swallowed(estimator, sample):
     share = variances.max() / (variances.sum() or 1.0)
     if share < SWALLOWED:
         return None
-    column = estimator._feature_names_in()[variances.argmax()]
+    column = _check_feature_names_in(estimator)[variances.argmax()]
     return Finding(
         "one column is the loss",
         f"{share:.1%} of the variance is in the column {column!r}.",
@@ -338,7 +339,7 @@ def _shifted(estimator, sample):
         shift = np.abs(mean - estimator.mean_) / np.where(deviation > 0, deviation, np.inf)
     if not np.nanmax(shift) > SHIFTED:
         return None
-    column = estimator._feature_names_in()[np.nanargmax(shift)]
+    column = _check_feature_names_in(estimator)[np.nanargmax(shift)]
     return Finding(
         "the rows have moved",
         f"The mean of {column!r} is {np.nanmax(shift):.1f} standard deviations from the "

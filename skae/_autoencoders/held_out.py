@@ -10,11 +10,13 @@ from sklearn.base import clone
 from sklearn.utils.validation import _check_sample_weight
 
 from skae._autoencoders.fitted_attributes import inference_around
+from skae._engine.skorch_net import Interrupted
 from skae._tables.checks import check_table
 from skae._tables.dependence import Dependence, check_groups, equal_rows
 from skae._tables.rows import rows_of
 from skae._torch import in_own_modes
 from skae._training.members import N_FOLDS, SMALLEST, split
+from skae._training.messages import interrupted
 
 __all__ = ["Fold", "fit_to_fill", "fit_with_folds", "folds_of_clones", "reconstruction"]
 
@@ -90,8 +92,7 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None):
     list of Fold
         It is empty if all rows are equal, or if there are only two.
     """
-    estimator._validate_params()
-    result, numbers = estimator._fit(X, y, sample_weight, groups, keeps_folds=True)
+    result, numbers = _fit(estimator, X, y, sample_weight, groups, keeps_folds=True)
     folds = result.folds()
     if sum(len(held_out) for _, _, held_out in folds) < SMALLEST:
         return folds_of_clones(estimator, X, sample_weight, groups)
@@ -113,8 +114,16 @@ def fit_to_fill(estimator, X, sample_weight=None, groups=None):
     and the score of PCA count these alone as well, and divide by all cells that are
     observed. Cells are hidden even if none is missing.
     """
+    _fit(estimator, X, None, sample_weight, groups, fills_cells=True)
+
+
+def _fit(estimator, X, y, sample_weight, groups, **how):
+    """Fit an autoencoder as its method `fit` does, and return what `_fit` returns."""
     estimator._validate_params()
-    estimator._fit(X, None, sample_weight, groups, fills_cells=True)
+    try:
+        return estimator._fit(X, y, sample_weight, groups, **how)
+    except Interrupted as error:
+        raise KeyboardInterrupt(interrupted(estimator, "fit", error.is_kept)) from None
 
 
 def folds_of_clones(estimator, X, sample_weight, groups, *, fills_cells=False):

@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_random_state, check_scalar
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.widths import auto_widths, given_widths
@@ -391,7 +391,7 @@ class VariationalAutoencoder(BaseAutoencoder):
 
     def _decide_widths(self, n_samples, n_features, n_expected=None):
         most = min(n_samples, n_features)
-        n_components = self.n_components or -(-most // 2)
+        n_components = int(self.n_components or -(-most // 2))
         if n_components > most:
             raise ValueError(
                 f"n_components={self.n_components!r} of {type(self).__name__} must be "
@@ -400,7 +400,7 @@ class VariationalAutoencoder(BaseAutoencoder):
             )
         if isinstance(self.hidden_layer_sizes, str):
             return n_components, auto_widths(n_samples, n_features)
-        return int(n_components), given_widths(self)
+        return n_components, given_widths(self)
 
     @property
     def _network_kind(self):
@@ -548,4 +548,4 @@ class VariationalAutoencoder(BaseAutoencoder):
         check_scalar(n_samples, name, Integral, min_val=1)
         rng = check_random_state(random_state)
         X = self._inference.draw(n_samples, self.n_components_, rng)
-        return in_container(self, X, self._feature_names_in(), X)
+        return in_container(self, X, _check_feature_names_in(self), X)

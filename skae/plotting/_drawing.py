@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skae.metrics._errors import check_reconstructs
+from skae.plotting._legends import short_label
 
 __all__ = [
     "COLORS",
@@ -39,6 +40,7 @@ __all__ = [
     "set_title",
     "shortened",
     "show_image",
+    "show_images",
     "spread_apart",
     "two_figures",
 ]
@@ -205,6 +207,14 @@ def show_image(ax, image, limits, cmap, missing="none", **place):
     ax.imshow(image, **style, **place)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_linewidth(0.4)
+
+
+def show_images(line, images, limits, cmap, name, missing="none"):
+    """Show images in a line of Axes, with their name to the left of the first."""
+    for ax, image in zip(line, images, strict=True):
+        show_image(ax, image, limits, cmap, missing)
+    beside = {"rotation": 0, "ha": "right", "va": "center", "fontsize": "small"}
+    line[0].set_ylabel(short_label(name), **beside)
 
 
 def bare_frame(ax):

@@ -27,11 +27,11 @@ from skae.plotting._drawing import (
     sample_shape_of,
     set_title,
     shortened,
-    show_image,
+    show_images,
     two_figures,
 )
 from skae.plotting._layout import layout_of
-from skae.plotting._legends import legend_right, short_label
+from skae.plotting._legends import legend_right
 
 __all__ = ["ReconstructionDisplay"]
 
@@ -291,11 +291,7 @@ class ReconstructionDisplay:
         limits = value_range(self.X)
         lines = [("original", self.X), *self.reconstructions.items()]
         for line, (name, images) in zip(self.axes_, lines, strict=True):
-            for ax, image in zip(line, layout.pictures(images), strict=True):
-                show_image(ax, image, limits, cmap, missing=MISSING)
-            line[0].set_ylabel(
-                short_label(name), rotation=0, ha="right", va="center", fontsize="small"
-            )
+            show_images(line, layout.pictures(images), limits, cmap, name, MISSING)
             if name not in errors:
                 continue
             for ax, error in zip(line, errors[name], strict=True):

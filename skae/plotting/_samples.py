@@ -25,10 +25,10 @@ from skae.plotting._drawing import (
     sample_shape_of,
     set_title,
     shortened,
-    show_image,
+    show_images,
 )
 from skae.plotting._layout import layout_of
-from skae.plotting._legends import legend_above, legend_in_corner, short_label
+from skae.plotting._legends import legend_above, legend_in_corner
 
 __all__ = ["SamplesDisplay"]
 
@@ -221,11 +221,7 @@ class SamplesDisplay:
         limits = value_range(self.X)
         lines = [("rows of X", self.X), (f"drawn by {self.name}", self.drawn)]
         for line, (name, images) in zip(self.axes_, lines, strict=True):
-            for place, image in zip(line, layout.pictures(images), strict=True):
-                show_image(place, image, limits, cmap)
-            line[0].set_ylabel(
-                short_label(name), rotation=0, ha="right", va="center", fontsize="small"
-            )
+            show_images(line, layout.pictures(images), limits, cmap, name)
 
     def _draw_curves(self, ax, owner, layout):
         n_channels, length = layout.sample_shape

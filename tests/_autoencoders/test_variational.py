@@ -214,6 +214,15 @@ def test_copies_answer_alike(curved, fitted, through, tmp_path):
     np.testing.assert_array_equal(again.kl_, fitted.kl_)
 
 
+def test_a_file_of_a_number_of_components_of_numpy(curved, tmp_path):
+    """As a search over `np.arange` sets it."""
+    pytest.importorskip("safetensors")
+    ae = skae.VariationalAutoencoder(np.int64(2), max_epochs=1, random_state=0).fit(curved)
+    ae.save(tmp_path / "vae.skae")
+    again = skae.load(tmp_path / "vae.skae")
+    np.testing.assert_array_equal(again.transform(curved), ae.transform(curved))
+
+
 def test_a_file_of_one_estimator_is_not_another(curved, fitted, tmp_path):
     pytest.importorskip("safetensors")
     ae = skae.AutoencoderTransformer(2, **QUICK).fit(curved)

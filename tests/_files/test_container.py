@@ -785,8 +785,8 @@ def test_files_of_every_format_are_read(version):
     assert [*model.feature_names_in_] == ["a", "b", "c", "d"]
     assert model.n_components == 2
     assert model.hidden_layer_sizes_ == (6, 4)
-    X = model._feature_names_in()
-    frame = pytest.importorskip("pandas").DataFrame(expected["X"], columns=X)
+    names = model.feature_names_in_
+    frame = pytest.importorskip("pandas").DataFrame(expected["X"], columns=names)
     close = {"rtol": 1e-9, "atol": 1e-12}
     np.testing.assert_allclose(model.transform(frame), expected["Z"], **close)
     X_hat = model.inverse_transform(expected["Z"])

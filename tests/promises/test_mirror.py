@@ -20,6 +20,7 @@ ELSEWHERE = {
     "_applications/saving.py": "_applications/test_outliers.py",
     "_autoencoders/arguments.py": "promises/test_validation_rows.py",
     "_autoencoders/fitting.py": "_autoencoders/test_dense.py",
+    "_autoencoders/rollback.py": "promises/test_faults.py",
     "_autoencoders/saving.py": "test_persistence.py",
     "_autoencoders/widths.py": "_autoencoders/test_dense.py",
     "_engine/corruption.py": "promises/test_combinations.py",
