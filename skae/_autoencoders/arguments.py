@@ -2,6 +2,7 @@
 
 from numbers import Integral, Real
 
+from skae._tables.blocks import Blocks
 from skae._tables.checks import check_table
 from skae._tables.dependence import check_groups, label_keys, splits_of
 from skae._tables.fit_data import Given
@@ -18,7 +19,11 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target):
     -------
     Given
     """
-    X = check_table(estimator, X, for_fit=True, reset=True, ensure_min_samples=2)
+    X = check_table(
+        estimator, X, for_fit=True, reset=True, ensure_min_samples=2, is_read=False
+    )
+    if isinstance(X, Blocks):
+        _check_single_network(estimator)
     given = Given(X)
     if X_target is not None:
         given.X_target = _check_target(estimator, X_target, X)
@@ -112,6 +117,23 @@ def is_told_of_gaps(estimator, given, ends):
         and not resolve_noise(estimator.noise, type(estimator).__name__)
     )
     return given.observed is not None and not can_rotate
+
+
+def _check_single_network(estimator):
+    """Refuse what needs several passes over the blocks in each epoch, or several fits."""
+    name, k = type(estimator).__name__, estimator.n_components
+    if not isinstance(estimator.cv, str):
+        raise ValueError(
+            f"cv of {name} trains several networks, each of which would compute all blocks "
+            "of X in every epoch. Leave cv='auto', which holds out a share "
+            "validation_fraction of the rows, or of the `groups`."
+        )
+    if isinstance(k, Real) and not isinstance(k, Integral):
+        raise ValueError(
+            f"n_components={k!r} of {name} needs several fits, each of which would compute "
+            "all blocks of X anew. Set a number of components, and find it with a fit to "
+            "some of the rows."
+        )
 
 
 def _folds(estimator, X, y, groups):
