@@ -227,7 +227,7 @@ def test_a_block_that_fails_leaves_the_estimator_as_it_was(rows, blocks, counts)
 
 
 CLUSTER = """
-import warnings
+import sys, warnings
 import dask.array as da, joblib, numpy as np
 from distributed import Client, LocalCluster
 from sklearn.datasets import load_digits
@@ -244,6 +244,7 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     X = load_digits().data[:300]
     kinds = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    kinds["processes"] = sys.argv[1] == "processes"
     with LocalCluster(**kinds) as cluster, Client(cluster):
         with joblib.parallel_backend("dask"):
             there = search().fit(X)
@@ -262,14 +263,17 @@ if __name__ == "__main__":
 """
 
 
-def test_on_a_cluster(tmp_path):
+@pytest.mark.parametrize(
+    "workers", ["threads", pytest.param("processes", marks=pytest.mark.nightly)]
+)
+def test_on_a_cluster(tmp_path, workers):
     """Grids by joblib's backend, and a fit whose blocks are computed by workers."""
     pytest.importorskip("distributed")
     script = tmp_path / "script.py"
     script.write_text(CLUSTER, encoding="utf-8")
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, str(script)]
+    command = [sys.executable, str(script), workers]
     ended = subprocess.run(
         command,
         cwd=tmp_path,
