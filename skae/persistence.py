@@ -9,12 +9,18 @@ from skae._applications.outliers import AutoencoderOutlierDetector
 from skae._applications.unknown_cells import N_LEVELS
 from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.dense import AutoencoderTransformer
-from skae._autoencoders.fitted_attributes import outline, set_loss, unfitted_loss
+from skae._autoencoders.fitted_attributes import (
+    n_encoded,
+    outline,
+    set_loss,
+    unfitted_loss,
+)
 from skae._autoencoders.parameters import params_of_fit
 from skae._autoencoders.variational import VariationalAutoencoder
 from skae._compat import validate_parameter_constraints
 from skae._files.container import read_model
 from skae._files.values import SavedObject
+from skae._tables.categories import columns_of
 from skae._torch import in_own_modes, resolve_device
 from skae.exceptions import ModelFileError
 from skae.noise import NOISES
@@ -251,10 +257,16 @@ def _check_sizes(model, weights):
     shape = model.n_components_, model.n_features_in_
     if any(type(size) is not int for size in shape):
         raise ModelFileError("has widths that are not integers.")
-    if model.components_.shape != shape or model.mean_.shape != shape[1:]:
+    columns = columns_of(model)
+    if columns is not None:
+        columns.check()
+        if columns.n_features != model.n_features_in_:
+            raise ModelFileError("has columns of categories that are not its features.")
+    width = (n_encoded(model),)
+    if model.components_.shape != shape or model.mean_.shape != width:
         raise ModelFileError(f"has arrays that do not have the model's widths {shape}.")
     extremes = vars(model).get("_extremes") or {}
-    if any(np.shape(v) != shape[1:] for k, v in extremes.items() if k != "n_rows"):
+    if any(np.shape(v) != width for k, v in extremes.items() if k != "n_rows"):
         raise ModelFileError("has ends of features that do not have the model's widths.")
     if not all(isinstance(array, np.ndarray) for array in weights.values()):
         raise ModelFileError("has weights that are not arrays.")

@@ -36,7 +36,8 @@ from skae._compat import (
 from skae._engine.callbacks import CallbackSupportMixin, FitTasks
 from skae._engine.skorch_net import Interrupted, StopTraining
 from skae._files.container import write_model
-from skae._tables.checks import FLOATS, check_rows, check_table
+from skae._tables.categories import columns_of
+from skae._tables.checks import FLOATS, check_features, check_rows, check_table
 from skae._tables.rows import row_blocks, rows_of
 from skae._torch import in_own_modes
 from skae._training.messages import interrupted, warn_of_target, warn_of_units
@@ -92,6 +93,8 @@ class BaseAutoencoder(
         "standardize": ["boolean"],
         "clip": ["boolean", Hidden(StrOptions({"auto"}))],
         "allow_nan": ["boolean"],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "handle_unknown": [StrOptions({"error", "ignore"})],
         "tied_weights": ["boolean"],
         "noise": [Interval(Real, 0, None, closed="left"), callable, None],
         "regularizer": [callable, list, tuple, None],
@@ -118,6 +121,7 @@ class BaseAutoencoder(
     # that was made with other values cannot be trained further. A subclass adds its own.
     _network_parameters: tuple = (
         "allow_nan",
+        "categorical_features",
         "code_activation",
         "init",
         "loss",
@@ -384,9 +388,7 @@ class BaseAutoencoder(
                 f"{type(self).__name__} takes codes: it expects "
                 f"{self.n_components_} columns, one for each component."
             )
-        return in_container(
-            self, self._inference.decode(Z), _check_feature_names_in(self), X
-        )
+        return self._given_back(self._inference.decode(Z), X)
 
     def denoise(self, X):
         """Reconstruct X: `inverse_transform(transform(X))` in one call.
@@ -404,8 +406,7 @@ class BaseAutoencoder(
         index = X
         X = check_table(self, X, reset=False)
         Z = self._inference.encode(X, self.n_components_)
-        X_hat = self._inference.decode(Z)
-        return in_container(self, X_hat, _check_feature_names_in(self), index)
+        return self._given_back(self._inference.decode(Z), index)
 
     @available_if(_takes("allow_nan"))
     def impute(self, X):
@@ -429,14 +430,31 @@ class BaseAutoencoder(
             If X has missing cells and the estimator was not fitted with `allow_nan`.
         """
         check_is_fitted(self)
-        index = X
-        X = check_table(self, X, reset=False)
-        Z = self._inference.encode(X, self.n_components_)
-        filled = self._inference.decode(Z)
+        index, columns = X, columns_of(self)
+        X = check_features(self, X, reset=False)
+        table = X if columns is None else columns.one_hot(X)
+        filled = self._inference.decode(self._inference.encode(table, self.n_components_))
+        filled = filled if columns is None else columns.most_probable(filled)
         for block in row_blocks(*X.shape):
             rows = rows_of(X, block)
             np.copyto(filled[block], rows, where=~np.isnan(rows))
-        return in_container(self, filled, _check_feature_names_in(self), index)
+        return self._in_container(filled, index)
+
+    def _given_back(self, table, like):
+        """Return what the network gives (n, n_encoded), in the user's columns."""
+        columns = columns_of(self)
+        table = table if columns is None else columns.most_probable(table)
+        return self._in_container(table, like)
+
+    def _in_container(self, table, like):
+        """Return a table with codes as an array, or as a frame if `set_output` asks."""
+        columns = columns_of(self)
+        frame = in_container(self, table, _check_feature_names_in(self), like)
+        if columns is None:
+            return frame
+        if frame is table:
+            return columns.as_array(table)
+        return columns.as_frame(table, frame)
 
     @available_if(_takes("ordered"))
     @in_own_modes()
@@ -497,7 +515,8 @@ class BaseAutoencoder(
         check_is_fitted(self)
         X = check_table(self, X, reset=False, dtype=np.float64)
         Z = self._inference.encode(X, self.n_components_) / self._inference.code_scale
-        return self._inference.jacobian(Z)
+        jacobian, columns = self._inference.jacobian(Z), columns_of(self)
+        return jacobian if columns is None else columns.lengths(jacobian)
 
     def get_covariance(self):
         """Compute the covariance of the data under the linear Gaussian model of the codes.
@@ -512,6 +531,11 @@ class BaseAutoencoder(
             and holds explained_variance_ - noise_variance_, or zero if that is negative.
         """
         check_is_fitted(self)
+        if columns_of(self) is not None:
+            raise ValueError(
+                f"get_covariance of {type(self).__name__} is for tables of numbers, and "
+                "the fit had columns of categories."
+            )
         excess = np.maximum(self.explained_variance_ - self.noise_variance_, 0.0)
         covariance = (self.components_.T * excess) @ self.components_
         covariance.flat[:: len(covariance) + 1] += self.noise_variance_

@@ -7,6 +7,7 @@ import numpy as np
 from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.widths import AUTO_CHANNELS, auto_widths, given_widths
 from skae._compat import Interval, StrOptions
+from skae._tables.categories import columns_of
 from skae._tables.sample_shape import resolved_shape
 from skae._torch import resolve_device
 from skae.modules import (
@@ -419,6 +420,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         standardize=False,
         clip="auto",
         allow_nan=False,
+        categorical_features="from_dtype",
+        handle_unknown="error",
         dropout=0.0,
         normalization=None,
         tied_weights=False,
@@ -455,6 +458,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.standardize = standardize
         self.clip = clip
         self.allow_nan = allow_nan
+        self.categorical_features = categorical_features
+        self.handle_unknown = handle_unknown
         self.dropout = dropout
         self.normalization = normalization
         self.tied_weights = tied_weights
@@ -527,6 +532,12 @@ class AutoencoderTransformer(BaseAutoencoder):
             return most
         if self.n_components >= 1:
             return int(self.n_components)
+        if self._columns is not None:
+            raise ValueError(
+                f"n_components={self.n_components!r} of {type(self).__name__} is a share "
+                "of the variance, which columns of categories do not have. Set a number "
+                "of components."
+            )
         if self.loss != "squared_error":
             raise ValueError(
                 f"n_components={self.n_components!r} of {type(self).__name__} is a share "
@@ -554,6 +565,23 @@ class AutoencoderTransformer(BaseAutoencoder):
         """The parameter `sample_shape` of the fit, without -1."""
         shape = self._params_of_fit["sample_shape"]
         return resolved_shape(shape, self.n_features_in_, type(self).__name__)
+
+    @property
+    def is_categorical_(self):
+        """Which features hold categories, as in `HistGradientBoostingClassifier`."""
+        columns = columns_of(self)
+        return None if columns is None else columns.is_categorical
+
+    @property
+    def categories_(self):
+        """The categories of each of these features, by their codes."""
+        columns = columns_of(self)
+        if columns is None:
+            raise AttributeError(
+                f"{type(self).__name__} has categories_ only once it is fitted to a table "
+                "with columns of categories."
+            )
+        return [np.array(values) for values in columns.categories]
 
     @property
     def _network_kind(self):
