@@ -152,10 +152,11 @@ def _rebuild_with_autoencoder(name, parameters, fitted, module, device):
 
 def _check_detector(fitted):
     """Check the fitted attributes of a detector."""
-    n_features = fitted["estimator_"].n_features_in_
+    autoencoder = fitted["estimator_"]
+    n_features = autoencoder.n_features_in_
     n_held_out = len(fitted["held_out_rows_"])
     shapes = {
-        "_references": (len(fitted["_references"]), n_features),
+        "_references": (len(fitted["_references"]), n_encoded(autoencoder)),
         "_tails": (2, 2),
         "held_out_distances_": (n_held_out, 2),
         "held_out_scores_": (n_held_out,),

@@ -6,7 +6,8 @@ from scipy import sparse
 
 from skae._autoencoders.fitted_attributes import set_columns
 from skae._autoencoders.parameters import check_categories
-from skae._tables.categories import columns_of, find_columns
+from skae._tables.categorical_features import find_columns
+from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
 from skae._tables.dependence import check_groups, label_keys, splits_of
 from skae._tables.fit_data import Given

@@ -186,11 +186,11 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training data. A large `np.memmap`, and anything else that has a shape, a
-            dtype and slices of rows, such as arrays of h5py and zarr, is read block by
-            block; rows of a large sparse matrix are made dense a batch at a time. Tables
-            that are read in parts may have missing cells in every other method, but not
-            here: pass them to `partial_fit` in chunks.
+            Training data: an array, or a frame of pandas or polars. A large `np.memmap`,
+            and anything else that has a shape, a dtype and slices of rows, such as arrays
+            of h5py and zarr, is read block by block; rows of a large sparse matrix are
+            made dense a batch at a time. Tables that are read in parts may have missing
+            cells in every other method, but not here: pass them to `partial_fit` in chunks.
         y : array-like of shape (n_samples,) or None, default=None
             Labels that are passed to the splitter `cv`, which may be a
             `StratifiedKFold`; otherwise ignored.
@@ -377,7 +377,8 @@ class BaseAutoencoder(
         -------
         X_hat : ndarray of shape (n_samples, n_features_in_)
             Reconstruction, in the units of the training data, also with `standardize`.
-            With `loss="binary_cross_entropy"` these are probabilities.
+            With `loss="binary_cross_entropy"` these are probabilities. In columns of
+            categories it is the most probable one, see `categorical_features`.
         """
         check_is_fitted(self)
         Z = check_array(X, dtype=FLOATS, input_name="X")
@@ -506,7 +507,8 @@ class BaseAutoencoder(
         Returns
         -------
         jacobian : ndarray of shape (n_samples, n_components_, n_features_in_)
-            Derivative of each feature of the reconstruction, or with `standardize` of each
+            Derivative of each feature of the reconstruction (of a feature of categories the
+            length of that of their probabilities), or with `standardize` of each
             standardized feature, with respect to each code as it is without `whiten`, at
             the code of each row of X. It is that before features are held at ends, see
             `clip`: where one is, its reconstruction does not change. At the mean code these
@@ -564,8 +566,10 @@ class BaseAutoencoder(
         score : ndarray of shape (n_samples,)
             Minus the mean over the features of the squared error, or of the chosen loss,
             in the units of X, or with `standardize` in standardized ones. Losses that
-            always refer to X in its own units, see `standardize`, do so here too. Higher
-            is better.
+            always refer to X in its own units, see `standardize`, do so here too. With
+            columns of categories the error of each feature is divided by that of its best
+            constant, such as the variance or the entropy of its categories. Higher is
+            better.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False)

@@ -82,8 +82,8 @@ def check_categories(estimator):
     if not isinstance(estimator.loss, str) or estimator.loss not in OF_COLUMNS:
         raise ValueError(
             f"loss of {name} is that of the columns of numbers if X has columns of "
-            f"categories. It must be in {[*OF_COLUMNS]}, got {estimator.loss!r}. Set one of "
-            "these, or categorical_features=None and encode the categories yourself."
+            f"categories. It must be in {[*OF_COLUMNS]}, got {estimator.loss!r}. Set one "
+            "of these, or categorical_features=None and encode the categories yourself."
         )
     if estimator.handle_unknown == "ignore" and not estimator.allow_nan:
         raise ValueError(

@@ -13,13 +13,12 @@ There are three forms of a table:
 import dataclasses
 
 import numpy as np
-from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils import _safe_indexing
 
-from skae._tables.frames import coded, holds_categories, kind_of, library_of, with_columns
+from skae._tables.frames import coded, library_of, with_columns
 
-__all__ = ["MOST_COLUMNS", "Columns", "columns_of", "find_columns"]
+__all__ = ["Columns", "columns_of"]
 
-MOST_COLUMNS = 100  # one-hot columns of a column; the rare categories of more share one
 SHOWN = 5  # number of categories that a message names
 
 
@@ -233,6 +232,15 @@ class Columns:
         """Return sums (..., n_features) over the one-hot columns of each feature."""
         return np.add.reduceat(table, self.starts, axis=-1)
 
+    def left(self, table):
+        """Return (n, n_features) of what reconstructions (n, n_encoded) have left.
+
+        It stays as it is for numbers. In a group it is what is missing in the probability
+        of the category that a row has.
+        """
+        missing = self.summed(np.maximum(table, 0.0))
+        return np.where(self.is_categorical, missing, table[..., self.starts])
+
     def lengths(self, table):
         """Return (..., n_features): numbers as they are, and the lengths of groups."""
         lengths = np.sqrt(self.summed(np.square(table)))
@@ -271,111 +279,7 @@ class Columns:
             raise ValueError("its columns of categories do not fit together.")
 
 
-# -- found in fit ----------------------------------------------------------------------
-
-
-def find_columns(X, categorical_features):
-    """Return the Columns of a user's table, or None if none of them holds categories.
-
-    Parameters
-    ----------
-    X : array or frame of shape (n_samples, n_features)
-    categorical_features : "from_dtype", array-like or None
-        The parameter of an estimator, as in `HistGradientBoostingClassifier`.
-
-    Raises
-    ------
-    ValueError
-        If it does not suit X. The texts are those of scikit-learn.
-    """
-    is_categorical = _mask(X, categorical_features)
-    if is_categorical is None or not is_categorical.any():
-        return None
-    is_frame = library_of(X) is not None
-    if not is_frame:
-        X = check_array(X, dtype=None, ensure_all_finite=False, ensure_min_samples=0)
-    parts = [_found(_safe_indexing(X, j, axis=1)) for j in np.flatnonzero(is_categorical)]
-    kinds, categories, places, chosen = map(list, zip(*parts, strict=True))
-    return Columns(
-        is_categorical=is_categorical,
-        names=_names(X) if is_frame else None,
-        kinds=kinds,
-        categories=categories,
-        places=places,
-        chosen=chosen,
-        has_own_values=not is_frame and X.dtype.kind in "biuf",
-    )
-
-
 def columns_of(estimator):
     """Return the Columns that an estimator was fitted with, or None."""
     fields = getattr(estimator, "_columns", None)
     return fields and Columns(**fields)
-
-
-def _names(X):
-    """Return the names of the columns of a frame, or None, by scikit-learn's rule."""
-    return [*X.columns] if all(isinstance(name, str) for name in X.columns) else None
-
-
-def _found(column):
-    """Return the kind, the categories, their places and the chosen ones of a column."""
-    categories, codes = coded(column)
-    counts = np.bincount(codes[codes >= 0], minlength=len(categories))
-    seen = [i for i in range(len(categories)) if counts[i]]
-    by_count = sorted(seen, key=lambda i: (-counts[i], str(categories[i])))
-    n_own = len(seen) if len(seen) <= MOST_COLUMNS else MOST_COLUMNS - 1
-    # The order of the columns does not depend on that of the categories in a dtype.
-    chosen = sorted(by_count[:n_own], key=lambda i: str(categories[i])) + by_count[n_own:]
-    places = np.full(len(categories), -1)
-    places[chosen] = np.minimum(np.arange(len(chosen)), MOST_COLUMNS - 1)
-    chosen = np.array(chosen[:MOST_COLUMNS] or [-1])
-    return kind_of(column), categories, places, chosen
-
-
-def _mask(X, categorical_features):
-    """Return which columns hold categories, as an array of bool (n_features,), or None."""
-    is_frame = library_of(X) is not None
-    if categorical_features is None:
-        return None
-    if isinstance(categorical_features, str):
-        return holds_categories(X) if is_frame else None
-    chosen = np.asarray(categorical_features)
-    if chosen.size == 0:
-        return None
-    kinds = sorted({type(item).__name__ for item in chosen.tolist()})
-    if chosen.dtype.kind not in "ibUO" or (chosen.dtype.kind == "O" and kinds != ["str"]):
-        got = ", ".join(kinds) if chosen.dtype.kind == "O" else chosen.dtype.name
-        raise ValueError(
-            f"categorical_features must be an array-like of bool, int or str, got: {got}."
-        )
-    n_features = X.shape[1] if hasattr(X, "shape") else np.shape(X)[1]
-    if chosen.dtype.kind == "b":
-        if chosen.shape != (n_features,):
-            raise ValueError(
-                "categorical_features set as a boolean mask must have shape "
-                f"(n_features,), got: {chosen.shape}"
-            )
-        return chosen
-    indices = chosen if chosen.dtype.kind == "i" else _indices(X, chosen, is_frame)
-    if np.max(indices) >= n_features or np.min(indices) < 0:
-        raise ValueError(
-            "categorical_features set as integer indices must be in [0, n_features - 1]"
-        )
-    return np.isin(np.arange(n_features), indices)
-
-
-def _indices(X, names, is_frame):
-    if not is_frame:
-        raise ValueError(
-            "categorical_features should be passed as an array of integers or as a "
-            "boolean mask when the model is fitted on data without feature names."
-        )
-    known = [*X.columns]
-    for name in names:
-        if name not in known:
-            raise ValueError(
-                f"categorical_features has an item value '{name}' which is not a valid "
-                f"feature name of the training data. Observed feature names: {known}"
-            )
-    return np.array([known.index(name) for name in names])

@@ -15,6 +15,7 @@ from skae._tables.rows import is_lazy, is_streamed, row_blocks, rows_of
 __all__ = ["check_features", "check_rows", "check_table"]
 
 FLOATS = [np.float64, np.float32]
+NOT_NUMBERS = "could not convert|Cannot cast"  # in errors of NumPy, pandas and polars
 SHOWN = 5  # number of columns that a message names
 # What to do with strings, by the library of a frame.
 REMEDIES = {
@@ -157,7 +158,7 @@ def _explained(estimator, X, input_name, takes_nan, takes_categories, columns):
         if "contains NaN" in message:
             message = message.splitlines()[0]  # the other lines name other estimators
             advice = _advice_on_nan(type(estimator).__name__, takes_nan)
-        elif isinstance(error, TypeError) or "could not convert" in message:
+        elif isinstance(error, TypeError) or re.search(NOT_NUMBERS, message):
             message = message.partition(" This means")[0]  # NumPy lists every dtype
             advice = _advice_on_strings(X, input_name, takes_categories, columns)
         if input_name != "X":
