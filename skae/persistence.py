@@ -20,7 +20,7 @@ from skae._autoencoders.variational import VariationalAutoencoder
 from skae._compat import validate_parameter_constraints
 from skae._files.container import read_model
 from skae._files.values import SavedObject
-from skae._tables.categories import columns_of
+from skae._tables.categories import Columns, columns_of
 from skae._torch import in_own_modes, resolve_device
 from skae.exceptions import ModelFileError
 from skae.noise import NOISES
@@ -181,7 +181,16 @@ def _check_imputer(fitted):
     if are_wrong or (autoencoder is not None and not autoencoder.allow_nan):
         raise ModelFileError("has attributes that do not fit together.")
     if fitted["_error_quantiles"] is not None:
-        _check_arrays(fitted, {"_error_quantiles": (N_LEVELS, n_inside)})
+        _check_arrays(fitted, {"_error_quantiles": (N_LEVELS, n_encoded(autoencoder))})
+    if fitted.get("_columns") is not None:
+        columns = Columns(**fitted["_columns"])
+        columns.check()
+        inside = columns.of(np.flatnonzero(~fitted["_is_empty"]))
+        widths = 0 if inside is None else inside.n_encoded
+        of_autoencoder = columns_of(autoencoder)
+        has = 0 if of_autoencoder is None else of_autoencoder.n_encoded
+        if columns.n_features != n_features or widths != has:
+            raise ModelFileError("has columns of categories that are not its features.")
 
 
 def _check_arrays(fitted, shapes):

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 from scipy import sparse
 
 from skae._autoencoders.fitted_attributes import set_columns
-from skae._autoencoders.parameters import check_categories
+from skae._autoencoders.parameters import check_with_categories
 from skae._tables.categorical_features import find_columns
 from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
@@ -43,7 +43,7 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, column
         X = check_table(estimator, X, for_fit=True, reset=True, ensure_min_samples=2)
     given = Given(X, columns=columns_of(estimator))
     if given.columns is not None:
-        check_categories(estimator)
+        check_with_categories(estimator)
     if X_target is not None:
         given.X_target = _check_target(estimator, X_target, X)
     if X_val is not None:

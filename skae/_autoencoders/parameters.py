@@ -12,9 +12,9 @@ from skae._engine.checkpoint import described
 from skae.losses._mixed import OF_COLUMNS
 
 __all__ = [
-    "check_categories",
     "check_clip",
     "check_same_network",
+    "check_with_categories",
     "contents",
     "parameter_names",
     "params_of_fit",
@@ -68,7 +68,7 @@ def check_clip(estimator, loss):
         )
 
 
-def check_categories(estimator):
+def check_with_categories(estimator):
     """Refuse parameters that contradict columns of categories, which X has."""
     name = type(estimator).__name__
     wanted = {"module": None, "sample_shape": None}

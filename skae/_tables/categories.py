@@ -11,6 +11,7 @@ There are three forms of a table:
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 from sklearn.utils import _safe_indexing
@@ -116,6 +117,22 @@ class Columns:
         terms = {loss: [int(j) for j in self.starts[~self.is_categorical]]}
         terms["cross_entropy"] = self.groups
         return {name: columns for name, columns in terms.items() if columns}
+
+    def of(self, features):
+        """Return the Columns of some features, (n,); None if none holds categories."""
+        is_kept = np.isin(np.flatnonzero(self.is_categorical), features)
+        if not is_kept.any():
+            return None
+        names = ("kinds", "categories", "places", "chosen")
+        parts = {
+            name: [*itertools.compress(getattr(self, name), is_kept)] for name in names
+        }
+        return dataclasses.replace(
+            self,
+            is_categorical=self.is_categorical[features],
+            names=self.names and [self.names[j] for j in features],
+            **parts,
+        )
 
     # -- from one form to another ------------------------------------------------------
 

@@ -12,7 +12,7 @@ from skae._tables.categories import columns_of
 from skae._tables.frames import library_of
 from skae._tables.rows import is_lazy, is_streamed, row_blocks, rows_of
 
-__all__ = ["check_features", "check_rows", "check_table"]
+__all__ = ["check_codes", "check_features", "check_rows", "check_table"]
 
 FLOATS = [np.float64, np.float32]
 NOT_NUMBERS = "could not convert|Cannot cast"  # in errors of NumPy, pandas and polars
@@ -99,13 +99,24 @@ def check_features(
             X = np.asarray(X[:])
         checks |= {"dtype": dtype, "ensure_min_samples": ensure_min_samples}
         if columns is not None:
-            return _check_categories(estimator, X, columns, ignores, **checks)
+            return check_codes(estimator, X, columns, ignores, **checks)
         X = validate_data(estimator, X, accept_sparse="csr", **checks)
         return X if not sparse.issparse(X) or is_streamed(X) else X.toarray()
 
 
-def _check_categories(estimator, X, columns, ignores_unknown, *, reset, dtype, **checks):
-    """Check a table with columns of categories, and return it with codes."""
+def check_codes(estimator, X, columns, ignores_unknown, *, reset, dtype, **checks):
+    """Check a table with columns of categories, and return it with codes.
+
+    Parameters
+    ----------
+    estimator, X, reset, dtype : see `check_features`
+        The estimator is the one that the user has called.
+    columns : Columns
+    ignores_unknown : bool
+        Whether unknown categories are missing values.
+    checks : dict
+        `ensure_min_samples` and `ensure_all_finite`, as in `sklearn.utils.check_array`.
+    """
     if library_of(X) is None:
         X = check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator)
     _check_feature_names(estimator, X, reset=reset)

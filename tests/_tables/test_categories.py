@@ -23,22 +23,9 @@ SHORT = {"hidden_layer_sizes": (16,), "max_epochs": 5, "random_state": 0}
 SIZES = ["S", "M", "L", "XL"]
 
 
-@pytest.fixture(scope="module")
-def frame():
-    """A frame (300, 5) of two numbers, two columns of categories, and one of booleans."""
-    rng = np.random.default_rng(0)
-    Z = rng.normal(size=(300, 2))
-    colors = np.array(["red", "green", "blue"])[(Z[:, 0] > 0) + 1 * (Z[:, 1] > 0.5)]
-    sizes = np.array(SIZES)[np.digitize(Z[:, 1], [-0.5, 0.5])]
-    return pd.DataFrame(
-        {
-            "age": 50 + 10 * Z[:, 0] + rng.normal(size=300),
-            "color": pd.Categorical(colors),
-            "income": 1e4 + 3e3 * Z[:, 1],
-            "old": Z[:, 0] + 0.3 * rng.normal(size=300) > 0,
-            "size": pd.Categorical(sizes, categories=SIZES, ordered=True),
-        }
-    )
+@pytest.fixture
+def frame(mixed_frame):
+    return mixed_frame
 
 
 def in_polars(frame):
@@ -49,13 +36,6 @@ def in_polars(frame):
     return pl.DataFrame(columns).with_columns(
         pl.col("color").cast(pl.Categorical), pl.col("size").cast(pl.Enum(SIZES))
     )
-
-
-def with_gaps(frame):
-    frame = frame.astype({"old": "boolean"})
-    for j, name in enumerate(frame):
-        frame.loc[frame.index[j :: 4 + j], name] = pd.NA if name == "old" else np.nan
-    return frame
 
 
 def one_hot_by_hand(frame, k=2, **params):
@@ -132,8 +112,8 @@ def test_frames_come_back(frame):
 
 
 @pytest.mark.parametrize("allow_nan", [False, True])
-def test_polars_and_pandas_give_the_same_numbers(frame, allow_nan):
-    frame = with_gaps(frame) if allow_nan else frame
+def test_polars_and_pandas_give_the_same_numbers(frame, gapped_frame, allow_nan):
+    frame = gapped_frame if allow_nan else frame
     ae = AutoencoderTransformer(2, allow_nan=allow_nan, **SHORT)
     Z = ae.fit_transform(frame)
     score = ae.score_samples(frame)
@@ -146,8 +126,8 @@ def test_polars_and_pandas_give_the_same_numbers(frame, allow_nan):
     np.testing.assert_array_equal(clone(ae).fit_transform(turned), Z)
 
 
-def test_missing_categories_are_filled(frame):
-    gapped = with_gaps(frame)
+def test_missing_categories_are_filled(frame, gapped_frame):
+    gapped = gapped_frame
     ae = AutoencoderTransformer(3, allow_nan=True, **SHORT | {"max_epochs": 40})
     ae.fit(gapped).set_output(transform="pandas")
     filled = ae.impute(gapped)
@@ -229,8 +209,8 @@ def test_columns_that_do_not_vary(frame):
 
 
 @pytest.mark.parametrize("trip", ["pickle", "file"])
-def test_copies(frame, trip, tmp_path):
-    gapped = with_gaps(frame)
+def test_copies(gapped_frame, trip, tmp_path):
+    gapped = gapped_frame
     ae = AutoencoderTransformer(2, allow_nan=True, **SHORT).fit(gapped)
     path = tmp_path / "model.skae"
     ae.save(path)
