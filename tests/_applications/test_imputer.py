@@ -27,7 +27,7 @@ TINY = AutoencoderTransformer(
 
 
 def imputer(random_state=0, **params):
-    return AutoencoderImputer(TINY, random_state=random_state, **params)
+    return AutoencoderImputer(clone(TINY), random_state=random_state, **params)
 
 
 @pytest.fixture(scope="module")
