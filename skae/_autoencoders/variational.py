@@ -134,7 +134,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     tol : float, default=1e-3
         Smallest improvement of the held-out bound that counts, in nats per feature.
     max_epochs : int or "auto", default="auto"
-        Largest number of passes over the rows. "auto" stands for about 1 500 steps,
+        Largest number of passes over the rows. "auto" stands for about 2 000 steps,
         or more if there are over 130 000 rows, but at least 5 and at most 200 epochs.
     time_limit : float or None, default=None
         Number of seconds after which `fit` ends training, if it has not ended before, and
