@@ -26,8 +26,10 @@ __all__ = ["VariationalAutoencoder"]
 # Parameters of autoencoders that are not taken here, see `_fixed_parameters`.
 FIXED = (
     "allow_nan",
+    "categorical_features",
     "clip",
     "code_activation",
+    "handle_unknown",
     "init",
     "noise",
     "ordered",
@@ -151,7 +153,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     tol : float, default=1e-3
         Smallest improvement of the held-out bound that counts, in nats per feature.
     max_epochs : int or "auto", default="auto"
-        Largest number of passes over the rows. "auto" stands for about 1 500 steps,
+        Largest number of passes over the rows. "auto" stands for about 2 000 steps,
         or more if there are over 130 000 rows, but at least 5 and at most 200 epochs.
     time_limit : float or None, default=None
         Number of seconds after which `fit` ends training, if it has not ended before, and
@@ -327,8 +329,10 @@ class VariationalAutoencoder(BaseAutoencoder):
 
     _fixed_parameters: tuple = FIXED
     allow_nan = False
+    categorical_features = None
     clip = False
     code_activation = "identity"
+    handle_unknown = "error"
     init = "pca"
     noise = None
     ordered = False
