@@ -36,7 +36,8 @@ from skae._compat import (
 from skae._engine.callbacks import CallbackSupportMixin, FitTasks
 from skae._engine.skorch_net import Interrupted, StopTraining
 from skae._files.container import write_model
-from skae._tables.checks import FLOATS, check_rows, check_table
+from skae._tables.categories import columns_of
+from skae._tables.checks import FLOATS, check_features, check_rows, check_table
 from skae._tables.rows import row_blocks, rows_of
 from skae._torch import in_own_modes
 from skae._training.messages import interrupted, warn_of_target, warn_of_units
@@ -91,6 +92,8 @@ class BaseAutoencoder(
         "standardize": ["boolean"],
         "clip": ["boolean", Hidden(StrOptions({"auto"}))],
         "allow_nan": ["boolean"],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "handle_unknown": [StrOptions({"error", "ignore"})],
         "tied_weights": ["boolean"],
         "noise": [Interval(Real, 0, None, closed="left"), callable, None],
         "regularizer": [callable, list, tuple, None],
@@ -117,6 +120,7 @@ class BaseAutoencoder(
     # that was made with other values cannot be trained further. A subclass adds its own.
     _network_parameters: tuple = (
         "allow_nan",
+        "categorical_features",
         "code_activation",
         "init",
         "loss",
@@ -181,11 +185,11 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training data. A large `np.memmap`, and anything else that has a shape, a
-            dtype and slices of rows, such as arrays of h5py and zarr, is read block by
-            block; rows of a large sparse matrix are made dense a batch at a time. Tables
-            that are read in parts may have missing cells in every other method, but not
-            here: pass them to `partial_fit` in chunks.
+            Training data: an array, or a frame of pandas or polars. A large `np.memmap`,
+            and anything else that has a shape, a dtype and slices of rows, such as arrays
+            of h5py and zarr, is read block by block; rows of a large sparse matrix are
+            made dense a batch at a time. Tables that are read in parts may have missing
+            cells in every other method, but not here: pass them to `partial_fit` in chunks.
         y : array-like of shape (n_samples,) or None, default=None
             Labels that are passed to the splitter `cv`, which may be a
             `StratifiedKFold`; otherwise ignored.
@@ -372,7 +376,8 @@ class BaseAutoencoder(
         -------
         X_hat : ndarray of shape (n_samples, n_features_in_)
             Reconstruction, in the units of the training data, also with `standardize`.
-            With `loss="binary_cross_entropy"` these are probabilities.
+            With `loss="binary_cross_entropy"` these are probabilities. In columns of
+            categories it is the most probable one, see `categorical_features`.
         """
         check_is_fitted(self)
         Z = check_array(X, dtype=FLOATS, input_name="X")
@@ -383,9 +388,7 @@ class BaseAutoencoder(
                 f"{type(self).__name__} takes codes: it expects "
                 f"{self.n_components_} columns, one for each component."
             )
-        return in_container(
-            self, self._inference.decode(Z), _check_feature_names_in(self), X
-        )
+        return self._given_back(self._inference.decode(Z), X)
 
     def denoise(self, X):
         """Reconstruct X: `inverse_transform(transform(X))` in one call.
@@ -403,8 +406,7 @@ class BaseAutoencoder(
         index = X
         X = check_table(self, X, reset=False)
         Z = self._inference.encode(X, self.n_components_)
-        X_hat = self._inference.decode(Z)
-        return in_container(self, X_hat, _check_feature_names_in(self), index)
+        return self._given_back(self._inference.decode(Z), index)
 
     @available_if(takes("allow_nan"))
     def impute(self, X):
@@ -428,14 +430,31 @@ class BaseAutoencoder(
             If X has missing cells and the estimator was not fitted with `allow_nan`.
         """
         check_is_fitted(self)
-        index = X
-        X = check_table(self, X, reset=False)
-        Z = self._inference.encode(X, self.n_components_)
-        filled = self._inference.decode(Z)
+        index, columns = X, columns_of(self)
+        X = check_features(self, X, reset=False)
+        table = X if columns is None else columns.one_hot(X)
+        filled = self._inference.decode(self._inference.encode(table, self.n_components_))
+        filled = filled if columns is None else columns.most_probable(filled)
         for block in row_blocks(*X.shape):
             rows = rows_of(X, block)
             np.copyto(filled[block], rows, where=~np.isnan(rows))
-        return in_container(self, filled, _check_feature_names_in(self), index)
+        return self._in_container(filled, index)
+
+    def _given_back(self, table, like):
+        """Return what the network gives (n, n_encoded), in the user's columns."""
+        columns = columns_of(self)
+        table = table if columns is None else columns.most_probable(table)
+        return self._in_container(table, like)
+
+    def _in_container(self, table, like):
+        """Return a table with codes as an array, or as a frame if `set_output` asks."""
+        columns = columns_of(self)
+        frame = in_container(self, table, _check_feature_names_in(self), like)
+        if columns is None:
+            return frame
+        if frame is table:
+            return columns.as_array(table)
+        return columns.as_frame(table, frame)
 
     def score_samples(self, X):
         """Compute minus the reconstruction error of each row.
@@ -449,8 +468,10 @@ class BaseAutoencoder(
         score : ndarray of shape (n_samples,)
             Minus the mean over the features of the squared error, or of the chosen loss,
             in the units of X, or with `standardize` in standardized ones. Losses that
-            always refer to X in its own units, see `standardize`, do so here too. Higher
-            is better.
+            always refer to X in its own units, see `standardize`, do so here too. With
+            columns of categories the error of each feature is divided by that of its best
+            constant, such as the variance or the entropy of its categories. Higher is
+            better.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False)

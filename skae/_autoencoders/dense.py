@@ -7,6 +7,7 @@ import numpy as np
 from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.widths import AUTO_CHANNELS, auto_widths, given_widths
 from skae._compat import Interval, StrOptions
+from skae._tables.categories import columns_of
 from skae._tables.sample_shape import resolved_shape
 from skae._torch import resolve_device
 from skae.modules import (
@@ -135,6 +136,26 @@ class AutoencoderTransformer(BaseAutoencoder):
         filled rows, but its epoch is chosen by observed cells. Tables that are
         so large that they are read in parts may have missing cells in every method except
         `fit`.
+    categorical_features : "from_dtype", array-like of bool, int or str, or None, \
+            default="from_dtype"
+        Columns of X that hold categories, as in `HistGradientBoostingClassifier`.
+        "from_dtype" finds the columns of frames of pandas (category, and booleans, also
+        nullable ones) and polars (Categorical, Enum, Boolean). A mask, indices or, for
+        frames, names choose columns of any table. None treats all columns as numbers.
+        Within, each of these columns becomes one-hot columns with a cross-entropy of their
+        own, all features are standardized, whatever `standardize` is, and every feature,
+        of numbers or categories, counts alike in the loss. `loss` is then that of the
+        columns of numbers, and a missing category is a missing cell, see `allow_nan`. What
+        comes back has the columns of X: `inverse_transform`, `denoise` and `impute` choose
+        the most probable category. Frames, see `set_output`, have the dtypes of these
+        columns and their categories. Arrays have codes, the positions in `categories_`, or
+        if X was an array of numbers the categories themselves. If a column has more than
+        100 categories, the rarest ones share one of 100 one-hot columns, and what comes
+        back as this is the most frequent of them. These tables cannot be sparse or passed
+        to `partial_fit`.
+    handle_unknown : {"error", "ignore"}, default="error"
+        What happens if X has a category that was not in the rows of `fit`. "ignore" takes
+        it as a missing value, which needs `allow_nan=True`.
     dropout : float in [0, 1), default=0.0
         Rate of dropout after each hidden layer.
     normalization : {"layer", "batch"} or None, default=None
@@ -285,14 +306,18 @@ class AutoencoderTransformer(BaseAutoencoder):
     hidden_layer_sizes_ : tuple of int
         Hidden layers of the encoder.
     mean_ : ndarray of shape (n_features,)
-        Means of the features.
+        Means of the features. With categories it is that of the one-hot table, which has in
+        the place of each such column a column for each category, sorted by name.
     scale_ : float or ndarray of shape (n_features,)
         Divisor of the centred features, in the units of X: one number for all features, or
-        with `standardize` the standard deviation of each, and 1 for a constant feature.
+        with `standardize` the standard deviation of each, and 1 for a constant feature. The
+        one-hot columns of a feature are divided by one number, such that their variances
+        sum to one.
     components_ : ndarray of shape (n_components_, n_features)
         Jacobian of the decoder at the mean code, before features are held at ends (see
         `clip`), with rows scaled to unit length, and with `standardize` for standardized
-        features. If training gained nothing these are the components of PCA.
+        features. If training gained nothing these are the components of PCA. A feature
+        of categories has the length of the entries of its one-hot columns.
     explained_variance_ : ndarray of shape (n_components_,)
         Decrease of the summed squared error, divided by n_samples - 1, when code j joins
         codes 0..j-1 while the others are at their mean, in the units of X or with
@@ -332,6 +357,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         `dur`, in seconds. In a copy from pickle or a file it is empty.
     device_ : torch.device
         Device of the network.
+    is_categorical_ : ndarray of bool of shape (n_features,), or None
+        Which features hold categories. None if there are none.
+    categories_ : list of ndarray
+        The categories of each of these features, in the order of their codes, which is that
+        of their dtype in a frame, or sorted. Not defined if there are none.
     n_samples_ : int
         Number of rows of the training data.
     n_features_in_ : int
@@ -419,6 +449,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         standardize=False,
         clip="auto",
         allow_nan=False,
+        categorical_features="from_dtype",
+        handle_unknown="error",
         dropout=0.0,
         normalization=None,
         tied_weights=False,
@@ -455,6 +487,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.standardize = standardize
         self.clip = clip
         self.allow_nan = allow_nan
+        self.categorical_features = categorical_features
+        self.handle_unknown = handle_unknown
         self.dropout = dropout
         self.normalization = normalization
         self.tied_weights = tied_weights
@@ -527,6 +561,12 @@ class AutoencoderTransformer(BaseAutoencoder):
             return most
         if self.n_components >= 1:
             return int(self.n_components)
+        if self._columns is not None:
+            raise ValueError(
+                f"n_components={self.n_components!r} of {type(self).__name__} is a share "
+                "of the variance, which columns of categories do not have. Set a number "
+                "of components."
+            )
         if self.loss != "squared_error":
             raise ValueError(
                 f"n_components={self.n_components!r} of {type(self).__name__} is a share "
@@ -554,6 +594,23 @@ class AutoencoderTransformer(BaseAutoencoder):
         """The parameter `sample_shape` of the fit, without -1."""
         shape = self._params_of_fit["sample_shape"]
         return resolved_shape(shape, self.n_features_in_, type(self).__name__)
+
+    @property
+    def is_categorical_(self):
+        """Which features hold categories; None if there are none."""
+        columns = columns_of(self)
+        return None if columns is None else columns.is_categorical
+
+    @property
+    def categories_(self):
+        """The categories of each of these features, by their codes."""
+        columns = columns_of(self)
+        if columns is None:
+            raise AttributeError(
+                f"{type(self).__name__} has categories_ only once it is fitted to a table "
+                "with columns of categories."
+            )
+        return [np.array(values) for values in columns.categories]
 
     @property
     def _network_kind(self):

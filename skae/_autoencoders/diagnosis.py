@@ -10,6 +10,7 @@ import html
 import numpy as np
 from sklearn.utils.validation import _check_feature_names_in
 
+from skae._tables.categories import columns_of
 from skae._tables.rows import rows_of
 
 __all__ = ["Finding", "Findings", "Sample", "collapsed", "diagnose", "outcome"]
@@ -292,7 +293,7 @@ def _swallowed(estimator, sample):
     """A column in larger units than the others, which the loss consists of."""
     params = estimator._params_of_fit
     is_table = estimator.n_features_in_ > 2 and not isinstance(params["loss"], dict)
-    if params["standardize"] or not is_table:
+    if params["standardize"] or not is_table or columns_of(estimator) is not None:
         return None
     weights = np.square(estimator.components_.T) @ estimator.explained_variance_
     variances = weights + estimator.noise_variance_
@@ -354,7 +355,10 @@ def _shifted(estimator, sample):
         shift = np.abs(mean - estimator.mean_) / np.where(deviation > 0, deviation, np.inf)
     if not np.nanmax(shift) > SHIFTED:
         return None
-    column = _check_feature_names_in(estimator)[np.nanargmax(shift)]
+    columns = columns_of(estimator)
+    names = _check_feature_names_in(estimator)
+    names = names if columns is None else columns.encoded_names
+    column = names[np.nanargmax(shift)]
     return Finding(
         "the rows have moved",
         f"The mean of {column!r} is {np.nanmax(shift):.1f} standard deviations from the "

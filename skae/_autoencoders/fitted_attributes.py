@@ -2,6 +2,7 @@
 
 Each public attribute can be found by a search for its name and " =". The private ones are
 
+    _columns          the fields of the `Columns`, if some are of categories, or None
     _params_of_fit    the parameters that the fit was made with, see `parameters`
     _has_marks        whether the network is told which cells are missing
     _filler           arrays of the `Filler` of missing cells, or None
@@ -32,6 +33,7 @@ from skae._model.density import DensityInference
 from skae._model.explained_variance import attributes, describe
 from skae._model.model import Inference
 from skae._model.prior import Mixture, fit_mixture
+from skae._tables.categories import columns_of
 from skae._tables.missing import Filler
 from skae._tables.ranges import Extremes
 from skae._tables.table import ends_of_target
@@ -39,6 +41,7 @@ from skae._torch import make_generator, resolve_device, thread_limit
 from skae._training.frame import Frame
 from skae._training.linear_start import hold
 from skae.losses._likelihoods import resolve_likelihood
+from skae.losses._mixed import loss_of_columns
 from skae.losses._resolve import resolve_loss
 from skae.modules._own import adapted
 
@@ -48,10 +51,13 @@ __all__ = [
     "filler_of",
     "frame_of",
     "inference_around",
+    "is_standardized",
+    "n_encoded",
     "net_around",
     "outline",
     "restore",
     "set_codes",
+    "set_columns",
     "set_device",
     "set_ends",
     "set_filler",
@@ -81,6 +87,28 @@ def set_widths(estimator, n_components, hidden_layer_sizes, is_new=False):
         estimator._n_left_out = 0
 
 
+def set_columns(estimator, columns):
+    """Set the columns of categories, and what else is known of the features with them."""
+    estimator._columns = columns and vars(columns)
+    if columns is None:
+        return
+    estimator.n_features_in_ = columns.n_features
+    vars(estimator).pop("feature_names_in_", None)  # of an earlier fit
+    if columns.names is not None:
+        estimator.feature_names_in_ = np.array(columns.names, dtype=object)
+
+
+def n_encoded(estimator):
+    """Return the number of columns of the table that the network sees."""
+    columns = columns_of(estimator)
+    return estimator.n_features_in_ if columns is None else columns.n_encoded
+
+
+def is_standardized(estimator):
+    """Whether the fit has standardized the features."""
+    return estimator._params_of_fit["standardize"] or estimator._columns is not None
+
+
 def set_device(estimator):
     """Set the device that the parameter stands for."""
     estimator.device_ = resolve_device(estimator.device, owner=type(estimator).__name__)
@@ -98,6 +126,9 @@ def unfitted_loss(estimator):
     params, loss = estimator._params_of_fit, estimator._params_of_fit["loss"]
     if estimator._network_kind.is_variational:
         return resolve_likelihood(loss, params["covariance_type"])
+    columns = columns_of(estimator)
+    if columns is not None:
+        return loss_of_columns(columns.terms(loss), columns.n_encoded)
     return resolve_loss(loss, estimator.n_features_in_, names, type(estimator).__name__)
 
 
@@ -268,7 +299,10 @@ def _set_density(estimator, inference, inputs, weights, result):
 
 def _set_description(estimator, description):
     """Set the attributes that `describe` or `attributes` has computed."""
-    estimator.components_ = description["components_"]
+    components, columns = description["components_"], columns_of(estimator)
+    if columns is not None:
+        components = columns.lengths(components)
+    estimator.components_ = components
     estimator.explained_variance_ = description["explained_variance_"]
     estimator.explained_variance_ratio_ = description["explained_variance_ratio_"]
     estimator.singular_values_ = description["singular_values_"]
@@ -311,11 +345,12 @@ def inference_around(estimator, network):
         estimator._loss,
         estimator.mean_,
         estimator.scale_,
-        1.0 if estimator._params_of_fit["standardize"] else estimator.scale_,
+        1.0 if is_standardized(estimator) else estimator.scale_,
         estimator.device_,
         filler_of(estimator),
         estimator._has_marks,
         ends_of(estimator),
+        columns_of(estimator),
     )
 
 
@@ -350,7 +385,7 @@ def truncate(estimator, n_components):
     inference = inference_around(estimator, estimator.net_.network)
     description = attributes(
         inference,
-        shape=(estimator.n_samples_, estimator.n_features_in_),
+        shape=(estimator.n_samples_, n_encoded(estimator)),
         mean=estimator._mean_code[:k],
         deviations=estimator._code_deviations[:k],
         falls=estimator._falls[:k],
@@ -375,6 +410,7 @@ def restore(estimator, network):
     params = estimator._params_of_fit
     estimator.device_ = resolve_device(params["device"], strict=False)
     vars(estimator).setdefault("_ongoing", None)
+    vars(estimator).setdefault("_columns", None)  # in models of earlier versions
     vars(estimator).setdefault("_extremes", None)  # in models of earlier versions
     vars(estimator).setdefault("_holds", True)
     set_loss(estimator, unfitted_loss(estimator), estimator._loss_statistics)
@@ -392,5 +428,6 @@ def restore(estimator, network):
 
 def outline(estimator, generator=None):
     """Return a network of the same shape as the fitted one."""
-    n_inputs = estimator.n_features_in_ * (2 if estimator._has_marks else 1)
-    return estimator._make_module(n_inputs, estimator.n_features_in_, generator)
+    n_outputs = n_encoded(estimator)
+    n_inputs = n_outputs * (2 if estimator._has_marks else 1)
+    return estimator._make_module(n_inputs, n_outputs, generator)

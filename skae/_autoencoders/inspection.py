@@ -13,6 +13,7 @@ from skae._autoencoders import diagnosis
 from skae._autoencoders.fitted_attributes import truncate
 from skae._autoencoders.parameters import takes
 from skae._compat import in_frame_like
+from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
 from skae._tables.rows import row_blocks, rows_of
 from skae._torch import in_own_modes
@@ -114,15 +115,17 @@ class InspectionMixin:
         -------
         residuals : ndarray of shape (n_samples, n_features)
             `X - denoise(X)`, in the units of X, and NaN in missing cells; a frame, with the
-            names and the index of X, if X is one.
+            names and the index of X, if X is one. In a column of categories it is one minus
+            the probability of the category that is there.
         """
         check_is_fitted(self)
-        table = check_table(self, X, reset=False)
-        out = np.empty(table.shape, dtype=table.dtype)
+        table, columns = check_table(self, X, reset=False), columns_of(self)
+        out = np.empty((table.shape[0], self.n_features_in_), dtype=table.dtype)
         for block in row_blocks(*table.shape):
             rows = rows_of(table, block)
             Z = self._inference.encode(rows, self.n_components_)
-            out[block] = rows - self._inference.decode(Z)
+            left = rows - self._inference.decode(Z)
+            out[block] = left if columns is None else columns.left(left)
         return in_frame_like(X, out, _check_feature_names_in(self))
 
     def components_at(self, X):
@@ -135,7 +138,8 @@ class InspectionMixin:
         Returns
         -------
         jacobian : ndarray of shape (n_samples, n_components_, n_features_in_)
-            Derivative of each feature of the reconstruction, or with `standardize` of each
+            Derivative of each feature of the reconstruction (of a feature of categories the
+            length of that of their probabilities), or with `standardize` of each
             standardized feature, with respect to each code as it is without `whiten`, at
             the code of each row of X. It is that before features are held at ends, see
             `clip`: where one is, its reconstruction does not change. At the mean code these
@@ -144,7 +148,8 @@ class InspectionMixin:
         check_is_fitted(self)
         X = check_table(self, X, reset=False, dtype=np.float64)
         Z = self._inference.encode(X, self.n_components_) / self._inference.code_scale
-        return self._inference.jacobian(Z)
+        jacobian, columns = self._inference.jacobian(Z), columns_of(self)
+        return jacobian if columns is None else columns.lengths(jacobian)
 
     def get_covariance(self):
         """Compute the covariance of the data under the linear Gaussian model of the codes.
@@ -159,6 +164,11 @@ class InspectionMixin:
             and holds explained_variance_ - noise_variance_, or zero if that is negative.
         """
         check_is_fitted(self)
+        if columns_of(self) is not None:
+            raise ValueError(
+                f"get_covariance of {type(self).__name__} is for tables of numbers, and "
+                "the fit had columns of categories."
+            )
         excess = np.maximum(self.explained_variance_ - self.noise_variance_, 0.0)
         covariance = (self.components_.T * excess) @ self.components_
         covariance.flat[:: len(covariance) + 1] += self.noise_variance_

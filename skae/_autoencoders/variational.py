@@ -16,8 +16,10 @@ __all__ = ["VariationalAutoencoder"]
 
 FIXED = {
     "allow_nan": False,
+    "categorical_features": None,
     "clip": False,
     "code_activation": "identity",
+    "handle_unknown": "error",
     "init": "pca",
     "module": None,
     "noise": None,
@@ -293,8 +295,10 @@ class VariationalAutoencoder(BaseAutoencoder):
     _fixed_parameters: tuple = tuple(FIXED)
     _has_streams = False
     allow_nan = FIXED["allow_nan"]
+    categorical_features = FIXED["categorical_features"]
     clip = FIXED["clip"]
     code_activation = FIXED["code_activation"]
+    handle_unknown = FIXED["handle_unknown"]
     init = FIXED["init"]
     module = FIXED["module"]
     noise = FIXED["noise"]

@@ -101,3 +101,19 @@ def test_residuals_of_a_frame_with_missing_cells(iris):
     assert [*residuals.columns] == [*"abcd"]
     assert residuals.index.equals(X.index)
     np.testing.assert_array_equal(residuals.isna(), X.isna())
+
+
+def test_residuals_of_categories():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 3, size=200)
+    X = pandas.DataFrame({"a": kinds + rng.normal(size=200), "b": kinds})
+    X["b"] = pandas.Categorical.from_codes(kinds, [*"xyz"])
+    ae = AutoencoderTransformer(2, max_epochs=2, random_state=0).fit(X)
+    residuals = ae.residuals(X)
+    assert [*residuals.columns] == ["a", "b"]
+    assert residuals["b"].between(0, 1).all()
+    is_right = ae.set_output(transform="pandas").denoise(X)["b"] == X["b"]
+    assert is_right.any()
+    assert (residuals["b"][is_right] <= 2 / 3).all()
+    assert (residuals["b"][~is_right] >= 1 / 2).all()
