@@ -110,6 +110,13 @@ class VariationalAutoencoder(BaseAutoencoder):
         codes after training, for `score`, `score_samples` and `sample`. Held-out codes
         choose the number of its components, and the standard normal distribution is kept
         if no mixture is certainly better.
+    margins : {"model", "data"}, default="model"
+        Distribution of each feature of the rows that `sample` draws. "data" moves every
+        feature, by an increasing function, such that its quantiles are those of the
+        training rows: a drawn row has then no value beyond their ends, and what the model
+        has learned is how features go together, as with a copula. It needs
+        `loss="squared_error"`, and has no effect on `score` and `score_samples`, which are
+        those of the density before.
     standardize : bool, default=False
         Whether to divide every feature by its standard deviation, and to undo this in the
         output. `components_`, `explained_variance_` and the attributes that follow from it,
@@ -238,6 +245,9 @@ class VariationalAutoencoder(BaseAutoencoder):
         Mixture of m normal distributions of k codes, in the words of `GaussianMixture`.
         Covariances are diagonal if there are more than 16 codes. Only set with
         `prior="mixture"`.
+    quantiles_ : ndarray of shape (n_quantiles, n_features)
+        Evenly spaced quantiles of the training rows, at most 1000, as in
+        `QuantileTransformer`. Only set with `margins="data"`.
     noise_variance_ : float or ndarray of shape (n_features,)
         Variance of the noise, one number or with `covariance_type="diag"` one for each
         feature, in the units of X or with `standardize` in standardized ones. It cannot
@@ -356,6 +366,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         "beta": [Interval(Real, 0, None, closed="left")],
         "n_draws": [Interval(Integral, 1, None, closed="left")],
         "prior": [StrOptions({"normal", "mixture"})],
+        "margins": [StrOptions({"model", "data"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
     }
@@ -379,6 +390,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         beta=1.0,
         n_draws=1,
         prior="normal",
+        margins="model",
         standardize=False,
         dropout=0.0,
         normalization=None,
@@ -410,6 +422,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         self.beta = beta
         self.n_draws = n_draws
         self.prior = prior
+        self.margins = margins
         self.standardize = standardize
         self.dropout = dropout
         self.normalization = normalization
@@ -433,6 +446,12 @@ class VariationalAutoencoder(BaseAutoencoder):
         self.verbose = verbose
 
     def _decide_widths(self, n_samples, n_features, n_expected=None):
+        if self.margins == "data" and self.loss != "squared_error":
+            raise ValueError(
+                f"margins='data' of {type(self).__name__} needs loss='squared_error', got "
+                f"loss={self.loss!r}, whose rows are drawn as whole numbers. Set "
+                "margins='model'."
+            )
         most = min(n_samples, n_features)
         n_components = int(self.n_components or -(-most // 2))
         if n_components > most:
@@ -613,8 +632,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         -------
         X : ndarray of shape (n_samples, n_features)
             Rows in the units of the training data, with the noise of the likelihood, or a
-            frame if `set_output` has asked for it. `inverse_transform` of codes of your own
-            gives means without noise.
+            frame if `set_output` has asked for it. See `margins`. `inverse_transform` of
+            codes of your own gives means without noise.
         """
         check_is_fitted(self)
         name = f"n_samples of {type(self).__name__}.sample"

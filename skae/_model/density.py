@@ -26,12 +26,14 @@ class DensityInference(Inference):
     ----------
     prior : Mixture or None
         Prior of the codes. None is the standard normal distribution.
+    margins : Margins or None
+        Gives drawn rows the margins of the training rows. None leaves them as they are.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.code_scale = 1.0
-        self.prior = None
+        self.prior = self.margins = None
 
     def jacobian(self, Z):
         return super().jacobian(Z) * self.unit
@@ -131,7 +133,8 @@ class DensityInference(Inference):
         def step(codes):
             output = self.run(lambda module, Z: module.decode(Z), codes, np.float64)
             rows = self.loss.draw(output, rng)
-            return rows * self.scale + self.mean if self.loss.of_scaled else rows
+            rows = rows * self.scale + self.mean if self.loss.of_scaled else rows
+            return rows if self.margins is None else self.margins(rows)
 
         return self._in_batches(step, Z, self.mean.shape, np.float64)
 

@@ -158,6 +158,34 @@ def test_a_mixture_as_the_prior_raises_the_density(tmp_path):
     assert not hasattr(normal, "weights_")
 
 
+def test_margins_of_the_training_rows(tmp_path):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=300)
+    X = np.c_[np.exp(z + 0.1 * rng.normal(size=300)), z.clip(-1), z**3]
+    weights = rng.uniform(0.5, 2, 300)
+    vae = VariationalAutoencoder(1, margins="data", **QUICK).fit(X, sample_weight=weights)
+    assert vae.quantiles_.shape == (300, 3)
+    rows = vae.sample(5000, random_state=0)
+    assert (rows.min(axis=0) > X.min(axis=0) - 1e-9).all()
+    assert (rows.max(axis=0) < X.max(axis=0) + 1e-9).all()
+    assert np.isclose(rows[:, 1], -1).mean() == pytest.approx(
+        weights[z < -1].sum() / weights.sum(), abs=0.02
+    )
+    order = np.argsort(X[:, 0])
+    share = np.cumsum(weights[order]) / weights.sum()
+    for level in (0.2, 0.5, 0.8):
+        expected = np.interp(level, share, X[order, 0])
+        assert np.quantile(rows[:, 0], level) == pytest.approx(expected, rel=0.1)
+    again = pickle.loads(pickle.dumps(vae))
+    np.testing.assert_array_equal(again.sample(9, 0), vae.sample(9, 0))
+    plain = clone(vae).set_params(margins="model").fit(X, sample_weight=weights)
+    np.testing.assert_array_equal(plain.score_samples(X), vae.score_samples(X))
+    assert not hasattr(vae.set_params(margins="model").fit(X), "quantiles_")
+    assert plain.sample(5000, 0)[:, 1].min() < -1
+    with pytest.raises(ValueError, match="margins='data' of VariationalAutoencoder needs"):
+        VariationalAutoencoder(1, margins="data", loss="poisson").fit(np.eye(3))
+
+
 def test_new_rows_in_a_frame(curved, fitted):
     pytest.importorskip("pandas")
     vae = pickle.loads(pickle.dumps(fitted)).set_output(transform="pandas")
