@@ -39,10 +39,12 @@ from skae._files.container import write_model
 from skae._tables.categories import columns_of
 from skae._tables.checks import FLOATS, check_features, check_rows, check_table
 from skae._tables.rows import row_blocks, rows_of
-from skae._torch import in_own_modes
+from skae._tables.sample_shape import resolved_shape
+from skae._torch import in_own_modes, resolve_device
 from skae._training.messages import interrupted, warn_of_target, warn_of_units
 from skae.losses import LOSSES
 from skae.modules import ACTIVATIONS
+from skae.modules._own import make_own
 
 __all__ = ["BaseAutoencoder"]
 
@@ -92,6 +94,7 @@ class BaseAutoencoder(
         "standardize": ["boolean"],
         "clip": ["boolean", Hidden(StrOptions({"auto"}))],
         "allow_nan": ["boolean"],
+        "sample_shape": [tuple, list, None],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "handle_unknown": [StrOptions({"error", "ignore"})],
         "tied_weights": ["boolean"],
@@ -126,6 +129,7 @@ class BaseAutoencoder(
         "loss",
         "module",
         "ordered",
+        "sample_shape",
         "standardize",
         "tied_weights",
     )
@@ -177,6 +181,38 @@ class BaseAutoencoder(
         Network
         """
         raise NotImplementedError
+
+    @property
+    def _n_codes(self):
+        """Number of codes of the network before any was left out."""
+        return self.n_components_ + self._n_left_out
+
+    def _make_own(self, n_features, n_outputs, generator):
+        """Return an untrained network of the user's.
+
+        Parameters
+        ----------
+        n_features, n_outputs : int
+            Widths of its rows and of its output.
+        generator : torch.Generator or None
+            See `_make_module`.
+        """
+        return make_own(
+            self._params_of_fit["module"],
+            n_features=n_features,
+            n_components=self._n_codes,
+            n_outputs=n_outputs,
+            device=resolve_device(self.device, strict=False),
+            owner=type(self).__name__,
+            seed=0 if generator is None else generator.initial_seed(),
+            numbers_per_code=2 if self._network_kind.is_variational else 1,
+        )
+
+    @property
+    def sample_shape_(self):
+        """The parameter `sample_shape` of the fit, without -1."""
+        shape = self._params_of_fit["sample_shape"]
+        return resolved_shape(shape, self.n_features_in_, type(self).__name__)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, X_target=None):

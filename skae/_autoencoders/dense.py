@@ -9,14 +9,13 @@ from skae._autoencoders.widths import AUTO_CHANNELS, auto_widths, given_widths
 from skae._compat import Interval, StrOptions
 from skae._tables.categories import columns_of
 from skae._tables.sample_shape import resolved_shape
-from skae._torch import resolve_device
 from skae.modules import (
     ACTIVATIONS,
     NORMALIZATIONS,
     ConvolutionalAutoencoder,
     DenseAutoencoder,
 )
-from skae.modules._own import GatedOwnNetwork, OwnNetwork, make_own
+from skae.modules._own import GatedOwnNetwork, OwnNetwork
 
 __all__ = ["AutoencoderTransformer"]
 
@@ -421,7 +420,6 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     _parameter_constraints: dict = BaseAutoencoder._parameter_constraints | {
         "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
-        "sample_shape": [tuple, list, None],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
@@ -431,7 +429,6 @@ class AutoencoderTransformer(BaseAutoencoder):
         "activation",
         "dropout",
         "normalization",
-        "sample_shape",
     )
 
     def __init__(
@@ -590,12 +587,6 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
 
     @property
-    def sample_shape_(self):
-        """The parameter `sample_shape` of the fit, without -1."""
-        shape = self._params_of_fit["sample_shape"]
-        return resolved_shape(shape, self.n_features_in_, type(self).__name__)
-
-    @property
     def is_categorical_(self):
         """Which features hold categories; None if there are none."""
         columns = columns_of(self)
@@ -623,7 +614,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _make_module(self, n_inputs, n_outputs, generator):
         kind = self._network_kind
         if kind is OwnNetwork:
-            return self._make_own(n_outputs, 1 + self._loss.n_constants, generator)
+            width = n_outputs * (1 + self._loss.n_constants)
+            return self._make_own(n_outputs, width, generator)
         params = self._params_of_fit
         options = {
             "n_constants": self._loss.n_constants * self.n_features_in_,
@@ -640,7 +632,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
         options |= {"n_marks": n_inputs - n_outputs}
         if kind is GatedOwnNetwork:
-            own = self._make_own(n_outputs, 1, generator)
+            own = self._make_own(n_outputs, n_outputs, generator)
             network = GatedOwnNetwork(own, n_outputs, self._n_codes, **options)
         else:
             network = ConvolutionalAutoencoder(
@@ -654,26 +646,9 @@ class AutoencoderTransformer(BaseAutoencoder):
             network.truncate(self.n_components_)
         return network
 
-    @property
-    def _n_codes(self):
-        """Number of codes of a gated network before any was left out."""
-        return self.n_components_ + self._n_left_out
-
     def _layer_options(self, generator):
         """Return the arguments of the layers of a network of the package."""
         names = "activation", "code_activation", "dropout", "normalization"
         params = {name: self._params_of_fit[name] for name in names}
         linear_path = self._params_of_fit["init"] == "pca"
         return params | {"linear_path": linear_path, "generator": generator}
-
-    def _make_own(self, n_features, n_outputs_of_feature, generator):
-        """Return an untrained network of the user's."""
-        return make_own(
-            self._params_of_fit["module"],
-            n_features=n_features,
-            n_components=self._n_codes,
-            n_outputs=n_features * n_outputs_of_feature,
-            device=resolve_device(self.device, strict=False),
-            owner=type(self).__name__,
-            seed=0 if generator is None else generator.initial_seed(),
-        )

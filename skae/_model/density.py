@@ -46,6 +46,16 @@ class DensityInference(Inference):
             both = self.run(step, inputs, inputs.dtype)
         return np.split(both, 2, axis=1)
 
+    def deviations(self, X, n_components):
+        """Return the standard deviations (n, k) of the codes of rows X (n, p)."""
+        dtype = float_of(X.dtype)
+
+        def step(rows):
+            scaled = ((rows - self.mean) / self.scale).astype(dtype)
+            return np.exp(self.posterior(scaled)[1] / 2)
+
+        return self._in_batches(step, X, (n_components,), dtype)
+
     def divergences(self, inputs, weights=None):
         """Return the mean divergences (k,) of the codes of scaled rows from the prior."""
         mean, log_variance = map(torch.from_numpy, self.posterior(inputs))
