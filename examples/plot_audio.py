@@ -6,7 +6,7 @@ A recording becomes a table when it is cut into frames, with the logarithms of t
 each band of the mel scale as columns. The autoencoder then compresses every frame to a few
 numbers, and ``inverse_transform`` gives a spectrogram back. This example does so for spoken
 digits (Free Spoken Digit Dataset, CC BY-SA 4.0) if the environment variable ``SKAE_DATA``
-names a folder with ``fsdd_logmel_frames.npz``, and otherwise for sounds that it makes itself.
+names a folder with ``fsdd_logmel_frames.npz``, and otherwise for sounds that it makes.
 """
 
 import os

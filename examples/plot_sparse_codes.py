@@ -23,9 +23,9 @@ X_train, X_test = train_test_split(load_digits().data / 16, random_state=0)
 # -------------------------
 # Without hidden layers the encoder is linear but for the activation of its codes, and the
 # decoder is linear. Codes with an activation cannot be those of PCA, so that ``init`` is
-# ``"random"``. The larger the weight of the penalty is, the fewer codes are active in a row,
-# and the larger is the error. ``weight_decay`` keeps the decoder from making up for small
-# codes by large weights.
+# ``"random"``. The larger the weight of the penalty is, the fewer codes are active in a
+# row, and the larger is the error. ``weight_decay`` keeps the decoder from making up for
+# small codes by large weights.
 
 
 def fitted(alpha):
@@ -47,16 +47,16 @@ models = {alpha: fitted(alpha) for alpha in (0.0, 0.5, 2.0)}
 for alpha, ae in models.items():
     Z = ae.transform(X_test)
     error = np.square(ae.inverse_transform(Z) - X_test).mean()
-    active = (Z > 0.05 * Z.max()).sum(axis=1).mean()
+    active = np.sum(Z / Z.max() > 0.05, axis=1).mean()
     print(f"L1Code({alpha}): {active:4.1f} of 49 codes are active, error {error:.4f}")
 
 # %%
 # The images of the decoder
 # -------------------------
 # The image of a code is what the reconstruction gains when this code alone goes from zero
-# to its usual size; red adds and blue takes away. Without a penalty the images are speckles,
-# many of which together make a digit. Those of sparse codes are larger and smoother: strokes
-# and the space beside them. Codes at the end of the list are never used.
+# to its usual size; red adds and blue takes away. Without a penalty the images are
+# speckles, many of which together make a digit. Those of sparse codes are larger and
+# smoother: strokes and the space beside them. Codes at the end of the list are never used.
 
 
 def images(ae):
