@@ -405,6 +405,8 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import torch
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.decomposition import PCA
     >>> from skae import AutoencoderTransformer
@@ -416,6 +418,55 @@ class AutoencoderTransformer(BaseAutoencoder):
     >>> pca_error = ((pca.inverse_transform(pca.transform(X)) - X) ** 2).mean()
     >>> bool(-ae.score(X) < 0.9 * pca_error)
     True
+
+    What is kept, and when: the epoch that is best for rows which were not trained on, or
+    PCA, which is epoch 0.
+
+    >>> ae.best_epoch_ == int(np.argmin(ae.validation_curve_)), ae.outcome_
+    (True, 'trained')
+    >>> AutoencoderTransformer(8, hidden_layer_sizes=()).fit(X).outcome_
+    'pca'
+
+    Rows that depend on each other, such as those of one patient: rows of a group are never
+    on both sides.
+
+    >>> of_patient = np.arange(len(X)) // 10
+    >>> quick = AutoencoderTransformer(8, max_epochs=3, random_state=0)
+    >>> quick = quick.fit(X, groups=of_patient)
+
+    Units: `score` and `inverse_transform` are in those of X. With `standardize` scores and
+    components are in standardized units, and `inverse_transform` still is in those of X.
+
+    >>> standardized = AutoencoderTransformer(8, standardize=True, max_epochs=3).fit(X)
+    >>> standardized.inverse_transform(standardized.transform(X)).max() > 10
+    np.True_
+
+    `net_` takes rows that are centred and scaled, and its errors are in units of `score`.
+
+    >>> scaled = torch.tensor((X - quick.mean_) / quick.scale_, dtype=torch.float32)
+    >>> X_hat = quick.net_.module_(scaled).detach().numpy() * quick.scale_ + quick.mean_
+    >>> np.allclose(X_hat.clip(0, 16), quick.denoise(X).clip(0, 16), atol=1e-3)
+    True
+
+    Convolutions for images, whose rows keep their two axes; and a network of one's own,
+    here a single layer on each side.
+
+    >>> image = AutoencoderTransformer(8, sample_shape=(1, 8, 8), max_epochs=1).fit(X)
+    >>> image.transform(X).shape
+    (1797, 8)
+    >>> class Own(torch.nn.Module):
+    ...     def __init__(self, n_inputs, n_components, generator=None):
+    ...         super().__init__()
+    ...         self.encoder = torch.nn.Linear(n_inputs, n_components)
+    ...         self.decoder = torch.nn.Linear(n_components, n_inputs)
+    ...
+    ...     def encode(self, X):
+    ...         return self.encoder(X).tanh()
+    ...
+    ...     def decode(self, Z):
+    ...         return self.decoder(Z)
+    >>> AutoencoderTransformer(8, module=Own, max_epochs=1).fit(X).transform(X).shape
+    (1797, 8)
     """
 
     _parameter_constraints: dict = BaseAutoencoder._parameter_constraints | {
