@@ -127,6 +127,10 @@ SERVED = {
     ),
     "random images": ("images", {"sample_shape": (1, 5, 6), "init": "random"}),
     "variational": ("plain", {}),
+    "variational images": (
+        "images",
+        {"sample_shape": (2, 3, 5), "normalization": "batch"},
+    ),
     "variational counts": ("counts", {"loss": "negative_binomial", "prior": "mixture"}),
 }
 

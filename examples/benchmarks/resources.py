@@ -8,8 +8,8 @@ memory: peak anonymous memory (Linux, `RssAnon` of `/proc/PID/status`, read some
 times a second by the parent) beyond what the process has just before; pages of files
 that are mapped are not anonymous. start: the first `fit` of a process against its second.
 neighbour: a fit on all cores beside a process that keeps all of them busy, against the same
-fit alone. search: `GridSearchCV` with two workers that are warm against none. large: a fit to
-2 000 000 x 30 in memory and from a file, and its error against that of ten epochs.
+fit alone. search: `GridSearchCV` with two workers that are warm against none. large: a fit
+to 2 000 000 x 30 in memory and from a file, and its error against that of ten epochs.
 """
 
 import argparse

@@ -9,14 +9,13 @@ from skae._autoencoders.widths import AUTO_CHANNELS, auto_widths, given_widths
 from skae._compat import Interval, StrOptions
 from skae._tables.categories import columns_of
 from skae._tables.sample_shape import resolved_shape
-from skae._torch import resolve_device
 from skae.modules import (
     ACTIVATIONS,
     NORMALIZATIONS,
     ConvolutionalAutoencoder,
     DenseAutoencoder,
 )
-from skae.modules._own import GatedOwnNetwork, OwnNetwork, make_own
+from skae.modules._own import GatedOwnNetwork, OwnNetwork
 
 __all__ = ["AutoencoderTransformer"]
 
@@ -406,6 +405,8 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import torch
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.decomposition import PCA
     >>> from skae import AutoencoderTransformer
@@ -417,11 +418,59 @@ class AutoencoderTransformer(BaseAutoencoder):
     >>> pca_error = ((pca.inverse_transform(pca.transform(X)) - X) ** 2).mean()
     >>> bool(-ae.score(X) < 0.9 * pca_error)
     True
+
+    What is kept, and when: the epoch that is best for rows which were not trained on, or
+    PCA, which is epoch 0.
+
+    >>> ae.best_epoch_ == int(np.argmin(ae.validation_curve_)), ae.outcome_
+    (True, 'trained')
+    >>> AutoencoderTransformer(8, hidden_layer_sizes=()).fit(X).outcome_
+    'pca'
+
+    Rows that depend on each other, such as those of one patient: rows of a group are never
+    on both sides.
+
+    >>> of_patient = np.arange(len(X)) // 10
+    >>> quick = AutoencoderTransformer(8, max_epochs=3, random_state=0)
+    >>> quick = quick.fit(X, groups=of_patient)
+
+    Units: `score` and `inverse_transform` are in those of X. With `standardize` scores and
+    components are in standardized units, and `inverse_transform` still is in those of X.
+
+    >>> standardized = AutoencoderTransformer(8, standardize=True, max_epochs=3).fit(X)
+    >>> standardized.inverse_transform(standardized.transform(X)).max() > 10
+    np.True_
+
+    `net_` takes rows that are centred and scaled, and its errors are in units of `score`.
+
+    >>> scaled = torch.tensor((X - quick.mean_) / quick.scale_, dtype=torch.float32)
+    >>> X_hat = quick.net_.module_(scaled).detach().numpy() * quick.scale_ + quick.mean_
+    >>> np.allclose(X_hat.clip(0, 16), quick.denoise(X).clip(0, 16), atol=1e-3)
+    True
+
+    Convolutions for images, whose rows keep their two axes; and a network of one's own,
+    here a single layer on each side.
+
+    >>> image = AutoencoderTransformer(8, sample_shape=(1, 8, 8), max_epochs=1).fit(X)
+    >>> image.transform(X).shape
+    (1797, 8)
+    >>> class Own(torch.nn.Module):
+    ...     def __init__(self, n_inputs, n_components, generator=None):
+    ...         super().__init__()
+    ...         self.encoder = torch.nn.Linear(n_inputs, n_components)
+    ...         self.decoder = torch.nn.Linear(n_components, n_inputs)
+    ...
+    ...     def encode(self, X):
+    ...         return self.encoder(X).tanh()
+    ...
+    ...     def decode(self, Z):
+    ...         return self.decoder(Z)
+    >>> AutoencoderTransformer(8, module=Own, max_epochs=1).fit(X).transform(X).shape
+    (1797, 8)
     """
 
     _parameter_constraints: dict = BaseAutoencoder._parameter_constraints | {
         "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
-        "sample_shape": [tuple, list, None],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
@@ -431,7 +480,6 @@ class AutoencoderTransformer(BaseAutoencoder):
         "activation",
         "dropout",
         "normalization",
-        "sample_shape",
     )
 
     def __init__(
@@ -590,12 +638,6 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
 
     @property
-    def sample_shape_(self):
-        """The parameter `sample_shape` of the fit, without -1."""
-        shape = self._params_of_fit["sample_shape"]
-        return resolved_shape(shape, self.n_features_in_, type(self).__name__)
-
-    @property
     def is_categorical_(self):
         """Which features hold categories; None if there are none."""
         columns = columns_of(self)
@@ -623,7 +665,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _make_module(self, n_inputs, n_outputs, generator):
         kind = self._network_kind
         if kind is OwnNetwork:
-            return self._make_own(n_outputs, 1 + self._loss.n_constants, generator)
+            width = n_outputs * (1 + self._loss.n_constants)
+            return self._make_own(n_outputs, width, generator)
         params = self._params_of_fit
         options = {
             "n_constants": self._loss.n_constants * self.n_features_in_,
@@ -640,7 +683,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
         options |= {"n_marks": n_inputs - n_outputs}
         if kind is GatedOwnNetwork:
-            own = self._make_own(n_outputs, 1, generator)
+            own = self._make_own(n_outputs, n_outputs, generator)
             network = GatedOwnNetwork(own, n_outputs, self._n_codes, **options)
         else:
             network = ConvolutionalAutoencoder(
@@ -654,26 +697,9 @@ class AutoencoderTransformer(BaseAutoencoder):
             network.truncate(self.n_components_)
         return network
 
-    @property
-    def _n_codes(self):
-        """Number of codes of a gated network before any was left out."""
-        return self.n_components_ + self._n_left_out
-
     def _layer_options(self, generator):
         """Return the arguments of the layers of a network of the package."""
         names = "activation", "code_activation", "dropout", "normalization"
         params = {name: self._params_of_fit[name] for name in names}
         linear_path = self._params_of_fit["init"] == "pca"
         return params | {"linear_path": linear_path, "generator": generator}
-
-    def _make_own(self, n_features, n_outputs_of_feature, generator):
-        """Return an untrained network of the user's."""
-        return make_own(
-            self._params_of_fit["module"],
-            n_features=n_features,
-            n_components=self._n_codes,
-            n_outputs=n_features * n_outputs_of_feature,
-            device=resolve_device(self.device, strict=False),
-            owner=type(self).__name__,
-            seed=0 if generator is None else generator.initial_seed(),
-        )

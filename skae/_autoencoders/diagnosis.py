@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_feature_names_in
 from skae._tables.categories import columns_of
 from skae._tables.rows import rows_of
 
-__all__ = ["Finding", "Findings", "Sample", "collapsed", "diagnose"]
+__all__ = ["Finding", "Findings", "Sample", "collapsed", "diagnose", "outcome"]
 
 MOST_ROWS, MOST_VALUES = 10_000, 2**24  # rows and values that are examined, at most
 GAP = 4.0  # held-out error over training error from which a network has memorised rows
@@ -95,6 +95,21 @@ def diagnose(estimator, X):
     sample = None if X is None else _sample(estimator, X)
     found = [check(estimator, sample) for check in CHECKS]
     return Findings(finding for finding in found if finding is not None)
+
+
+def outcome(estimator):
+    """Return in a few words how the last fit ended, or "" if no rows were held out."""
+    errors, best = estimator.validation_curve_, estimator.best_epoch_
+    if estimator.outcome_ == "pca":
+        return "ended as PCA"
+    if estimator.outcome_ == "unchanged":
+        return "as it was before the last fit"
+    pca_error = -estimator.pca_score_
+    if len(errors) <= best or not np.isfinite(pca_error) or pca_error == 0:
+        return ""
+    if _is_density(estimator):
+        return f"{pca_error - errors[best]:.3g} nats per row above PCA, on held-out rows"
+    return f"{errors[best] / pca_error:.3g} times the error of PCA, on held-out rows"
 
 
 def _sample(estimator, X):

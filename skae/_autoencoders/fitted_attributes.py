@@ -14,6 +14,7 @@ Each public attribute can be found by a search for its name and " =". The privat
     _mean_code, _code_deviations, _falls, _squares
                       statistics of the codes, which `truncate` needs
     _n_left_out       number of codes of the network that `truncate` has left out
+    _drawn_quantiles  quantiles of rows that a variational autoencoder draws
     _seed             the seed of the fit
     _n_steps          number of training steps so far, which the learning rate depends on
     _score_unit       the unit of components and variances, see `Inference.unit`
@@ -31,6 +32,7 @@ from skae._engine.objective import Objective
 from skae._engine.skorch_net import build_net
 from skae._model.density import DensityInference
 from skae._model.explained_variance import attributes, describe
+from skae._model.margins import Margins, fit_margins, number_of_draws
 from skae._model.model import Inference
 from skae._model.prior import Mixture, fit_mixture
 from skae._tables.categories import columns_of
@@ -73,6 +75,9 @@ __all__ = [
 ]
 
 MATCHED = 256  # number of rows on which new codes are compared with earlier ones
+SEED = 0  # seed of rows that are drawn to learn the margins of a model
+# Attributes that a variational autoencoder has only with certain parameters.
+OF_AN_OPTION = "weights_", "means_", "covariances_", "quantiles_", "_drawn_quantiles"
 SMALLEST = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
 
 
@@ -275,10 +280,14 @@ def set_codes(estimator, result, before=None):
         if estimator._network_kind.is_variational:
             _set_density(estimator, inference, inputs, weights, result)
         set_inference(estimator, inference)
+        if params.get("margins") == "data":
+            _set_margins(estimator, X * estimator.scale_ + estimator.mean_, weights)
 
 
 def _set_density(estimator, inference, inputs, weights, result):
     """Set the attributes of a variational autoencoder."""
+    for name in OF_AN_OPTION:  # of an earlier fit
+        vars(estimator).pop(name, None)
     estimator.kl_ = inference.divergences(inputs, weights)
     noise_variance = inference.noise_variance(estimator.n_components_)
     if noise_variance is not None:
@@ -288,13 +297,26 @@ def _set_density(estimator, inference, inputs, weights, result):
         sides = result.groups_and_held_out(len(inputs))
         mixture = fit_mixture(mean, log_variance, *sides, weights)
         estimator.weights_, estimator.means_, estimator.covariances_ = mixture.arrays
-    else:
-        for name in ("weights_", "means_", "covariances_"):  # of an earlier fit
-            vars(estimator).pop(name, None)
     finding = collapsed(estimator)
     if finding is not None:
         name = type(estimator).__name__
         warnings.warn(f"{name} has a {finding}", UserWarning, stacklevel=2)
+
+
+def _set_margins(estimator, X, weights):
+    """Set quantiles of each feature, of rows that the model draws and of rows X."""
+    rng = np.random.RandomState(SEED)
+    n_rows, k = number_of_draws(X.shape[1]), estimator.n_components_
+    drawn = estimator._inference.draw(n_rows, k, rng)
+    estimator._drawn_quantiles, estimator.quantiles_ = fit_margins(drawn, X, weights)
+    estimator._inference.margins = _margins_of(estimator)
+
+
+def _margins_of(estimator):
+    """Return the `Margins` that rows which are drawn get, or None."""
+    if not hasattr(estimator, "quantiles_"):
+        return None
+    return Margins(estimator._drawn_quantiles, estimator.quantiles_)
 
 
 def _set_description(estimator, description):
@@ -362,10 +384,11 @@ def set_inference(estimator, inference):
         inference.code_scale = 1 / np.where(varies, deviations, 1.0)
     if estimator._network_kind.absorbs:
         inference.fold()
-    if estimator._network_kind.is_variational and hasattr(estimator, "weights_"):
-        inference.prior = Mixture(
-            estimator.weights_, estimator.means_, estimator.covariances_
-        )
+    if estimator._network_kind.is_variational:
+        inference.margins = _margins_of(estimator)
+        if hasattr(estimator, "weights_"):
+            mixture = estimator.weights_, estimator.means_, estimator.covariances_
+            inference.prior = Mixture(*mixture)
     estimator._inference = inference
 
 

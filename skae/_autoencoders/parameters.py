@@ -18,6 +18,7 @@ __all__ = [
     "contents",
     "parameter_names",
     "params_of_fit",
+    "takes",
 ]
 
 # Parameters that are of no use once a fit has ended. They may hold anything, such as an
@@ -35,6 +36,11 @@ OF_THE_FIT_ALONE = {
 }
 
 WIDTHS = {"n_components": "n_components_", "hidden_layer_sizes": "hidden_layer_sizes_"}
+
+
+def takes(parameter):
+    """Return a function that says whether an estimator takes a parameter of the table."""
+    return lambda estimator: parameter not in estimator._fixed_parameters
 
 
 def parameter_names(estimator):
