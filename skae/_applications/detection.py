@@ -11,7 +11,10 @@ from skae._applications.row_distances import (
     evenly_spaced,
     isolation,
 )
+from skae._autoencoders.arguments import columns_to_fit
+from skae._autoencoders.fitted_attributes import set_columns
 from skae._autoencoders.held_out import fit_with_folds, reconstruction
+from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
 from skae._tables.dependence import check_groups
 from skae._tables.fit_data import Given
@@ -54,10 +57,11 @@ class HeldOut(NamedTuple):
 
 def given_to_detector(detector, autoencoder, X, sample_weight, groups):
     """Check the arguments of `fit`, and return them as `Given`."""
+    set_columns(autoencoder, columns_to_fit(autoencoder, X))
     table = check_table(
         autoencoder, X, reset=True, for_fit=True, ensure_min_samples=2, owner=detector
     )
-    given = Given(table)
+    given = Given(table, columns=columns_of(autoencoder))
     if groups is not None:
         given.groups = check_groups(groups, table)
     if sample_weight is not None:
@@ -79,17 +83,17 @@ def support_of(given, support_fraction, standardize):
     return np.flatnonzero(distances <= np.sort(distances)[n_kept - 1])
 
 
-def default_components(X, support):
+def default_components(given, support):
     """Return how many components PCA needs for a share of the standardized variance.
 
     Parameters
     ----------
-    X : table that `rows_of` takes
+    given : Given
     support : ndarray of int
         Numbers of the rows; some of them are enough.
     """
     rows = support[evenly_spaced(len(support), MOST_ROWS)]
-    given = Given(rows_of(X, rows))
+    given = Given(rows_of(given.X, rows), columns=given.columns)
     standardized = scaled(given.X, *given.location_and_scale(True), np.float64)
     spread, _, total = principal_axes(np.nan_to_num(standardized, copy=False))
     sums = np.cumsum(np.square(spread))
@@ -99,7 +103,7 @@ def default_components(X, support):
 def fit_to_support(autoencoder, X, given, support):
     """Fit the autoencoder to some rows, as a frame if X is one; return a list of Fold."""
     is_whole = is_streamed(given.X)
-    if hasattr(X, "columns"):
+    if hasattr(X, "columns") and given.columns is None:
         rows = _safe_indexing(X, given.numbers[support])
     else:
         rows = given.X if is_whole else given.X[support]
@@ -108,6 +112,7 @@ def fit_to_support(autoencoder, X, given, support):
         rows,
         sample_weight=None if given.weights is None else given.weights[support],
         groups=None if given.groups is None else given.groups[support],
+        columns=given.columns,
     )
 
 

@@ -32,6 +32,7 @@ from skae._autoencoders.held_out import reconstruction
 from skae._autoencoders.rollback import as_before_on_error
 from skae._compat import Interval, StrOptions, _fit_context, draw_seed, in_frame_like
 from skae._files.container import write_model
+from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
 from skae._tables.rows import row_blocks, rows_of
 
@@ -192,7 +193,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         given = given_to_detector(self, autoencoder, X, sample_weight, groups)
         support = support_of(given, self.support_fraction, autoencoder.standardize)
         if self.estimator is None:
-            autoencoder.n_components = default_components(given.X, support)
+            autoencoder.n_components = default_components(given, support)
         folds = fit_to_support(autoencoder, X, given, support)
         found = held_out_rows(autoencoder, given, support, folds)
         self.estimator_ = autoencoder
@@ -392,9 +393,11 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             frame if X is one.
         """
         table = self._checked(X)
-        out, distances = np.empty(table.shape), self._row_distances
+        out, distances = self._of_features(table), self._row_distances
+        columns = columns_of(self.estimator_)
         for block in row_blocks(*table.shape):
-            out[block] = distances.shares(rows_of(table, block))
+            shares = distances.shares(rows_of(table, block))
+            out[block] = shares if columns is None else columns.summed(shares)
         out *= -self._scores(distances.totals(table))[:, None]
         return in_frame_like(X, out, _check_feature_names_in(self))
 
@@ -409,15 +412,22 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         -------
         residuals : ndarray of shape (n_samples, n_features)
             X minus its reconstruction, in the units of X: positive where a value is larger
-            than the other values of the row let expect, NaN where it is missing. A frame if
-            X is one.
+            than the other values of the row let expect, NaN where it is missing. In a
+            column of categories one minus the probability of the category. A frame if X is
+            one.
         """
         table = self._checked(X)
-        out, reconstruct = np.empty(table.shape), reconstruction(self.estimator_)
+        out, reconstruct = self._of_features(table), reconstruction(self.estimator_)
+        columns = columns_of(self.estimator_)
         for block in row_blocks(*table.shape):
             rows = rows_of(table, block)
-            out[block] = rows - reconstruct(rows)
+            left = rows - reconstruct(rows)
+            out[block] = left if columns is None else columns.left(left)
         return in_frame_like(X, out, _check_feature_names_in(self))
+
+    def _of_features(self, table):
+        """Return an empty array with a number for each row of a table and each feature."""
+        return np.empty((table.shape[0], self.n_features_in_))
 
     def save(self, path):
         """Write the fitted detector to a file, which `skae.load` opens.

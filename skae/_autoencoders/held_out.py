@@ -11,6 +11,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from skae._autoencoders.fitted_attributes import inference_around
 from skae._engine.skorch_net import Interrupted
+from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
 from skae._tables.dependence import Dependence, check_groups, equal_rows
 from skae._tables.rows import rows_of
@@ -70,7 +71,7 @@ def _reconstruct(inference, n_components, X):
 
 
 @in_own_modes()
-def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None):
+def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None, columns=None):
     """Fit an autoencoder, and return networks with rows that they have not seen.
 
     A fit that holds rows out to choose its epoch has such networks at hand, and nothing
@@ -86,15 +87,20 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None):
         Autoencoder that is fitted. Parameters are checked as in its method `fit`.
     X, y, sample_weight, groups
         Arguments of `fit`.
+    columns : Columns or None
+        Columns of categories, if X is one-hot already.
 
     Returns
     -------
     list of Fold
         It is empty if all rows are equal, or if there are only two.
     """
-    result, numbers = _fit(estimator, X, y, sample_weight, groups, keeps_folds=True)
+    how = {"keeps_folds": True, "columns": columns}
+    result, numbers = _fit(estimator, X, y, sample_weight, groups, **how)
     folds = result.folds()
     if sum(len(held_out) for _, _, held_out in folds) < SMALLEST:
+        if columns is None:
+            X = check_table(estimator, X, for_fit=True, reset=False)
         return folds_of_clones(estimator, X, sample_weight, groups)
     return [
         Fold(
@@ -107,14 +113,17 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None):
 
 
 @in_own_modes()
-def fit_to_fill(estimator, X, sample_weight=None, groups=None):
+def fit_to_fill(estimator, X, sample_weight=None, groups=None, columns=None):
     """Fit an autoencoder whose only purpose is to fill missing cells.
+
+    X is one-hot already if there are `columns` of categories.
 
     Its epoch is chosen by hidden cells of held-out rows alone. The curve of held-out errors
     and the score of PCA count these alone as well, and divide by all cells that are
     observed. Cells are hidden even if none is missing.
     """
-    _fit(estimator, X, None, sample_weight, groups, fills_cells=True)
+    how = {"fills_cells": True, "columns": columns}
+    _fit(estimator, X, None, sample_weight, groups, **how)
 
 
 def _fit(estimator, X, y, sample_weight, groups, **how):
@@ -129,10 +138,12 @@ def _fit(estimator, X, y, sample_weight, groups, **how):
 def folds_of_clones(estimator, X, sample_weight, groups, *, fills_cells=False):
     """Fit clones of a fitted estimator to parts of the rows; return a list of Fold.
 
+    X is a table which `check_table` has returned.
+
     Unlike the networks of `fit_with_folds`, which take missing cells as they were filled by
     a linear model of all rows, clones have seen nothing of the held-out rows.
     """
-    X = check_table(estimator, X, for_fit=True, reset=False)
+    columns = columns_of(estimator)
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
     groups = None if groups is None else check_groups(groups, X)
     used = np.flatnonzero(weights)
@@ -143,10 +154,7 @@ def folds_of_clones(estimator, X, sample_weight, groups, *, fills_cells=False):
         )
         part = X[train] if sparse.issparse(X) else rows_of(X, train)
         how = weights[train], None if groups is None else groups[train]
-        if fills_cells:
-            fit_to_fill(smaller, part, *how)
-        else:
-            smaller.fit(part, sample_weight=how[0], groups=how[1])
+        _fit(smaller, part, None, *how, fills_cells=fills_cells, columns=columns)
         folds.append(Fold(reconstruction(smaller), train, held_out))
     return folds
 

@@ -9,6 +9,7 @@ from sklearn.utils.validation import _check_feature_names, _check_n_features
 from skae._compat import _get_container_adapter
 from skae._model.model import float_of
 from skae._tables.blocks import as_dask_array
+from skae._tables.categories import columns_of
 
 __all__ = ["lazily"]
 
@@ -39,8 +40,8 @@ def lazily(estimator, method, X, n_columns=None, *, takes_codes=False):
     Raises
     ------
     ValueError
-        If X has other features than the estimator was fitted to, or if the estimator was
-        asked to return frames.
+        If X has other features than the estimator was fitted to, if these are categories,
+        or if the estimator was asked to return frames.
     """
     owner = type(estimator).__name__
     if _get_container_adapter("transform", estimator) is not None:
@@ -48,6 +49,12 @@ def lazily(estimator, method, X, n_columns=None, *, takes_codes=False):
             f"{method} of {owner} returns a dask array for a dask array or frame, and "
             "set_output asks for another kind of frame, which would be held in memory. "
             "Call set_output(transform='default')."
+        )
+    if columns_of(estimator) is not None:
+        raise ValueError(
+            f"{method} of {owner} takes no dask array or frame, because it was fitted to "
+            "columns of categories. Pass the partitions one after another, or encode the "
+            "categories with a OneHotEncoder before the fit."
         )
     array = as_dask_array(X, owner)
     if not takes_codes:

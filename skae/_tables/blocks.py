@@ -33,12 +33,12 @@ def as_dask_array(X, owner):
     """
     if hasattr(X, "dtypes"):
         dtypes = dict(zip(X.columns, X.dtypes, strict=True))
-        others = [c for c, t in dtypes.items() if getattr(t, "kind", "O") not in NUMBERS]
+        others = [c for c, t in dtypes.items() if getattr(t, "kind", "O") not in "fiu"]
         if others:
             raise ValueError(
                 f"X of {owner} must hold numbers, and these columns of the frame do not: "
-                f"{', '.join(map(repr, others[:5]))}. Encode categories, convert dates "
-                "with astype, or drop these columns."
+                f"{', '.join(map(repr, others[:5]))}. Encode categories, convert booleans "
+                "and dates with astype, or drop these columns."
             )
         is_single = all(dtype == np.float32 for dtype in dtypes.values())
         return X.astype(np.float32 if is_single else np.float64).to_dask_array()

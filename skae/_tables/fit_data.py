@@ -11,6 +11,7 @@ from sklearn.utils.validation import (
 
 from skae._tables.block_summary import Summary, summary_of
 from skae._tables.blocks import Blocks
+from skae._tables.categories import Columns
 from skae._tables.dependence import Dependence, equal_rows
 from skae._tables.filler_fit import MOST_ROWS, fit_filler
 from skae._tables.ranges import Extremes
@@ -51,6 +52,8 @@ class Given:
     numbers : ndarray of int of shape (n_samples,) or None
         Numbers of the rows in the table that the user passed. None if all of these are
         here in their original order.
+    columns : Columns or None
+        Which columns of X are of categories, if some are.
     fills_cells : bool
         Whether the only purpose of the network is to fill missing cells. It is then told
         which cells are missing even if none are, so that cells are hidden in training, and
@@ -66,6 +69,7 @@ class Given:
     groups: np.ndarray | None = None
     folds: list | None = None
     numbers: np.ndarray | None = None
+    columns: Columns | None = None
     fills_cells: bool = False
     summary: Summary | None = None
 
@@ -174,7 +178,7 @@ class Given:
         tables = {
             name: part
             for name, part in vars(self).items()
-            if name not in {"folds", "numbers", "fills_cells", "summary"}
+            if name not in {"folds", "numbers", "columns", "fills_cells", "summary"}
         }
         if self.summary is not None:  # these stand for the rows
             tables["X"] = self.summary.keys
@@ -196,9 +200,17 @@ class Given:
         return ~np.concatenate([np.isnan(X) for X in tables])
 
     def location_and_scale(self, standardize):
-        """Return the mean (n_features,) and the scale of the features, ignoring NaN."""
+        """Return the mean (n_features,) and the scale of the features, ignoring NaN.
+
+        If there are columns of categories, features are always standardized.
+        """
         if self.summary is not None:
             return self.summary.pca.location_and_scale(standardize)
+        if self.columns is None:
+            return self._location_and_scale(standardize)
+        return self.columns.balanced(*self._location_and_scale(standardize=True))
+
+    def _location_and_scale(self, standardize):
         if self.observed is None:
             return location_and_scale(self.goal, standardize, self.weights)
         if np.isnan(self.X).all():
@@ -236,7 +248,8 @@ class Given:
             X, w = rows_of(X, some), None if w is None else w[some]
         X = torch.from_numpy((X - mean) / scale).double()
         w = None if w is None else torch.from_numpy(w)
-        return fit_filler(X, ~X.isnan(), seed, w)
+        feature_of = None if self.columns is None else self.columns.feature_of
+        return fit_filler(X, ~X.isnan(), seed, w, feature_of)
 
 
 def _has_missing(X):

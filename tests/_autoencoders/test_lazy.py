@@ -104,6 +104,19 @@ def test_errors_come_at_once(fitted, curved):
         fitted.inverse_transform(table)
 
 
+def test_categories(curved):
+    """A fit to numbers alone may be applied to blocks."""
+    X = np.c_[curved, np.arange(200) % 3]
+    ae = AutoencoderTransformer(2, categorical_features=[6], max_epochs=1).fit(X)
+    with pytest.raises(ValueError, match="it was fitted to columns of categories"):
+        ae.transform(da.from_array(X, chunks=(90, 7)))
+    table = dd.from_pandas(pd.DataFrame(X).astype({6: "category"}), npartitions=2)
+    with pytest.raises(ValueError, match="columns of the frame do not: 6"):
+        AutoencoderTransformer(2).fit(table)
+    with pytest.raises(TypeError, match="categorical_features of AutoencoderTransformer"):
+        AutoencoderTransformer(2, categorical_features=[6]).fit(da.from_array(X))
+
+
 def test_frames_that_set_output_asks_for(curved):
     ae = AutoencoderTransformer(2, early_stopping=False, max_epochs=1).fit(curved)
     ae.set_output(transform="pandas")

@@ -122,16 +122,16 @@ def test_an_error_in_a_block_is_that_of_the_reader():
 def test_dtypes():
     assert as_dask_array(arrays().astype("float32"), "Owner").dtype == np.float32
     assert as_dask_array(arrays().astype(int), "Owner").dtype == int
-    frame = FRAME.astype({"a": "float32", "b": "Int64", "c": bool})
+    frame = FRAME.astype({"a": "float32", "b": "Int64", "c": "uint8"})
     assert as_dask_array(dd.from_pandas(frame, npartitions=2), "Owner").dtype == np.float64
     single = dd.from_pandas(FRAME.astype("float32"), npartitions=2)
     assert as_dask_array(single, "Owner").dtype == np.float32
 
 
 def test_what_is_not_a_table_of_numbers():
-    words = dd.from_pandas(FRAME.assign(d="x", e=pd.Timestamp(0)), npartitions=2)
+    words = dd.from_pandas(FRAME.assign(d="x", e=pd.Timestamp(0), f=True), npartitions=2)
     with pytest.raises(
-        ValueError, match=r"X of Owner must hold numbers.*'d', 'e'\. Encode"
+        ValueError, match=r"X of Owner must hold numbers.*'d', 'e', 'f'\. Encode"
     ):
         Blocks(words, "Owner")
     with pytest.raises(ValueError, match=r"numbers, got dtype datetime64\[s\]"):
