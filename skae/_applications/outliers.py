@@ -13,22 +13,21 @@ from sklearn.utils.validation import (
 
 from skae._applications.calibration import (
     Calibration,
-    distances_of,
+    residuals_of,
     surprises,
     tails_of,
 )
 from skae._applications.detection import (
     default_components,
-    fit_to_support,
-    given_to_detector,
-    held_out_rows,
+    fit_and_hold_out,
     support_of,
 )
 from skae._applications.row_distances import RowDistances
 from skae._applications.saving import parts_with_autoencoder
+from skae._autoencoders.arguments import given_to_fit
 from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.dense import AutoencoderTransformer
-from skae._autoencoders.held_out import reconstruction
+from skae._autoencoders.held_out import reconstruction, splits_of_rows
 from skae._autoencoders.rollback import as_before_on_error
 from skae._compat import Interval, StrOptions, _fit_context, draw_seed, in_frame_like
 from skae._files.container import write_model
@@ -189,12 +188,16 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _fit(self, X, sample_weight, groups):
         autoencoder = self._unfitted()
-        given = given_to_detector(self, autoencoder, X, sample_weight, groups)
+        autoencoder._validate_params()
+        given = given_to_fit(autoencoder, X, None, sample_weight, groups, owner=self)
+        if given.numbers is None:
+            given.numbers = np.arange(given.X.shape[0])
         support = support_of(given, self.support_fraction, autoencoder.standardize)
         if self.estimator is None:
             autoencoder.n_components = default_components(given.X, support)
-        folds = fit_to_support(autoencoder, X, given, support)
-        found = held_out_rows(autoencoder, given, support, folds)
+        seed = draw_seed(autoencoder.random_state)
+        splits = splits_of_rows(autoencoder, given, seed)
+        found = fit_and_hold_out(autoencoder, X, given, support, splits)
         self.estimator_ = autoencoder
         self.support_ = np.isin(np.arange(_num_samples(X)), given.numbers[support])
         self._references = found.references
@@ -369,9 +372,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             include_boundaries="neither",
         )
         distance = column_or_1d(distance, dtype=np.float64)
-        pairs = np.column_stack([np.zeros_like(distance), distance])
-        left = -self._calibration.limit(alarm_rate) - surprises(pairs, self._tails)[:, 1]
-        return distances_of(left, self._tails[:, 0])
+        limit = self._calibration.limit(alarm_rate)
+        return residuals_of(-limit, distance, self._tails)
 
     def contributions(self, X):
         """Divide the score of each row among the features.

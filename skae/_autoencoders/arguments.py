@@ -11,14 +11,34 @@ from skae.noise import resolve_noise
 __all__ = ["given_to_fit", "given_to_partial_fit", "holds_out_rows", "is_told_of_gaps"]
 
 
-def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target):
+def given_to_fit(
+    estimator,
+    X,
+    y=None,
+    sample_weight=None,
+    groups=None,
+    X_val=None,
+    X_target=None,
+    *,
+    splits=None,
+    owner=None,
+):
     """Check the arguments of `fit`, and return what they give to train on.
+
+    Parameters
+    ----------
+    splits : list of (train, held_out) or None
+        Arrays of row numbers that take the place of `cv`. If the list is empty no row is
+        held out.
+    owner : estimator or None
+        See `check_table`.
 
     Returns
     -------
     Given
     """
-    X = check_table(estimator, X, for_fit=True, reset=True, ensure_min_samples=2)
+    sizes = {"reset": True, "ensure_min_samples": 2}
+    X = check_table(estimator, X, for_fit=True, owner=owner, **sizes)
     given = Given(X)
     if X_target is not None:
         given.X_target = _check_target(estimator, X_target, X)
@@ -27,7 +47,7 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target):
     if groups is not None:
         given.groups = check_groups(groups, X)
     if holds_out_rows(estimator, given):
-        given.folds = _folds(estimator, X, y, groups)
+        given.folds = _folds(estimator, X, y, groups) if splits is None else splits
     if sample_weight is not None:
         given.weigh(sample_weight)
     given.sort()

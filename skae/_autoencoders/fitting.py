@@ -72,6 +72,7 @@ def fit(
     X_target,
     callbacks,
     *,
+    splits=None,
     keeps_folds=False,
     fills_cells=False,
 ):
@@ -81,6 +82,8 @@ def fit(
     ----------
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
+    splits : list of (train, held_out) or None
+        See `given_to_fit`.
     keeps_folds : bool
         Whether the method `folds` of the result is going to be called.
     fills_cells : bool
@@ -98,7 +101,8 @@ def fit(
         )
     deadline = Deadline(estimator.time_limit)
     estimator._params_of_fit = params_of_fit(estimator)
-    given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target)
+    arguments = X, y, sample_weight, groups, X_val, X_target
+    given = given_to_fit(estimator, *arguments, splits=splits)
     given.fills_cells = fills_cells
     _begin(estimator, given)
     before = extremes_of(estimator) if _goes_on(estimator) else None
