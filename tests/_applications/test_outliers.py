@@ -243,7 +243,7 @@ def test_tables_that_are_read_in_parts(rows, monkeypatch, tmp_path):
     table = np.memmap(tmp_path / "X", dtype=np.float64, mode="w+", shape=X.shape)
     table[:] = X
     found = detector().fit(table)
-    assert found.support_.sum() == 1368
+    assert found.support_.sum() == 1296
     assert not found.support_[1400:].any()
     np.testing.assert_array_equal(found.p_values(table), found.p_values(X))
     assert (found.predict(table[1400:]) == -1).all()
