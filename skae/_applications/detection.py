@@ -54,17 +54,17 @@ def support_of(given, support_fraction, standardize):
     return np.flatnonzero(distances <= np.sort(distances)[n_kept - 1])
 
 
-def default_components(X, support):
+def default_components(given, support):
     """Return how many components PCA needs for a share of the standardized variance.
 
     Parameters
     ----------
-    X : table that `rows_of` takes
+    given : Given
     support : ndarray of int
         Numbers of the rows; some of them are enough.
     """
     rows = support[evenly_spaced(len(support), MOST_ROWS)]
-    given = Given(rows_of(X, rows))
+    given = Given(rows_of(given.X, rows), columns=given.columns)
     standardized = scaled(given.X, *given.location_and_scale(True), np.float64)
     spread, _, total = principal_axes(np.nan_to_num(standardized, copy=False))
     sums = np.cumsum(np.square(spread))
@@ -99,6 +99,7 @@ def fit_and_hold_out(autoencoder, X, given, support, splits):
         sample_weight=None if given.weights is None else given.weights[support],
         groups=None if given.groups is None else given.groups[support],
         splits=inner,
+        columns=given.columns,
     )
     networks = [
         (fold.reconstruct, *split) for fold, split in zip(folds, splits, strict=True)
@@ -128,7 +129,7 @@ def _within(splits, support, n_samples):
 
 def _support_rows(X, given, support):
     """Return the rows to fit to, as a frame if X is one."""
-    if hasattr(X, "columns"):
+    if hasattr(X, "columns") and given.columns is None:
         return _safe_indexing(X, given.numbers[support])
     if len(support) == given.X.shape[0]:
         return given.X

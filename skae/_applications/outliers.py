@@ -31,6 +31,7 @@ from skae._autoencoders.held_out import reconstruction, splits_of_rows
 from skae._autoencoders.rollback import as_before_on_error
 from skae._compat import Interval, StrOptions, _fit_context, draw_seed, in_frame_like
 from skae._files.container import write_model
+from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
 from skae._tables.rows import row_blocks, rows_of
 
@@ -71,7 +72,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         among the training rows: so many of them are beyond the limit. With "auto", 5 % of
         the rows that the autoencoder has not seen are beyond it, and therefore about 5 % of
         normal rows to come.
-    support_fraction : float in (0, 1], default=0.9
+    support_fraction : float in (0, 1], default=0.95
         Share of the rows to which the autoencoder is fitted. The others, whose ten nearest
         neighbours are the farthest away, take part in the calibration, and are neighbours
         of new rows. An autoencoder that is fitted to outliers learns to reconstruct them,
@@ -147,7 +148,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         estimator=None,
         *,
         contamination="auto",
-        support_fraction=0.9,
+        support_fraction=0.95,
         random_state=None,
     ):
         self.estimator = estimator
@@ -195,7 +196,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             given.numbers = np.arange(given.X.shape[0])
         support = support_of(given, self.support_fraction, autoencoder.standardize)
         if self.estimator is None:
-            autoencoder.n_components = default_components(given.X, support)
+            autoencoder.n_components = default_components(given, support)
         seed = draw_seed(autoencoder.random_state)
         splits = splits_of_rows(autoencoder, given, seed)
         found = fit_and_hold_out(autoencoder, X, given, support, splits)
@@ -399,9 +400,11 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             frame if X is one.
         """
         table = self._checked(X)
-        out, distances = np.empty(table.shape), self._row_distances
+        out, distances = self._of_features(table), self._row_distances
+        columns = columns_of(self.estimator_)
         for block in row_blocks(*table.shape):
-            out[block] = distances.shares(rows_of(table, block))
+            shares = distances.shares(rows_of(table, block))
+            out[block] = shares if columns is None else columns.summed(shares)
         out *= -self._scores(distances.totals(table))[:, None]
         return in_frame_like(X, out, _check_feature_names_in(self))
 
@@ -416,15 +419,22 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         -------
         residuals : ndarray of shape (n_samples, n_features)
             X minus its reconstruction, in the units of X: positive where a value is larger
-            than the other values of the row let expect, NaN where it is missing. A frame if
-            X is one.
+            than the other values of the row let expect, NaN where it is missing. In a
+            column of categories one minus the probability of the category. A frame if X is
+            one.
         """
         table = self._checked(X)
-        out, reconstruct = np.empty(table.shape), reconstruction(self.estimator_)
+        out, reconstruct = self._of_features(table), reconstruction(self.estimator_)
+        columns = columns_of(self.estimator_)
         for block in row_blocks(*table.shape):
             rows = rows_of(table, block)
-            out[block] = rows - reconstruct(rows)
+            left = rows - reconstruct(rows)
+            out[block] = left if columns is None else columns.left(left)
         return in_frame_like(X, out, _check_feature_names_in(self))
+
+    def _of_features(self, table):
+        """Return an empty array with a number for each row of a table and each feature."""
+        return np.empty((table.shape[0], self.n_features_in_))
 
     def save(self, path):
         """Write the fitted detector to a file, which `skae.load` opens.

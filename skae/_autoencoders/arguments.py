@@ -2,13 +2,25 @@
 
 from numbers import Integral, Real
 
+from scipy import sparse
+
+from skae._autoencoders.fitted_attributes import set_columns
+from skae._autoencoders.parameters import check_with_categories
+from skae._tables.categorical_features import find_columns
+from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
 from skae._tables.dependence import check_groups, label_keys, splits_of
 from skae._tables.fit_data import Given
-from skae._tables.rows import is_streamed
+from skae._tables.rows import is_lazy, is_streamed
 from skae.noise import resolve_noise
 
-__all__ = ["given_to_fit", "given_to_partial_fit", "holds_out_rows", "is_told_of_gaps"]
+__all__ = [
+    "columns_to_fit",
+    "given_to_fit",
+    "given_to_partial_fit",
+    "holds_out_rows",
+    "is_told_of_gaps",
+]
 
 
 def given_to_fit(
@@ -20,6 +32,8 @@ def given_to_fit(
     X_val=None,
     X_target=None,
     *,
+    columns=None,
+    is_new=True,
     splits=None,
     owner=None,
 ):
@@ -27,6 +41,10 @@ def given_to_fit(
 
     Parameters
     ----------
+    columns : Columns or None
+        Columns of categories, if X has been made one-hot already.
+    is_new : bool
+        Whether X decides which columns are of categories.
     splits : list of (train, held_out) or None
         Arrays of row numbers that take the place of `cv`. If the list is empty no row is
         held out.
@@ -37,9 +55,14 @@ def given_to_fit(
     -------
     Given
     """
-    sizes = {"reset": True, "ensure_min_samples": 2}
-    X = check_table(estimator, X, for_fit=True, owner=owner, **sizes)
-    given = Given(X)
+    if is_new:
+        set_columns(estimator, columns or columns_to_fit(estimator, X))
+    if columns is None:
+        sizes = {"reset": True, "ensure_min_samples": 2}
+        X = check_table(estimator, X, for_fit=True, owner=owner, **sizes)
+    given = Given(X, columns=columns_of(estimator))
+    if given.columns is not None:
+        check_with_categories(estimator)
     if X_target is not None:
         given.X_target = _check_target(estimator, X_target, X)
     if X_val is not None:
@@ -54,6 +77,20 @@ def given_to_fit(
     return given
 
 
+def columns_to_fit(estimator, X):
+    """Return the Columns of a table of `fit`, or None if none of them holds categories."""
+    chosen = estimator.categorical_features
+    if sparse.issparse(X) or is_lazy(X):
+        if chosen is None or isinstance(chosen, str):
+            return None
+        raise TypeError(
+            f"categorical_features of {type(estimator).__name__} needs an array or a frame "
+            f"that is held in memory, and X is a {type(X).__name__}. Make it an array, or "
+            "set categorical_features=None."
+        )
+    return find_columns(X, chosen)
+
+
 def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
     """Check the arguments of `partial_fit`, and return what they give to train on.
 
@@ -64,6 +101,14 @@ def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
     Given
         Its groups are keys of 64 bits, the same in every chunk.
     """
+    if is_first:
+        set_columns(estimator, columns_to_fit(estimator, X))
+    if columns_of(estimator) is not None:
+        raise ValueError(
+            f"partial_fit of {type(estimator).__name__} takes no columns of categories, "
+            "because later chunks may have new ones. Call fit, or encode the categories "
+            "yourself, with a OneHotEncoder that knows all of them."
+        )
     least = 2 if is_first else 1
     sizes = {"reset": is_first, "ensure_min_samples": least}
     X = check_table(estimator, X, for_fit=True, **sizes)

@@ -17,6 +17,7 @@ from skae._autoencoders.fitted_attributes import (
     extremes_of,
     filler_of,
     frame_of,
+    is_standardized,
     set_codes,
     set_device,
     set_ends,
@@ -40,6 +41,7 @@ from skae._engine.checkpoint import Checkpoint, fingerprint
 from skae._engine.corruption import Hide, noise_units, number_of_versions
 from skae._engine.deadline import Deadline
 from skae._engine.skorch_net import check_callbacks
+from skae._tables.categories import columns_of
 from skae._tables.checks import check_rows
 from skae._tables.rows import rows_of
 from skae._tables.table import make_table
@@ -75,6 +77,7 @@ def fit(
     splits=None,
     keeps_folds=False,
     fills_cells=False,
+    columns=None,
 ):
     """Fit an estimator; the other arguments are those of its method `fit`.
 
@@ -88,6 +91,8 @@ def fit(
         Whether the method `folds` of the result is going to be called.
     fills_cells : bool
         Whether the only purpose of the network is to fill missing cells, see `Given`.
+    columns : Columns or None
+        Columns of categories, if X and what goes with it are one-hot already.
 
     Returns
     -------
@@ -101,8 +106,8 @@ def fit(
         )
     deadline = Deadline(estimator.time_limit)
     estimator._params_of_fit = params_of_fit(estimator)
-    arguments = X, y, sample_weight, groups, X_val, X_target
-    given = given_to_fit(estimator, *arguments, splits=splits)
+    how = {"columns": columns, "is_new": not _goes_on(estimator), "splits": splits}
+    given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, **how)
     given.fills_cells = fills_cells
     _begin(estimator, given)
     before = extremes_of(estimator) if _goes_on(estimator) else None
@@ -218,7 +223,9 @@ def _begin(estimator, given, n_expected=None):
     """
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
-    widths = estimator._decide_widths(*given.X.shape, n_expected)
+    n_samples, n_features = given.X.shape
+    n_features = n_features if given.columns is None else given.columns.rank
+    widths = estimator._decide_widths(n_samples, n_features, n_expected)
     set_widths(estimator, *widths, is_new=not _goes_on(estimator))
     set_device(estimator)
     estimator._loss = unfitted_loss(estimator)
@@ -348,16 +355,20 @@ def _train(
     -------
     Result
     """
-    filler, share = filler_of(estimator), table.observed_share
+    columns, of_features = columns_of(estimator), {}
+    if columns is not None:
+        of_features = {"columns": columns.starts}
+    filler, share = filler_of(estimator), table.observed_share(**of_features)
     # With noise the filled values depend on it, so that cells are hidden in every step.
     n_copies = 1 if table.has_marks else ROTATIONS
     n_versions = number_of_versions(n_copies * table.X.size)
-    hide = Hide(filler, 1 - share, 0 if noise_and_units else n_versions)
+    feature_of = None if columns is None else columns.feature_of
+    hide = Hide(filler, 1 - share, 0 if noise_and_units else n_versions, feature_of)
     unit = error_unit(
         estimator._loss,
         estimator.scale_,
         estimator.n_features_in_,
-        estimator._params_of_fit["standardize"],
+        is_standardized(estimator),
     )
 
     def settings_with(n_components):
@@ -422,6 +433,6 @@ def _noise_and_units(estimator, given):
     noise = resolve_noise(estimator.noise, type(estimator).__name__)
     if not noise:
         return None
-    is_standardized = estimator._params_of_fit["standardize"]
-    units = noise_units(given.goal, estimator.mean_, estimator.scale_, is_standardized)
+    statistics = estimator.mean_, estimator.scale_
+    units = noise_units(given.goal, *statistics, is_standardized(estimator))
     return noise, units

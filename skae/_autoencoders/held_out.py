@@ -14,6 +14,7 @@ from skae._autoencoders.fitted_attributes import inference_around
 from skae._autoencoders.parameters import params_of_fit
 from skae._engine.batches import RUN
 from skae._engine.skorch_net import Interrupted
+from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
 from skae._tables.dependence import Dependence, check_groups, equal_rows
 from skae._tables.rows import is_streamed, rows_of
@@ -80,7 +81,9 @@ def _reconstruct(inference, n_components, X):
 
 
 @in_own_modes()
-def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None, splits=None):
+def fit_with_folds(
+    estimator, X, y=None, sample_weight=None, *, groups=None, splits=None, columns=None
+):
     """Fit an autoencoder, and return networks with rows that they have not seen.
 
     A fit that holds rows out to choose its epoch has such networks at hand, and nothing
@@ -100,6 +103,8 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None, spl
         Arrays of row numbers that take the place of the parameter `cv`. Rows are held out
         in the order of the list. With `cv="auto"`, fewer than 20 rows do not choose the
         epoch.
+    columns : Columns or None
+        Columns of categories, if X is one-hot already.
 
     Returns
     -------
@@ -109,10 +114,12 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None, spl
     used = splits
     if splits is not None and isinstance(estimator.cv, str):
         used = splits if _n_held_out(splits) >= SMALLEST else []
-    how = {"splits": used, "keeps_folds": True}
+    how = {"splits": used, "keeps_folds": True, "columns": columns}
     result, numbers = _fit(estimator, X, y, sample_weight, groups, **how)
     folds = result.folds()
     if _n_held_out([fold[1:] for fold in folds]) < SMALLEST:
+        if columns is None:
+            X = check_table(estimator, X, for_fit=True, reset=False)
         return folds_of_clones(estimator, X, sample_weight, groups, splits=splits)
     return [
         Fold(
@@ -125,14 +132,17 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None, spl
 
 
 @in_own_modes()
-def fit_to_fill(estimator, X, sample_weight=None, groups=None):
+def fit_to_fill(estimator, X, sample_weight=None, groups=None, columns=None):
     """Fit an autoencoder whose only purpose is to fill missing cells.
+
+    X is one-hot already if there are `columns` of categories.
 
     Its epoch is chosen by hidden cells of held-out rows alone. The curve of held-out errors
     and the score of PCA count these alone as well, and divide by all cells that are
     observed. Cells are hidden even if none is missing.
     """
-    _fit(estimator, X, None, sample_weight, groups, fills_cells=True)
+    how = {"fills_cells": True, "columns": columns}
+    _fit(estimator, X, None, sample_weight, groups, **how)
 
 
 def _fit(estimator, X, y, sample_weight, groups, **how):
@@ -151,11 +161,13 @@ def _n_held_out(splits):
 def folds_of_clones(estimator, X, sample_weight, groups, *, splits=None, fills_cells=False):
     """Fit clones of a fitted estimator to parts of the rows; return a list of Fold.
 
-    The parts are `splits`, or five folds or one split of the rows. Unlike the networks of
-    `fit_with_folds`, which take missing cells as they were filled by a linear model of all
-    rows, clones have seen nothing of the held-out rows.
+    X is a table which `check_table` has returned. The parts are `splits`, or five folds or
+    one split of the rows.
+
+    Unlike the networks of `fit_with_folds`, which take missing cells as they were filled by
+    a linear model of all rows, clones have seen nothing of the held-out rows.
     """
-    X = check_table(estimator, X, for_fit=True, reset=False)
+    columns = columns_of(estimator)
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
     groups = None if groups is None else check_groups(groups, X)
     folds = []
@@ -167,10 +179,7 @@ def folds_of_clones(estimator, X, sample_weight, groups, *, splits=None, fills_c
         )
         part = X[train] if sparse.issparse(X) else rows_of(X, train)
         how = weights[train], None if groups is None else groups[train]
-        if fills_cells:
-            fit_to_fill(smaller, part, *how)
-        else:
-            smaller.fit(part, sample_weight=how[0], groups=how[1])
+        _fit(smaller, part, None, *how, fills_cells=fills_cells, columns=columns)
         folds.append(Fold(reconstruction(smaller), train, held_out))
     return folds
 

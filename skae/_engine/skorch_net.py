@@ -41,7 +41,8 @@ class Interrupted(BaseException):
     Attributes
     ----------
     is_kept : bool
-        Whether the estimator has been given the best epoch so far.
+        Whether the estimator keeps the best epoch so far, which it does with
+        `warm_start=True`.
     """
 
     is_kept = False

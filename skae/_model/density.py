@@ -26,12 +26,14 @@ class DensityInference(Inference):
     ----------
     prior : Mixture or None
         Prior of the codes. None is the standard normal distribution.
+    margins : Margins or None
+        Gives drawn rows the margins of the training rows. None leaves them as they are.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.code_scale = 1.0
-        self.prior = None
+        self.prior = self.margins = None
 
     def jacobian(self, Z):
         return super().jacobian(Z) * self.unit
@@ -45,6 +47,16 @@ class DensityInference(Inference):
         with self._private_states():
             both = self.run(step, inputs, inputs.dtype)
         return np.split(both, 2, axis=1)
+
+    def deviations(self, X, n_components):
+        """Return the standard deviations (n, k) of the codes of rows X (n, p)."""
+        dtype = float_of(X.dtype)
+
+        def step(rows):
+            scaled = ((rows - self.mean) / self.scale).astype(dtype)
+            return np.exp(self.posterior(scaled)[1] / 2)
+
+        return self._in_batches(step, X, (n_components,), dtype)
 
     def divergences(self, inputs, weights=None):
         """Return the mean divergences (k,) of the codes of scaled rows from the prior."""
@@ -121,7 +133,8 @@ class DensityInference(Inference):
         def step(codes):
             output = self.run(lambda module, Z: module.decode(Z), codes, np.float64)
             rows = self.loss.draw(output, rng)
-            return rows * self.scale + self.mean if self.loss.of_scaled else rows
+            rows = rows * self.scale + self.mean if self.loss.of_scaled else rows
+            return rows if self.margins is None else self.margins(rows)
 
         return self._in_batches(step, Z, self.mean.shape, np.float64)
 

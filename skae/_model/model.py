@@ -48,6 +48,8 @@ class Inference:
     ends : (low, high), ndarrays of shape (p,), or None
         Ends at which reconstructions are held, in the units of X. The loss has them in its
         own units.
+    columns : Columns or None
+        Which of the p columns are of one feature, if some features are categories.
 
     Attributes
     ----------
@@ -69,8 +71,10 @@ class Inference:
         filler=None,
         has_marks=False,
         ends=None,
+        columns=None,
     ):
         self.filler, self.has_marks, self.ends = filler, has_marks, ends
+        self.features = slice(None) if columns is None else columns.starts
         self.loss, self.mean, self.scale = loss, mean, scale
         self.unit = self.code_scale = unit
         self.device = device
@@ -148,10 +152,11 @@ class Inference:
         if self.loss.of_scaled:
             goal, unit = scaled, np.float64(self.unit)
         output, goal = self.loss.hold(torch.from_numpy(output)), torch.from_numpy(goal)
-        n_cells = X.shape[1]
+        cells = X[:, self.features]
+        n_cells = cells.shape[1]
         if self.filler is not None:
             output, goal = self.loss.observed(output, goal, ~goal.isnan())
-            n_cells = np.maximum((~np.isnan(X)).sum(axis=1), 1)
+            n_cells = np.maximum((~np.isnan(cells)).sum(axis=1), 1)
         errors = self.loss.function(output, goal).double().numpy()
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             # The square of the unit may overflow, but an error of zero remains zero.

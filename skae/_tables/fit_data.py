@@ -9,6 +9,7 @@ from sklearn.utils.validation import (
     _check_sample_weight,
 )
 
+from skae._tables.categories import Columns
 from skae._tables.dependence import Dependence, equal_rows
 from skae._tables.filler_fit import MOST_ROWS, fit_filler
 from skae._tables.ranges import Extremes
@@ -48,6 +49,8 @@ class Given:
     numbers : ndarray of int of shape (n_samples,) or None
         Numbers of the rows in the table that the user passed. None if all of these are
         here in their original order.
+    columns : Columns or None
+        Which columns of X are of categories, if some are.
     fills_cells : bool
         Whether the only purpose of the network is to fill missing cells. It is then told
         which cells are missing even if none are, so that cells are hidden in training, and
@@ -61,6 +64,7 @@ class Given:
     groups: np.ndarray | None = None
     folds: list | None = None
     numbers: np.ndarray | None = None
+    columns: Columns | None = None
     fills_cells: bool = False
 
     @property
@@ -142,7 +146,7 @@ class Given:
         tables = {
             name: part
             for name, part in vars(self).items()
-            if name not in {"folds", "numbers", "fills_cells"}
+            if name not in {"folds", "numbers", "columns", "fills_cells"}
         }
         for number, (train, held_out) in enumerate(self.folds or []):
             tables |= {f"train rows {number}": train, f"held-out rows {number}": held_out}
@@ -162,7 +166,15 @@ class Given:
         return ~np.concatenate([np.isnan(X) for X in tables])
 
     def location_and_scale(self, standardize):
-        """Return the mean (n_features,) and the scale of the features, ignoring NaN."""
+        """Return the mean (n_features,) and the scale of the features, ignoring NaN.
+
+        If there are columns of categories, features are always standardized.
+        """
+        if self.columns is None:
+            return self._location_and_scale(standardize)
+        return self.columns.balanced(*self._location_and_scale(standardize=True))
+
+    def _location_and_scale(self, standardize):
         if self.observed is None:
             return location_and_scale(self.goal, standardize, self.weights)
         if np.isnan(self.X).all():
@@ -192,7 +204,8 @@ class Given:
             X, w = rows_of(X, some), None if w is None else w[some]
         X = torch.from_numpy((X - mean) / scale).double()
         w = None if w is None else torch.from_numpy(w)
-        return fit_filler(X, ~X.isnan(), seed, w)
+        feature_of = None if self.columns is None else self.columns.feature_of
+        return fit_filler(X, ~X.isnan(), seed, w, feature_of)
 
 
 def _has_missing(X):

@@ -60,12 +60,12 @@ class Table:
     def is_streamed(self):
         return isinstance(self.X, Scaled)
 
-    @property
-    def observed_share(self):
-        """Share of the cells that are observed, weighted by row."""
+    def observed_share(self, columns=slice(None)):
+        """Return the share of the cells of some columns that are observed, by weight."""
         if self.observed is None:
             return 1.0
-        return float(np.average(self.observed.mean(axis=1), weights=self.weights))
+        of_rows = self.observed[:, columns].mean(axis=1)
+        return float(np.average(of_rows, weights=self.weights))
 
     def sample(self, n):
         """Return arrays (inputs, X, weights) of the first n rows, NaN in missing inputs.

@@ -14,7 +14,7 @@ from skae.losses import _starts
 from skae.losses._base import Loss
 from skae.losses._named import LOSSES
 
-__all__ = ["mixed_loss"]
+__all__ = ["OF_COLUMNS", "loss_of_columns", "mixed_loss"]
 
 OF_COLUMNS = (
     "squared_error",
@@ -59,7 +59,18 @@ def mixed_loss(loss, n_features, feature_names, owner):
         If a name is unknown, if a column is not named exactly once, or if a group has
         only one column.
     """
-    terms = _terms(loss, n_features, feature_names, owner)
+    return loss_of_columns(_terms(loss, n_features, feature_names, owner), n_features)
+
+
+def loss_of_columns(terms, n_features):
+    """Return the `mixed_loss` of columns that are given by index.
+
+    Parameters
+    ----------
+    terms : dict of str to list of int
+        The value of "cross_entropy" is a list of lists. A group may have one column.
+    n_features : int
+    """
     low, high = np.full(n_features, -np.inf), np.full(n_features, np.inf)
     names, can_hold = [""] * n_features, np.zeros(n_features, dtype=bool)
     for name, columns in terms.items():

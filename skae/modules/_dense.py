@@ -163,7 +163,8 @@ class DenseAutoencoder(LinearPathAutoencoder):
             "normalization": normalization,
         }
         mirrored = hidden_layer_sizes[::-1]
-        self.encoder = Mapping(n_inputs, n_components, hidden_layer_sizes, **options)
+        n_encoded = self.numbers_per_code * n_components
+        self.encoder = Mapping(n_inputs, n_encoded, hidden_layer_sizes, **options)
         self.code = ACTIVATIONS[code_activation]()
         n_seen = self.n_seen(n_components)
         self.decoder = Mapping(n_seen, n_outputs, mirrored, **options)

@@ -62,11 +62,11 @@ def test_tables_that_are_read_in_parts(cluster, monkeypatch, tmp_path, kind):
 
 def test_default_components_keep_the_variance(curved):
     X = curved * [1, 10, 100, 1, 1, 1]
-    k = default_components(X, np.arange(200))
+    k = default_components(Given(X), np.arange(200))
     values = np.linalg.eigvalsh(np.corrcoef(X.T))[::-1]
     shares = np.cumsum(values) / values.sum()
     assert shares[k - 2] < 0.9 <= shares[k - 1]
-    assert default_components(np.ones((9, 3)), np.arange(9)) == 1
+    assert default_components(Given(np.ones((9, 3))), np.arange(9)) == 1
 
 
 @pytest.mark.parametrize("weights", [None, np.linspace(0.5, 1.5, 200)], ids=type)

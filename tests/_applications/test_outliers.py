@@ -243,7 +243,7 @@ def test_tables_that_are_read_in_parts(rows, monkeypatch, tmp_path):
     table = np.memmap(tmp_path / "X", dtype=np.float64, mode="w+", shape=X.shape)
     table[:] = X
     found = detector().fit(table)
-    assert found.support_.sum() == 1296
+    assert found.support_.sum() == 1368
     assert not found.support_[1400:].any()
     np.testing.assert_array_equal(found.p_values(table), found.p_values(X))
     assert (found.predict(table[1400:]) == -1).all()
@@ -383,3 +383,44 @@ def test_groups_of_rows_far_apart():
     X, _ = make_blobs(300, 4, centers=[[-9] * 4, [9] * 4], random_state=0)
     found = detector().fit(X)
     assert found.predict(np.zeros((1, 4))) == -1
+
+
+# -- categories ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def of_categories(mixed_frame):
+    return AutoencoderOutlierDetector(random_state=0).fit(mixed_frame)
+
+
+def test_contributions_are_those_of_the_columns(mixed_frame, of_categories):
+    scores = of_categories.score_samples(mixed_frame)
+    contributions = of_categories.contributions(mixed_frame)
+    assert list(contributions) == list(mixed_frame)
+    np.testing.assert_allclose(contributions.sum(axis=1), -scores)
+    # A size that does not go with the income is to blame.
+    odd = mixed_frame[mixed_frame["size"] == "S"][:20]
+    odd = odd.assign(size=pd.Categorical(["L"] * 20, dtype=odd["size"].dtype))
+    blamed = of_categories.contributions(odd).idxmax(axis=1)
+    assert blamed.isin(["size", "income"]).mean() > 0.8
+    assert (of_categories.p_values(odd) < 0.05).mean() > 0.8
+    residuals = of_categories.residuals(odd)
+    assert residuals["size"].between(0.5, 1).mean() > 0.8
+
+
+def test_a_detector_of_categories_in_a_file(mixed_frame, of_categories, tmp_path):
+    of_categories.save(tmp_path / "detector.skae")
+    again = skae.load(tmp_path / "detector.skae")
+    scores = of_categories.score_samples(mixed_frame)
+    np.testing.assert_array_equal(again.score_samples(mixed_frame), scores)
+
+
+def test_categories_that_are_only_outside_of_the_support(mixed_frame):
+    """The rows that calibrate are of categories that the network knows."""
+    frame = mixed_frame.copy()
+    frame.loc[[5], "size"] = "XL"
+    frame.loc[[5], "income"] = 1e6
+    ae = AutoencoderTransformer(2, early_stopping=False, max_epochs=2)
+    detector = AutoencoderOutlierDetector(ae, random_state=0).fit(frame)
+    assert not detector.support_[5]
+    assert detector.score_samples(frame).argmin() == 5
