@@ -101,10 +101,9 @@ def check_features(
     params = getattr(estimator, "_params_of_fit", {})
     ignores = params.get("handle_unknown", estimator.handle_unknown) == "ignore"
     columns = columns_of(estimator)
-    estimator = estimator if owner is None else owner
+    has_autoencoder, estimator = owner is not None, estimator if owner is None else owner
     if is_dask(X):
-        blocks = Blocks(X, type(estimator).__name__)
-        X = blocks if is_streamed(blocks) else blocks.whole()
+        X = _read_in_blocks(X, type(estimator).__name__, has_autoencoder)
     is_large = _has_two_dimensions(X) and is_streamed(X)
     is_taken = takes_nan and not (for_fit and is_large)
     checks = {"reset": reset, "ensure_all_finite": "allow-nan" if is_taken else True}
@@ -155,6 +154,20 @@ def check_codes(estimator, X, columns, ignores_unknown, *, reset, dtype, **check
     if checks["ensure_all_finite"] is True:
         check_array(table, dtype=None, input_name="X", estimator=estimator)
     return table
+
+
+def _read_in_blocks(X, owner, has_autoencoder):
+    """Return a dask array or frame as a table in memory, or as `Blocks` if it is large."""
+    blocks = Blocks(X, owner)
+    if not is_streamed(blocks):
+        return blocks.whole()
+    if has_autoencoder:
+        raise ValueError(
+            f"{owner} needs more passes over the rows than a dask array or frame of this "
+            f"size is worth, and X has {blocks.shape[0]} rows. Fit to some of the rows in "
+            "memory, and apply other methods to blocks, see map_blocks."
+        )
+    return blocks
 
 
 def _has_two_dimensions(X):

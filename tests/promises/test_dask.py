@@ -14,7 +14,11 @@ from sklearn.decomposition import PCA
 
 import skae._engine.block_rows
 import skae._tables.rows
-from skae import AutoencoderTransformer, VariationalAutoencoder
+from skae import (
+    AutoencoderOutlierDetector,
+    AutoencoderTransformer,
+    VariationalAutoencoder,
+)
 
 da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
@@ -209,6 +213,9 @@ def test_what_would_take_several_passes_an_epoch_is_refused(rows, blocks, counts
     ]:
         with pytest.raises(ValueError, match=message):
             autoencoder(**params).fit(blocks(rows[0]))
+    detector = AutoencoderOutlierDetector()
+    with pytest.raises(ValueError, match="Detector needs more passes .* 2400 rows"):
+        detector.fit(blocks(rows[0]))
     assert not counts
 
 
