@@ -2,16 +2,27 @@
 
 from numbers import Integral, Real
 
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight
+
 from skae._tables.checks import check_table
 from skae._tables.dependence import check_groups, label_keys, splits_of
 from skae._tables.fit_data import Given
 from skae._tables.rows import is_streamed
 from skae.noise import resolve_noise
 
-__all__ = ["given_to_fit", "given_to_partial_fit", "holds_out_rows", "is_told_of_gaps"]
+__all__ = [
+    "check_exposure",
+    "check_exposure_given",
+    "counted_columns",
+    "given_to_fit",
+    "given_to_partial_fit",
+    "holds_out_rows",
+    "is_told_of_gaps",
+]
 
 
-def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target):
+def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, exposure):
     """Check the arguments of `fit`, and return what they give to train on.
 
     Returns
@@ -26,6 +37,12 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target):
         given.X_val = _check_held_out_rows(estimator, X_val, given)
     if groups is not None:
         given.groups = check_groups(groups, X)
+    given.given_exposure = check_exposure(estimator, exposure, X)
+    if exposure is not None and X_val is not None:
+        raise ValueError(
+            f"exposure of {type(estimator).__name__}.fit is that of the rows of X, and "
+            "X_val has none. Leave out X_val or exposure."
+        )
     if holds_out_rows(estimator, given):
         given.folds = _folds(estimator, X, y, groups)
     if sample_weight is not None:
@@ -34,7 +51,7 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target):
     return given
 
 
-def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
+def given_to_partial_fit(estimator, X, sample_weight, groups, exposure, *, is_first):
     """Check the arguments of `partial_fit`, and return what they give to train on.
 
     Every chunk except the first may consist of one row.
@@ -53,6 +70,7 @@ def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
     if groups is not None:
         check_groups(groups, X)
         given.groups = label_keys(groups)
+    given.given_exposure = check_exposure(estimator, exposure, X)
     if sample_weight is not None:
         given.weigh(sample_weight, least, is_part=True)
     given.sort()
@@ -112,6 +130,69 @@ def is_told_of_gaps(estimator, given, ends):
         and not resolve_noise(estimator.noise, type(estimator).__name__)
     )
     return given.observed is not None and not can_rotate
+
+
+def check_exposure(estimator, exposure, X):
+    """Check the argument `exposure` of a method; return it as an array (n,) or None."""
+    if exposure is None:
+        return None
+    exposure = _check_sample_weight(exposure, X, dtype=np.float64)
+    if not (np.isfinite(exposure) & (exposure > 0)).all():
+        raise ValueError(
+            f"exposure of {type(estimator).__name__} must be positive and finite, got "
+            f"values in [{exposure.min():g}, {exposure.max():g}]. Leave out rows with "
+            "nothing that could be counted."
+        )
+    return exposure
+
+
+def check_exposure_given(estimator, model, exposure):
+    """Refuse exposures of rows if the model needs none, and their absence if it does.
+
+    Parameters
+    ----------
+    estimator : estimator
+    model : Exposure or None
+        Exposure that the estimator was fitted with.
+    exposure : array-like or None
+        Exposures of the rows.
+    """
+    needs_them = model is not None and model.is_given
+    if needs_them == (exposure is not None):
+        return
+    name = type(estimator).__name__
+    if needs_them:
+        raise ValueError(
+            f"{name} was fitted with exposures of the rows, and needs those of these rows "
+            "too. Pass exposure, one positive number for each row."
+        )
+    raise ValueError(
+        f"exposure of rows is not taken by this {name}, because fit was not given any. "
+        "Leave it out, or fit with exposure too."
+    )
+
+
+def counted_columns(estimator, loss, given):
+    """Return the columns of counts that have an exposure, as an array of int, or None.
+
+    Parameters
+    ----------
+    estimator : estimator
+    loss : Loss
+    given : Given
+    """
+    columns = np.flatnonzero(np.broadcast_to(loss.is_count, given.X.shape[1:]))
+    has_given, rule = given.given_exposure is not None, estimator.exposure
+    if not len(columns) and (has_given or rule == "total"):
+        what = "exposure in fit" if has_given else "exposure='total'"
+        raise ValueError(
+            f"{what} of {type(estimator).__name__} needs loss='poisson', "
+            "'negative_binomial', or a dict with columns of these, got "
+            f"loss={estimator.loss!r}."
+        )
+    are_alike = isinstance(estimator.loss, str) and len(columns) > 1
+    is_total = rule == "total" or (rule == "auto" and are_alike)
+    return columns if len(columns) and (has_given or is_total) else None
 
 
 def _folds(estimator, X, y, groups):

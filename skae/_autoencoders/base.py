@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
 )
 
 from skae._autoencoders import diagnosis, fitting
+from skae._autoencoders.arguments import check_exposure, check_exposure_given
 from skae._autoencoders.fitted_attributes import restore, truncate
 from skae._autoencoders.parameters import params_of_fit
 from skae._autoencoders.rollback import as_before_on_error
@@ -37,6 +38,7 @@ from skae._engine.callbacks import CallbackSupportMixin, FitTasks
 from skae._engine.skorch_net import Interrupted, StopTraining
 from skae._files.container import write_model
 from skae._tables.checks import FLOATS, check_rows, check_table
+from skae._tables.exposure import Exposed
 from skae._tables.rows import row_blocks, rows_of
 from skae._torch import in_own_modes
 from skae._training.messages import interrupted, warn_of_target, warn_of_units
@@ -86,6 +88,7 @@ class BaseAutoencoder(
         ],
         "init": [StrOptions({"pca", "random"})],
         "loss": [StrOptions(set(LOSSES)), callable, dict],
+        "exposure": [StrOptions({"auto", "total"}), None],
         "code_activation": [StrOptions(set(ACTIVATIONS))],
         "ordered": ["boolean"],
         "whiten": ["boolean"],
@@ -119,6 +122,7 @@ class BaseAutoencoder(
     _network_parameters: tuple = (
         "allow_nan",
         "code_activation",
+        "exposure",
         "init",
         "loss",
         "module",
@@ -176,7 +180,17 @@ class BaseAutoencoder(
         raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, X_target=None):
+    def fit(
+        self,
+        X,
+        y=None,
+        sample_weight=None,
+        *,
+        groups=None,
+        X_val=None,
+        X_target=None,
+        exposure=None,
+    ):
         """Fit the model to X.
 
         Parameters
@@ -204,6 +218,11 @@ class BaseAutoencoder(
         X_target : array-like of shape (n_samples, n_features) or None, default=None
             Targets of the rows of X, such as clean versions of noisy rows. Mean, scale and
             PCA are then those of `X_target`.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts: the time, the area or the effort in which they were
+            counted, or the number of people among whom. Rates are in proportion to it. The
+            methods that take rows then need the exposures of these. None leaves it to the
+            parameter `exposure`.
 
         Returns
         -------
@@ -236,13 +255,23 @@ class BaseAutoencoder(
         """
         warn_of_target(self, X, y, "fit")
         try:
-            self._fit(X, y, sample_weight, groups, X_val, X_target)
+            self._fit(X, y, sample_weight, groups, X_val, X_target, exposure)
         except Interrupted as error:
             # A traceback through the engine would hide the user's frames.
             raise KeyboardInterrupt(interrupted(self, "fit", error.is_kept)) from None
         return self
 
-    def _fit(self, X, y, sample_weight, groups, X_val=None, X_target=None, **how):
+    def _fit(
+        self,
+        X,
+        y,
+        sample_weight,
+        groups,
+        X_val=None,
+        X_target=None,
+        exposure=None,
+        **how,
+    ):
         """Fit the model, and return what `fitting.fit` returns, which also takes `how`.
 
         Ctrl-C in training raises `Interrupted`, which is for `fit` to turn into the
@@ -259,13 +288,16 @@ class BaseAutoencoder(
                     groups,
                     X_val,
                     X_target,
+                    exposure,
                     tasks.callbacks,
                     **how,
                 )
 
     @available_if(_is_streamable)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
+    def partial_fit(
+        self, X, y=None, sample_weight=None, *, groups=None, exposure=None
+    ):
         """Train on the next chunk of a stream.
 
         PCA is updated with every chunk, as in `IncrementalPCA`. Once the stream has 256
@@ -299,6 +331,9 @@ class BaseAutoencoder(
             Labels of rows that depend on each other, numbers or strings. Rows with the same
             label are either all trained on or all held out, in all chunks. The same is
             true of equal rows, without labels.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, see `fit`. Either all chunks have them or none. The
+            typical exposure is that of the first chunk.
 
         Returns
         -------
@@ -338,18 +373,37 @@ class BaseAutoencoder(
         warn_of_target(self, X, y, "partial_fit")
         try:
             with as_before_on_error(self), in_own_modes():
-                fitting.partial_fit(self, X, sample_weight, groups)
+                fitting.partial_fit(self, X, sample_weight, groups, exposure)
         except (Interrupted, StopTraining):
             raise KeyboardInterrupt(interrupted(self, "partial_fit")) from None
         return self
 
-    def transform(self, X):
+    def fit_transform(self, X, y=None, **fit_params):
+        """Fit the model to X, and encode X.
+
+        Parameters
+        ----------
+        X, y : as in `fit`
+        **fit_params
+            Other arguments of `fit`; `exposure` is passed to `transform` too.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components_)
+            Codes.
+        """
+        of_rows = {k: v for k, v in fit_params.items() if k == "exposure"}
+        return self.fit(X, y, **fit_params).transform(X, **of_rows)
+
+    def transform(self, X, exposure=None):
         """Encode X.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             New data.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
@@ -359,21 +413,38 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False)
-        return self._inference.encode(X, self.n_components_)
+        exposed = self._exposed(X, exposure)
+        return self._inference.encode(X, self.n_components_, exposed)
 
-    def inverse_transform(self, X):
+    def _exposed(self, X, exposure):
+        """Return the `Exposed` of rows X, or None; `exposure` is that of the user."""
+        exposure = self._checked_exposure(X, exposure)
+        if self._inference.exposure is not None:
+            check_rows(self._loss, X, self)  # there is no logarithm of a negative count
+        return self._inference.exposed(X, exposure)
+
+    def _checked_exposure(self, X, exposure):
+        """Return the user's exposures of rows X as an array, or None."""
+        check_exposure_given(self, self._inference.exposure, exposure)
+        return check_exposure(self, exposure, X)
+
+    def inverse_transform(self, X, exposure=None):
         """Decode codes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components_)
             Codes. With `ordered=True` the last ones may be left out.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, such as their totals. None stands for the typical
+            exposure of the training rows, which is their geometric mean.
 
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features_in_)
             Reconstruction, in the units of the training data, also with `standardize`.
-            With `loss="binary_cross_entropy"` these are probabilities.
+            With `loss="binary_cross_entropy"` these are probabilities, and for counts they
+            are rates.
         """
         check_is_fitted(self)
         Z = check_array(X, dtype=FLOATS, input_name="X")
@@ -384,31 +455,40 @@ class BaseAutoencoder(
                 f"{type(self).__name__} takes codes: it expects "
                 f"{self.n_components_} columns, one for each component."
             )
-        return in_container(
-            self, self._inference.decode(Z), _check_feature_names_in(self), X
-        )
+        model, exposed = self._inference.exposure, None
+        if exposure is not None and model is None:
+            check_exposure_given(self, model, exposure)  # raises
+        if exposure is not None:
+            exposed = Exposed(model, check_exposure(self, exposure, Z) / model.typical)
+        X_hat = self._inference.decode(Z, exposed)
+        return in_container(self, X_hat, _check_feature_names_in(self), X)
 
-    def denoise(self, X):
+    def denoise(self, X, exposure=None):
         """Reconstruct X: `inverse_transform(transform(X))` in one call.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features)
-            Reconstruction, in the units of X.
+            Reconstruction, in the units of X. For rows of counts with exposures these are
+            rates of rows with the exposures of X, whereas `inverse_transform` returns those
+            of typical rows.
         """
         check_is_fitted(self)
         index = X
         X = check_table(self, X, reset=False)
-        Z = self._inference.encode(X, self.n_components_)
-        X_hat = self._inference.decode(Z)
+        exposed = self._exposed(X, exposure)
+        Z = self._inference.encode(X, self.n_components_, exposed)
+        X_hat = self._inference.decode(Z, exposed)
         return in_container(self, X_hat, _check_feature_names_in(self), index)
 
     @available_if(_takes("allow_nan"))
-    def impute(self, X):
+    def impute(self, X, exposure=None):
         """Fill the missing cells of X with their reconstruction.
 
         Parameters
@@ -417,6 +497,8 @@ class BaseAutoencoder(
             Rows with NaN where a value is missing. The other cells stay as they are;
             cells that a sparse matrix does not store are zero. As in `fit`, X may be larger
             than memory, but the result is one array.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
@@ -431,8 +513,9 @@ class BaseAutoencoder(
         check_is_fitted(self)
         index = X
         X = check_table(self, X, reset=False)
-        Z = self._inference.encode(X, self.n_components_)
-        filled = self._inference.decode(Z)
+        exposed = self._exposed(X, exposure)
+        Z = self._inference.encode(X, self.n_components_, exposed)
+        filled = self._inference.decode(Z, exposed)
         for block in row_blocks(*X.shape):
             rows = rows_of(X, block)
             np.copyto(filled[block], rows, where=~np.isnan(rows))
@@ -478,12 +561,14 @@ class BaseAutoencoder(
         truncate(smaller, int(n_components))
         return smaller
 
-    def components_at(self, X):
+    def components_at(self, X, exposure=None):
         """Differentiate the reconstruction by the codes, at each row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
@@ -492,11 +577,14 @@ class BaseAutoencoder(
             standardized feature, with respect to each code as it is without `whiten`, at
             the code of each row of X. It is that before features are held at ends, see
             `clip`: where one is, its reconstruction does not change. At the mean code these
-            vectors, scaled to unit length, are `components_`.
+            vectors, scaled to unit length, are `components_`. Of counts with exposures they
+            are derivatives of the logarithm that the encoder sees, see `exposure`.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False, dtype=np.float64)
-        Z = self._inference.encode(X, self.n_components_) / self._inference.code_scale
+        exposed = self._exposed(X, exposure)
+        Z = self._inference.encode(X, self.n_components_, exposed)
+        Z /= self._inference.code_scale
         return self._inference.jacobian(Z)
 
     def get_covariance(self):
@@ -528,12 +616,14 @@ class BaseAutoencoder(
         """
         return linalg.pinvh(self.get_covariance())
 
-    def score_samples(self, X):
+    def score_samples(self, X, exposure=None):
         """Compute minus the reconstruction error of each row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
@@ -546,9 +636,9 @@ class BaseAutoencoder(
         check_is_fitted(self)
         X = check_table(self, X, reset=False)
         check_rows(self._loss, X, self)
-        return self._inference.row_scores(X)
+        return self._inference.row_scores(X, self._checked_exposure(X, exposure))
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None, exposure=None):
         """Compute the mean of `score_samples`, which is minus the mean error.
 
         Parameters
@@ -558,6 +648,8 @@ class BaseAutoencoder(
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weights of the rows in the mean.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
@@ -565,7 +657,7 @@ class BaseAutoencoder(
             Mean score. Higher is better, and 0 is a perfect reconstruction. Unlike
             `PCA.score` it is not a log-likelihood.
         """
-        scores = self.score_samples(X)
+        scores = self.score_samples(X, exposure=exposure)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, scores, ensure_non_negative=True

@@ -84,6 +84,17 @@ class AutoencoderTransformer(BaseAutoencoder):
         ["visits"], "cross_entropy": [["red", "green"]]}. Here "cross_entropy" is for groups
         of one-hot columns, with one column for each class (`OneHotEncoder(drop=None)`).
         Every column, or group, then has the same weight.
+    exposure : {"auto", "total"} or None, default="auto"
+        What the rates of counts are in proportion to: rate = exposure * share, as in every
+        regression of counts. "total" takes the sum of the counts of the row, so that codes
+        tell what a row consists of and not how much of it was counted: word counts of long
+        and short texts, or molecules in cells of different sequencing depths. The encoder
+        then sees log(1 + x / exposure * typical exposure), where the typical exposure is
+        the geometric mean of the training rows', and `init="pca"` starts from PCA of these
+        logarithms. They are also what `mean_`, `components_`, `explained_variance_`, `noise`
+        and `standardize` refer to. "auto" is "total" if `loss` is "poisson" or
+        "negative_binomial" and X has several columns, otherwise None: no exposure, unless
+        `fit` is given one for each row. A row without counts has the exposure 1.
     code_activation : {"identity", "relu", "gelu", "silu", "elu", "tanh", "logistic"}, \
             default="identity"
         Activation of the code. Any but "identity" needs `init="random"`.
@@ -413,6 +424,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         activation="silu",
         init="pca",
         loss="squared_error",
+        exposure="auto",
         code_activation="identity",
         ordered=False,
         whiten=False,
@@ -449,6 +461,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.activation = activation
         self.init = init
         self.loss = loss
+        self.exposure = exposure
         self.code_activation = code_activation
         self.ordered = ordered
         self.whiten = whiten

@@ -5,6 +5,7 @@ Each public attribute can be found by a search for its name and " =". The privat
     _params_of_fit    the parameters that the fit was made with, see `parameters`
     _has_marks        whether the network is told which cells are missing
     _filler           arrays of the `Filler` of missing cells, or None
+    _exposure         the fields of the `Exposure` of rows of counts, or None
     _loss_statistics  arrays that the loss has computed from the rows
     _extremes         the fields of the `Extremes` of the rows, or None
     _holds            whether the reconstruction is held at the ends of features
@@ -32,6 +33,7 @@ from skae._model.density import DensityInference
 from skae._model.explained_variance import attributes, describe
 from skae._model.model import Inference
 from skae._model.prior import Mixture, fit_mixture
+from skae._tables.exposure import Exposure
 from skae._tables.missing import Filler
 from skae._tables.ranges import Extremes
 from skae._tables.table import ends_of_target
@@ -44,6 +46,7 @@ from skae.modules._own import adapted
 
 __all__ = [
     "ends_of",
+    "exposure_of",
     "extremes_of",
     "filler_of",
     "frame_of",
@@ -54,6 +57,7 @@ __all__ = [
     "set_codes",
     "set_device",
     "set_ends",
+    "set_exposure",
     "set_filler",
     "set_inference",
     "set_loss",
@@ -92,13 +96,26 @@ def set_statistics(estimator, mean, scale):
     estimator.scale_ = scale
 
 
+def set_exposure(estimator, exposure):
+    """Set the Exposure of rows of counts, or None."""
+    estimator._exposure = exposure and vars(exposure)
+
+
+def exposure_of(estimator):
+    """Return the Exposure of rows of counts, or None."""
+    fields = getattr(estimator, "_exposure", None)  # models of earlier versions have none
+    return fields and Exposure(**fields)
+
+
 def unfitted_loss(estimator):
     """Return the loss that the parameter stands for, without statistics of the rows."""
     names = getattr(estimator, "feature_names_in_", None)
     params, loss = estimator._params_of_fit, estimator._params_of_fit["loss"]
+    has_exposure = exposure_of(estimator) is not None
     if estimator._network_kind.is_variational:
-        return resolve_likelihood(loss, params["covariance_type"])
-    return resolve_loss(loss, estimator.n_features_in_, names, type(estimator).__name__)
+        return resolve_likelihood(loss, params["covariance_type"], has_exposure)
+    owner = type(estimator).__name__
+    return resolve_loss(loss, estimator.n_features_in_, names, owner, has_exposure)
 
 
 def set_loss(estimator, loss, statistics):
@@ -156,7 +173,8 @@ def set_filler(estimator, filler):
 def frame_of(estimator):
     """Return the Frame in which the fitted network works."""
     statistics = estimator.mean_, estimator.scale_
-    return Frame(*statistics, filler_of(estimator), estimator._has_marks)
+    exposure = exposure_of(estimator)
+    return Frame(*statistics, filler_of(estimator), estimator._has_marks, exposure)
 
 
 def filler_of(estimator):
@@ -194,6 +212,7 @@ def set_stream(estimator, stream, result):
     frame = result.network.frame
     set_statistics(estimator, frame.mean, frame.scale)
     set_filler(estimator, frame.filler)
+    set_exposure(estimator, frame.exposure)
     set_loss(estimator, unfitted_loss(estimator), result.loss_statistics)
     set_ends(estimator, result.extremes, result.network.holds)
     set_result(estimator, net_around(estimator, result.network.module), result)
@@ -316,6 +335,7 @@ def inference_around(estimator, network):
         filler_of(estimator),
         estimator._has_marks,
         ends_of(estimator),
+        exposure_of(estimator),
     )
 
 

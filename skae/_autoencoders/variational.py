@@ -71,6 +71,12 @@ class VariationalAutoencoder(BaseAutoencoder):
         for counts, and the latter also learns a dispersion for each feature. The other
         distributions start from the generalized linear model that `AutoencoderTransformer`
         starts from, with the posterior that it has around the mean.
+    exposure : {"auto", "total"} or None, default=None
+        What the rates of counts are in proportion to, see `AutoencoderTransformer`. With
+        "total" the density is that of rows whose total is known, as in models of single
+        cells (Lopez et al. 2018, "Deep generative modeling for single-cell
+        transcriptomics"). None is the density of the whole row, unless `fit` is given an
+        exposure for each row.
     covariance_type : {"spherical", "diag"}, default="diag"
         Covariance of the noise of "squared_error", in the words of `GaussianMixture`. With
         "spherical" all features have the same variance in the units that are used in
@@ -335,6 +341,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         hidden_layer_sizes="auto",
         activation="gelu",
         loss="squared_error",
+        exposure=None,
         covariance_type="diag",
         beta=1.0,
         n_draws=1,
@@ -364,6 +371,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.loss = loss
+        self.exposure = exposure
         self.covariance_type = covariance_type
         self.beta = beta
         self.n_draws = n_draws
@@ -420,7 +428,9 @@ class VariationalAutoencoder(BaseAutoencoder):
             generator=generator,
         )
 
-    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None):
+    def fit(
+        self, X, y=None, sample_weight=None, *, groups=None, X_val=None, exposure=None
+    ):
         """Fit the model to X.
 
         Parameters
@@ -442,6 +452,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         X_val : array-like of shape (n_held_out, n_features) or None, default=None
             Held-out rows of your own. They choose the epoch, and all rows of X are
             trained on.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, see `AutoencoderTransformer.fit`.
 
         Returns
         -------
@@ -468,7 +480,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         UserWarning
             If no code carries anything, or if y has the shape of X.
         """
-        return super().fit(X, y, sample_weight, groups=groups, X_val=X_val)
+        how = {"groups": groups, "X_val": X_val, "exposure": exposure}
+        return super().fit(X, y, sample_weight, **how)
 
     def get_covariance(self):
         """Compute the covariance of the rows if the decoder were linear.
@@ -488,7 +501,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         covariance.flat[:: len(covariance) + 1] += self.noise_variance_
         return covariance
 
-    def score_samples(self, X):
+    def score_samples(self, X, exposure=None):
         """Compute a lower bound of the log-density of each row.
 
         It is the bound of Burda et al. (2016) with 128 codes, log of the mean of
@@ -499,16 +512,19 @@ class VariationalAutoencoder(BaseAutoencoder):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
             Log-densities in the units of X, or for counts and zeros and ones
-            log-probabilities.
+            log-probabilities. With `exposure` they are those of rows whose exposure is
+            known.
         """
-        return super().score_samples(X)
+        return super().score_samples(X, exposure)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None, exposure=None):
         """Compute the mean of `score_samples`, the same number as `PCA.score`.
 
         Parameters
@@ -518,13 +534,15 @@ class VariationalAutoencoder(BaseAutoencoder):
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weights of the rows in the mean.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
         score : float
             Mean lower bound of the log-density of the rows, in nats.
         """
-        return super().score(X, y, sample_weight)
+        return super().score(X, y, sample_weight, exposure)
 
     def sample(self, n_samples=1, random_state=None):
         """Draw new rows from the density.
@@ -539,8 +557,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Rows in the units of the training data, with the noise of the likelihood, or a
-            frame if `set_output` has asked for it. `inverse_transform` of codes of your own
+            Rows in the units of the training data, with the noise of the likelihood, and
+            with `exposure` all of them of the typical exposure, or a frame if `set_output` has asked for it. `inverse_transform` of codes of your own
             gives means without noise.
         """
         check_is_fitted(self)

@@ -208,8 +208,9 @@ class StreamedRows(Dataset):
             if generator is not None:
                 places = torch.randperm(len(rows), generator=generator).numpy()
             for place in np.array_split(places, len(part)):
-                row_weights = None if weights is None else weights[rows[place]]
-                yield self._batch(rows_of(window, place), row_weights)
+                numbers = rows[place]
+                row_weights = None if weights is None else weights[numbers]
+                yield self._batch(rows_of(window, place), numbers, row_weights)
 
     def _order(self, rows, run, generator):
         """Return the row numbers (n,) of one member, repeated if another has more."""
@@ -221,12 +222,12 @@ class StreamedRows(Dataset):
             rows = np.concatenate([runs[i] for i in order])
         return np.resize(rows, self.length)
 
-    def _batch(self, rows, weights):
-        """Return a Batch of rows that have been read."""
-        inputs = _at(torch.from_numpy(self.X.of(rows)), self.device)
+    def _batch(self, rows, numbers, weights):
+        """Return a Batch of rows with these numbers, which have been read."""
+        inputs = _at(torch.from_numpy(self.X.of(rows, numbers)), self.device)
         targets = inputs
         if self.target is not self.X:
-            targets = _at(torch.from_numpy(self.target.of(rows)), self.device)
+            targets = _at(torch.from_numpy(self.target.of(rows, numbers)), self.device)
         if weights is not None:
             weights = _at(torch.from_numpy(weights).float(), self.device)
         return Batch(inputs, targets, weights)

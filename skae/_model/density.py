@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from skae._model.model import Inference, float_of
+from skae._model.model import Inference
 from skae._torch import make_generator
 from skae.modules._variational import divergence
 
@@ -79,14 +79,8 @@ class DensityInference(Inference):
 
     # -- densities ---------------------------------------------------------------------
 
-    def row_scores(self, X):
+    def _row_scores(self, X, scaled, goal, dtype):
         """Return lower bounds (n,) of the log-density of rows X (n, p), in units of X."""
-        dtype = float_of(X.dtype)
-        return self._in_batches(lambda rows: self._bounds(rows, dtype), X, (), np.float64)
-
-    def _bounds(self, X, dtype):
-        scaled = ((X - self.mean) / self.scale).astype(dtype)
-        goal = scaled if self.loss.of_scaled else self.loss.within(X).astype(dtype)
         module = self.modules[getattr(torch, dtype.name)]
         rows, goal = (torch.from_numpy(a).to(self.device) for a in (scaled, goal))
         with torch.inference_mode():
@@ -118,7 +112,7 @@ class DensityInference(Inference):
         else:
             Z = self.prior.draw(n_samples, rng)
 
-        def step(codes):
+        def step(codes, numbers):
             output = self.run(lambda module, Z: module.decode(Z), codes, np.float64)
             rows = self.loss.draw(output, rng)
             return rows * self.scale + self.mean if self.loss.of_scaled else rows
