@@ -43,6 +43,8 @@ class Table:
         Ends at which features are held, in the units of `target`, see `Loss.hold`.
     fills_cells : bool
         Whether held-out rows are judged by hidden cells alone, see `Given`.
+    exposures : ndarray of shape (n_samples,) or None
+        Relative exposures of rows of counts.
     """
 
     X: np.ndarray | Scaled
@@ -55,6 +57,19 @@ class Table:
     n_held_out: int = 0
     dependence: Dependence | None = None
     ends: tuple | None = None
+    exposures: np.ndarray | None = None
+
+    @property
+    def even_share(self):
+        """Share of the rows that would tell as much as all do if exposures were equal.
+
+        Rows of counts tell as much as their exposures, so that a few large rows may rule.
+        This is the effective sample size of Kish (1965), "Survey sampling", over the number
+        of rows, and 1 without exposures.
+        """
+        if self.exposures is None:
+            return 1.0
+        return float(self.exposures.mean() ** 2 / np.square(self.exposures).mean())
 
     @property
     def is_streamed(self):
@@ -119,7 +134,9 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None
         before, after = (exposed.seen, exposed.followed) if exposed else (None, None)
         X = Scaled(given.X, mean, scale, before=before)
         target = X if loss.of_scaled else Scaled(given.X, bounds=loss.bounds, after=after)
-        return Table(X, target, weights=given.weights, dependence=dependence, ends=ends)
+        table = Table(X, target, weights=given.weights, dependence=dependence, ends=ends)
+        table.exposures = exposed and exposed.relative
+        return table
     goal, weights, n_held_out = given.goal, given.weights, 0
     if given.X_val is not None:  # X_target is then None
         goal, n_held_out = np.concatenate([goal, given.X_val]), len(given.X_val)
@@ -151,6 +168,7 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None
         n_held_out=n_held_out,
         dependence=dependence,
         ends=ends,
+        exposures=exposed and exposed.relative,
     )
 
 

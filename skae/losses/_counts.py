@@ -146,13 +146,13 @@ def overdispersed_constant(X, weights=None, mean=1.0, exposure=None):
 # -- linear decoders -------------------------------------------------------------------
 
 
-def regression(Z, X, weights=None, mean=1.0, exposure=None, n_iter=12):
+def regression(Z, X, weights=None, mean=1.0, n_iter=12, exposure=None):
     """Fit Poisson regressions with the link of `rate`, see `_regression`."""
     return _regression(Z, X, weights, mean, exposure, None, (n_iter,))
 
 
 def overdispersed_regression(
-    Z, X, weights=None, mean=1.0, exposure=None, rounds=(4, 4, 4)
+    Z, X, weights=None, mean=1.0, rounds=(4, 4, 4), exposure=None
 ):
     """Fit negative binomial regressions; log(theta) follows the bias, which is (2 p,).
 
