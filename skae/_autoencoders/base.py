@@ -295,9 +295,7 @@ class BaseAutoencoder(
 
     @available_if(_is_streamable)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(
-        self, X, y=None, sample_weight=None, *, groups=None, exposure=None
-    ):
+    def partial_fit(self, X, y=None, sample_weight=None, *, groups=None, exposure=None):
         """Train on the next chunk of a stream.
 
         PCA is updated with every chunk, as in `IncrementalPCA`. Once the stream has 256
@@ -377,6 +375,20 @@ class BaseAutoencoder(
         except (Interrupted, StopTraining):
             raise KeyboardInterrupt(interrupted(self, "partial_fit")) from None
         return self
+
+    @property
+    def dispersion_(self):
+        """Dispersion of each feature with `loss="negative_binomial"`.
+
+        The variance of a count of rate r is r + dispersion * r².
+        """
+        check_is_fitted(self)
+        if self._params_of_fit["loss"] != "negative_binomial":
+            raise AttributeError(
+                f"{type(self).__name__} has no dispersion_, which is that of "
+                "loss='negative_binomial'."
+            )
+        return self._inference.dispersion(self.n_components_)
 
     def fit_transform(self, X, y=None, **fit_params):
         """Fit the model to X, and encode X.

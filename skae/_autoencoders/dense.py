@@ -90,11 +90,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         tell what a row consists of and not how much of it was counted: word counts of long
         and short texts, or molecules in cells of different sequencing depths. The encoder
         then sees log(1 + x / exposure * typical exposure), where the typical exposure is
-        the geometric mean of the training rows', and `init="pca"` starts from PCA of these
-        logarithms. They are also what `mean_`, `components_`, `explained_variance_`, `noise`
-        and `standardize` refer to. "auto" is "total" if `loss` is "poisson" or
-        "negative_binomial" and X has several columns, otherwise None: no exposure, unless
-        `fit` is given one for each row. A row without counts has the exposure 1.
+        the geometric mean of those of the training rows, and `init="pca"` starts from PCA
+        of these logarithms. They are also what `mean_`, `components_`,
+        `explained_variance_`, `noise` and `standardize` refer to. "auto" is "total" if
+        `loss` is "poisson" or "negative_binomial" and X has several columns, otherwise
+        None: no exposure, unless `fit` is given one for each row. A row without counts has
+        the exposure 1.
     code_activation : {"identity", "relu", "gelu", "silu", "elu", "tanh", "logistic"}, \
             default="identity"
         Activation of the code. Any but "identity" needs `init="random"`.
@@ -314,6 +315,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         The same, divided by the total variance. The sum is the R² of the reconstruction.
     singular_values_ : ndarray of shape (n_components_,)
         Singular values, sqrt((n_samples - 1) * explained_variance_).
+    dispersion_ : ndarray of shape (n_features,)
+        Dispersions of counts, with `loss="negative_binomial"`: the variance of a count of
+        rate r is r + dispersion_ * r².
     noise_variance_ : float
         Variance that is not reconstructed, divided by min(n_samples, n_features) -
         n_components_; 0 if that is 0.

@@ -104,9 +104,7 @@ def fit(
         )
     deadline = Deadline(estimator.time_limit)
     estimator._params_of_fit = params_of_fit(estimator)
-    given = given_to_fit(
-        estimator, X, y, sample_weight, groups, X_val, X_target, exposure
-    )
+    given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, exposure)
     given.fills_cells = fills_cells
     _begin(estimator, given)
     before = extremes_of(estimator) if _goes_on(estimator) else None

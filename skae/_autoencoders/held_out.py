@@ -62,9 +62,7 @@ def reconstruction(estimator, inference=None):
     callable (X) -> X_hat
     """
     inference = estimator._inference if inference is None else inference
-    return functools.partial(
-        inference.reconstruct, n_components=estimator.n_components_
-    )
+    return functools.partial(inference.reconstruct, n_components=estimator.n_components_)
 
 
 @in_own_modes()

@@ -220,6 +220,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         of a feature would have no bound. Constant features have the geometric mean of the
         others. For other losses it is the variance that is not reconstructed, as in
         `AutoencoderTransformer`.
+    dispersion_ : ndarray of shape (n_features,)
+        Dispersions of counts, see `AutoencoderTransformer`.
     mean_ : ndarray of shape (n_features,)
         Means of the features.
     scale_ : float or ndarray of shape (n_features,)
@@ -428,9 +430,7 @@ class VariationalAutoencoder(BaseAutoencoder):
             generator=generator,
         )
 
-    def fit(
-        self, X, y=None, sample_weight=None, *, groups=None, X_val=None, exposure=None
-    ):
+    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, exposure=None):
         """Fit the model to X.
 
         Parameters
@@ -557,9 +557,10 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Rows in the units of the training data, with the noise of the likelihood, and
-            with `exposure` all of them of the typical exposure, or a frame if `set_output` has asked for it. `inverse_transform` of codes of your own
-            gives means without noise.
+            Rows in the units of the training data, with the noise of the likelihood, or a
+            frame if `set_output` has asked for it. With `exposure` all of them have the
+            typical exposure. `inverse_transform` of codes of your own gives means without
+            noise.
         """
         check_is_fitted(self)
         name = f"n_samples of {type(self).__name__}.sample"

@@ -10,6 +10,7 @@ from skae._tables.exposure import Exposed
 from skae._tables.missing import with_marks
 from skae._tables.rows import rows_of
 from skae._torch import in_own_modes, is_out_of_memory
+from skae.losses._counts import LOG_THETA
 from skae.modules import Linear
 from skae.modules._base import decode, encode, reconstruct
 
@@ -218,7 +219,7 @@ class Inference:
         return self._in_batches(step, X, (n_components,), X.dtype)
 
     def decode_scaled(self, Z):
-        """Return the scaled reconstruction (n, p), in float64, from the network's own codes.
+        """Return the scaled reconstruction (n, p), in float64, of the network's own codes.
 
         It is in the units of the network's input, with exposures that of typical rows.
         """
@@ -227,6 +228,12 @@ class Inference:
         if self.exposure is not None:
             X_hat = self.exposure.seen(X_hat, np.ones(len(X_hat)))
         return (X_hat - self.mean) / self.scale
+
+    def dispersion(self, n_components):
+        """Return the dispersions (p,) of overdispersed counts."""
+        with self._private_states():
+            output = self.run(decode, np.zeros((1, n_components)), np.float64)
+        return np.exp(-output[0, len(self.mean) :].clip(*LOG_THETA))
 
     @in_own_modes()
     def jacobian(self, Z):
@@ -317,8 +324,9 @@ class Inference:
     def _in_batches(self, step, table, shape, dtype):
         """Apply `step` to batches of `table`, and return its results in one array.
 
-        It is given the rows of a batch and their numbers, as a slice. The result of each row has the shape `shape`. If memory is not sufficient, batches
-        are halved, down to one row.
+        It is given the rows of a batch and their numbers, as a slice. The result of each
+        row has the shape `shape`. If memory is not sufficient, batches are halved, down to
+        one row.
         """
         with self._private_states():
             return self._batch_by_batch(step, table, shape, dtype)

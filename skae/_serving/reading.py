@@ -177,7 +177,10 @@ def _exposure(fields, p, has_gaps):
             "it with skae.load, which needs torch and scikit-learn."
         )
     columns, (is_count, shares) = fields["columns"], np.zeros((2, p))
-    is_count[columns], shares[columns] = 1.0, _array(fields["shares"], columns.shape, "shares")
+    is_count[columns], shares[columns] = (
+        1.0,
+        _array(fields["shares"], columns.shape, "shares"),
+    )
     typical = float(fields["typical"])
     if not 0 < typical < np.inf:
         raise ModelFileError("has an exposure that is not valid.")

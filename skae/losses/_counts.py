@@ -151,9 +151,7 @@ def regression(Z, X, weights=None, mean=1.0, n_iter=12, exposure=None):
     return _regression(Z, X, weights, mean, exposure, None, (n_iter,))
 
 
-def overdispersed_regression(
-    Z, X, weights=None, mean=1.0, rounds=(4, 4, 4), exposure=None
-):
+def overdispersed_regression(Z, X, weights=None, mean=1.0, rounds=(4, 4, 4), exposure=None):
     """Fit negative binomial regressions; log(theta) follows the bias, which is (2 p,).
 
     Theta is at first that of the best constant, which counts as noise what the codes can

@@ -11,8 +11,8 @@ import torch
 from skae._tables.scaling import nan_location_and_scale
 from skae.losses import _starts
 from skae.losses._base import Loss
-from skae.losses._exposed import exposed
 from skae.losses._counts import LOG_THETA, first_rate, rate
+from skae.losses._exposed import exposed
 from skae.losses._named import LOSSES
 
 __all__ = ["LIKELIHOODS", "Likelihood", "resolve_likelihood"]
