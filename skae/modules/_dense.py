@@ -136,7 +136,6 @@ class DenseAutoencoder(LinearPathAutoencoder):
     """
 
     in_any_basis = True
-    weight_decay = 0.03
 
     def __init__(
         self,
@@ -168,6 +167,14 @@ class DenseAutoencoder(LinearPathAutoencoder):
         self.code = ACTIVATIONS[code_activation]()
         n_seen = self.n_seen(n_components)
         self.decoder = Mapping(n_seen, n_outputs, mirrored, **options)
+
+    @property
+    def weight_decay(self):
+        # Rows of many features have more noise to learn. One value for all tables was too
+        # small for images or too large for tables of ten columns.
+        last = getattr(self.decoder, "linear", None) or self.decoder.correction
+        n_outputs = last.bias.shape[-1]
+        return n_outputs / (n_outputs + 100)
 
     @property
     def paths(self):
