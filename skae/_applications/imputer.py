@@ -414,10 +414,13 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
 def _fit_default(autoencoder, rows, how):
     """Fit a wide autoencoder and a narrow one, and return the better one."""
+    columns = how.get("columns")
+    if columns is not None:
+        n_wide = min(columns.n_features, columns.rank, len(rows))
+        autoencoder.set_params(n_components=n_wide)
     wide = _fit_one(autoencoder, rows, how)
-    columns = columns_of(wide)
-    rank = rows.shape[1] if columns is None else columns.rank
-    n_components = int(np.ceil(NARROW * rank))
+    n_features = rows.shape[1] if columns is None else columns.n_features
+    n_components = int(np.ceil(NARROW * n_features))
     if n_components >= wide.n_components_ or not wide.validation_curve_:
         return wide
     narrow = _fit_one(clone(autoencoder).set_params(n_components=n_components), rows, how)

@@ -23,7 +23,20 @@ __all__ = [
 ]
 
 
-def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, columns, is_new):
+def given_to_fit(
+    estimator,
+    X,
+    y=None,
+    sample_weight=None,
+    groups=None,
+    X_val=None,
+    X_target=None,
+    *,
+    columns=None,
+    is_new=True,
+    splits=None,
+    owner=None,
+):
     """Check the arguments of `fit`, and return what they give to train on.
 
     Parameters
@@ -32,6 +45,11 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, column
         Columns of categories, if X has been made one-hot already.
     is_new : bool
         Whether X decides which columns are of categories.
+    splits : list of (train, held_out) or None
+        Arrays of row numbers that take the place of `cv`. If the list is empty no row is
+        held out.
+    owner : estimator or None
+        See `check_table`.
 
     Returns
     -------
@@ -40,7 +58,8 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, column
     if is_new:
         set_columns(estimator, columns or columns_to_fit(estimator, X))
     if columns is None:
-        X = check_table(estimator, X, for_fit=True, reset=True, ensure_min_samples=2)
+        sizes = {"reset": True, "ensure_min_samples": 2}
+        X = check_table(estimator, X, for_fit=True, owner=owner, **sizes)
     given = Given(X, columns=columns_of(estimator))
     if given.columns is not None:
         check_with_categories(estimator)
@@ -51,7 +70,7 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, column
     if groups is not None:
         given.groups = check_groups(groups, X)
     if holds_out_rows(estimator, given):
-        given.folds = _folds(estimator, X, y, groups)
+        given.folds = _folds(estimator, X, y, groups) if splits is None else splits
     if sample_weight is not None:
         given.weigh(sample_weight)
     given.sort()

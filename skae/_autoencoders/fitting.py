@@ -74,6 +74,7 @@ def fit(
     X_target,
     callbacks,
     *,
+    splits=None,
     keeps_folds=False,
     fills_cells=False,
     columns=None,
@@ -84,6 +85,8 @@ def fit(
     ----------
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
+    splits : list of (train, held_out) or None
+        See `given_to_fit`.
     keeps_folds : bool
         Whether the method `folds` of the result is going to be called.
     fills_cells : bool
@@ -103,7 +106,7 @@ def fit(
         )
     deadline = Deadline(estimator.time_limit)
     estimator._params_of_fit = params_of_fit(estimator)
-    how = {"columns": columns, "is_new": not _goes_on(estimator)}
+    how = {"columns": columns, "is_new": not _goes_on(estimator), "splits": splits}
     given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, **how)
     given.fills_cells = fills_cells
     _begin(estimator, given)
