@@ -13,6 +13,7 @@ from skae._autoencoders.saving import parts_of_file
 from skae._autoencoders.variational import VariationalAutoencoder
 from skae._serving.reading import model_of
 from skae._serving.symbols import NUMBERS, Graph
+from skae._tables.categories import columns_of
 
 try:
     import skl2onnx
@@ -70,8 +71,8 @@ def to_onnx(estimator, X, *, method="transform", target_opset=None):
     TypeError
         If the estimator is of another class, or has a loss or a `module` of your own.
     NotImplementedError
-        If it was fitted with `allow_nan=True`, because ONNX cannot fill missing cells, or
-        for scores of a `VariationalAutoencoder`.
+        If it was fitted with `allow_nan=True`, because ONNX cannot fill missing cells, if
+        it was fitted to columns of categories, or for scores of a `VariationalAutoencoder`.
 
     Examples
     --------
@@ -106,6 +107,11 @@ def _model(estimator, method):
         raise TypeError(
             f"{name} cannot be converted to ONNX, because its {what} is code of your own: "
             f"{params[what]!r}."
+        )
+    if columns_of(estimator) is not None:
+        raise NotImplementedError(
+            f"{name} with columns of categories cannot be converted to ONNX. Encode them "
+            "yourself and set categorical_features=None, or use skae.load."
         )
     if estimator._filler is not None and method != "inverse_transform":
         raise NotImplementedError(

@@ -9,12 +9,18 @@ from skae._applications.outliers import AutoencoderOutlierDetector
 from skae._applications.unknown_cells import N_LEVELS
 from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.dense import AutoencoderTransformer
-from skae._autoencoders.fitted_attributes import outline, set_loss, unfitted_loss
+from skae._autoencoders.fitted_attributes import (
+    n_encoded,
+    outline,
+    set_loss,
+    unfitted_loss,
+)
 from skae._autoencoders.parameters import params_of_fit
 from skae._autoencoders.variational import VariationalAutoencoder
 from skae._compat import validate_parameter_constraints
 from skae._files.container import read_model
 from skae._files.values import SavedObject
+from skae._tables.categories import Columns, columns_of
 from skae._torch import in_own_modes, resolve_device
 from skae.exceptions import ModelFileError
 from skae.noise import NOISES
@@ -146,11 +152,12 @@ def _rebuild_with_autoencoder(name, parameters, fitted, module, device):
 
 def _check_detector(fitted):
     """Check the fitted attributes of a detector."""
-    n_features = fitted["estimator_"].n_features_in_
+    autoencoder = fitted["estimator_"]
+    n_features = autoencoder.n_features_in_
     n_held_out = len(fitted["held_out_rows_"])
     shapes = {
-        "_references": (len(fitted["_references"]), n_features),
-        "_tails": (2, 2),
+        "_references": (len(fitted["_references"]), n_encoded(autoencoder)),
+        "_tails": (2, 3),
         "held_out_distances_": (n_held_out, 2),
         "held_out_scores_": (n_held_out,),
         "held_out_weights_": (n_held_out,),
@@ -174,7 +181,16 @@ def _check_imputer(fitted):
     if are_wrong or (autoencoder is not None and not autoencoder.allow_nan):
         raise ModelFileError("has attributes that do not fit together.")
     if fitted["_error_quantiles"] is not None:
-        _check_arrays(fitted, {"_error_quantiles": (N_LEVELS, n_inside)})
+        _check_arrays(fitted, {"_error_quantiles": (N_LEVELS, n_encoded(autoencoder))})
+    if fitted.get("_columns") is not None:
+        columns = Columns(**fitted["_columns"])
+        columns.check()
+        inside = columns.of(np.flatnonzero(~fitted["_is_empty"]))
+        widths = 0 if inside is None else inside.n_encoded
+        of_autoencoder = columns_of(autoencoder)
+        has = 0 if of_autoencoder is None else of_autoencoder.n_encoded
+        if columns.n_features != n_features or widths != has:
+            raise ModelFileError("has columns of categories that are not its features.")
 
 
 def _check_arrays(fitted, shapes):
@@ -251,10 +267,16 @@ def _check_sizes(model, weights):
     shape = model.n_components_, model.n_features_in_
     if any(type(size) is not int for size in shape):
         raise ModelFileError("has widths that are not integers.")
-    if model.components_.shape != shape or model.mean_.shape != shape[1:]:
+    columns = columns_of(model)
+    if columns is not None:
+        columns.check()
+        if columns.n_features != model.n_features_in_:
+            raise ModelFileError("has columns of categories that are not its features.")
+    width = (n_encoded(model),)
+    if model.components_.shape != shape or model.mean_.shape != width:
         raise ModelFileError(f"has arrays that do not have the model's widths {shape}.")
     extremes = vars(model).get("_extremes") or {}
-    if any(np.shape(v) != shape[1:] for k, v in extremes.items() if k != "n_rows"):
+    if any(np.shape(v) != width for k, v in extremes.items() if k != "n_rows"):
         raise ModelFileError("has ends of features that do not have the model's widths.")
     _check_exposure(vars(model).get("_exposure"), model.n_features_in_)
     if not all(isinstance(array, np.ndarray) for array in weights.values()):
@@ -321,7 +343,7 @@ def _check_use(model):
     exposed = model._inference.exposed(row, np.ones(1))
     Z = model._inference.encode(row, model.n_components_, exposed)
     X_hat = model._inference.decode(Z)
-    scores = model._inference.row_scores(row, np.ones(1))
+    scores = model._inference.row_scores(row, exposed)
     are_finite = np.isfinite(Z).all() and np.isfinite(X_hat).all()
     if not are_finite or np.isnan(scores).any():
         raise ModelFileError("gives codes or reconstructions that are not finite.")

@@ -41,6 +41,33 @@ def curved():
 
 
 @pytest.fixture(scope="session")
+def mixed_frame():
+    """A frame (300, 5): two numbers, two columns of categories, and one of booleans."""
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(300, 2))
+    colors = np.array(["red", "green", "blue"])[(Z[:, 0] > 0) + 1 * (Z[:, 1] > 0.5)]
+    sizes = np.array(["S", "M", "L"])[np.digitize(Z[:, 1], [-0.5, 0.5])]
+    columns = {
+        "age": 50 + 10 * Z[:, 0] + rng.normal(size=300),
+        "color": pd.Categorical(colors),
+        "income": 1e4 + 3e3 * Z[:, 1],
+        "old": Z[:, 0] + 0.3 * rng.normal(size=300) > 0,
+        "size": pd.Categorical(sizes, categories=["S", "M", "L", "XL"], ordered=True),
+    }
+    return pd.DataFrame(columns)
+
+
+@pytest.fixture(scope="session")
+def gapped_frame(mixed_frame):
+    """The same with missing cells in each column."""
+    frame = mixed_frame.astype({"old": "boolean"})
+    for j, name in enumerate(frame):
+        frame.loc[frame.index[j :: 4 + j], name] = None
+    return frame
+
+
+@pytest.fixture(scope="session")
 def processes():
     """Processes that begin with skae and torch imported, and without threads."""
     context = multiprocessing.get_context("forkserver")
@@ -100,6 +127,10 @@ SERVED = {
     ),
     "random images": ("images", {"sample_shape": (1, 5, 6), "init": "random"}),
     "variational": ("plain", {}),
+    "variational images": (
+        "images",
+        {"sample_shape": (2, 3, 5), "normalization": "batch"},
+    ),
     "variational counts": ("counts", {"loss": "negative_binomial", "prior": "mixture"}),
 }
 

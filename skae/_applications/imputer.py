@@ -12,6 +12,7 @@ from sklearn.utils.validation import (
 
 from skae._applications.saving import parts_with_autoencoder
 from skae._applications.unknown_cells import UnknownCells, errors_of_fills
+from skae._autoencoders.arguments import columns_to_fit
 from skae._autoencoders.dense import AutoencoderTransformer
 from skae._autoencoders.fitted_attributes import filler_of
 from skae._autoencoders.held_out import (
@@ -24,11 +25,14 @@ from skae._compat import (
     MissingValues,
     _fit_context,
     draw_seed,
+    in_container,
     in_frame_like,
     is_pandas_na,
     is_scalar_nan,
 )
 from skae._files.container import write_model
+from skae._tables.categories import columns_of
+from skae._tables.checks import check_codes
 
 __all__ = ["AutoencoderImputer"]
 
@@ -43,6 +47,10 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     them, and learns to tell them from the others of their row. Its fit starts from
     probabilistic PCA, which takes a row as a draw from a normal distribution, and goes on
     from there only as far as hidden values of rows that it has not seen are filled better.
+
+    Columns of categories, see `categorical_features` of `AutoencoderTransformer`, are
+    filled with the most probable category. Frames that `set_output` asks for have their
+    dtypes; arrays have codes, or the categories themselves if X was an array of numbers.
 
     Parameters
     ----------
@@ -64,8 +72,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         Whether to draw the filled values at random, for multiple imputation (Rubin 1987):
         each call of `transform` then draws from what a value could be, given the others of
         its row. How far off a fill can be is known from values that were hidden in rows
-        that the autoencoder has not seen. False fills with the value that is expected,
-        which is best if the table is filled only once.
+        that the autoencoder has not seen. Categories are drawn by their probabilities.
+        False fills with the value that is expected, which is best if the table is filled
+        only once.
     random_state : int, RandomState instance or None, default=None
         Seed of the autoencoder and of the draws. None leaves the `random_state` of
         `estimator` as it is.
@@ -150,7 +159,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows with missing values. Values that a sparse matrix does not store are zero.
+            Rows with missing values, as an array or a frame. Values that a sparse matrix
+            does not store are zero.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -167,33 +177,42 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If X has fewer than two rows or holds infinite numbers, if the autoencoder
-            refuses it, or if `sample_posterior` is True and all rows are equal.
+            refuses it, if `sample_posterior` is True and all rows are equal, or if there
+            are columns of categories and `missing_values` is a number.
         """
         with as_before_on_error(self):
             self._fit(X, sample_weight, groups)
         return self
 
     def _fit(self, X, sample_weight, groups):
-        table = self._checked(X, reset=True)
-        is_empty = np.isnan(table).all(axis=0)
         random_state = check_random_state(self.random_state)
         autoencoder = self._unfitted(random_state)
+        columns = columns_to_fit(autoencoder, X)
+        self._columns = columns and vars(columns)
+        self.estimator_, self._error_quantiles = None, None
+        table = self._checked(X, reset=True, ignores=autoencoder.handle_unknown == "ignore")
+        is_empty = np.isnan(table).all(axis=0)
         self._is_empty = is_empty
         is_out = ~is_empty | self.keep_empty_features
         self._features_out = np.flatnonzero(is_out)
         self.indicator_ = _indicator(table) if self.add_indicator else None
-        self.estimator_, self._error_quantiles = None, None
         if is_empty.all():
             return
-        rows = table[:, ~is_empty]
-        if hasattr(self, "feature_names_in_"):
-            rows = in_frame_like(X, rows, self.feature_names_in_[~is_empty])
-        how = {"sample_weight": sample_weight, "groups": groups}
+        rows, how = table[:, ~is_empty], {"sample_weight": sample_weight, "groups": groups}
+        inside = columns and columns.of(np.flatnonzero(~is_empty))
+        if inside is not None:
+            rows, how["columns"] = inside.one_hot(rows), inside
+        else:
+            autoencoder.set_params(categorical_features=None)
+        named = rows
+        if hasattr(self, "feature_names_in_") and inside is None:
+            named = in_frame_like(X, rows, self.feature_names_in_[~is_empty])
         fit = _fit_default if self.estimator is None else _fit_one
-        self.estimator_ = fit(autoencoder, rows, how)
+        self.estimator_ = fit(autoencoder, named, how)
         if self.sample_posterior:
-            folds = folds_of_clones(self.estimator_, rows, **how, fills_cells=True)
-            self._learn_errors(table[:, ~is_empty], folds, random_state)
+            how = {"sample_weight": sample_weight, "groups": groups, "fills_cells": True}
+            folds = folds_of_clones(self.estimator_, rows, **how)
+            self._learn_errors(rows, folds, random_state)
 
     def _unfitted(self, random_state):
         """Return the autoencoder that is going to be fitted."""
@@ -220,11 +239,19 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             folds,
             rows,
             np.random.RandomState(draw_seed(random_state)),
+            columns_of(self.estimator_),
         )
 
-    def _checked(self, X, reset):
-        """Return X as an array of float32 or float64, with NaN in missing cells."""
+    def _checked(self, X, reset, ignores):
+        """Return X as an array of float32 or float64, with NaN in missing cells.
+
+        Columns of categories have codes. `ignores` says whether unknown categories are
+        missing values.
+        """
         is_nan = is_scalar_nan(self.missing_values) or is_pandas_na(self.missing_values)
+        columns = columns_of(self)
+        if columns is not None:
+            return self._checked_codes(X, columns, ignores, is_nan, reset)
         X = validate_data(
             self,
             X,
@@ -243,6 +270,25 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             X = X.toarray()
         return X if is_nan else np.where(self.missing_values == X, np.nan, X)
 
+    def _checked_codes(self, X, columns, ignores, is_nan, reset):
+        """Return X with codes in its columns of categories, and NaN in missing cells."""
+        if not is_nan:
+            raise ValueError(
+                f"missing_values={self.missing_values!r} of {type(self).__name__} is for "
+                "tables of numbers, and X has columns of categories. Replace these values "
+                "by NaN, and set missing_values=np.nan."
+            )
+        return check_codes(
+            self,
+            X,
+            columns,
+            ignores,
+            reset=reset,
+            dtype=FLOATS,
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=2 if reset else 1,
+        )
+
     def transform(self, X):
         """Fill the missing values of X.
 
@@ -258,15 +304,22 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             end. All other values are as they were.
         """
         check_is_fitted(self)
-        table = self._checked(X, reset=False)
+        ae = self.estimator_
+        ignores = ae is not None and ae._params_of_fit["handle_unknown"] == "ignore"
+        table = self._checked(X, reset=False, ignores=ignores)
         filled = table.copy()
         filled[:, self._is_empty] = np.nan_to_num(table[:, self._is_empty], nan=0.0)
-        if self.estimator_ is not None:
+        if ae is not None:
             filled[:, ~self._is_empty] = self._filled(table[:, ~self._is_empty])
         filled = filled[:, self._features_out]
-        if self.indicator_ is None:
-            return filled
-        return np.hstack([filled, self.indicator_.transform(table)])
+        columns = columns_of(self)
+        columns = columns and columns.of(self._features_out)
+        more = [] if self.indicator_ is None else [self.indicator_.transform(table)]
+        if columns is None:
+            return np.hstack([filled, *more])
+        out = np.hstack([columns.as_array(filled), *more])
+        frame = in_container(self, out, self.get_feature_names_out(), X)
+        return out if frame is out else columns.as_frame(filled, frame)
 
     def _filled(self, rows):
         """Return rows (n, p) with their missing values filled."""
@@ -274,18 +327,24 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         some = is_missing.any(axis=1)
         filled = rows.copy()
         if some.any():
-            expected = reconstruction(self.estimator_)(rows[some])
-            if self._error_quantiles is not None:
-                expected = expected + self._unknown_cells.draw(
-                    is_missing[some], self.random_state_
-                )
+            columns = columns_of(self.estimator_)
+            known = rows[some] if columns is None else columns.one_hot(rows[some])
+            expected, draws = reconstruction(self.estimator_)(known), self._error_quantiles
+            if draws is not None:
+                errors = self._unknown_cells.draw(np.isnan(known), self.random_state_)
+                expected = expected + errors
+            if columns is not None and draws is not None:
+                expected = columns.drawn(expected, self.random_state_)
+            elif columns is not None:
+                expected = columns.most_probable(expected)
             filled[some] = np.where(is_missing[some], expected, rows[some])
         return filled
 
     @property
     def _unknown_cells(self):
         ae = self.estimator_
-        return UnknownCells(filler_of(ae), ae.scale_, self._error_quantiles)
+        parts = filler_of(ae), ae.scale_, self._error_quantiles
+        return UnknownCells(*parts, columns_of(ae))
 
     def get_feature_names_out(self, input_features=None):
         """Get the names of the columns that `transform` returns.
@@ -362,8 +421,13 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
 def _fit_default(autoencoder, rows, how):
     """Fit a wide autoencoder and a narrow one, and return the better one."""
+    columns = how.get("columns")
+    if columns is not None:
+        n_wide = min(columns.n_features, columns.rank, len(rows))
+        autoencoder.set_params(n_components=n_wide)
     wide = _fit_one(autoencoder, rows, how)
-    n_components = int(np.ceil(NARROW * rows.shape[1]))
+    n_features = rows.shape[1] if columns is None else columns.n_features
+    n_components = int(np.ceil(NARROW * n_features))
     if n_components >= wide.n_components_ or not wide.validation_curve_:
         return wide
     narrow = _fit_one(clone(autoencoder).set_params(n_components=n_components), rows, how)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from scipy.special import ndtr
 
+from skae._tables.categories import Columns
 from skae._tables.missing import Filler, factor_precisions
 
 __all__ = ["N_LEVELS", "UnknownCells", "errors_of_fills"]
@@ -41,11 +42,14 @@ class UnknownCells:
         What the features are divided by.
     quantiles : ndarray of shape (n_levels, n_features)
         Quantiles of errors, as multiples of the width of each.
+    columns : Columns or None
+        Columns of categories; their one-hot columns get no errors.
     """
 
     filler: Filler
     scale: np.ndarray | float
     quantiles: np.ndarray
+    columns: Columns | None = None
 
     def draw(self, is_missing, random_state):
         """Return errors (n, p), in the units of X, which are 0 in cells that are known.
@@ -61,13 +65,19 @@ class UnknownCells:
             missing = is_missing[some]
             normal, widths = _normal_and_widths(self.filler, ~missing, random_state)
             levels = ndtr(normal)
-            for j in np.flatnonzero(missing.any(axis=0)):
+            for j in np.flatnonzero(missing.any(axis=0) & self._of_numbers):
                 drawn = np.interp(levels[:, j], LEVELS, self.quantiles[:, j])
                 errors[some, j] = np.where(missing[:, j], drawn * widths[:, j], 0.0)
         return errors * self.scale
 
+    @property
+    def _of_numbers(self):
+        if self.columns is None:
+            return True
+        return ~self.columns.is_categorical[self.columns.feature_of]
 
-def errors_of_fills(filler, scale, folds, X, random_state):
+
+def errors_of_fills(filler, scale, folds, X, random_state, columns=None):
     """Hide cells of rows that a network has not seen, and return its errors' quantiles.
 
     Parameters
@@ -78,6 +88,8 @@ def errors_of_fills(filler, scale, folds, X, random_state):
     X : ndarray of shape (n_samples, n_features)
         Rows of the fit, with NaN in missing cells.
     random_state : RandomState
+    columns : Columns or None
+        Columns of categories. Their one-hot columns are hidden together.
 
     Returns
     -------
@@ -87,10 +99,16 @@ def errors_of_fills(filler, scale, folds, X, random_state):
     n_known = sum(int((~np.isnan(X[fold.held_out])).sum()) for fold in folds)
     n_rounds = int(np.clip(MOST_ERRORS // max(RATE * n_known, 1), 1, MOST_ROUNDS))
     found = []
+
+    def drawn(n):
+        if columns is None:
+            return random_state.uniform(size=(n, X.shape[1]))
+        return random_state.uniform(size=(n, columns.n_features))[:, columns.feature_of]
+
     for fold in folds:
         for some in _blocks(np.tile(fold.held_out, n_rounds), filler):
             rows = X[some]
-            hidden = ~np.isnan(rows) & (random_state.uniform(size=rows.shape) < RATE)
+            hidden = ~np.isnan(rows) & (drawn(len(rows)) < RATE)
             masked = np.where(hidden, np.nan, rows)
             errors = (rows - fold.reconstruct(masked)) / scale
             _, widths = _normal_and_widths(filler, ~np.isnan(masked))

@@ -2,19 +2,22 @@
 
 from numbers import Integral, Real
 
-import numpy as np
-from sklearn.utils.validation import _check_sample_weight
+from scipy import sparse
 
+from skae._autoencoders.exposures import check_exposure
+from skae._autoencoders.fitted_attributes import set_columns
+from skae._autoencoders.parameters import check_with_categories
+from skae._tables.blocks import Blocks, is_dask
+from skae._tables.categorical_features import find_columns
+from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
 from skae._tables.dependence import check_groups, label_keys, splits_of
 from skae._tables.fit_data import Given
-from skae._tables.rows import is_streamed
+from skae._tables.rows import is_lazy, is_streamed
 from skae.noise import resolve_noise
 
 __all__ = [
-    "check_exposure",
-    "check_exposure_given",
-    "counted_columns",
+    "columns_to_fit",
     "given_to_fit",
     "given_to_partial_fit",
     "holds_out_rows",
@@ -22,15 +25,49 @@ __all__ = [
 ]
 
 
-def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, exposure):
+def given_to_fit(
+    estimator,
+    X,
+    y=None,
+    sample_weight=None,
+    groups=None,
+    X_val=None,
+    X_target=None,
+    exposure=None,
+    *,
+    columns=None,
+    is_new=True,
+    splits=None,
+    owner=None,
+):
     """Check the arguments of `fit`, and return what they give to train on.
+
+    Parameters
+    ----------
+    columns : Columns or None
+        Columns of categories, if X has been made one-hot already.
+    is_new : bool
+        Whether X decides which columns are of categories.
+    splits : list of (train, held_out) or None
+        Arrays of row numbers that take the place of `cv`. If the list is empty no row is
+        held out.
+    owner : estimator or None
+        See `check_table`.
 
     Returns
     -------
     Given
     """
-    X = check_table(estimator, X, for_fit=True, reset=True, ensure_min_samples=2)
-    given = Given(X)
+    if is_new:
+        set_columns(estimator, columns or columns_to_fit(estimator, X))
+    if columns is None:
+        how = {"reset": True, "ensure_min_samples": 2, "is_read": False}
+        X = check_table(estimator, X, for_fit=True, owner=owner, **how)
+    if isinstance(X, Blocks):
+        _check_single_network(estimator)
+    given = Given(X, columns=columns_of(estimator))
+    if given.columns is not None:
+        check_with_categories(estimator)
     if X_target is not None:
         given.X_target = _check_target(estimator, X_target, X)
     if X_val is not None:
@@ -44,11 +81,25 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, exposu
             "X_val has none. Leave out X_val or exposure."
         )
     if holds_out_rows(estimator, given):
-        given.folds = _folds(estimator, X, y, groups)
+        given.folds = _folds(estimator, X, y, groups) if splits is None else splits
     if sample_weight is not None:
         given.weigh(sample_weight)
     given.sort()
     return given
+
+
+def columns_to_fit(estimator, X):
+    """Return the Columns of a table of `fit`, or None if none of them holds categories."""
+    chosen = estimator.categorical_features
+    if sparse.issparse(X) or is_lazy(X) or is_dask(X):
+        if chosen is None or isinstance(chosen, str):
+            return None
+        raise TypeError(
+            f"categorical_features of {type(estimator).__name__} needs an array or a frame "
+            f"that is held in memory, and X is a {type(X).__name__}. Make it an array, or "
+            "set categorical_features=None."
+        )
+    return find_columns(X, chosen)
 
 
 def given_to_partial_fit(estimator, X, sample_weight, groups, exposure, *, is_first):
@@ -61,6 +112,14 @@ def given_to_partial_fit(estimator, X, sample_weight, groups, exposure, *, is_fi
     Given
         Its groups are keys of 64 bits, the same in every chunk.
     """
+    if is_first:
+        set_columns(estimator, columns_to_fit(estimator, X))
+    if columns_of(estimator) is not None:
+        raise ValueError(
+            f"partial_fit of {type(estimator).__name__} takes no columns of categories, "
+            "because later chunks may have new ones. Call fit, or encode the categories "
+            "yourself, with a OneHotEncoder that knows all of them."
+        )
     least = 2 if is_first else 1
     sizes = {"reset": is_first, "ensure_min_samples": least}
     X = check_table(estimator, X, for_fit=True, **sizes)
@@ -132,67 +191,21 @@ def is_told_of_gaps(estimator, given, ends):
     return given.observed is not None and not can_rotate
 
 
-def check_exposure(estimator, exposure, X):
-    """Check the argument `exposure` of a method; return it as an array (n,) or None."""
-    if exposure is None:
-        return None
-    exposure = _check_sample_weight(exposure, X, dtype=np.float64)
-    if not (np.isfinite(exposure) & (exposure > 0)).all():
+def _check_single_network(estimator):
+    """Refuse what needs several passes over the blocks in each epoch, or several fits."""
+    name, k = type(estimator).__name__, estimator.n_components
+    if not isinstance(estimator.cv, str):
         raise ValueError(
-            f"exposure of {type(estimator).__name__} must be positive and finite, got "
-            f"values in [{exposure.min():g}, {exposure.max():g}]. Leave out rows with "
-            "nothing that could be counted."
+            f"cv of {name} trains several networks, each of which would compute all blocks "
+            "of X in every epoch. Leave cv='auto', which holds out a share "
+            "validation_fraction of the rows, or of the `groups`."
         )
-    return exposure
-
-
-def check_exposure_given(estimator, model, exposure):
-    """Refuse exposures of rows if the model needs none, and their absence if it does.
-
-    Parameters
-    ----------
-    estimator : estimator
-    model : Exposure or None
-        Exposure that the estimator was fitted with.
-    exposure : array-like or None
-        Exposures of the rows.
-    """
-    needs_them = model is not None and model.is_given
-    if needs_them == (exposure is not None):
-        return
-    name = type(estimator).__name__
-    if needs_them:
+    if isinstance(k, Real) and not isinstance(k, Integral):
         raise ValueError(
-            f"{name} was fitted with exposures of the rows, and needs those of these rows "
-            "too. Pass exposure, one positive number for each row."
+            f"n_components={k!r} of {name} needs several fits, each of which would compute "
+            "all blocks of X anew. Set a number of components, and find it with a fit to "
+            "some of the rows."
         )
-    raise ValueError(
-        f"exposure of rows is not taken by this {name}, because fit was not given any. "
-        "Leave it out, or fit with exposure too."
-    )
-
-
-def counted_columns(estimator, loss, given):
-    """Return the columns of counts that have an exposure, as an array of int, or None.
-
-    Parameters
-    ----------
-    estimator : estimator
-    loss : Loss
-    given : Given
-    """
-    columns = np.flatnonzero(np.broadcast_to(loss.is_count, given.X.shape[1:]))
-    has_given, rule = given.given_exposure is not None, estimator.exposure
-    if not len(columns) and (has_given or rule == "total"):
-        what = "exposure in fit" if has_given else "exposure='total'"
-        raise ValueError(
-            f"{what} of {type(estimator).__name__} needs loss='poisson', "
-            "'negative_binomial', or a dict with columns of these, got "
-            f"loss={estimator.loss!r}."
-        )
-    are_alike = isinstance(estimator.loss, str) and len(columns) > 1
-    is_total = rule == "total" or (rule == "auto" and are_alike)
-    return columns if len(columns) and (has_given or is_total) else None
 
 
 def _folds(estimator, X, y, groups):

@@ -6,13 +6,12 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from scipy import linalg
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils import check_array, check_scalar
+from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     _check_feature_names_in,
@@ -20,10 +19,16 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from skae._autoencoders import diagnosis, fitting
-from skae._autoencoders.arguments import check_exposure, check_exposure_given
-from skae._autoencoders.fitted_attributes import restore, truncate
-from skae._autoencoders.parameters import params_of_fit
+from skae._autoencoders import fitting
+from skae._autoencoders.exposures import (
+    check_no_exposure,
+    exposed_codes,
+    exposed_rows,
+)
+from skae._autoencoders.fitted_attributes import restore
+from skae._autoencoders.inspection import InspectionMixin
+from skae._autoencoders.lazy import lazily
+from skae._autoencoders.parameters import params_of_fit, takes
 from skae._autoencoders.rollback import as_before_on_error
 from skae._autoencoders.saving import parts_of_file
 from skae._compat import (
@@ -37,20 +42,18 @@ from skae._compat import (
 from skae._engine.callbacks import CallbackSupportMixin, FitTasks
 from skae._engine.skorch_net import Interrupted, StopTraining
 from skae._files.container import write_model
-from skae._tables.checks import FLOATS, check_rows, check_table
-from skae._tables.exposure import Exposed
+from skae._tables.blocks import is_dask
+from skae._tables.categories import columns_of
+from skae._tables.checks import FLOATS, check_features, check_rows, check_table
 from skae._tables.rows import row_blocks, rows_of
-from skae._torch import in_own_modes
+from skae._tables.sample_shape import resolved_shape
+from skae._torch import in_own_modes, resolve_device
 from skae._training.messages import interrupted, warn_of_target, warn_of_units
 from skae.losses import LOSSES
 from skae.modules import ACTIVATIONS
+from skae.modules._own import make_own
 
 __all__ = ["BaseAutoencoder"]
-
-
-def _takes(parameter):
-    """Return a function that says whether an estimator takes a parameter of the table."""
-    return lambda estimator: parameter not in estimator._fixed_parameters
 
 
 def _is_streamable(estimator):
@@ -65,7 +68,11 @@ def _is_streamable(estimator):
 
 
 class BaseAutoencoder(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    InspectionMixin,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Base class of the autoencoders of the package.
 
@@ -95,6 +102,9 @@ class BaseAutoencoder(
         "standardize": ["boolean"],
         "clip": ["boolean", Hidden(StrOptions({"auto"}))],
         "allow_nan": ["boolean"],
+        "sample_shape": [tuple, list, None],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "handle_unknown": [StrOptions({"error", "ignore"})],
         "tied_weights": ["boolean"],
         "noise": [Interval(Real, 0, None, closed="left"), callable, None],
         "regularizer": [callable, list, tuple, None],
@@ -107,7 +117,7 @@ class BaseAutoencoder(
         "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
-        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "module": [callable, None],
         "callbacks": [list, None],
@@ -121,12 +131,14 @@ class BaseAutoencoder(
     # that was made with other values cannot be trained further. A subclass adds its own.
     _network_parameters: tuple = (
         "allow_nan",
+        "categorical_features",
         "code_activation",
         "exposure",
         "init",
         "loss",
         "module",
         "ordered",
+        "sample_shape",
         "standardize",
         "tied_weights",
     )
@@ -179,6 +191,38 @@ class BaseAutoencoder(
         """
         raise NotImplementedError
 
+    @property
+    def _n_codes(self):
+        """Number of codes of the network before any was left out."""
+        return self.n_components_ + self._n_left_out
+
+    def _make_own(self, n_features, n_outputs, generator):
+        """Return an untrained network of the user's.
+
+        Parameters
+        ----------
+        n_features, n_outputs : int
+            Widths of its rows and of its output.
+        generator : torch.Generator or None
+            See `_make_module`.
+        """
+        return make_own(
+            self._params_of_fit["module"],
+            n_features=n_features,
+            n_components=self._n_codes,
+            n_outputs=n_outputs,
+            device=resolve_device(self.device, strict=False),
+            owner=type(self).__name__,
+            seed=0 if generator is None else generator.initial_seed(),
+            numbers_per_code=2 if self._network_kind.is_variational else 1,
+        )
+
+    @property
+    def sample_shape_(self):
+        """The parameter `sample_shape` of the fit, without -1."""
+        shape = self._params_of_fit["sample_shape"]
+        return resolved_shape(shape, self.n_features_in_, type(self).__name__)
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -196,11 +240,13 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training data. A large `np.memmap`, and anything else that has a shape, a
-            dtype and slices of rows, such as arrays of h5py and zarr, is read block by
-            block; rows of a large sparse matrix are made dense a batch at a time. Tables
-            that are read in parts may have missing cells in every other method, but not
-            here: pass them to `partial_fit` in chunks.
+            Training data: an array, or a frame of pandas or polars. A large `np.memmap`,
+            and anything else that has a shape, a dtype and slices of rows, such as arrays
+            of h5py and zarr, is read block by block; rows of a large sparse matrix are
+            made dense a batch at a time. Tables that are read in parts may have missing
+            cells in every other method, but not here: pass them to `partial_fit` in chunks.
+            The blocks of a large dask array or frame are computed once in each epoch, and
+            up to five times besides, by whatever scheduler is active.
         y : array-like of shape (n_samples,) or None, default=None
             Labels that are passed to the splitter `cv`, which may be a
             `StratifiedKFold`; otherwise ignored.
@@ -422,23 +468,16 @@ class BaseAutoencoder(
         Z : ndarray of shape (n_samples, n_components_)
             Codes, in float32 for float32 X and in float64 for everything else, and
             computed in that precision. If training gained nothing these are PCA's scores.
+            For a dask array or frame they are a dask array, of which nothing is computed
+            yet. The same is true of the other methods that return something for each row.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            check_no_exposure(self, exposure, "transform")
+            return lazily(self, "transform", X, self.n_components_)
         X = check_table(self, X, reset=False)
-        exposed = self._exposed(X, exposure)
+        exposed = exposed_rows(self, X, exposure)
         return self._inference.encode(X, self.n_components_, exposed)
-
-    def _exposed(self, X, exposure):
-        """Return the `Exposed` of rows X, or None; `exposure` is that of the user."""
-        exposure = self._checked_exposure(X, exposure)
-        if self._inference.exposure is not None:
-            check_rows(self._loss, X, self)  # there is no logarithm of a negative count
-        return self._inference.exposed(X, exposure)
-
-    def _checked_exposure(self, X, exposure):
-        """Return the user's exposures of rows X as an array, or None."""
-        check_exposure_given(self, self._inference.exposure, exposure)
-        return check_exposure(self, exposure, X)
 
     def inverse_transform(self, X, exposure=None):
         """Decode codes.
@@ -456,10 +495,11 @@ class BaseAutoencoder(
         X_hat : ndarray of shape (n_samples, n_features_in_)
             Reconstruction, in the units of the training data, also with `standardize`.
             With `loss="binary_cross_entropy"` these are probabilities, and for counts they
-            are rates.
+            are rates. In columns of categories it is the most probable one, see
+            `categorical_features`.
         """
         check_is_fitted(self)
-        Z = check_array(X, dtype=FLOATS, input_name="X")
+        Z = X if is_dask(X) else check_array(X, dtype=FLOATS, input_name="X")
         is_cut = self._params_of_fit["ordered"] and Z.shape[1] < self.n_components_
         if Z.shape[1] != self.n_components_ and not is_cut:
             raise ValueError(
@@ -467,13 +507,12 @@ class BaseAutoencoder(
                 f"{type(self).__name__} takes codes: it expects "
                 f"{self.n_components_} columns, one for each component."
             )
-        model, exposed = self._inference.exposure, None
-        if exposure is not None and model is None:
-            check_exposure_given(self, model, exposure)  # raises
-        if exposure is not None:
-            exposed = Exposed(model, check_exposure(self, exposure, Z) / model.typical)
-        X_hat = self._inference.decode(Z, exposed)
-        return in_container(self, X_hat, _check_feature_names_in(self), X)
+        if is_dask(X):
+            check_no_exposure(self, exposure, "inverse_transform")
+            how = {"n_columns": self.n_features_in_, "takes_codes": True}
+            return lazily(self, "inverse_transform", X, **how)
+        exposed = exposed_codes(self, Z, exposure)
+        return self._given_back(self._inference.decode(Z, exposed), X)
 
     def denoise(self, X, exposure=None):
         """Reconstruct X: `inverse_transform(transform(X))` in one call.
@@ -492,14 +531,16 @@ class BaseAutoencoder(
             of typical rows.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            check_no_exposure(self, exposure, "denoise")
+            return lazily(self, "denoise", X, self.n_features_in_)
         index = X
         X = check_table(self, X, reset=False)
-        exposed = self._exposed(X, exposure)
-        Z = self._inference.encode(X, self.n_components_, exposed)
-        X_hat = self._inference.decode(Z, exposed)
-        return in_container(self, X_hat, _check_feature_names_in(self), index)
+        exposed = exposed_rows(self, X, exposure)
+        X_hat = self._inference.reconstruct(X, self.n_components_, exposed)
+        return self._given_back(X_hat, index)
 
-    @available_if(_takes("allow_nan"))
+    @available_if(takes("allow_nan"))
     def impute(self, X, exposure=None):
         """Fill the missing cells of X with their reconstruction.
 
@@ -523,110 +564,35 @@ class BaseAutoencoder(
             If X has missing cells and the estimator was not fitted with `allow_nan`.
         """
         check_is_fitted(self)
-        index = X
-        X = check_table(self, X, reset=False)
-        exposed = self._exposed(X, exposure)
-        Z = self._inference.encode(X, self.n_components_, exposed)
-        filled = self._inference.decode(Z, exposed)
+        if is_dask(X):
+            check_no_exposure(self, exposure, "impute")
+            return lazily(self, "impute", X, self.n_features_in_)
+        index, columns = X, columns_of(self)
+        X = check_features(self, X, reset=False)
+        table = X if columns is None else columns.one_hot(X)
+        exposed = exposed_rows(self, table, exposure)
+        filled = self._inference.reconstruct(table, self.n_components_, exposed)
+        filled = filled if columns is None else columns.most_probable(filled)
         for block in row_blocks(*X.shape):
             rows = rows_of(X, block)
             np.copyto(filled[block], rows, where=~np.isnan(rows))
-        return in_container(self, filled, _check_feature_names_in(self), index)
+        return self._in_container(filled, index)
 
-    @available_if(_takes("ordered"))
-    @in_own_modes()
-    def truncate(self, n_components):
-        """Make a smaller estimator that keeps only the first codes.
+    def _given_back(self, table, like):
+        """Return what the network gives (n, n_encoded), in the user's columns."""
+        columns = columns_of(self)
+        table = table if columns is None else columns.most_probable(table)
+        return self._in_container(table, like)
 
-        Parameters
-        ----------
-        n_components : int
-            Number of codes to keep, from 1 to `n_components_`.
-
-        Returns
-        -------
-        estimator : object
-            Fitted estimator, which is independent of this one. It encodes to
-            `Z[:, :n_components]`, and decodes these codes as `inverse_transform` does.
-            Attributes about the course of training are those of this estimator.
-
-        Raises
-        ------
-        ValueError
-            If the codes are not `ordered`, or if there are fewer than `n_components`.
-        """
-        check_is_fitted(self)
-        name = type(self).__name__
-        if not self._params_of_fit["ordered"]:
-            raise ValueError(
-                f"truncate of {name} needs codes of which the first are of use without the "
-                "others. Set ordered=True and fit again."
-            )
-        check_scalar(
-            n_components,
-            f"n_components of {name}.truncate",
-            Integral,
-            min_val=1,
-            max_val=self.n_components_,
-        )
-        smaller = copy.deepcopy(self)
-        truncate(smaller, int(n_components))
-        return smaller
-
-    def components_at(self, X, exposure=None):
-        """Differentiate the reconstruction by the codes, at each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        exposure : array-like of shape (n_samples,) or None, default=None
-            Exposures of rows of counts, if `fit` was given exposures.
-
-        Returns
-        -------
-        jacobian : ndarray of shape (n_samples, n_components_, n_features_in_)
-            Derivative of each feature of the reconstruction, or with `standardize` of each
-            standardized feature, with respect to each code as it is without `whiten`, at
-            the code of each row of X. It is that before features are held at ends, see
-            `clip`: where one is, its reconstruction does not change. At the mean code these
-            vectors, scaled to unit length, are `components_`. Of counts with exposures they
-            are derivatives of the logarithm that the encoder sees, see `exposure`.
-        """
-        check_is_fitted(self)
-        X = check_table(self, X, reset=False, dtype=np.float64)
-        exposed = self._exposed(X, exposure)
-        Z = self._inference.encode(X, self.n_components_, exposed)
-        Z /= self._inference.code_scale
-        return self._inference.jacobian(Z)
-
-    def get_covariance(self):
-        """Compute the covariance of the data under the linear Gaussian model of the codes.
-
-        With `standardize` it is that of standardized features.
-
-        Returns
-        -------
-        cov : ndarray of shape (n_features, n_features)
-            Covariance of probabilistic PCA (Tipping and Bishop 1999):
-            components_.T @ S @ components_ + noise_variance_ * I, where S is diagonal
-            and holds explained_variance_ - noise_variance_, or zero if that is negative.
-        """
-        check_is_fitted(self)
-        excess = np.maximum(self.explained_variance_ - self.noise_variance_, 0.0)
-        covariance = (self.components_.T * excess) @ self.components_
-        covariance.flat[:: len(covariance) + 1] += self.noise_variance_
-        return covariance
-
-    def get_precision(self):
-        """Compute the inverse of `get_covariance()`.
-
-        Returns
-        -------
-        precision : ndarray of shape (n_features, n_features)
-            Inverse of the covariance, or its pseudo-inverse if `noise_variance_` is zero
-            and there are fewer components than features.
-        """
-        return linalg.pinvh(self.get_covariance())
+    def _in_container(self, table, like):
+        """Return a table with codes as an array, or as a frame if `set_output` asks."""
+        columns = columns_of(self)
+        frame = in_container(self, table, _check_feature_names_in(self), like)
+        if columns is None:
+            return frame
+        if frame is table:
+            return columns.as_array(table)
+        return columns.as_frame(table, frame)
 
     def score_samples(self, X, exposure=None):
         """Compute minus the reconstruction error of each row.
@@ -642,13 +608,18 @@ class BaseAutoencoder(
         score : ndarray of shape (n_samples,)
             Minus the mean over the features of the squared error, or of the chosen loss,
             in the units of X, or with `standardize` in standardized ones. Losses that
-            always refer to X in its own units, see `standardize`, do so here too. Higher
-            is better.
+            always refer to X in its own units, see `standardize`, do so here too. With
+            columns of categories the error of each feature is divided by that of its best
+            constant, such as the variance or the entropy of its categories. Higher is
+            better.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            check_no_exposure(self, exposure, "score_samples")
+            return lazily(self, "score_samples", X)
         X = check_table(self, X, reset=False)
         check_rows(self._loss, X, self)
-        return self._inference.row_scores(X, self._checked_exposure(X, exposure))
+        return self._inference.row_scores(X, exposed_rows(self, X, exposure))
 
     def score(self, X, y=None, sample_weight=None, exposure=None):
         """Compute the mean of `score_samples`, which is minus the mean error.
@@ -671,48 +642,11 @@ class BaseAutoencoder(
         """
         scores = self.score_samples(X, exposure=exposure)
         if sample_weight is not None:
+            scores = np.asarray(scores)  # dask may not know how many there are
             sample_weight = _check_sample_weight(
                 sample_weight, scores, ensure_non_negative=True
             )
         return float(np.average(scores, weights=sample_weight))
-
-    def diagnose(self, X=None):
-        """List what is worth knowing about the fit, with a remedy for each finding.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
-            Rows in the order in which they were measured, such as the training data. At
-            most the first 10 000 are examined. Without them only training and codes are.
-
-        Returns
-        -------
-        findings : list
-            Each finding has the attributes `name`, `evidence` and `remedy`. The list is
-            printed one finding after another, and its method `records` returns a list of
-            dicts, for a frame. It is empty if there is nothing to report.
-
-            - Training: it ended as PCA, and why; it ended at `max_epochs` or `time_limit`
-              while the held-out error was falling; rows were memorised, so that the
-              held-out error is four times that of training or more.
-            - The model: codes that do not vary, or that carry nothing in a density; codes
-              that are alike (needs X); a reconstruction that is constant; one column that
-              holds nine tenths of the variance because of its units.
-            - Rows (need X): many that repeat; neighbouring rows whose residuals are
-              correlated, so that held-out rows are not independent; a mean that is far
-              from that of the fit; cells at 0 and 1 under "binary_cross_entropy".
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_wine
-        >>> from skae import AutoencoderTransformer
-        >>> X, _ = load_wine(return_X_y=True)
-        >>> AutoencoderTransformer(2, random_state=0).fit(X).diagnose()[0].name
-        'one column is the loss'
-        """
-        check_is_fitted(self)
-        X = None if X is None else check_table(self, X, reset=False)
-        return diagnosis.diagnose(self, X)
 
     def save(self, path):
         """Write the fitted model to a file, which `skae.load` opens.

@@ -7,15 +7,15 @@ import numpy as np
 from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.widths import AUTO_CHANNELS, auto_widths, given_widths
 from skae._compat import Interval, StrOptions
+from skae._tables.categories import columns_of
 from skae._tables.sample_shape import resolved_shape
-from skae._torch import resolve_device
 from skae.modules import (
     ACTIVATIONS,
     NORMALIZATIONS,
     ConvolutionalAutoencoder,
     DenseAutoencoder,
 )
-from skae.modules._own import GatedOwnNetwork, OwnNetwork, make_own
+from skae.modules._own import GatedOwnNetwork, OwnNetwork
 
 __all__ = ["AutoencoderTransformer"]
 
@@ -147,6 +147,26 @@ class AutoencoderTransformer(BaseAutoencoder):
         filled rows, but its epoch is chosen by observed cells. Tables that are
         so large that they are read in parts may have missing cells in every method except
         `fit`.
+    categorical_features : "from_dtype", array-like of bool, int or str, or None, \
+            default="from_dtype"
+        Columns of X that hold categories, as in `HistGradientBoostingClassifier`.
+        "from_dtype" finds the columns of frames of pandas (category, and booleans, also
+        nullable ones) and polars (Categorical, Enum, Boolean). A mask, indices or, for
+        frames, names choose columns of any table. None treats all columns as numbers.
+        Within, each of these columns becomes one-hot columns with a cross-entropy of their
+        own, all features are standardized, whatever `standardize` is, and every feature,
+        of numbers or categories, counts alike in the loss. `loss` is then that of the
+        columns of numbers, and a missing category is a missing cell, see `allow_nan`. What
+        comes back has the columns of X: `inverse_transform`, `denoise` and `impute` choose
+        the most probable category. Frames, see `set_output`, have the dtypes of these
+        columns and their categories. Arrays have codes, the positions in `categories_`, or
+        if X was an array of numbers the categories themselves. If a column has more than
+        100 categories, the rarest ones share one of 100 one-hot columns, and what comes
+        back as this is the most frequent of them. These tables cannot be sparse or passed
+        to `partial_fit`.
+    handle_unknown : {"error", "ignore"}, default="error"
+        What happens if X has a category that was not in the rows of `fit`. "ignore" takes
+        it as a missing value, which needs `allow_nan=True`.
     dropout : float in [0, 1), default=0.0
         Rate of dropout after each hidden layer.
     normalization : {"layer", "batch"} or None, default=None
@@ -167,8 +187,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         Regularizers that are added to the loss in training. The epoch is chosen, and the
         curves of held-out rows are computed, by the loss alone.
     weight_decay : float or "auto", default="auto"
-        Weight decay of AdamW, as a multiple of the learning rate. "auto" stands for 0.5
-        with `sample_shape`, otherwise for 0.03, and for 0.01 with `module`.
+        Weight decay of AdamW, as a multiple of the learning rate. "auto" is more for rows
+        of more features: p / (p + 100) for p features, or principal axes if there are
+        fewer rows than features, times units / 512 if a layer has more than 512 units. It
+        is 0.5 with `sample_shape` and 0.01 with `module`.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over PCA must exceed two standard errors, and slightly more if there are few rows,
@@ -200,7 +222,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Smallest improvement of the held-out error that counts, as a share of the error of
         PCA.
     max_epochs : int or "auto", default="auto"
-        Largest number of passes over the rows. "auto" stands for about 1 500 steps,
+        Largest number of passes over the rows. "auto" stands for about 2 000 steps,
         or more if there are over 130 000 rows, but at least 5 and at most 200 epochs.
     time_limit : float or None, default=None
         Number of seconds after which `fit` ends training, if it has not ended before, and
@@ -214,11 +236,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         Number of rows in a step. "auto" stands for the power of two nearest to
         4 sqrt(n_samples) or, below 1024 rows, to n_samples / 8, but at least 16 and at most
         1024.
-    lr : float, default=1.5e-2
-        Largest learning rate of AdamW. The rate rises over the first 30 steps and falls
-        with 1 / sqrt(1 + step / 500), and from the first to the last of `max_epochs` also
-        with half a wave of the cosine, to nearly zero. A rate that one of the `callbacks`
-        sets replaces this one, and is multiplied by the same rise and fall.
+    lr : float or "auto", default="auto"
+        Largest learning rate of AdamW. "auto" stands for 0.015, and for dense networks with
+        a hidden layer of more than 512 units for 0.015 * 512 / units [6]_. The rate rises
+        over the first 30 steps and falls with 1 / sqrt(1 + step / 500), and from the first
+        to the last of `max_epochs` also with half a wave of the cosine, to nearly zero. A
+        rate that one of the `callbacks` sets replaces this one, and is multiplied by the
+        same rise and fall.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Weights, losses, the choice of the
         epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes
@@ -297,14 +321,18 @@ class AutoencoderTransformer(BaseAutoencoder):
     hidden_layer_sizes_ : tuple of int
         Hidden layers of the encoder.
     mean_ : ndarray of shape (n_features,)
-        Means of the features.
+        Means of the features. With categories it is that of the one-hot table, which has in
+        the place of each such column a column for each category, sorted by name.
     scale_ : float or ndarray of shape (n_features,)
         Divisor of the centred features, in the units of X: one number for all features, or
-        with `standardize` the standard deviation of each, and 1 for a constant feature.
+        with `standardize` the standard deviation of each, and 1 for a constant feature. The
+        one-hot columns of a feature are divided by one number, such that their variances
+        sum to one.
     components_ : ndarray of shape (n_components_, n_features)
         Jacobian of the decoder at the mean code, before features are held at ends (see
         `clip`), with rows scaled to unit length, and with `standardize` for standardized
-        features. If training gained nothing these are the components of PCA.
+        features. If training gained nothing these are the components of PCA. A feature
+        of categories has the length of the entries of its one-hot columns.
     explained_variance_ : ndarray of shape (n_components_,)
         Decrease of the summed squared error, divided by n_samples - 1, when code j joins
         codes 0..j-1 while the others are at their mean, in the units of X or with
@@ -347,6 +375,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         `dur`, in seconds. In a copy from pickle or a file it is empty.
     device_ : torch.device
         Device of the network.
+    is_categorical_ : ndarray of bool of shape (n_features,), or None
+        Which features hold categories. None if there are none.
+    categories_ : list of ndarray
+        The categories of each of these features, in the order of their codes, which is that
+        of their dtype in a frame, or sorted. Not defined if there are none.
     n_samples_ : int
         Number of rows of the training data.
     n_features_in_ : int
@@ -388,9 +421,13 @@ class AutoencoderTransformer(BaseAutoencoder):
        Fast Convergence at Large Depth", UAI.
     .. [5] De and Smith (2020), "Batch Normalization Biases Residual Blocks Towards the
        Identity Function in Deep Networks", NeurIPS.
+    .. [6] Yang et al. (2021), "Tuning Large Neural Networks via Zero-Shot Hyperparameter
+       Transfer", NeurIPS.
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import torch
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.decomposition import PCA
     >>> from skae import AutoencoderTransformer
@@ -402,11 +439,59 @@ class AutoencoderTransformer(BaseAutoencoder):
     >>> pca_error = ((pca.inverse_transform(pca.transform(X)) - X) ** 2).mean()
     >>> bool(-ae.score(X) < 0.9 * pca_error)
     True
+
+    What is kept, and when: the epoch that is best for rows which were not trained on, or
+    PCA, which is epoch 0.
+
+    >>> ae.best_epoch_ == int(np.argmin(ae.validation_curve_)), ae.outcome_
+    (True, 'trained')
+    >>> AutoencoderTransformer(8, hidden_layer_sizes=()).fit(X).outcome_
+    'pca'
+
+    Rows that depend on each other, such as those of one patient: rows of a group are never
+    on both sides.
+
+    >>> of_patient = np.arange(len(X)) // 10
+    >>> quick = AutoencoderTransformer(8, max_epochs=3, random_state=0)
+    >>> quick = quick.fit(X, groups=of_patient)
+
+    Units: `score` and `inverse_transform` are in those of X. With `standardize` scores and
+    components are in standardized units, and `inverse_transform` still is in those of X.
+
+    >>> standardized = AutoencoderTransformer(8, standardize=True, max_epochs=3).fit(X)
+    >>> standardized.inverse_transform(standardized.transform(X)).max() > 10
+    np.True_
+
+    `net_` takes rows that are centred and scaled, and its errors are in units of `score`.
+
+    >>> scaled = torch.tensor((X - quick.mean_) / quick.scale_, dtype=torch.float32)
+    >>> X_hat = quick.net_.module_(scaled).detach().numpy() * quick.scale_ + quick.mean_
+    >>> np.allclose(X_hat.clip(0, 16), quick.denoise(X).clip(0, 16), atol=1e-3)
+    True
+
+    Convolutions for images, whose rows keep their two axes; and a network of one's own,
+    here a single layer on each side.
+
+    >>> image = AutoencoderTransformer(8, sample_shape=(1, 8, 8), max_epochs=1).fit(X)
+    >>> image.transform(X).shape
+    (1797, 8)
+    >>> class Own(torch.nn.Module):
+    ...     def __init__(self, n_inputs, n_components, generator=None):
+    ...         super().__init__()
+    ...         self.encoder = torch.nn.Linear(n_inputs, n_components)
+    ...         self.decoder = torch.nn.Linear(n_components, n_inputs)
+    ...
+    ...     def encode(self, X):
+    ...         return self.encoder(X).tanh()
+    ...
+    ...     def decode(self, Z):
+    ...         return self.decoder(Z)
+    >>> AutoencoderTransformer(8, module=Own, max_epochs=1).fit(X).transform(X).shape
+    (1797, 8)
     """
 
     _parameter_constraints: dict = BaseAutoencoder._parameter_constraints | {
         "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
-        "sample_shape": [tuple, list, None],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
@@ -416,7 +501,6 @@ class AutoencoderTransformer(BaseAutoencoder):
         "activation",
         "dropout",
         "normalization",
-        "sample_shape",
     )
 
     def __init__(
@@ -435,6 +519,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         standardize=False,
         clip="auto",
         allow_nan=False,
+        categorical_features="from_dtype",
+        handle_unknown="error",
         dropout=0.0,
         normalization=None,
         tied_weights=False,
@@ -449,7 +535,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         max_epochs="auto",
         time_limit=None,
         batch_size="auto",
-        lr=1.5e-2,
+        lr="auto",
         precision="auto",
         module=None,
         callbacks=None,
@@ -472,6 +558,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.standardize = standardize
         self.clip = clip
         self.allow_nan = allow_nan
+        self.categorical_features = categorical_features
+        self.handle_unknown = handle_unknown
         self.dropout = dropout
         self.normalization = normalization
         self.tied_weights = tied_weights
@@ -544,6 +632,12 @@ class AutoencoderTransformer(BaseAutoencoder):
             return most
         if self.n_components >= 1:
             return int(self.n_components)
+        if self._columns is not None:
+            raise ValueError(
+                f"n_components={self.n_components!r} of {type(self).__name__} is a share "
+                "of the variance, which columns of categories do not have. Set a number "
+                "of components."
+            )
         if self.loss != "squared_error":
             raise ValueError(
                 f"n_components={self.n_components!r} of {type(self).__name__} is a share "
@@ -567,10 +661,21 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
 
     @property
-    def sample_shape_(self):
-        """The parameter `sample_shape` of the fit, without -1."""
-        shape = self._params_of_fit["sample_shape"]
-        return resolved_shape(shape, self.n_features_in_, type(self).__name__)
+    def is_categorical_(self):
+        """Which features hold categories; None if there are none."""
+        columns = columns_of(self)
+        return None if columns is None else columns.is_categorical
+
+    @property
+    def categories_(self):
+        """The categories of each of these features, by their codes."""
+        columns = columns_of(self)
+        if columns is None:
+            raise AttributeError(
+                f"{type(self).__name__} has categories_ only once it is fitted to a table "
+                "with columns of categories."
+            )
+        return [np.array(values) for values in columns.categories]
 
     @property
     def _network_kind(self):
@@ -583,7 +688,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _make_module(self, n_inputs, n_outputs, generator):
         kind = self._network_kind
         if kind is OwnNetwork:
-            return self._make_own(n_outputs, 1 + self._loss.n_constants, generator)
+            width = n_outputs * (1 + self._loss.n_constants)
+            return self._make_own(n_outputs, width, generator)
         params = self._params_of_fit
         options = {
             "n_constants": self._loss.n_constants * self.n_features_in_,
@@ -600,7 +706,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             )
         options |= {"n_marks": n_inputs - n_outputs}
         if kind is GatedOwnNetwork:
-            own = self._make_own(n_outputs, 1, generator)
+            own = self._make_own(n_outputs, n_outputs, generator)
             network = GatedOwnNetwork(own, n_outputs, self._n_codes, **options)
         else:
             network = ConvolutionalAutoencoder(
@@ -614,26 +720,9 @@ class AutoencoderTransformer(BaseAutoencoder):
             network.truncate(self.n_components_)
         return network
 
-    @property
-    def _n_codes(self):
-        """Number of codes of a gated network before any was left out."""
-        return self.n_components_ + self._n_left_out
-
     def _layer_options(self, generator):
         """Return the arguments of the layers of a network of the package."""
         names = "activation", "code_activation", "dropout", "normalization"
         params = {name: self._params_of_fit[name] for name in names}
         linear_path = self._params_of_fit["init"] == "pca"
         return params | {"linear_path": linear_path, "generator": generator}
-
-    def _make_own(self, n_features, n_outputs_of_feature, generator):
-        """Return an untrained network of the user's."""
-        return make_own(
-            self._params_of_fit["module"],
-            n_features=n_features,
-            n_components=self._n_codes,
-            n_outputs=n_features * n_outputs_of_feature,
-            device=resolve_device(self.device, strict=False),
-            owner=type(self).__name__,
-            seed=0 if generator is None else generator.initial_seed(),
-        )

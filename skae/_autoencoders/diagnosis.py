@@ -10,9 +10,10 @@ import html
 import numpy as np
 from sklearn.utils.validation import _check_feature_names_in
 
+from skae._tables.categories import columns_of
 from skae._tables.rows import rows_of
 
-__all__ = ["Finding", "Findings", "Sample", "collapsed", "diagnose"]
+__all__ = ["Finding", "Findings", "Sample", "collapsed", "diagnose", "outcome"]
 
 MOST_ROWS, MOST_VALUES = 10_000, 2**24  # rows and values that are examined, at most
 GAP = 4.0  # held-out error over training error from which a network has memorised rows
@@ -97,6 +98,21 @@ def diagnose(estimator, X):
     sample = None if X is None else _sample(estimator, X)
     found = [check(estimator, sample) for check in CHECKS]
     return Findings(finding for finding in found if finding is not None)
+
+
+def outcome(estimator):
+    """Return in a few words how the last fit ended, or "" if no rows were held out."""
+    errors, best = estimator.validation_curve_, estimator.best_epoch_
+    if estimator.outcome_ == "pca":
+        return "ended as PCA"
+    if estimator.outcome_ == "unchanged":
+        return "as it was before the last fit"
+    pca_error = -estimator.pca_score_
+    if len(errors) <= best or not np.isfinite(pca_error) or pca_error == 0:
+        return ""
+    if _is_density(estimator):
+        return f"{pca_error - errors[best]:.3g} nats per row above PCA, on held-out rows"
+    return f"{errors[best] / pca_error:.3g} times the error of PCA, on held-out rows"
 
 
 def _sample(estimator, X):
@@ -283,7 +299,7 @@ def _swallowed(estimator, sample):
     """A column in larger units than the others, which the loss consists of."""
     params = estimator._params_of_fit
     is_table = estimator.n_features_in_ > 2 and not isinstance(params["loss"], dict)
-    if params["standardize"] or not is_table:
+    if params["standardize"] or not is_table or columns_of(estimator) is not None:
         return None
     weights = np.square(estimator.components_.T) @ estimator.explained_variance_
     variances = weights + estimator.noise_variance_
@@ -345,7 +361,10 @@ def _shifted(estimator, sample):
         shift = np.abs(mean - estimator.mean_) / np.where(deviation > 0, deviation, np.inf)
     if not np.nanmax(shift) > SHIFTED:
         return None
-    column = _check_feature_names_in(estimator)[np.nanargmax(shift)]
+    columns = columns_of(estimator)
+    names = _check_feature_names_in(estimator)
+    names = names if columns is None else columns.encoded_names
+    column = names[np.nanargmax(shift)]
     return Finding(
         "the rows have moved",
         f"The mean of {column!r} is {np.nanmax(shift):.1f} standard deviations from the "

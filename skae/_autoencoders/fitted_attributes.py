@@ -2,6 +2,7 @@
 
 Each public attribute can be found by a search for its name and " =". The private ones are
 
+    _columns          the fields of the `Columns`, if some are of categories, or None
     _params_of_fit    the parameters that the fit was made with, see `parameters`
     _has_marks        whether the network is told which cells are missing
     _filler           arrays of the `Filler` of missing cells, or None
@@ -14,6 +15,7 @@ Each public attribute can be found by a search for its name and " =". The privat
     _mean_code, _code_deviations, _falls, _squares
                       statistics of the codes, which `truncate` needs
     _n_left_out       number of codes of the network that `truncate` has left out
+    _drawn_quantiles  quantiles of rows that a variational autoencoder draws
     _seed             the seed of the fit
     _n_steps          number of training steps so far, which the learning rate depends on
     _score_unit       the unit of components and variances, see `Inference.unit`
@@ -31,8 +33,10 @@ from skae._engine.objective import Objective
 from skae._engine.skorch_net import build_net
 from skae._model.density import DensityInference
 from skae._model.explained_variance import attributes, describe
+from skae._model.margins import Margins, fit_margins, number_of_draws
 from skae._model.model import Inference
 from skae._model.prior import Mixture, fit_mixture
+from skae._tables.categories import columns_of
 from skae._tables.exposure import Exposure
 from skae._tables.missing import Filler
 from skae._tables.ranges import Extremes
@@ -41,6 +45,7 @@ from skae._torch import make_generator, resolve_device, thread_limit
 from skae._training.frame import Frame
 from skae._training.linear_start import hold
 from skae.losses._likelihoods import resolve_likelihood
+from skae.losses._mixed import loss_of_columns
 from skae.losses._resolve import resolve_loss
 from skae.modules._own import adapted
 
@@ -51,10 +56,13 @@ __all__ = [
     "filler_of",
     "frame_of",
     "inference_around",
+    "is_standardized",
+    "n_encoded",
     "net_around",
     "outline",
     "restore",
     "set_codes",
+    "set_columns",
     "set_device",
     "set_ends",
     "set_exposure",
@@ -71,6 +79,9 @@ __all__ = [
 ]
 
 MATCHED = 256  # number of rows on which new codes are compared with earlier ones
+SEED = 0  # seed of rows that are drawn to learn the margins of a model
+# Attributes that a variational autoencoder has only with certain parameters.
+OF_AN_OPTION = "weights_", "means_", "covariances_", "quantiles_", "_drawn_quantiles"
 SMALLEST = 1e-6  # smallest deviation of a code that is whitened, as a share of the largest
 
 
@@ -83,6 +94,28 @@ def set_widths(estimator, n_components, hidden_layer_sizes, is_new=False):
     estimator.hidden_layer_sizes_ = hidden_layer_sizes
     if is_new:
         estimator._n_left_out = 0
+
+
+def set_columns(estimator, columns):
+    """Set the columns of categories, and what else is known of the features with them."""
+    estimator._columns = columns and vars(columns)
+    if columns is None:
+        return
+    estimator.n_features_in_ = columns.n_features
+    vars(estimator).pop("feature_names_in_", None)  # of an earlier fit
+    if columns.names is not None:
+        estimator.feature_names_in_ = np.array(columns.names, dtype=object)
+
+
+def n_encoded(estimator):
+    """Return the number of columns of the table that the network sees."""
+    columns = columns_of(estimator)
+    return estimator.n_features_in_ if columns is None else columns.n_encoded
+
+
+def is_standardized(estimator):
+    """Whether the fit has standardized the features."""
+    return estimator._params_of_fit["standardize"] or estimator._columns is not None
 
 
 def set_device(estimator):
@@ -114,6 +147,9 @@ def unfitted_loss(estimator):
     has_exposure = exposure_of(estimator) is not None
     if estimator._network_kind.is_variational:
         return resolve_likelihood(loss, params["covariance_type"], has_exposure)
+    columns = columns_of(estimator)
+    if columns is not None:
+        return loss_of_columns(columns.terms(loss), columns.n_encoded, has_exposure)
     owner = type(estimator).__name__
     return resolve_loss(loss, estimator.n_features_in_, names, owner, has_exposure)
 
@@ -263,10 +299,14 @@ def set_codes(estimator, result, before=None):
         if estimator._network_kind.is_variational:
             _set_density(estimator, inference, inputs, weights, result)
         set_inference(estimator, inference)
+        if params.get("margins") == "data":
+            _set_margins(estimator, X * estimator.scale_ + estimator.mean_, weights)
 
 
 def _set_density(estimator, inference, inputs, weights, result):
     """Set the attributes of a variational autoencoder."""
+    for name in OF_AN_OPTION:  # of an earlier fit
+        vars(estimator).pop(name, None)
     estimator.kl_ = inference.divergences(inputs, weights)
     noise_variance = inference.noise_variance(estimator.n_components_)
     if noise_variance is not None:
@@ -276,18 +316,34 @@ def _set_density(estimator, inference, inputs, weights, result):
         sides = result.groups_and_held_out(len(inputs))
         mixture = fit_mixture(mean, log_variance, *sides, weights)
         estimator.weights_, estimator.means_, estimator.covariances_ = mixture.arrays
-    else:
-        for name in ("weights_", "means_", "covariances_"):  # of an earlier fit
-            vars(estimator).pop(name, None)
     finding = collapsed(estimator)
     if finding is not None:
         name = type(estimator).__name__
         warnings.warn(f"{name} has a {finding}", UserWarning, stacklevel=2)
 
 
+def _set_margins(estimator, X, weights):
+    """Set quantiles of each feature, of rows that the model draws and of rows X."""
+    rng = np.random.RandomState(SEED)
+    n_rows, k = number_of_draws(X.shape[1]), estimator.n_components_
+    drawn = estimator._inference.draw(n_rows, k, rng)
+    estimator._drawn_quantiles, estimator.quantiles_ = fit_margins(drawn, X, weights)
+    estimator._inference.margins = _margins_of(estimator)
+
+
+def _margins_of(estimator):
+    """Return the `Margins` that rows which are drawn get, or None."""
+    if not hasattr(estimator, "quantiles_"):
+        return None
+    return Margins(estimator._drawn_quantiles, estimator.quantiles_)
+
+
 def _set_description(estimator, description):
     """Set the attributes that `describe` or `attributes` has computed."""
-    estimator.components_ = description["components_"]
+    components, columns = description["components_"], columns_of(estimator)
+    if columns is not None:
+        components = columns.lengths(components)
+    estimator.components_ = components
     estimator.explained_variance_ = description["explained_variance_"]
     estimator.explained_variance_ratio_ = description["explained_variance_ratio_"]
     estimator.singular_values_ = description["singular_values_"]
@@ -330,11 +386,12 @@ def inference_around(estimator, network):
         estimator._loss,
         estimator.mean_,
         estimator.scale_,
-        1.0 if estimator._params_of_fit["standardize"] else estimator.scale_,
+        1.0 if is_standardized(estimator) else estimator.scale_,
         estimator.device_,
         filler_of(estimator),
         estimator._has_marks,
         ends_of(estimator),
+        columns_of(estimator),
         exposure_of(estimator),
     )
 
@@ -347,10 +404,11 @@ def set_inference(estimator, inference):
         inference.code_scale = 1 / np.where(varies, deviations, 1.0)
     if estimator._network_kind.absorbs:
         inference.fold()
-    if estimator._network_kind.is_variational and hasattr(estimator, "weights_"):
-        inference.prior = Mixture(
-            estimator.weights_, estimator.means_, estimator.covariances_
-        )
+    if estimator._network_kind.is_variational:
+        inference.margins = _margins_of(estimator)
+        if hasattr(estimator, "weights_"):
+            mixture = estimator.weights_, estimator.means_, estimator.covariances_
+            inference.prior = Mixture(*mixture)
     estimator._inference = inference
 
 
@@ -370,7 +428,7 @@ def truncate(estimator, n_components):
     inference = inference_around(estimator, estimator.net_.network)
     description = attributes(
         inference,
-        shape=(estimator.n_samples_, estimator.n_features_in_),
+        shape=(estimator.n_samples_, n_encoded(estimator)),
         mean=estimator._mean_code[:k],
         deviations=estimator._code_deviations[:k],
         falls=estimator._falls[:k],
@@ -395,6 +453,7 @@ def restore(estimator, network):
     params = estimator._params_of_fit
     estimator.device_ = resolve_device(params["device"], strict=False)
     vars(estimator).setdefault("_ongoing", None)
+    vars(estimator).setdefault("_columns", None)  # in models of earlier versions
     vars(estimator).setdefault("_extremes", None)  # in models of earlier versions
     vars(estimator).setdefault("_holds", True)
     set_loss(estimator, unfitted_loss(estimator), estimator._loss_statistics)
@@ -412,5 +471,6 @@ def restore(estimator, network):
 
 def outline(estimator, generator=None):
     """Return a network of the same shape as the fitted one."""
-    n_inputs = estimator.n_features_in_ * (2 if estimator._has_marks else 1)
-    return estimator._make_module(n_inputs, estimator.n_features_in_, generator)
+    n_outputs = n_encoded(estimator)
+    n_inputs = n_outputs * (2 if estimator._has_marks else 1)
+    return estimator._make_module(n_inputs, n_outputs, generator)

@@ -8,18 +8,18 @@ from numbers import Real
 import numpy as np
 
 from skae._autoencoders.arguments import (
-    check_exposure_given,
-    counted_columns,
     given_to_fit,
     given_to_partial_fit,
     holds_out_rows,
     is_told_of_gaps,
 )
+from skae._autoencoders.exposures import check_exposure_given, counted_columns
 from skae._autoencoders.fitted_attributes import (
     exposure_of,
     extremes_of,
     filler_of,
     frame_of,
+    is_standardized,
     set_codes,
     set_device,
     set_ends,
@@ -44,7 +44,8 @@ from skae._engine.checkpoint import Checkpoint, fingerprint
 from skae._engine.corruption import Hide, noise_units, number_of_versions
 from skae._engine.deadline import Deadline
 from skae._engine.skorch_net import check_callbacks
-from skae._tables.checks import check_rows
+from skae._tables.categories import columns_of
+from skae._tables.checks import check_finite, check_rows, explained
 from skae._tables.exposure import learn_exposure
 from skae._tables.rows import rows_of
 from skae._tables.table import make_table
@@ -78,8 +79,10 @@ def fit(
     exposure,
     callbacks,
     *,
+    splits=None,
     keeps_folds=False,
     fills_cells=False,
+    columns=None,
 ):
     """Fit an estimator; the other arguments are those of its method `fit`.
 
@@ -87,10 +90,14 @@ def fit(
     ----------
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
+    splits : list of (train, held_out) or None
+        See `given_to_fit`.
     keeps_folds : bool
         Whether the method `folds` of the result is going to be called.
     fills_cells : bool
         Whether the only purpose of the network is to fill missing cells, see `Given`.
+    columns : Columns or None
+        Columns of categories, if X and what goes with it are one-hot already.
 
     Returns
     -------
@@ -104,9 +111,13 @@ def fit(
         )
     deadline = Deadline(estimator.time_limit)
     estimator._params_of_fit = params_of_fit(estimator)
-    given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, exposure)
+    how = {"columns": columns, "is_new": not _goes_on(estimator), "splits": splits}
+    given = given_to_fit(
+        estimator, X, y, sample_weight, groups, X_val, X_target, exposure, **how
+    )
     given.fills_cells = fills_cells
     _begin(estimator, given)
+    given = _summarised(estimator, given)
     before = extremes_of(estimator) if _goes_on(estimator) else None
     extremes = given.extremes().joined(before)
     ends = extremes.ends(estimator.clip, estimator._loss.can_hold)
@@ -224,7 +235,9 @@ def _begin(estimator, given, n_expected=None):
     """
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
-    widths = estimator._decide_widths(*given.X.shape, n_expected)
+    n_samples, n_features = given.X.shape
+    n_features = n_features if given.columns is None else given.columns.rank
+    widths = estimator._decide_widths(n_samples, n_features, n_expected)
     set_widths(estimator, *widths, is_new=not _goes_on(estimator))
     set_device(estimator)
     if not _goes_on(estimator):
@@ -234,6 +247,22 @@ def _begin(estimator, given, n_expected=None):
     if estimator._network_kind.has_own_code:  # mistakes in it are found first of all
         n_features = estimator.n_features_in_
         estimator._make_module(n_features, n_features, None)
+
+
+def _summarised(estimator, given):
+    """Return `given` with what a pass over the blocks tells, if X is `Blocks`.
+
+    The pass also makes the checks that are made of other tables in several passes.
+    """
+    loss, owner = estimator._loss, type(estimator).__name__
+    names = getattr(estimator, "feature_names_in_", None)
+
+    def check(rows, numbers):
+        check_finite(rows, owner)
+        loss.check(rows, owner, names, numbers)
+
+    with explained(estimator, given.X, "X", estimator.allow_nan):
+        return given.summarised(check, is_standardized(estimator), estimator.n_components_)
 
 
 def _goes_on(estimator):
@@ -315,7 +344,8 @@ def _check_gaps(estimator, given):
 
 def _check_range(estimator, given):
     """Refuse rows for which the loss is not defined."""
-    check_rows(estimator._loss, given.goal, estimator, given.numbers)
+    if given.summary is None:
+        check_rows(estimator._loss, given.goal, estimator, given.numbers)
     if given.X_val is not None:
         check_rows(estimator._loss, given.X_val, estimator)
 
@@ -378,16 +408,20 @@ def _train(
     -------
     Result
     """
-    filler, share = filler_of(estimator), table.observed_share
+    columns, of_features = columns_of(estimator), {}
+    if columns is not None:
+        of_features = {"columns": columns.starts}
+    filler, share = filler_of(estimator), table.observed_share(**of_features)
     # With noise the filled values depend on it, so that cells are hidden in every step.
     n_copies = 1 if table.has_marks else ROTATIONS
     n_versions = number_of_versions(n_copies * table.X.size)
-    hide = Hide(filler, 1 - share, 0 if noise_and_units else n_versions)
+    feature_of = None if columns is None else columns.feature_of
+    hide = Hide(filler, 1 - share, 0 if noise_and_units else n_versions, feature_of)
     unit = error_unit(
         estimator._loss,
         estimator.scale_,
         estimator.n_features_in_,
-        estimator._params_of_fit["standardize"],
+        is_standardized(estimator),
     )
 
     def settings_with(n_components):
@@ -452,7 +486,8 @@ def _noise_and_units(estimator, given):
     noise = resolve_noise(estimator.noise, type(estimator).__name__)
     if not noise:
         return None
-    is_standardized = estimator._params_of_fit["standardize"]
-    seen = given.seen(given.goal)
-    units = noise_units(seen, estimator.mean_, estimator.scale_, is_standardized)
+    statistics = estimator.mean_, estimator.scale_
+    units = noise_units(
+        given.seen(given.rows_at_ends()), *statistics, is_standardized(estimator)
+    )
     return noise, units

@@ -9,13 +9,16 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from skae._engine.checkpoint import described
+from skae.losses._mixed import OF_COLUMNS
 
 __all__ = [
     "check_clip",
     "check_same_network",
+    "check_with_categories",
     "contents",
     "parameter_names",
     "params_of_fit",
+    "takes",
 ]
 
 # Parameters that are of no use once a fit has ended. They may hold anything, such as an
@@ -33,6 +36,11 @@ OF_THE_FIT_ALONE = {
 }
 
 WIDTHS = {"n_components": "n_components_", "hidden_layer_sizes": "hidden_layer_sizes_"}
+
+
+def takes(parameter):
+    """Return a function that says whether an estimator takes a parameter of the table."""
+    return lambda estimator: parameter not in estimator._fixed_parameters
 
 
 def parameter_names(estimator):
@@ -63,6 +71,30 @@ def check_clip(estimator, loss):
             f"clip=True of {type(estimator).__name__} needs loss='squared_error', "
             "'absolute_error', 'huber', or a dict with columns of these, got "
             f"loss={estimator.loss!r}. Set clip='auto' or another loss."
+        )
+
+
+def check_with_categories(estimator):
+    """Refuse parameters that contradict columns of categories, which X has."""
+    name = type(estimator).__name__
+    wanted = {"module": None, "sample_shape": None}
+    wrong = [key for key, value in wanted.items() if getattr(estimator, key) is not value]
+    if wrong:
+        raise ValueError(
+            f"X of {name}.fit has columns of categories, which cannot be combined with "
+            f"{wrong[0]}={getattr(estimator, wrong[0])!r}. Set {wrong[0]}=None, or "
+            "categorical_features=None and encode the categories yourself."
+        )
+    if not isinstance(estimator.loss, str) or estimator.loss not in OF_COLUMNS:
+        raise ValueError(
+            f"loss of {name} is that of the columns of numbers if X has columns of "
+            f"categories. It must be in {[*OF_COLUMNS]}, got {estimator.loss!r}. Set one "
+            "of these, or categorical_features=None and encode the categories yourself."
+        )
+    if estimator.handle_unknown == "ignore" and not estimator.allow_nan:
+        raise ValueError(
+            f"handle_unknown='ignore' of {name} takes unknown categories as missing "
+            "values, which needs allow_nan=True. Set it, or handle_unknown='error'."
         )
 
 

@@ -3,32 +3,40 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils import check_random_state, check_scalar
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skae._autoencoders.base import BaseAutoencoder
-from skae._autoencoders.widths import auto_widths, given_widths
-from skae._compat import Interval, StrOptions, in_container
+from skae._autoencoders.density import Density
+from skae._autoencoders.widths import AUTO_CHANNELS, auto_widths, given_widths
+from skae._compat import Interval, StrOptions
+from skae._tables.sample_shape import resolved_shape
 from skae.losses._likelihoods import LIKELIHOODS
-from skae.modules import ACTIVATIONS, NORMALIZATIONS, DenseVariational
+from skae.modules import (
+    ACTIVATIONS,
+    NORMALIZATIONS,
+    ConvolutionalVariational,
+    DenseVariational,
+)
+from skae.modules._own import OwnVariational
 
 __all__ = ["VariationalAutoencoder"]
 
-FIXED = {
-    "allow_nan": False,
-    "clip": False,
-    "code_activation": "identity",
-    "init": "pca",
-    "module": None,
-    "noise": None,
-    "ordered": False,
-    "regularizer": None,
-    "tied_weights": False,
-    "whiten": False,
-}
+# Parameters of autoencoders that are not taken here, see `_fixed_parameters`.
+FIXED = (
+    "allow_nan",
+    "categorical_features",
+    "clip",
+    "code_activation",
+    "handle_unknown",
+    "init",
+    "noise",
+    "ordered",
+    "regularizer",
+    "tied_weights",
+    "whiten",
+)
 
 
-class VariationalAutoencoder(BaseAutoencoder):
+class VariationalAutoencoder(Density):
     """Density of rows that starts at probabilistic PCA and becomes nonlinear.
 
     A row x comes from a code z of `n_components` numbers, which has a standard normal
@@ -38,8 +46,9 @@ class VariationalAutoencoder(BaseAutoencoder):
 
         log p(x) >= E[log p(x | z)] - KL(q(z | x) || p(z)),    z ~ q(z | x).
 
-    Each network is the sum of a linear map and a perceptron that corrects it. Before
-    training the perceptrons are zero, and the linear maps are those of probabilistic PCA,
+    Each network is the sum of a linear map and a perceptron that corrects it, or
+    convolutions, see `sample_shape`, or a network of your own, see `module`. Before
+    training the corrections are zero, and the linear maps are those of probabilistic PCA,
     for which the bound equals the log-likelihood [2]_: `score` is then that of `PCA`.
     Training is kept only as far as it raises the bound of rows that it has not seen, see
     `early_stopping`. If it never does, the model is probabilistic PCA of all rows.
@@ -59,6 +68,14 @@ class VariationalAutoencoder(BaseAutoencoder):
         "auto" stands for two layers of (h, h/2) units, where h is the power of two nearest
         to the smaller of 4 sqrt(n_samples) and 16 n_features, but at least 64 and at most
         512.
+    sample_shape : sequence of int or None, default=None
+        Shape of a row of X as torch takes it, channels first: (channels, length) for
+        signals, or (channels, height, width) for images. One of the numbers may be -1, and
+        is then found from the number of features. X keeps its two axes. The corrections are
+        then convolutional: each stage of the encoder is a convolution of stride 2, and the
+        decoder mirrors the stages. `hidden_layer_sizes` are the channels of the stages, for
+        which "auto" stands for (32, 64). Displays draw rows in this shape, also with a
+        `module`, for which it has no other effect.
     activation : {"gelu", "silu", "relu", "elu", "tanh", "logistic", "identity"}, \
             default="gelu"
         Activation of the hidden layers.
@@ -96,6 +113,13 @@ class VariationalAutoencoder(BaseAutoencoder):
         codes after training, for `score`, `score_samples` and `sample`. Held-out codes
         choose the number of its components, and the standard normal distribution is kept
         if no mixture is certainly better.
+    margins : {"model", "data"}, default="model"
+        Distribution of each feature of the rows that `sample` draws. "data" moves every
+        feature, by an increasing function, such that its quantiles are those of the
+        training rows: a drawn row has then no value beyond their ends, and what the model
+        has learned is how features go together, as with a copula. It needs
+        `loss="squared_error"`, and has no effect on `score` and `score_samples`, which are
+        those of the density before.
     standardize : bool, default=False
         Whether to divide every feature by its standard deviation, and to undo this in the
         output. `components_`, `explained_variance_` and the attributes that follow from it,
@@ -107,8 +131,9 @@ class VariationalAutoencoder(BaseAutoencoder):
         Rate of dropout after each hidden layer.
     normalization : {"layer", "batch"} or None, default=None
         Normalization of each hidden layer, before its activation.
-    weight_decay : float, default=0.1
-        Weight decay of AdamW, as a multiple of the learning rate.
+    weight_decay : float or "auto", default="auto"
+        Weight decay of AdamW, as a multiple of the learning rate. "auto" stands for 0.1,
+        with `sample_shape` for 0.5, and with `module` for 0.01.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over probabilistic PCA, in the bound with one code drawn for each row, must exceed
@@ -120,8 +145,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         Rule that decides which rows are held out. With "auto", a table of up to 1000
         different rows, or groups, is cross-fitted: five networks are trained on four fifths
         of the rows each, a sixth is trained on all rows, and the sixth is kept at the epoch
-        that was best for the rows that the five had not seen. For larger tables, and with
-        `module`, `validation_fraction` of the rows is held out. An int cross-fits with that
+        that was best for the rows that the five had not seen. For larger tables
+        `validation_fraction` of the rows is held out. An int cross-fits with that
         many folds for tables of every size (None is 5, as in scikit-learn); a splitter or
         an iterable of (train, held_out) cross-fits with its own splits. A held-out row that
         equals a training row is ignored. Leave "auto" if rows are independent: equal rows,
@@ -138,7 +163,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     tol : float, default=1e-3
         Smallest improvement of the held-out bound that counts, in nats per feature.
     max_epochs : int or "auto", default="auto"
-        Largest number of passes over the rows. "auto" stands for about 1 500 steps,
+        Largest number of passes over the rows. "auto" stands for about 2 000 steps,
         or more if there are over 130 000 rows, but at least 5 and at most 200 epochs.
     time_limit : float or None, default=None
         Number of seconds after which `fit` ends training, if it has not ended before, and
@@ -160,6 +185,16 @@ class VariationalAutoencoder(BaseAutoencoder):
         epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes
         bfloat16 for steps of 3e7 products or more on CPUs with AVX512-BF16 or AMX and on
         GPUs that support it, unless PCA leaves less than a thousandth of the variance.
+    module : callable or None, default=None
+        Architecture of your own: a function `(n_features, n_components) ->
+        torch.nn.Module`, which returns a new module with methods `encode` and `decode`,
+        which takes the place of the perceptrons. `encode` turns centred and scaled rows (n,
+        n_features) into two numbers for each code, (n, 2 * n_components): first the
+        corrections of all means, then those of the logits of all variances. `decode` turns
+        codes (n, n_components) into one correction for each feature. Both are multiplied by
+        a number that is trained and starts at zero. Everything else is as with the `module`
+        of `AutoencoderTransformer` that corrects PCA. The parameters of the layers have no
+        effect with a module.
     callbacks : list of skorch callbacks or None, default=None
         Callbacks of training: skorch's trackers `TensorBoard(SummaryWriter())`,
         `MlflowLogger()`, `WandbLogger(wandb.init())`, its `Checkpoint`, `LRScheduler` and
@@ -213,6 +248,9 @@ class VariationalAutoencoder(BaseAutoencoder):
         Mixture of m normal distributions of k codes, in the words of `GaussianMixture`.
         Covariances are diagonal if there are more than 16 codes. Only set with
         `prior="mixture"`.
+    quantiles_ : ndarray of shape (n_quantiles, n_features)
+        Evenly spaced quantiles of the training rows, at most 1000, as in
+        `QuantileTransformer`. Only set with `margins="data"`.
     noise_variance_ : float or ndarray of shape (n_features,)
         Variance of the noise, one number or with `covariance_type="diag"` one for each
         feature, in the units of X or with `standardize` in standardized ones. It cannot
@@ -277,6 +315,12 @@ class VariationalAutoencoder(BaseAutoencoder):
     The codes have the order of `kl_` and PCA's signs. They are not rotated, because the
     components of rotated codes would not be independent given the row.
 
+    Rows must be complete and come in one call: there is neither `allow_nan` nor
+    `partial_fit`, because the density of the observed cells alone, and units that change
+    with every chunk of a stream, would need other formulae. `AutoencoderImputer` fills
+    missing cells. `loss` is one for all columns, because the columns of a dict of losses
+    are weighted, and their sum is no log-likelihood.
+
     References
     ----------
     .. [1] Kingma and Welling (2014), "Auto-Encoding Variational Bayes", ICLR.
@@ -298,18 +342,19 @@ class VariationalAutoencoder(BaseAutoencoder):
     (3, 64)
     """
 
-    _fixed_parameters: tuple = tuple(FIXED)
+    _fixed_parameters: tuple = FIXED
+    allow_nan = False
+    categorical_features = None
+    clip = False
+    code_activation = "identity"
+    handle_unknown = "error"
+    init = "pca"
+    noise = None
+    ordered = False
+    regularizer = None
+    tied_weights = False
+    whiten = False
     _has_streams = False
-    allow_nan = FIXED["allow_nan"]
-    clip = FIXED["clip"]
-    code_activation = FIXED["code_activation"]
-    init = FIXED["init"]
-    module = FIXED["module"]
-    noise = FIXED["noise"]
-    ordered = FIXED["ordered"]
-    regularizer = FIXED["regularizer"]
-    tied_weights = FIXED["tied_weights"]
-    whiten = FIXED["whiten"]
 
     _parameter_constraints: dict = {
         name: constraints
@@ -317,7 +362,6 @@ class VariationalAutoencoder(BaseAutoencoder):
         if name not in FIXED
     } | {
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
         "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "loss": [StrOptions(set(LIKELIHOODS))],
@@ -325,6 +369,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         "beta": [Interval(Real, 0, None, closed="left")],
         "n_draws": [Interval(Integral, 1, None, closed="left")],
         "prior": [StrOptions({"normal", "mixture"})],
+        "margins": [StrOptions({"model", "data"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
     }
@@ -341,6 +386,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         n_components=None,
         *,
         hidden_layer_sizes="auto",
+        sample_shape=None,
         activation="gelu",
         loss="squared_error",
         exposure=None,
@@ -348,10 +394,11 @@ class VariationalAutoencoder(BaseAutoencoder):
         beta=1.0,
         n_draws=1,
         prior="normal",
+        margins="model",
         standardize=False,
         dropout=0.0,
         normalization=None,
-        weight_decay=0.1,
+        weight_decay="auto",
         early_stopping=True,
         cv="auto",
         validation_fraction=0.1,
@@ -362,6 +409,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         batch_size="auto",
         lr=5e-3,
         precision="auto",
+        module=None,
         callbacks=None,
         checkpoint=None,
         device="auto",
@@ -371,6 +419,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     ):
         self.n_components = n_components
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.sample_shape = sample_shape
         self.activation = activation
         self.loss = loss
         self.exposure = exposure
@@ -378,6 +427,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         self.beta = beta
         self.n_draws = n_draws
         self.prior = prior
+        self.margins = margins
         self.standardize = standardize
         self.dropout = dropout
         self.normalization = normalization
@@ -392,6 +442,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         self.batch_size = batch_size
         self.lr = lr
         self.precision = precision
+        self.module = module
         self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.device = device
@@ -400,6 +451,12 @@ class VariationalAutoencoder(BaseAutoencoder):
         self.verbose = verbose
 
     def _decide_widths(self, n_samples, n_features, n_expected=None):
+        if self.margins == "data" and self.loss != "squared_error":
+            raise ValueError(
+                f"margins='data' of {type(self).__name__} needs loss='squared_error', got "
+                f"loss={self.loss!r}, whose rows are drawn as whole numbers. Set "
+                "margins='model'."
+            )
         most = min(n_samples, n_features)
         n_components = int(self.n_components or -(-most // 2))
         if n_components > most:
@@ -408,27 +465,34 @@ class VariationalAutoencoder(BaseAutoencoder):
                 f"between 1 and min(n_samples, n_features)={most}, because it starts from "
                 "PCA, which has no more."
             )
-        if isinstance(self.hidden_layer_sizes, str):
+        sample_shape = resolved_shape(self.sample_shape, n_features, type(self).__name__)
+        if not isinstance(self.hidden_layer_sizes, str):
+            return n_components, given_widths(self)
+        if sample_shape is None or self.module is not None:
             return n_components, auto_widths(n_samples, n_features)
-        return n_components, given_widths(self)
+        return n_components, AUTO_CHANNELS
 
     @property
     def _network_kind(self):
-        return DenseVariational
+        params = self._params_of_fit
+        if params["module"] is not None:
+            return OwnVariational
+        is_dense = params["sample_shape"] is None
+        return DenseVariational if is_dense else ConvolutionalVariational
 
     def _make_module(self, n_inputs, n_outputs, generator):
-        params = self._params_of_fit
-        return DenseVariational(
-            n_inputs,
-            self.n_components_,
-            n_outputs,
-            self.hidden_layer_sizes_,
-            activation=params["activation"],
-            dropout=params["dropout"],
-            normalization=params["normalization"],
-            n_constants=self._loss.n_constants * self.n_features_in_,
-            generator=generator,
-        )
+        kind, params = self._network_kind, self._params_of_fit
+        options = {"n_constants": self._loss.n_constants * self.n_features_in_}
+        if kind is OwnVariational:
+            own = self._make_own(n_outputs, n_outputs, generator)
+            return OwnVariational(own, n_outputs, self.n_components_, **options)
+        names = "activation", "dropout", "normalization"
+        options |= {name: params[name] for name in names} | {"generator": generator}
+        sizes = self.n_components_, self.hidden_layer_sizes_
+        if kind is ConvolutionalVariational:
+            return ConvolutionalVariational(self.sample_shape_, *sizes, **options)
+        k, hidden_layer_sizes = sizes
+        return DenseVariational(n_inputs, k, n_outputs, hidden_layer_sizes, **options)
 
     def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, exposure=None):
         """Fit the model to X.
@@ -482,89 +546,3 @@ class VariationalAutoencoder(BaseAutoencoder):
         """
         how = {"groups": groups, "X_val": X_val, "exposure": exposure}
         return super().fit(X, y, sample_weight, **how)
-
-    def get_covariance(self):
-        """Compute the covariance of the rows if the decoder were linear.
-
-        With `standardize` it is that of standardized features.
-
-        Returns
-        -------
-        cov : ndarray of shape (n_features, n_features)
-            J.T @ J + noise, where J is the Jacobian of the decoder at the mean code, and
-            the noise has `noise_variance_` on its diagonal. For probabilistic PCA it is the
-            covariance of `PCA`.
-        """
-        check_is_fitted(self)
-        slopes = self._inference.jacobian(self._mean_code[None].astype(np.float64))[0]
-        covariance = slopes.T @ slopes
-        covariance.flat[:: len(covariance) + 1] += self.noise_variance_
-        return covariance
-
-    def score_samples(self, X, exposure=None):
-        """Compute a lower bound of the log-density of each row.
-
-        It is the bound of Burda et al. (2016) with 128 codes, log of the mean of
-        p(x, z) / q(z | x), which are spread evenly over q(z | x) and are the same at every
-        call. It is at least the evidence lower bound on average, and equal to the
-        log-density if the decoder is linear.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        exposure : array-like of shape (n_samples,) or None, default=None
-            Exposures of rows of counts, if `fit` was given exposures.
-
-        Returns
-        -------
-        log_density : ndarray of shape (n_samples,)
-            Log-densities in the units of X, or for counts and zeros and ones
-            log-probabilities. With `exposure` they are those of rows whose exposure is
-            known.
-        """
-        return super().score_samples(X, exposure)
-
-    def score(self, X, y=None, sample_weight=None, exposure=None):
-        """Compute the mean of `score_samples`, the same number as `PCA.score`.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : None
-            Ignored.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weights of the rows in the mean.
-        exposure : array-like of shape (n_samples,) or None, default=None
-            Exposures of rows of counts, if `fit` was given exposures.
-
-        Returns
-        -------
-        score : float
-            Mean lower bound of the log-density of the rows, in nats.
-        """
-        return super().score(X, y, sample_weight, exposure)
-
-    def sample(self, n_samples=1, random_state=None):
-        """Draw new rows from the density.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows.
-        random_state : int, RandomState instance or None, default=None
-            Seed of the rows.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features)
-            Rows in the units of the training data, with the noise of the likelihood, or a
-            frame if `set_output` has asked for it. With `exposure` all of them have the
-            typical exposure. `inverse_transform` of codes of your own gives means without
-            noise.
-        """
-        check_is_fitted(self)
-        name = f"n_samples of {type(self).__name__}.sample"
-        check_scalar(n_samples, name, Integral, min_val=1)
-        rng = check_random_state(random_state)
-        X = self._inference.draw(n_samples, self.n_components_, rng)
-        return in_container(self, X, _check_feature_names_in(self), X)

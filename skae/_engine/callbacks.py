@@ -110,7 +110,7 @@ class FitTasks(Callback):
                     self._begin(0)
                 self._end(reconstruction_attributes={})
         except Interrupted as interrupt:
-            interrupt.is_kept = True
+            interrupt.is_kept = self.estimator.warm_start
             raise
         finally:
             self.estimator = self.data = None

@@ -52,19 +52,30 @@ class Hide:
         How many versions of the rows are made before training, each with other cells
         hidden. Their number is limited because making them takes about as long as a step
         of training with them. 0 hides cells anew in every step.
+    feature_of : ndarray of int of shape (p,) or None
+        Columns with the same number are hidden together.
     """
 
-    def __init__(self, filler, rate, n_versions=0):
+    def __init__(self, filler, rate, n_versions=0, feature_of=None):
         self.filler, self.n_versions = filler, n_versions
+        self.feature_of = None if feature_of is None else torch.from_numpy(feature_of)
         self.rate = min(max(rate, SMALLEST_RATE), LARGEST_RATE)
 
     def __call__(self, inputs, generator):
         """Return `inputs` (..., n, 2 p), filled rows and their marks, with hidden cells."""
         X, marks = inputs.tensor_split(2, dim=-1)
         rates = torch.rand(*X.shape[:-1], 1, generator=generator, device=X.device)
-        drawn = torch.rand(X.shape, generator=generator, device=X.device)
+        drawn = self._drawn(X, generator)
         observed = (marks == 0) & (drawn >= 2 * self.rate * rates)
         return with_marks(self.filler(X, observed), observed)
+
+    def _drawn(self, X, generator):
+        """Return random numbers shaped as X, which are equal for columns of a feature."""
+        if self.feature_of is None:
+            return torch.rand(X.shape, generator=generator, device=X.device)
+        shape = *X.shape[:-1], int(self.feature_of[-1]) + 1
+        drawn = torch.rand(shape, generator=generator, device=X.device)
+        return drawn[..., self.feature_of.to(X.device)]
 
     def versions(self, inputs, seed):
         """Return all versions of `inputs` (n, 2 p), one after another, (m n, 2 p)."""

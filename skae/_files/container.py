@@ -215,12 +215,11 @@ def loaded_versions():
 
 def _check_start(start, size):
     """Return the length of the header, from the first 16 bytes and the size of a file."""
-    if start[8:9] != b"{":
+    if size > 8 and start[8:9] != b"{":
         for magic, kind in OTHER_FILES.items():
             if start.startswith(magic):
                 raise ModelFileError(f"is not a model file of skae: it is {kind}.")
-        if size > 8:
-            raise ModelFileError("is not a model file of skae.")
+        raise ModelFileError("is not a model file of skae.")
     if size < DIGEST.stop:
         raise ModelFileError(f"is truncated, or not a model file of skae: {size} bytes.")
     n_header = int.from_bytes(start[:8], "little")

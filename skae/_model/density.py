@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from skae._model.model import Inference
+from skae._model.model import Inference, float_of
 from skae._torch import make_generator
 from skae.modules._variational import divergence
 
@@ -26,12 +26,14 @@ class DensityInference(Inference):
     ----------
     prior : Mixture or None
         Prior of the codes. None is the standard normal distribution.
+    margins : Margins or None
+        Gives drawn rows the margins of the training rows. None leaves them as they are.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.code_scale = 1.0
-        self.prior = None
+        self.prior = self.margins = None
 
     def jacobian(self, Z):
         return super().jacobian(Z) * self.unit
@@ -45,6 +47,20 @@ class DensityInference(Inference):
         with self._private_states():
             both = self.run(step, inputs, inputs.dtype)
         return np.split(both, 2, axis=1)
+
+    def deviations(self, X, n_components, exposed=None):
+        """Return the standard deviations (n, k) of the codes of rows X (n, p).
+
+        `exposed` is as in `encode`.
+        """
+        dtype = float_of(X.dtype)
+        exposed = self.exposed(X) if exposed is None else exposed
+
+        def step(rows, numbers):
+            scaled, _ = self._seen(rows, numbers, exposed, dtype)
+            return np.exp(self.posterior(scaled)[1] / 2)
+
+        return self._in_batches(step, X, (n_components,), dtype)
 
     def divergences(self, inputs, weights=None):
         """Return the mean divergences (k,) of the codes of scaled rows from the prior."""
@@ -115,7 +131,8 @@ class DensityInference(Inference):
         def step(codes, numbers):
             output = self.run(lambda module, Z: module.decode(Z), codes, np.float64)
             rows = self.loss.draw(output, rng)
-            return rows * self.scale + self.mean if self.loss.of_scaled else rows
+            rows = rows * self.scale + self.mean if self.loss.of_scaled else rows
+            return rows if self.margins is None else self.margins(rows)
 
         return self._in_batches(step, Z, self.mean.shape, np.float64)
 

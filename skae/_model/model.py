@@ -50,6 +50,8 @@ class Inference:
     ends : (low, high), ndarrays of shape (p,), or None
         Ends at which reconstructions are held, in the units of X. The loss has them in its
         own units.
+    columns : Columns or None
+        Which of the p columns are of one feature, if some features are categories.
     exposure : Exposure or None
         Exposure of rows of counts. Rows are adjusted by it before they are centred.
 
@@ -73,9 +75,11 @@ class Inference:
         filler=None,
         has_marks=False,
         ends=None,
+        columns=None,
         exposure=None,
     ):
         self.filler, self.has_marks, self.ends = filler, has_marks, ends
+        self.features = slice(None) if columns is None else columns.starts
         self.exposure = exposure
         self.loss, self.mean, self.scale = loss, mean, scale
         self.unit = self.code_scale = unit
@@ -148,18 +152,19 @@ class Inference:
 
         return self._in_batches(step, Z, self.mean.shape, Z.dtype)
 
-    def reconstruct(self, X, n_components, given=None):
-        """Return the reconstruction (n, p) of X (n, p), whose exposures may be given."""
-        exposed = self.exposed(X, given)
+    def reconstruct(self, X, n_components, exposed=None):
+        """Return the reconstruction (n, p) of X (n, p); `exposed` is as in `encode`."""
+        exposed = self.exposed(X) if exposed is None else exposed
         return self.decode(self.encode(X, n_components, exposed), exposed)
 
-    def row_scores(self, X, given=None):
+    def row_scores(self, X, exposed=None):
         """Return minus the mean error of each row, (n,), of X (n, p).
 
         Losses of scaled rows are brought to `unit`; all others refer to X in its own units.
-        Exposures may be given.
+        `exposed` is as in `encode`.
         """
-        dtype, exposed = float_of(X.dtype), self.exposed(X, given)
+        dtype = float_of(X.dtype)
+        exposed = self.exposed(X) if exposed is None else exposed
 
         def step(rows, numbers):
             return self._row_scores(rows, *self._seen(rows, numbers, exposed, dtype), dtype)
@@ -177,11 +182,12 @@ class Inference:
         output = self.run(reconstruct, self._inputs(scaled), dtype)
         unit = np.float64(self.unit if self.loss.of_scaled else 1.0)
         output, goal = self.loss.hold(torch.from_numpy(output)), torch.from_numpy(goal)
-        n_cells = X.shape[1]
+        cells = X[:, self.features]
+        n_cells = cells.shape[1]
         if self.filler is not None:
             observed = torch.from_numpy(~np.isnan(X))
             output, goal = self.loss.observed(output, goal, observed)
-            n_cells = np.maximum((~np.isnan(X)).sum(axis=1), 1)
+            n_cells = np.maximum((~np.isnan(cells)).sum(axis=1), 1)
         errors = self.loss.function(output, goal).double().numpy()
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             # The square of the unit may overflow, but an error of zero remains zero.

@@ -100,6 +100,8 @@ def network_of(params, fitted, n_constants):
     make = _dense if is_dense else _convolutional
     encoder, decoder = make(weights, sizes, params, fitted)
     weights.finish()
+    if fitted["is_variational"]:  # the logits of the variances follow the means
+        encoder = Chain((encoder, First(fitted["n_components_"])))
     code = Apply(ACTIVATIONS[params["code_activation"]])
     if params["code_activation"] != "identity":
         encoder = Chain((encoder, code))
@@ -114,16 +116,19 @@ def _nested(weights, params, k):
     return (Nested(weight.T, shift),), 2 * k
 
 
+def _encoder_width(fitted):
+    """Return how many numbers the encoder returns."""
+    return fitted["n_components_"] * (2 if fitted["is_variational"] else 1)
+
+
 # -- dense -----------------------------------------------------------------------------
 
 
 def _dense(weights, sizes, params, fitted):
     k, p = fitted["n_components_"], fitted["n_features_in_"]
     n_inputs = 2 * p if fitted["_has_marks"] else p
-    n_codes = 2 * k if fitted["is_variational"] else k
-    encoder = _mapping(weights, "encoder", n_inputs, n_codes, sizes, params)
-    if fitted["is_variational"]:  # the logits of the variances follow the means
-        encoder = Chain((encoder, First(k)))
+    n_out = _encoder_width(fitted)
+    encoder = _mapping(weights, "encoder", n_inputs, n_out, sizes, params)
     nested, n_seen = _nested(weights, params, k)
     decoder = _mapping(weights, "decoder", n_seen, p, sizes[::-1], params)
     return encoder, Chain((*nested, decoder))
@@ -170,17 +175,18 @@ def _convolutional(weights, sizes, params, fitted):
     for size in sizes:
         shapes.append((size, *(-(-n // 2) for n in shapes[-1][1:])))
     n_encoded, n_codes = math.prod(shapes[-1]), k + fitted["_n_left_out"]
+    n_out = _encoder_width(fitted)
     nested, n_seen = _nested(weights, params, k)
     entrance = Scaling(
         weights.take("encoder.entrance.weight", p),
         weights.take("encoder.entrance.shift", p),
     )
-    gate = Affine(weights.take("encoder.correction.weight", k, n_encoded).T)
+    gate = Affine(weights.take("encoder.correction.weight", n_out, n_encoded).T)
     down = _stages(weights, "corrections.encoder.", shapes, params, is_up=False)
     first = (First(p),) if fitted["_has_marks"] else ()
     n_inputs = 2 * p if fitted["_has_marks"] else p
     encoder = _gated(
-        _linear(weights, "encoder", n_inputs, k, params),
+        _linear(weights, "encoder", n_inputs, n_out, params),
         (*first, entrance, Shaped(shape), *down, Shaped(shapes[-1], to_rows=True)),
         gate,
         gate.weight,

@@ -59,6 +59,11 @@ def model_of(name, parameters, fitted):
             "holds the weights of a custom module but not its code. Open it with "
             "skae.load and module=, which needs torch."
         )
+    if fitted.get("_columns") is not None:
+        raise ModelFileError(
+            "has columns of categories, which skae.runtime does not read. Open it with "
+            "skae.load, which needs torch and scikit-learn."
+        )
     try:
         model = _model(name, parameters, fitted)
         _check_use(model)

@@ -50,6 +50,11 @@ class Exposure:
             Exposures from the user, which `is_given` asks for.
         """
         exposures = given
+        if self.is_given and given is None:
+            raise ValueError(
+                "The model was fitted with exposures of the rows, and needs those of these "
+                "rows too. Pass exposure where it is taken, or fit without."
+            )
         if not self.is_given:
             blocks = row_blocks(*X.shape)
             exposures = np.concatenate([self._totals(rows_of(X, b)) for b in blocks])
@@ -114,6 +119,9 @@ class Exposed:
 
     exposure: Exposure
     relative: np.ndarray
+
+    def __getitem__(self, rows):
+        return Exposed(self.exposure, self.relative[rows])
 
     def seen(self, rows, numbers=slice(None)):
         """Return rows with these numbers as the encoder sees them, see `Exposure.seen`."""

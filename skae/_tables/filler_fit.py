@@ -27,7 +27,7 @@ N_COLUMNS = 2048  # number of columns whose weights are computed at a time
 SMALLEST_NOISE = 1e-6
 
 
-def fit_filler(X, observed, seed, weights=None):
+def fit_filler(X, observed, seed, weights=None, feature_of=None):
     """Fit a `Filler` to a table. Held-out cells choose its number of factors.
 
     The time is linear in the number of columns.
@@ -42,6 +42,8 @@ def fit_filler(X, observed, seed, weights=None):
         Seed of the choice of held-out cells.
     weights : Tensor of float64 of shape (n,) or None
         Weights of the rows.
+    feature_of : ndarray of int of shape (p,) or None
+        Columns with the same number are missing together, and are held out together.
 
     Returns
     -------
@@ -52,10 +54,15 @@ def fit_filler(X, observed, seed, weights=None):
     w = len(rows) * shares(X[rows], None if weights is None else weights[rows])
     cells = Cells(X[rows], observed[rows], w)
     n_columns = min(p, max(FEWEST_COLUMNS, MOST_CELLS // len(rows)))
-    part = cells.columns(torch.linspace(0, p - 1, n_columns).long())
+    columns = torch.linspace(0, p - 1, n_columns).long()
+    part = cells.columns(columns)
     n_rows = min(len(rows), MOST_CELLS // n_columns)
     some = part.rows(torch.linspace(0, len(rows) - 1, n_rows).long())
-    filler = _chosen(some, seed, is_complete=bool(observed[rows].all()))
+    if feature_of is None:
+        feature_of = torch.arange(n_columns)
+    else:
+        feature_of = torch.from_numpy(feature_of)[columns]
+    filler = _chosen(some, seed, feature_of, is_complete=bool(observed[rows].all()))
     if observed[rows].all():
         return principal_filler(cells)(filler.weight.shape[1])
     filler = part.improved(filler, N_ITER)
@@ -64,7 +71,7 @@ def fit_filler(X, observed, seed, weights=None):
     return cells.improved(cells.maximized(*part.expected(filler), filler.noise), N_WHOLE)
 
 
-def _chosen(cells, seed, is_complete):
+def _chosen(cells, seed, feature_of, is_complete):
     """Return the Filler with the number of factors that is best in held-out cells.
 
     The best is iterated further as long as its error in these cells falls, because some
@@ -74,7 +81,8 @@ def _chosen(cells, seed, is_complete):
     other row. The hidden cells are in the remaining rows, so that the rows that it is
     fitted to stay alike, which saves time. Otherwise it is fitted to all other cells.
     """
-    drawn = torch.rand(cells.X.shape, generator=make_generator(seed))
+    shape = len(cells.X), int(feature_of.max()) + 1
+    drawn = torch.rand(shape, generator=make_generator(seed))[:, feature_of]
     hidden = cells.observed & (drawn < HELD_OUT)
     judged, trained = slice(None), cells.without(hidden)
     if 2 * len(cells.row_patterns) <= len(cells.X):

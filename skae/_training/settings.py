@@ -13,7 +13,7 @@ from skae._torch import has_fast_bfloat16
 
 __all__ = ["Settings", "Threads", "error_unit"]
 
-STEPS = 1_500  # number of steps, approximately, that "auto" stands for, see `sizes`
+STEPS = 2_000  # number of steps, approximately, that "auto" stands for, see `sizes`
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 200
 SMALLEST_BATCH, LARGEST_BATCH = 16, 1024
 WORTH_THREADS = 2e7  # products in the forward pass from which threads are worth it
@@ -67,7 +67,7 @@ class Settings:
     tol: float
     batch_size: int | str
     max_epochs: int | str
-    lr: float
+    lr: float | str
     weight_decay: float | str
     precision: str
     callbacks: list | None

@@ -43,7 +43,7 @@ class Judge:
             hold(tools.loss, members.table.ends),
             cuts=cuts_of(settings.n_components) if settings.ordered else (None,),
             corruption=settings.corruption(seed, tools.device),
-            unit=settings.unit / members.table.observed_share,
+            unit=settings.unit / members.table.observed_share(),
         )
 
     def errors(self, network):

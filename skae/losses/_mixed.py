@@ -15,7 +15,7 @@ from skae.losses._base import Loss
 from skae.losses._exposed import exposed
 from skae.losses._named import LOSSES
 
-__all__ = ["mixed_loss"]
+__all__ = ["OF_COLUMNS", "loss_of_columns", "mixed_loss"]
 
 OF_COLUMNS = (
     "squared_error",
@@ -63,6 +63,20 @@ def mixed_loss(loss, n_features, feature_names, owner, has_exposure=False):
         only one column.
     """
     terms = _terms(loss, n_features, feature_names, owner)
+    return loss_of_columns(terms, n_features, has_exposure)
+
+
+def loss_of_columns(terms, n_features, has_exposure=False):
+    """Return the `mixed_loss` of columns that are given by index.
+
+    Parameters
+    ----------
+    terms : dict of str to list of int
+        The value of "cross_entropy" is a list of lists. A group may have one column.
+    n_features : int
+    has_exposure : bool
+        See `mixed_loss`.
+    """
     low, high = np.full(n_features, -np.inf), np.full(n_features, np.inf)
     names, (can_hold, is_count) = [""] * n_features, np.zeros((2, n_features), dtype=bool)
     for name, columns in terms.items():

@@ -8,12 +8,13 @@ same shape (see `stack`).
 from skae.modules._convolutional import ConvolutionalAutoencoder
 from skae.modules._dense import DenseAutoencoder, Mapping
 from skae.modules._layers import ACTIVATIONS, NORMALIZATIONS, Dropout, Linear, Nested
-from skae.modules._variational import DenseVariational
+from skae.modules._variational import ConvolutionalVariational, DenseVariational
 
 __all__ = [
     "ACTIVATIONS",
     "NORMALIZATIONS",
     "ConvolutionalAutoencoder",
+    "ConvolutionalVariational",
     "DenseAutoencoder",
     "DenseVariational",
     "Dropout",

@@ -170,7 +170,9 @@ class Convolutions(Network):
         for larger, smaller in pairwise(shapes):
             down += [Convolution(larger, smaller, generator=generator), *hidden(smaller)]
         self.encoder = nn.Sequential(Reshaped(shapes[0]), *down, Flattened(shapes[-1]))
-        flat = Linear(n_components, self.n_encoded, generator=generator)
+        is_last = not hidden_layer_sizes
+        start = {"zero": zero and is_last, "generator": generator}
+        flat = Linear(n_components, self.n_encoded, **start)
         for smaller, larger in pairwise(shapes[::-1]):
             options = {"transposed": True, "zero": zero and larger is shapes[0]}
             layer = Convolution(smaller, larger, **options, generator=generator)
@@ -228,7 +230,7 @@ class ConvolutionalAutoencoder(GatedAutoencoder):
         layers = Convolutions(
             sample_shape, n_components, hidden_layer_sizes, **start, **options
         )
-        to_codes = Linear(layers.n_encoded, n_components, **start)
+        to_codes = Linear(layers.n_encoded, self.numbers_per_code * n_components, **start)
         n_features = math.prod(sample_shape)
         super().__init__(
             layers,

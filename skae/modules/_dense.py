@@ -136,7 +136,6 @@ class DenseAutoencoder(LinearPathAutoencoder):
     """
 
     in_any_basis = True
-    weight_decay = 0.03
 
     def __init__(
         self,
@@ -163,10 +162,31 @@ class DenseAutoencoder(LinearPathAutoencoder):
             "normalization": normalization,
         }
         mirrored = hidden_layer_sizes[::-1]
-        self.encoder = Mapping(n_inputs, n_components, hidden_layer_sizes, **options)
+        n_encoded = self.numbers_per_code * n_components
+        self.encoder = Mapping(n_inputs, n_encoded, hidden_layer_sizes, **options)
         self.code = ACTIVATIONS[code_activation]()
         n_seen = self.n_seen(n_components)
         self.decoder = Mapping(n_seen, n_outputs, mirrored, **options)
+
+    @property
+    def lr(self):
+        return 1.5e-2 / self._excess_width
+
+    @property
+    def weight_decay(self):
+        # Rows of many features have more noise to learn. One value for all tables was too
+        # small for images or too large for tables of ten columns.
+        last = getattr(self.decoder, "linear", None) or self.decoder.correction
+        n_outputs = last.bias.shape[-1]
+        return n_outputs / (n_outputs + 100) * self._excess_width
+
+    @property
+    def _excess_width(self):
+        # With one rate for all widths, networks with layers of 1000 units are worse at
+        # first than before training.
+        hidden = [*self.encoder.hidden, *self.decoder.hidden]
+        widths = [layer.bias.shape[-1] for layer in hidden if isinstance(layer, Linear)]
+        return max([1.0] + [width / 512 for width in widths])
 
     @property
     def paths(self):

@@ -229,7 +229,7 @@ class GatedAutoencoder(LinearPathAutoencoder):
         Whether any number of the first codes can be decoded, see `Nested`.
     linear_path : bool
         Whether there are linear maps.
-    code_gate : Tensor of shape (n_components, n_encoded) or None
+    code_gate : Tensor of shape (numbers_per_code * n_components, n_encoded) or None
         Trained gate of the codes, if `encode` of the corrections returns (..., n,
         n_encoded). None is a `NumberGate`.
     output_gate : Tensor of shape (n_features,) or None
@@ -252,12 +252,12 @@ class GatedAutoencoder(LinearPathAutoencoder):
     ):
         super().__init__(n_components, n_constants=n_constants, ordered=ordered)
         self.corrections = corrections
-        n_seen = self.n_seen(n_components)
+        n_seen, n_encoded = self.n_seen(n_components), self.numbers_per_code * n_components
         self.encoder = GatedMapping(
             n_features + n_marks,
-            n_components,
+            n_encoded,
             entrance=torch.ones(n_features),
-            gate=_gate(code_gate, _identity(n_components, n_components)),
+            gate=_gate(code_gate, _identity(n_encoded, n_encoded)),
             linear_path=linear_path,
         )
         self.decoder = GatedMapping(

@@ -22,8 +22,14 @@ class LinearPathAutoencoder(Network):
         How many learned numbers follow the output of every row.
     ordered : bool
         Whether any number of the first codes can be decoded, see `Nested`.
+
+    Attributes
+    ----------
+    numbers_per_code : int
+        How many numbers `encoder` returns for each code, one block of them after another.
     """
 
+    numbers_per_code = 1
     has_linear_path = True
     is_stackable = True
     takes_marks = True

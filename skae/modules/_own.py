@@ -11,8 +11,9 @@ from torch.nn.parameter import is_lazy
 from skae._torch import NoStates, PrivateStates, is_out_of_memory
 from skae.modules._base import Network, reconstruct
 from skae.modules._gated import GatedAutoencoder
+from skae.modules._variational import Variational
 
-__all__ = ["GatedOwnNetwork", "OwnNetwork", "adapted", "make_own"]
+__all__ = ["GatedOwnNetwork", "OwnNetwork", "OwnVariational", "adapted", "make_own"]
 
 N_ROWS = 2
 
@@ -71,6 +72,14 @@ class GatedOwnNetwork(GatedAutoencoder):
     has_own_code = True
 
 
+class OwnVariational(Variational, GatedOwnNetwork):
+    """Linear variational autoencoder that a user's module corrects.
+
+    `encode` of the module returns two numbers for each code: what is added to the mean of
+    the code, and to the logit of its variance.
+    """
+
+
 def adapted(module, n_features):
     """Return the network of which the trained `module`, on the CPU, is the `unwrapped`.
 
@@ -84,7 +93,16 @@ def adapted(module, n_features):
     return OwnNetwork(module, states.have_moved)
 
 
-def make_own(module, n_features, n_components, n_outputs, device, owner, seed=0):
+def make_own(
+    module,
+    n_features,
+    n_components,
+    n_outputs,
+    device,
+    owner,
+    seed=0,
+    numbers_per_code=1,
+):
     """Return the network that the parameter `module` makes, after trying it on two rows.
 
     Its weights are drawn from the global generators, which are seeded with `seed` and
@@ -102,6 +120,8 @@ def make_own(module, n_features, n_components, n_outputs, device, owner, seed=0)
     owner : str
         Name of the estimator's class, for messages.
     seed : int
+    numbers_per_code : int
+        How many numbers `encode` has to return for each code.
 
     Returns
     -------
@@ -124,8 +144,13 @@ def make_own(module, n_features, n_components, n_outputs, device, owner, seed=0)
             f"module of {owner} must return a torch.nn.Module with methods encode and "
             f"decode, got {type(made).__name__}."
         )
+    if numbers_per_code > 1 and hasattr(made, "encode_with_loss"):
+        raise TypeError(
+            f"module of {owner} must make a network without encode_with_loss, because "
+            f"{owner} draws the codes itself. Leave out this method."
+        )
     made.float()  # training is in float32, whatever the default of torch is
-    widths = n_features, n_components, n_outputs
+    widths = n_features, n_components, n_outputs, numbers_per_code
     if _has_lazy(made):
         with PrivateStates(0, device):
             _materialize(made, widths, owner)
@@ -184,15 +209,18 @@ def _materialize(module, widths, owner):
 
 def _run(network, widths, owner, **options):
     """Return the output of a network for two rows, and check all shapes."""
-    n_features, n_components, n_outputs = widths
+    n_features, n_components, n_outputs, numbers_per_code = widths
     rows = _rows(n_features, **options)
     called = f" module was called with (n_features, n_components) = {widths[:2]}."
     if n_outputs != n_features:
         called += f" The loss takes {n_outputs // n_features} outputs for each feature."
-    codes = _passed(network, "encode", rows, n_components, owner, called)
+    if numbers_per_code == 2:
+        called += " encode returns corrections of all means, then of all logits."
+    n_encoded = numbers_per_code * n_components
+    codes = _passed(network, "encode", rows, n_encoded, owner, called)
     if hasattr(network, "encode_with_loss"):
         _check_added(network, rows, codes.shape, owner, called)
-    return _passed(network, "decode", codes, n_outputs, owner, called)
+    return _passed(network, "decode", codes[:, :n_components], n_outputs, owner, called)
 
 
 def _check_added(network, rows, shape, owner, called):

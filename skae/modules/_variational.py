@@ -1,16 +1,20 @@
 """Variational autoencoders: a normal distribution of codes for each row."""
 
-import copy
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from skae._torch import NoStates
-from skae.modules._dense import Mapping
+from skae.modules._convolutional import ConvolutionalAutoencoder
+from skae.modules._dense import DenseAutoencoder
 from skae.modules._linear_path import LinearPathAutoencoder
 
-__all__ = ["DenseVariational", "divergence"]
+__all__ = [
+    "ConvolutionalVariational",
+    "DenseVariational",
+    "Variational",
+    "divergence",
+]
 
 # Range of the logits of the variances of codes. A variance is then never below 1e-8, and
 # never so near to one that its gradient vanishes.
@@ -32,28 +36,15 @@ def divergence(mean, log_variance):
     return (mean.square() + log_variance.exp() - 1 - log_variance) / 2
 
 
-class DenseVariational(LinearPathAutoencoder):
-    """Fully connected variational autoencoder (Kingma and Welling 2014).
+class Variational(LinearPathAutoencoder):
+    """What makes a network with a linear path a variational autoencoder.
 
-    The encoder returns two numbers for each code, a mean and the logit of a variance. The
-    code of a row is the mean, which is what `encode` returns. In training the code is drawn
-    from the normal distribution with this mean and variance. As in every linear model with
-    a standard normal prior, no variance exceeds that of the prior.
-
-    Parameters
-    ----------
-    n_inputs, n_components, n_outputs : int
-        Widths of the input, the code and the output.
-    hidden_layer_sizes : tuple of int
-        Widths of the hidden layers of the encoder; the decoder mirrors them.
-    activation : key of ACTIVATIONS
-    dropout : float in [0, 1)
-        Rate of dropout after every hidden layer.
-    normalization : key of NORMALIZATIONS or None
-    n_constants : int
-        How many learned numbers follow the output of every row.
-    generator : torch.Generator or None
-        Generator from which the weights are drawn; None is torch's global generator.
+    It is the first base class of a subclass, before that of the network (Kingma and Welling
+    2014). The encoder of the network then returns two numbers for each code, a mean and the
+    logit of a variance. The code of a row is the mean, which is what `encode` returns. In
+    training the code is drawn from the normal distribution with this mean and variance. As
+    in every linear model with a standard normal prior, no variance exceeds that of the
+    prior.
 
     Attributes
     ----------
@@ -61,42 +52,12 @@ class DenseVariational(LinearPathAutoencoder):
         Generator from which codes are drawn, see `layers_that_draw`.
     """
 
-    takes_marks = False
+    numbers_per_code = 2
     is_variational = True
-
-    def __init__(
-        self,
-        n_inputs,
-        n_components,
-        n_outputs,
-        hidden_layer_sizes=(),
-        *,
-        activation="gelu",
-        dropout=0.0,
-        normalization=None,
-        n_constants=0,
-        generator=None,
-    ):
-        super().__init__(n_components, n_constants=n_constants)
-        options = {
-            "activation": activation,
-            "dropout": dropout,
-            "linear_path": True,
-            "generator": generator,
-            "normalization": normalization,
-        }
-        self.encoder = Mapping(n_inputs, 2 * n_components, hidden_layer_sizes, **options)
-        mirrored = hidden_layer_sizes[::-1]
-        self.decoder = Mapping(n_components, n_outputs, mirrored, **options)
-        self.generator = None
-
-    @property
-    def paths(self):
-        is_all = type(self) is DenseVariational  # a subclass may do something else
-        return (self.encoder, self, self.decoder) if is_all else None
-
-    def private_states(self, seed, device, training=False):
-        return NoStates()
+    takes_marks = False
+    lr = 5e-3
+    in_any_basis = False
+    generator = None
 
     def posterior(self, X):
         """Return the means of the codes of X, and the logarithms of their variances.
@@ -109,14 +70,14 @@ class DenseVariational(LinearPathAutoencoder):
         -------
         mean, log_variance : Tensor of shape (..., n, k)
         """
-        mean, logits = self.encoder(X).tensor_split(2, dim=-1)
+        mean, logits = super().encode(X).tensor_split(2, dim=-1)
         if mean.dtype == torch.bfloat16:
             mean, logits = mean.float(), logits.float()
         return mean, F.logsigmoid(logits.clamp(*LOGITS))
 
     def encode(self, X):
         """Return the means (..., n, k) of the codes of X (..., n, p)."""
-        return self.encoder(X).tensor_split(2, dim=-1)[0]
+        return super().encode(X).tensor_split(2, dim=-1)[0]
 
     def encode_with_loss(self, X):
         """Return codes of X that are drawn, and the divergences from the prior.
@@ -128,10 +89,6 @@ class DenseVariational(LinearPathAutoencoder):
         noise = torch.empty_like(mean).normal_(generator=self.generator)
         Z = mean + (log_variance / 2).exp() * noise
         return Z, divergence(mean, log_variance).sum(-1)
-
-    def decode(self, Z):
-        """Return the output (..., n, q) for codes (..., n, k), before the inverse link."""
-        return self.with_constants(self.decoder(Z))
 
     def draw(self, X, n_draws):
         """Return several codes for each row of X, that are drawn from its distribution.
@@ -163,11 +120,6 @@ class DenseVariational(LinearPathAutoencoder):
         if logits is not None:
             self.encoder.linear.bias[len(logits) :] = logits
 
-    def folded_encoder(self, weight, shift):
-        encoder = copy.deepcopy(self.encoder)
-        encoder.absorb_input(weight, shift)
-        return nn.Sequential(encoder, FirstHalf())
-
     @torch.no_grad()
     def recode(self, weight, mean):
         """Replace the codes z by weight (z - mean), without changing the reconstruction.
@@ -180,6 +132,34 @@ class DenseVariational(LinearPathAutoencoder):
         shift = torch.cat([-weight @ mean, torch.zeros_like(mean)])
         self.encoder.absorb_output(both, shift)
         self.decoder.absorb_input(weight.T, mean)
+
+
+class DenseVariational(Variational, DenseAutoencoder):
+    """Fully connected variational autoencoder, with the parameters of `DenseAutoencoder`.
+
+    Its code has no activation and no order.
+    """
+
+    weight_decay = 0.1
+
+    @property
+    def paths(self):
+        is_all = type(self) is DenseVariational  # a subclass may do something else
+        return (self.encoder, self, self.decoder) if is_all else None
+
+    def private_states(self, seed, device, training=False):
+        return NoStates()  # its layers have generators of their own
+
+    def folded_encoder(self, weight, shift):
+        return nn.Sequential(super().folded_encoder(weight, shift), FirstHalf())
+
+
+class ConvolutionalVariational(Variational, ConvolutionalAutoencoder):
+    """Linear variational autoencoder that convolutions correct.
+
+    The parameters are those of `ConvolutionalAutoencoder`. Its code has no activation and
+    no order.
+    """
 
 
 class FirstHalf(nn.Module):

@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 
 import skae
 from skae import AutoencoderImputer, AutoencoderTransformer
+from skae._files.container import read_model, write_model
 from skae.exceptions import ModelFileError
 
 TINY = AutoencoderTransformer(
@@ -26,7 +27,7 @@ TINY = AutoencoderTransformer(
 
 
 def imputer(random_state=0, **params):
-    return AutoencoderImputer(TINY, random_state=random_state, **params)
+    return AutoencoderImputer(clone(TINY), random_state=random_state, **params)
 
 
 @pytest.fixture(scope="module")
@@ -325,3 +326,84 @@ def test_parameters_of_a_wrong_kind(rows):
     ]:
         with pytest.raises(ValueError, match=message):
             AutoencoderImputer(**params).fit(rows[1])
+
+
+# -- categories ------------------------------------------------------------------------
+
+
+def test_categories_are_filled_with_categories(mixed_frame, gapped_frame):
+    fitted = AutoencoderImputer(random_state=0).fit(gapped_frame)
+    codes = fitted.transform(gapped_frame)
+    filled = fitted.set_output(transform="pandas").transform(gapped_frame)
+    pd.testing.assert_series_equal(filled.dtypes, gapped_frame.dtypes)
+    np.testing.assert_array_equal(filled["size"].cat.codes, codes[:, 4])
+    for name, column in gapped_frame.items():
+        is_known = column.notna()
+        assert (filled[name] == mixed_frame[name])[is_known].all()
+        if name in ("color", "old", "size"):
+            assert (filled[name] == mixed_frame[name])[~is_known].mean() > 0.75
+    alone = fitted.transform(gapped_frame[:1])
+    pd.testing.assert_frame_equal(alone[["color", "size"]], filled[:1][["color", "size"]])
+
+
+def test_categories_are_drawn_by_their_probabilities(gapped_frame):
+    """Draws differ where there is doubt, and agree on average with what is likely."""
+    drawing = imputer(sample_posterior=True).fit(gapped_frame)
+    is_missing = gapped_frame["color"].isna()
+    draws = np.stack([drawing.transform(gapped_frame)[:, 1] for _ in range(20)])
+    assert (draws[:, ~is_missing] == draws[0, ~is_missing]).all()
+    counts = np.stack([(draws[:, is_missing] == code).mean(axis=0) for code in range(3)])
+    likely = imputer().fit_transform(gapped_frame)[is_missing, 1]
+    agreed = counts[likely.astype(int), np.arange(is_missing.sum())]
+    assert 0.6 < agreed.mean() < 1
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_empty_categories(gapped_frame, keep):
+    empty = pd.Categorical([None] * 300, categories=["some", "others"])
+    frame = gapped_frame.assign(nothing=empty)[["nothing", "color", "age"]]
+    fitted = imputer(keep_empty_features=keep, add_indicator=True)
+    filled = fitted.set_output(transform="pandas").fit_transform(frame)
+    assert list(filled) == list(fitted.get_feature_names_out())
+    assert ("nothing" in filled) == keep
+    assert not filled.isna().any(axis=None)
+    assert filled["color"].dtype == frame["color"].dtype
+    numbers = imputer().fit_transform(frame[["nothing", "age"]])
+    assert numbers.shape == (300, 1)
+
+
+def test_an_imputer_of_categories_in_a_file(gapped_frame, tmp_path):
+    frame = gapped_frame[:60]
+    imputer = AutoencoderImputer(sample_posterior=True, add_indicator=True, random_state=0)
+    imputer.fit(frame).save(tmp_path / "imputer.skae")
+    again = skae.load(tmp_path / "imputer.skae")
+    for model in (imputer, again):
+        model.set_output(transform="pandas")
+    pd.testing.assert_frame_equal(again.transform(frame), imputer.transform(frame))
+    name, parameters, fitted = read_model(tmp_path / "imputer.skae")
+    fitted["_columns"]["chosen"][0] = fitted["_columns"]["chosen"][0][:1]
+    write_model(tmp_path / "damaged.skae", name, parameters, fitted)
+    with pytest.raises(ModelFileError, match="columns of categories"):
+        skae.load(tmp_path / "damaged.skae")
+
+
+def test_unknown_and_marked_categories(gapped_frame):
+    new = gapped_frame.assign(size=pd.Categorical(["XL"] * 300))
+    fitted = imputer().fit(gapped_frame[:100])
+    with pytest.raises(ValueError, match=r"unknown categories \['XL'\] in column 'size'"):
+        fitted.transform(new)
+    ae = clone(TINY).set_params(handle_unknown="ignore")
+    fitted = AutoencoderImputer(ae, random_state=0).fit(gapped_frame[:100])
+    assert set(fitted.transform(new)[:, 4]) <= {0, 1, 2}
+    with pytest.raises(ValueError, match="missing_values=-1 of AutoencoderImputer is for"):
+        AutoencoderImputer(missing_values=-1).fit(gapped_frame)
+
+
+def test_chosen_columns_of_an_array():
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 3, 200)
+    X = np.c_[np.full(200, np.nan), 10.0 + group, group + 0.1 * rng.normal(size=200)]
+    X[::4, 1] = np.nan
+    ae = clone(TINY).set_params(categorical_features=[1])
+    filled = AutoencoderImputer(ae, random_state=0).fit_transform(X)
+    np.testing.assert_array_equal(filled[:, 0], 10 + group)

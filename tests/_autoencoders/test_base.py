@@ -100,7 +100,7 @@ def test_is_used_as_a_subclass_of_pca_is(curved):
         step = type(short).__name__.lower()
         search.set_params(param_grid={f"{step}__n_components": [1, 2]}).fit(curved)
         assert search.best_params_ == {f"{step}__n_components": 2}
-        assert repr(short) == f"{type(short).__name__}()"
+        assert repr(clone(short)) == f"{type(short).__name__}()"
 
 
 def test_set_params_after_the_fit(curved):

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 import skae
 from skae import VariationalAutoencoder
@@ -110,6 +111,20 @@ def test_codes_are_posterior_means(curved, fitted):
     assert fitted.transform(curved.astype(np.float32)).dtype == np.float32
 
 
+def test_deviations_of_codes(curved, fitted):
+    Z, Z_std = fitted.transform(curved, return_std=True)
+    np.testing.assert_array_equal(Z, fitted.transform(curved))
+    log_variance = np.log(np.square(Z_std))
+    kl = (np.square(Z) + np.square(Z_std) - 1 - log_variance).mean(axis=0) / 2
+    np.testing.assert_allclose(kl, fitted.kl_, rtol=1e-3)
+    _, single = fitted.transform(curved.astype(np.float32), return_std=True)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, Z_std, rtol=1e-3)
+    linear_fit = linear(2).fit(curved)
+    _, constant = linear_fit.transform(curved, return_std=True)
+    np.testing.assert_allclose(constant, constant[:1].repeat(len(curved), axis=0))
+
+
 def test_the_density_sums_to_one():
     X = np.random.default_rng(0).normal(size=(200, 1)) ** 3
     vae = VariationalAutoencoder(1, **QUICK).fit(X)
@@ -143,6 +158,34 @@ def test_a_mixture_as_the_prior_raises_the_density(tmp_path):
     assert not hasattr(normal, "weights_")
 
 
+def test_margins_of_the_training_rows(tmp_path):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=300)
+    X = np.c_[np.exp(z + 0.1 * rng.normal(size=300)), z.clip(-1), z**3]
+    weights = rng.uniform(0.5, 2, 300)
+    vae = VariationalAutoencoder(1, margins="data", **QUICK).fit(X, sample_weight=weights)
+    assert vae.quantiles_.shape == (300, 3)
+    rows = vae.sample(5000, random_state=0)
+    assert (rows.min(axis=0) > X.min(axis=0) - 1e-9).all()
+    assert (rows.max(axis=0) < X.max(axis=0) + 1e-9).all()
+    assert np.isclose(rows[:, 1], -1).mean() == pytest.approx(
+        weights[z < -1].sum() / weights.sum(), abs=0.02
+    )
+    order = np.argsort(X[:, 0])
+    share = np.cumsum(weights[order]) / weights.sum()
+    for level in (0.2, 0.5, 0.8):
+        expected = np.interp(level, share, X[order, 0])
+        assert np.quantile(rows[:, 0], level) == pytest.approx(expected, rel=0.1)
+    again = pickle.loads(pickle.dumps(vae))
+    np.testing.assert_array_equal(again.sample(9, 0), vae.sample(9, 0))
+    plain = clone(vae).set_params(margins="model").fit(X, sample_weight=weights)
+    np.testing.assert_array_equal(plain.score_samples(X), vae.score_samples(X))
+    assert not hasattr(vae.set_params(margins="model").fit(X), "quantiles_")
+    assert plain.sample(5000, 0)[:, 1].min() < -1
+    with pytest.raises(ValueError, match="margins='data' of VariationalAutoencoder needs"):
+        VariationalAutoencoder(1, margins="data", loss="poisson").fit(np.eye(3))
+
+
 def test_new_rows_in_a_frame(curved, fitted):
     pytest.importorskip("pandas")
     vae = pickle.loads(pickle.dumps(fitted)).set_output(transform="pandas")
@@ -172,6 +215,87 @@ def test_findings_are_in_nats(curved, fitted):
     noise = np.random.default_rng(0).normal(size=(60, 4))
     findings = VariationalAutoencoder(1, **QUICK).fit(noise).diagnose()
     assert any("nats per row" in finding.evidence for finding in findings)
+
+
+# -- other networks --------------------------------------------------------------------
+
+
+class Own(nn.Module):
+    """Perceptrons whose encoder returns corrections of means and logits."""
+
+    def __init__(self, n_features, n_components, numbers_per_code=2):
+        super().__init__()
+        n_encoded = numbers_per_code * n_components
+        self.encode = nn.Sequential(
+            nn.Linear(n_features, 16), nn.Tanh(), nn.Linear(16, n_encoded)
+        )
+        self.decode = nn.Sequential(
+            nn.Linear(n_components, 16), nn.Tanh(), nn.Linear(16, n_features)
+        )
+
+
+NETWORKS = {
+    "convolutional": {
+        "sample_shape": (1, -1),
+        "hidden_layer_sizes": (4, 8),
+        "batch_size": 20,
+        "lr": 0.02,
+    },
+    "own": {"module": Own, "sample_shape": (2, 3), "max_epochs": 30, "lr": 0.02},
+}
+
+
+@pytest.mark.parametrize("params", NETWORKS.values(), ids=NETWORKS)
+def test_convolutions_and_modules_start_at_pca(curved, params, tmp_path):
+    pytest.importorskip("safetensors")
+    params = QUICK | params | {"early_stopping": False}
+    vae = VariationalAutoencoder(2, covariance_type="spherical", **params)
+    start = clone(vae).set_params(lr=1e-12, max_epochs=1).fit(curved)
+    pca = PCA(2).fit(curved)
+    assert start.score(curved) == pytest.approx(pca.score(curved), abs=1e-4)
+    vae.fit(curved)
+    assert vae.score(curved) > pca.score(curved) + 0.1
+    assert vae.sample_shape_ in {(1, 6), (2, 3)}
+    vae.save(tmp_path / "vae.skae")
+    loaded = skae.load(tmp_path / "vae.skae", module=vae.module)
+    for again in (pickle.loads(pickle.dumps(vae)), loaded, clone(vae).fit(curved)):
+        np.testing.assert_array_equal(again.transform(curved), vae.transform(curved))
+        scores = again.score_samples(curved)
+        np.testing.assert_array_equal(scores, vae.score_samples(curved))
+        np.testing.assert_array_equal(again.sample(5, 0), vae.sample(5, 0))
+
+
+def test_importance_weights_with_convolutions(curved):
+    """And with cross-fitting, as of every table of so few rows."""
+    params = QUICK | NETWORKS["convolutional"] | {"n_draws": 3, "max_epochs": 8}
+    vae = VariationalAutoencoder(2, **params).fit(curved)
+    assert vae.outcome_ == "trained"
+    assert vae.score(curved) > PCA(2).fit(curved).score(curved)
+
+
+def test_modules_that_do_not_fit(curved):
+    vae = VariationalAutoencoder(2, module=lambda p, k: Own(p, k, 1))
+    with pytest.raises(ValueError, match=r"into codes of shape .2, 4.*corrections of all"):
+        vae.fit(curved)
+
+    class Added(Own):
+        def encode_with_loss(self, X):
+            return self.encode(X), None
+
+    with pytest.raises(TypeError, match="without encode_with_loss"):
+        vae.set_params(module=Added).fit(curved)
+    with pytest.raises(ValueError, match=r"sample_shape=.1, 5. of VariationalAutoencoder"):
+        VariationalAutoencoder(2, sample_shape=(1, 5)).fit(curved)
+
+
+def test_the_weight_decay_that_suits(curved):
+    quick = QUICK | {"max_epochs": 1}
+    rates = [
+        VariationalAutoencoder(2, **(quick | params)).fit(curved).net_.optimizer_
+        for params in ({}, NETWORKS["convolutional"], {"weight_decay": 0.2})
+    ]
+    decays = [optimizer.param_groups[-1]["weight_decay"] for optimizer in rates]
+    assert decays == [0.1, 0.5, 0.2]
 
 
 # -- parameters ------------------------------------------------------------------------
@@ -265,9 +389,11 @@ def test_what_it_does_not_do(fitted, method):
 
 def test_fixed_parameters_are_attributes_and_not_parameters():
     vae = VariationalAutoencoder()
-    for name, value in FIXED.items():
-        assert getattr(vae, name) == value
+    base = skae.AutoencoderTransformer().get_params()
+    for name in FIXED:
+        assert name in base
         assert name not in vae.get_params()
+        assert getattr(vae, name) in {base[name], False, None}
     with pytest.raises(ValueError, match="n_components=7 of VariationalAutoencoder"):
         VariationalAutoencoder(7).fit(np.eye(4))
     with pytest.raises(ValueError, match="covariance_type"):

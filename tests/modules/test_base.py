@@ -4,11 +4,17 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
-from skae.modules import DenseAutoencoder, DenseVariational
+from skae.modules import (
+    ConvolutionalVariational,
+    DenseAutoencoder,
+    DenseVariational,
+    Linear,
+)
 from skae.modules._base import layers_that_draw, set_generators
 from skae.modules._gated import GatedAutoencoder
-from skae.modules._own import OwnNetwork
+from skae.modules._own import OwnNetwork, OwnVariational
 from skae.modules._stack import stack, unstack
 
 N_FEATURES, N_COMPONENTS = 6, 3
@@ -20,6 +26,12 @@ NETWORKS = {
     ),
     "variational": lambda generator: DenseVariational(
         N_FEATURES, N_COMPONENTS, N_FEATURES, (5, 4), generator=generator
+    ),
+    "variational, convolutional": lambda generator: ConvolutionalVariational(
+        (1, N_FEATURES), N_COMPONENTS, (4,), generator=generator
+    ),
+    "variational, of one's own": lambda generator: OwnVariational(
+        OwnNetwork(TwoNumbers(generator)), N_FEATURES, N_COMPONENTS
     ),
     "dense, ordered": lambda generator: DenseAutoencoder(
         N_FEATURES, N_COMPONENTS, N_FEATURES, (5,), ordered=True, generator=generator
@@ -41,6 +53,15 @@ NETWORKS = {
 def plain(generator):
     sizes = N_FEATURES, N_COMPONENTS, N_FEATURES, (5,)
     return DenseAutoencoder(*sizes, dropout=0.2, linear_path=False, generator=generator)
+
+
+class TwoNumbers(nn.Module):
+    """A user's module whose encoder returns two numbers for each code."""
+
+    def __init__(self, generator):
+        super().__init__()
+        self.encode = Linear(N_FEATURES, 2 * N_COMPONENTS, generator=generator)
+        self.decode = Linear(N_COMPONENTS, N_FEATURES, generator=generator)
 
 
 def gated(corrections, **options):

@@ -146,3 +146,17 @@ def test_dropout_is_drawn_from_private_generators():
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
     assert torch.equal(state, torch.get_rng_state())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("sizes", [(), (4,)])
+def test_corrections_start_at_zero(sizes):
+    f = (
+        ConvolutionalAutoencoder((1, 2, 3), 3, sizes, generator=generator())
+        .double()
+        .train()
+    )
+    encoder, decoder = randn(3, 6), randn(6, 3, seed=2)
+    f.set_linear(encoder, decoder, torch.zeros(6).double())
+    X = randn(5, 6, seed=3)
+    torch.testing.assert_close(f(X), X @ encoder.T @ decoder.T)

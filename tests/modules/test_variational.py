@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from skae.modules import DenseVariational
+from skae.modules import ConvolutionalVariational, DenseVariational
 from skae.modules._base import set_generators
 from skae.modules._variational import LOGITS, divergence
 
@@ -16,11 +16,19 @@ def randn(*shape, seed=1):
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-@pytest.fixture
-def network():
+KINDS = {
+    "dense": lambda **options: DenseVariational(6, 3, 6, (5,), **options),
+    "convolutional": lambda **options: ConvolutionalVariational(
+        (1, 2, 3), 3, (4,), **options
+    ),
+}
+
+
+@pytest.fixture(params=KINDS)
+def network(request):
     """A network (6 features, 3 codes) in float64, with no weight at zero."""
     generator = torch.Generator().manual_seed(0)
-    made = DenseVariational(6, 3, 6, (5,), n_constants=2, generator=generator).double()
+    made = KINDS[request.param](n_constants=2, generator=generator).double()
     for j, weight in enumerate(made.parameters()):
         weight.data += 0.3 * randn(*weight.shape, seed=j)
     return made.eval()

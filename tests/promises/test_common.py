@@ -97,6 +97,7 @@ SETTINGS = {
     "VariationalAutoencoder": [
         {"max_epochs": 2},
         TINY | {"covariance_type": "spherical", "n_draws": 3, "prior": "mixture"},
+        TINY | {"sample_shape": (1, -1), "hidden_layer_sizes": (4, 4), "dropout": 0.1},
     ],
 }
 

@@ -270,7 +270,10 @@ BAD = {
     "complex": (lambda X: X + 1j, "Complex data not supported"),
 }
 # What is said behind the first line of scikit-learn's message, or in place of more lines.
-ADVICE = {"nan": "^AutoencoderTransformer .* allow_nan=True", "strings": "OneHotEncoder"}
+ADVICE = {
+    "nan": "^AutoencoderTransformer .* allow_nan=True",
+    "strings": "categorical_features",
+}
 METHODS = ["fit", "fit_transform", "transform", "score", "score_samples"]
 
 

@@ -12,13 +12,10 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from sklearn.compose import ColumnTransformer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
 from skorch.callbacks import Callback, EpochTimer
 
 import skae
-from skae import AutoencoderTransformer
+from skae import AutoencoderTransformer, VariationalAutoencoder
 from skae._torch import resolve_device
 
 NAME = "AutoencoderTransformer"
@@ -143,13 +140,18 @@ def test_strings(kind, method):
     assert "Every column of X must hold numbers" in said
     assert "these do not: column 'city' (such as 'Oslo')." in said
     assert "'age'" not in said
-    assert "OneHotEncoder in a ColumnTransformer" in said
+    remedy = 'astype("category")' if kind is pd.DataFrame else "to polars.Categorical"
+    assert remedy in said
 
 
 def test_what_is_said_of_strings_works():
-    encoder = ColumnTransformer([("c", OneHotEncoder(), ["city"])], remainder="passthrough")
-    pipeline = make_pipeline(encoder, autoencoder())
-    assert pipeline.fit_transform(frame(pd.DataFrame)).shape == (60, 2)
+    X = frame(pd.DataFrame)
+    assert autoencoder().fit_transform(X.astype({"city": "category"})).shape == (60, 2)
+    X = frame(pl.DataFrame).with_columns(pl.col("city").cast(pl.Categorical))
+    assert autoencoder().fit_transform(X).shape == (60, 2)
+    X = frame(pd.DataFrame).to_numpy()
+    ae = autoencoder(categorical_features=[2])
+    assert ae.fit_transform(X).shape == (60, 2)
 
 
 def test_dates_categories_and_arrays():
@@ -159,12 +161,12 @@ def test_dates_categories_and_arrays():
     assert "astype" in said
     assert "The full list of DTypes" not in said
     categories = frame(pd.DataFrame).astype({"city": "category"})
-    said = message(ValueError, autoencoder().fit, categories)
-    assert "column 'city' (such as 'Oslo')" in said
+    said = message(ValueError, VariationalAutoencoder().fit, categories)
+    assert "column 'city' (such as 'Oslo'). Encode categories with a OneHotEncoder" in said
     X = frame(pd.DataFrame).to_numpy()
     assert "column 2 (such as 'Oslo')" in message(ValueError, autoencoder().fit, X)
     said = message(ValueError, autoencoder().fit, np.full((30, 9), "word"))
-    assert "column 4 (such as 'word') and 4 more. Encode" in said
+    assert "column 4 (such as 'word') and 4 more. Name" in said
 
 
 @pytest.mark.parametrize("name", ["X_val", "X_target"])

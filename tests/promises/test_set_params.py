@@ -59,6 +59,8 @@ OTHERS = {
     "normalization": ["layer", None],
     "sample_shape": [(1, 6), None],
     "clip": [True, False, "auto"],
+    "categorical_features": [None, [0, 2], "from_dtype"],
+    "handle_unknown": ["ignore", "error"],
     "noise": [0.5, noise.SwapNoise(0.1), None],
     "regularizer": [regularizers.L1Code(0.1), None],
     "weight_decay": [0.5],
