@@ -77,24 +77,44 @@ class RowDistances:
         out[:, 1] /= min(N_NEIGHBORS, len(self.references))
         return out
 
-    def shares(self, X):
+    def shares(self, X, columns=None):
         """Divide the difference between rows and the rows near them among the features.
 
         Parameters
         ----------
-        X : ndarray of shape (n, p)
+        X : table of shape (n, p) that `rows_of` takes
+        columns : Columns or None
+            Columns of categories.
 
         Returns
         -------
-        ndarray of shape (n, p)
+        ndarray of shape (n, n_features)
             Squared differences of a row from the reconstructions that are the neighbours of
-            its own, divided by their sum; 1 / p if the sum is 0.
+            its own, divided by their sum, and summed over the columns of a feature. All
+            columns have an equal share if the sum is 0.
         """
-        X_hat = self._reconstructed(X)
-        squares = sum(self._squares(X, nearby) for nearby in self._neighbors(X_hat))
-        sums = squares.sum(axis=1, keepdims=True)
-        equal = np.full_like(squares, 1 / X.shape[1])
-        return np.divide(squares, sums, out=equal, where=sums > 0)
+
+        def step(rows):
+            X_hat = self._reconstructed(rows)
+            squares = sum(self._squares(rows, nearby) for nearby in self._neighbors(X_hat))
+            sums = squares.sum(axis=1, keepdims=True)
+            equal = np.full_like(squares, 1 / X.shape[1])
+            shares = np.divide(squares, sums, out=equal, where=sums > 0)
+            return shares if columns is None else columns.summed(shares)
+
+        return _in_blocks(step, X)
+
+    def residuals(self, X, columns=None):
+        """Return X minus its reconstruction (n, n_features), NaN in missing cells.
+
+        In columns of categories it is one minus the probability of the category.
+        """
+
+        def step(rows):
+            left = rows - self.reconstruct(rows)
+            return left if columns is None else columns.left(left)
+
+        return _in_blocks(step, X)
 
     def _reconstructed(self, X):
         return self.reconstruct(X) / self.scale
@@ -114,6 +134,11 @@ class RowDistances:
         numbers = search.kneighbors(X_hat, return_distance=False)
         for column in numbers.T:
             yield self.references[column]
+
+
+def _in_blocks(step, X):
+    """Return what a function of rows (n, p) returns, of all rows of a table."""
+    return np.concatenate([step(rows_of(X, block)) for block in row_blocks(*X.shape)])
 
 
 def isolation(X):
