@@ -153,7 +153,7 @@ def _held_out(autoencoder, given, networks):
         return HeldOut(everywhere, kept.totals(X), weights, kept.references)
     distances = []
     for reconstruct, train, held_out in networks:
-        own = RowDistances.among(reconstruct, X, train, scale)
+        own = RowDistances.among(reconstruct, X, train, scale).in_proportion_to(kept)
         distances.append(own.totals(X, held_out))
     rows = np.concatenate([held_out for _, _, held_out in networks])
     return HeldOut(

@@ -334,13 +334,11 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
 
         - Up to 1000 rows, a held-out row is scored by a network of four fifths of the rows,
           and a new row by the network of all rows, which tends to fit new rows a little
-          better. Therefore p values tend to be a little too large. They are right in the
-          limit if the networks become alike as rows are added. Cross-conformal prediction
-          (Vovk 2015) and CV+ (Barber et al. 2021, "Predictive inference with the
+          better. Therefore p values tend to be a little too large. Cross-conformal
+          prediction (Vovk 2015) and CV+ (Barber et al. 2021, "Predictive inference with the
           jackknife+") score a new row by the networks of all folds, which guarantees a
           probability of at most about 2 a for every estimator. On the tables of
-          `examples/benchmarks` this led to the same false discoveries, with five more
-          networks to keep, and the other two reasons stand there as well.
+          `examples/benchmarks` that changed little, and it takes five more networks.
         - The held-out rows have chosen the epoch. In larger tables they are also among the
           rows of the PCA from which training starts.
         - All rows together decide about the scale, the number of components without an
