@@ -6,6 +6,7 @@ from scipy import sparse
 
 from skae._autoencoders.fitted_attributes import set_columns
 from skae._autoencoders.parameters import check_with_categories
+from skae._tables.blocks import Blocks, is_dask
 from skae._tables.categorical_features import find_columns
 from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
@@ -58,8 +59,10 @@ def given_to_fit(
     if is_new:
         set_columns(estimator, columns or columns_to_fit(estimator, X))
     if columns is None:
-        sizes = {"reset": True, "ensure_min_samples": 2}
-        X = check_table(estimator, X, for_fit=True, owner=owner, **sizes)
+        how = {"reset": True, "ensure_min_samples": 2, "is_read": False}
+        X = check_table(estimator, X, for_fit=True, owner=owner, **how)
+    if isinstance(X, Blocks):
+        _check_single_network(estimator)
     given = Given(X, columns=columns_of(estimator))
     if given.columns is not None:
         check_with_categories(estimator)
@@ -80,7 +83,7 @@ def given_to_fit(
 def columns_to_fit(estimator, X):
     """Return the Columns of a table of `fit`, or None if none of them holds categories."""
     chosen = estimator.categorical_features
-    if sparse.issparse(X) or is_lazy(X):
+    if sparse.issparse(X) or is_lazy(X) or is_dask(X):
         if chosen is None or isinstance(chosen, str):
             return None
         raise TypeError(
@@ -177,6 +180,23 @@ def is_told_of_gaps(estimator, given, ends):
         and not resolve_noise(estimator.noise, type(estimator).__name__)
     )
     return given.observed is not None and not can_rotate
+
+
+def _check_single_network(estimator):
+    """Refuse what needs several passes over the blocks in each epoch, or several fits."""
+    name, k = type(estimator).__name__, estimator.n_components
+    if not isinstance(estimator.cv, str):
+        raise ValueError(
+            f"cv of {name} trains several networks, each of which would compute all blocks "
+            "of X in every epoch. Leave cv='auto', which holds out a share "
+            "validation_fraction of the rows, or of the `groups`."
+        )
+    if isinstance(k, Real) and not isinstance(k, Integral):
+        raise ValueError(
+            f"n_components={k!r} of {name} needs several fits, each of which would compute "
+            "all blocks of X anew. Set a number of components, and find it with a fit to "
+            "some of the rows."
+        )
 
 
 def _folds(estimator, X, y, groups):

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import sparse
 
+from skae._tables.blocks import Blocks
+
 __all__ = [
     "Scaled",
     "Selected",
@@ -31,7 +33,7 @@ def row_blocks(n_samples, n_features):
 
 
 def is_lazy(X):
-    """Whether X reads its rows only on access, as arrays of h5py, zarr and dask do.
+    """Whether X reads its rows only on access, as arrays of h5py and zarr and `Blocks` do.
 
     This is anything with a shape, a NumPy dtype and slices, except for arrays, frames,
     sparse matrices and tensors.
@@ -60,7 +62,7 @@ def rows_of(X, rows):
     """
     if sparse.issparse(X):
         return X[rows].toarray()
-    if isinstance(X, np.ndarray | Scaled):
+    if isinstance(X, np.ndarray | Scaled | Blocks):
         return X[rows]
     if isinstance(rows, slice):
         return _strided(X, *rows.indices(X.shape[0]))
