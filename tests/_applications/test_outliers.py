@@ -166,6 +166,15 @@ def test_frames(rows, library):
             found.predict(rows[0])
 
 
+def test_small_tables_of_dask(rows):
+    dd = pytest.importorskip("dask.dataframe")
+    frame = pd.DataFrame(rows[0][:60], columns=list("abcdef"))
+    found = detector().fit(dd.from_pandas(frame, npartitions=3))
+    assert list(found.estimator_.feature_names_in_) == list("abcdef")
+    expected = detector().fit(frame).score_samples(frame)
+    np.testing.assert_array_equal(found.score_samples(frame), expected)
+
+
 def test_sparse_and_float32(rows):
     X, new = rows
     expected = detector().fit(X).score_samples(new)
