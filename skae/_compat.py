@@ -23,6 +23,7 @@ __all__ = [
     "RealNotInt",
     "StrOptions",
     "_fit_context",
+    "_get_container_adapter",
     "check_matplotlib_support",
     "draw_seed",
     "in_container",

@@ -157,7 +157,7 @@ def _check_detector(fitted):
     n_held_out = len(fitted["held_out_rows_"])
     shapes = {
         "_references": (len(fitted["_references"]), n_encoded(autoencoder)),
-        "_tails": (2, 2),
+        "_tails": (2, 3),
         "held_out_distances_": (n_held_out, 2),
         "held_out_scores_": (n_held_out,),
         "held_out_weights_": (n_held_out,),

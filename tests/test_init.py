@@ -46,6 +46,17 @@ def test_a_module_that_needs_no_torch_loads_none():
     assert not {"torch", "skorch", "matplotlib"} & {*loaded.split()}
 
 
+def test_a_fit_to_an_array_loads_no_dask():
+    program = (
+        "import sys, numpy as np; from skae import AutoencoderTransformer\n"
+        "X = np.eye(30); ae = AutoencoderTransformer(2, max_epochs=1).fit(X)\n"
+        "ae.transform(X), ae.score(X); print(*sys.modules)"
+    )
+    loaded = output_of(program).split()
+    assert "torch" in loaded
+    assert not {"dask", "distributed"} & {*loaded}
+
+
 def test_every_name_is_seen_and_found():
     assert {*skae.__all__, *MODULES, "__version__"} == {*dir(skae)}
     members = dict(inspect.getmembers(skae))

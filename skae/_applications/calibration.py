@@ -3,14 +3,16 @@
 import dataclasses
 
 import numpy as np
+from scipy.special import ndtri_exp
 from scipy.stats import norm
 
-__all__ = ["Calibration", "distances_of", "surprises", "tails_of"]
+__all__ = ["Calibration", "residuals_of", "surprises", "tails_of"]
 
 DEVIATION = 0.8413  # share of a normal distribution below one standard deviation
 # Distances are not told from rounding errors below this, in units of the scale.
 ROUNDING = 1e-9
 SMALLEST_SPREAD = 0.01  # of the logarithms
+HALVINGS = 60  # of an interval in which a residual is looked for
 
 
 def tails_of(distances, weights):
@@ -28,30 +30,64 @@ def tails_of(distances, weights):
 
     Returns
     -------
-    ndarray of shape (2, 2)
-        Centres in the first row, spreads in the second.
+    ndarray of shape (2, 3)
+        Centres in the first row, spreads in the second, for the two distances and their
+        sum.
     """
-    logs = np.log(distances + ROUNDING)
+    logs = _logs(distances)
     centre = np.array([weighted_quantile(column, weights, 0.5) for column in logs.T])
     above = np.array([weighted_quantile(column, weights, DEVIATION) for column in logs.T])
     return np.array([centre, np.maximum(above - centre, SMALLEST_SPREAD)])
 
 
 def surprises(distances, tails):
-    """Return minus the logarithm of the probability that a distance is exceeded, (n, 2)."""
-    centre, spread = tails
-    return -norm.logsf((np.log(distances + ROUNDING) - centre) / spread)
+    """Return minus the logarithms of the probabilities that distances are exceeded.
 
+    Parameters
+    ----------
+    distances : ndarray of shape (n, 2)
+    tails : ndarray of shape (2, 3)
 
-def distances_of(surprise, tail):
-    """Return the squared distances (n,) that have a surprise (n,), at least 0.
-
-    It is the inverse of `surprises`, for one column of the tails.
+    Returns
+    -------
+    ndarray of shape (n, 3)
+        For the two distances and their sum.
     """
-    centre, spread = tail
-    # isf(1) is -inf; a surprise of zero or less is that of every distance.
-    deviations = norm.isf(np.exp(-np.maximum(surprise, 0.0)))
-    return np.maximum(np.exp(centre + spread * deviations) - ROUNDING, 0.0)
+    centre, spread = tails
+    return -norm.logsf((_logs(distances) - centre) / spread)
+
+
+def _logs(distances):
+    """Return logarithms (n, 3) of two distances (n, 2) and their sum."""
+    return np.log(np.column_stack([distances, distances.sum(axis=1)]) + ROUNDING)
+
+
+def residuals_of(surprise, distance, tails):
+    """Return from which residual on the surprises sum to at least a given number.
+
+    Parameters
+    ----------
+    surprise : float
+    distance : ndarray of shape (n,)
+        Score distances.
+    tails : ndarray of shape (2, 3)
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        0 where the score distance alone is enough.
+    """
+    centre, spread = tails[:, 0]
+    # Logarithms of 1 + residual / ROUNDING. The residual is at most that whose own
+    # surprise is the whole sum.
+    largest = centre - spread * ndtri_exp(-max(surprise, 0.0)) - np.log(ROUNDING)
+    low, high = np.zeros_like(distance), np.full_like(distance, max(largest, 0.0))
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        pairs = np.column_stack([ROUNDING * np.expm1(middle), distance])
+        is_enough = surprises(pairs, tails).sum(axis=1) >= surprise
+        low, high = np.where(is_enough, low, middle), np.where(is_enough, middle, high)
+    return ROUNDING * np.expm1(low)
 
 
 def weighted_quantile(values, weights, share):

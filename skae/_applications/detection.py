@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import _safe_indexing
 
 from skae._applications.row_distances import (
@@ -11,25 +12,13 @@ from skae._applications.row_distances import (
     evenly_spaced,
     isolation,
 )
-from skae._autoencoders.arguments import columns_to_fit
-from skae._autoencoders.fitted_attributes import set_columns
 from skae._autoencoders.held_out import fit_with_folds, reconstruction
-from skae._tables.categories import columns_of
-from skae._tables.checks import check_table
-from skae._tables.dependence import check_groups
 from skae._tables.fit_data import Given
 from skae._tables.pca import principal_axes
-from skae._tables.rows import is_streamed, rows_of
+from skae._tables.rows import Scaled, Selected, is_streamed, rows_of
 from skae._tables.scaling import scaled
 
-__all__ = [
-    "HeldOut",
-    "default_components",
-    "fit_to_support",
-    "given_to_detector",
-    "held_out_rows",
-    "support_of",
-]
+__all__ = ["HeldOut", "default_components", "fit_and_hold_out", "support_of"]
 
 SHARE = 0.9  # of the variance, that decides the number of components without an estimator
 
@@ -55,31 +44,13 @@ class HeldOut(NamedTuple):
     references: np.ndarray
 
 
-def given_to_detector(detector, autoencoder, X, sample_weight, groups):
-    """Check the arguments of `fit`, and return them as `Given`."""
-    set_columns(autoencoder, columns_to_fit(autoencoder, X))
-    table = check_table(
-        autoencoder, X, reset=True, for_fit=True, ensure_min_samples=2, owner=detector
-    )
-    given = Given(table, columns=columns_of(autoencoder))
-    if groups is not None:
-        given.groups = check_groups(groups, table)
-    if sample_weight is not None:
-        given.weigh(sample_weight)
-    given.sort()
-    if given.numbers is None:
-        given.numbers = np.arange(table.shape[0])
-    return given
-
-
 def support_of(given, support_fraction, standardize):
     """Return the numbers of the rows to fit to: those that are near to their neighbours."""
     n_samples = given.X.shape[0]
     n_kept = max(2, int(np.ceil(support_fraction * n_samples)))
-    if n_kept >= n_samples or is_streamed(given.X):
+    if n_kept >= n_samples:
         return np.arange(n_samples)
-    X = scaled(given.X, *given.location_and_scale(standardize), np.float64)
-    distances = isolation(np.nan_to_num(X, copy=False, nan=0.0))
+    distances = isolation(Scaled(given.X, *given.location_and_scale(standardize)))
     return np.flatnonzero(distances <= np.sort(distances)[n_kept - 1])
 
 
@@ -100,60 +71,94 @@ def default_components(given, support):
     return min(int(np.searchsorted(sums, SHARE * total)) + 1, len(sums))
 
 
-def fit_to_support(autoencoder, X, given, support):
-    """Fit the autoencoder to some rows, as a frame if X is one; return a list of Fold."""
-    is_whole = is_streamed(given.X)
-    if hasattr(X, "columns") and given.columns is None:
-        rows = _safe_indexing(X, given.numbers[support])
-    else:
-        rows = given.X if is_whole else given.X[support]
-    return fit_with_folds(
-        autoencoder,
-        rows,
-        sample_weight=None if given.weights is None else given.weights[support],
-        groups=None if given.groups is None else given.groups[support],
-        columns=given.columns,
-    )
-
-
-def held_out_rows(autoencoder, given, support, folds):
-    """Score rows by networks that have not seen them.
-
-    No network has seen the rows beside the support. In the support, all or only some of
-    the rows are held out, and these stand for all.
+def fit_and_hold_out(autoencoder, X, given, support, splits):
+    """Fit the autoencoder to the support, and score rows that were held out.
 
     Parameters
     ----------
     autoencoder : autoencoder
-        Fitted autoencoder.
+        Autoencoder that is fitted.
+    X : table
+        What the user passed to `fit`. If it is a frame the autoencoder gets one.
     given : Given
+        The same, checked.
     support : ndarray of int
-        Numbers of the rows that it was fitted to.
-    folds : list of Fold
-        Their row numbers are positions in `support`.
+        Numbers of the rows to fit to.
+    splits : list of (train, held_out)
+        Splits of all rows. Rows beside the support are held out with the others, and are
+        among the neighbours of those that they are not held out with.
 
     Returns
     -------
     HeldOut
     """
+    splits, inner = _within(splits, support, given.X.shape[0])
+    folds = fit_with_folds(
+        autoencoder,
+        _support_rows(X, given, support),
+        sample_weight=None if given.weights is None else given.weights[support],
+        groups=None if given.groups is None else given.groups[support],
+        splits=inner,
+        columns=given.columns,
+    )
+    networks = [
+        (fold.reconstruct, *split) for fold, split in zip(folds, splits, strict=True)
+    ]
+    return _held_out(autoencoder, given, networks)
+
+
+def _within(splits, support, n_samples):
+    """Return the splits that have rows of the support on both sides, and their positions.
+
+    Returns
+    -------
+    kept : list of (train, held_out)
+    inner : list of (train, held_out)
+        The rows of the support alone, as positions in `support`.
+    """
+    position = np.full(n_samples, -1)
+    position[support] = np.arange(len(support))
+    kept, inner = [], []
+    for pair in splits:
+        train, held_out = (position[side][position[side] >= 0] for side in pair)
+        if len(train) > 1 and len(held_out):
+            kept.append(pair)
+            inner.append((train, held_out))
+    return kept, inner
+
+
+def _support_rows(X, given, support):
+    """Return the rows to fit to, as a frame if X is one."""
+    if hasattr(X, "columns") and given.columns is None:
+        return _safe_indexing(X, given.numbers[support])
+    if len(support) == given.X.shape[0]:
+        return given.X
+    is_in_parts = is_streamed(given.X) and not sparse.issparse(given.X)
+    return Selected(given.X, support) if is_in_parts else given.X[support]
+
+
+def _held_out(autoencoder, given, networks):
+    """Score rows by networks that have not seen them, and return HeldOut.
+
+    Parameters
+    ----------
+    networks : list of (reconstruct, train, held_out)
+        Each network, the rows that are references, and the rows that are scored.
+    """
     X, scale, n_samples = given.X, autoencoder.scale_, given.X.shape[0]
-    inside = X if len(support) == n_samples else rows_of(X, support)
-    everywhere = np.arange(len(support))
-    kept = RowDistances.among(reconstruction(autoencoder), inside, everywhere, scale)
+    everywhere = np.arange(n_samples)
+    kept = RowDistances.among(reconstruction(autoencoder), X, everywhere, scale)
     weights = np.ones(n_samples) if given.weights is None else given.weights
-    if not folds:  # all rows are equal, or there are but two
-        rows = np.arange(n_samples)
-        return HeldOut(rows, kept.totals(X), weights, kept.references)
-    outside = np.setdiff1d(np.arange(n_samples), support)
-    held_out = np.concatenate([support[fold.held_out] for fold in folds])
-    ratio = weights[support].sum() / weights[held_out].sum()
-    distances = [kept.totals(X, outside)]
-    for fold in folds:
-        own = RowDistances.among(fold.reconstruct, inside, fold.trained, scale)
-        distances.append(own.totals(inside, fold.held_out))
+    if not networks:  # all rows are equal, or there are but two
+        return HeldOut(everywhere, kept.totals(X), weights, kept.references)
+    distances = []
+    for reconstruct, train, held_out in networks:
+        own = RowDistances.among(reconstruct, X, train, scale)
+        distances.append(own.totals(X, held_out))
+    rows = np.concatenate([held_out for _, _, held_out in networks])
     return HeldOut(
-        rows=np.concatenate([outside, held_out]),
+        rows=rows,
         distances=np.concatenate(distances),
-        weights=np.concatenate([weights[outside], ratio * weights[held_out]]),
+        weights=weights[rows] * (weights.sum() / weights[rows].sum()),
         references=kept.references,
     )

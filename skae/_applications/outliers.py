@@ -13,22 +13,21 @@ from sklearn.utils.validation import (
 
 from skae._applications.calibration import (
     Calibration,
-    distances_of,
+    residuals_of,
     surprises,
     tails_of,
 )
 from skae._applications.detection import (
     default_components,
-    fit_to_support,
-    given_to_detector,
-    held_out_rows,
+    fit_and_hold_out,
     support_of,
 )
 from skae._applications.row_distances import RowDistances
 from skae._applications.saving import parts_with_autoencoder
+from skae._autoencoders.arguments import given_to_fit
 from skae._autoencoders.base import BaseAutoencoder
 from skae._autoencoders.dense import AutoencoderTransformer
-from skae._autoencoders.held_out import reconstruction
+from skae._autoencoders.held_out import reconstruction, splits_of_rows
 from skae._autoencoders.rollback import as_before_on_error
 from skae._compat import Interval, StrOptions, _fit_context, draw_seed, in_frame_like
 from skae._files.container import write_model
@@ -49,10 +48,11 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     its reconstruction: it is large if the features do not go together as they do in
     other rows. The *score distance* is that of the reconstruction from the ten nearest
     reconstructions of training rows: it is large if the row follows the rules, but at a
-    place where no other rows are. Each is compared with the same distance of rows that
-    the autoencoder has not seen, and becomes the surprise -log(P), where P is the
-    probability that a normal row has a larger one, by a normal distribution of the
-    logarithms. `score_samples` is minus the sum of the two surprises (Fisher 1932).
+    place where no other rows are. Each of the two, and their sum, is compared with the same
+    distance of rows that the autoencoder has not seen, and becomes the surprise -log(P),
+    where P is the probability that a normal row has a larger one, by a normal distribution
+    of the logarithms. `score_samples` is minus the sum of the three surprises, as Fisher
+    (1932) joins probabilities.
 
     Rows that are not seen in training are at hand in every fit, see
     `AutoencoderTransformer.cv`, so that calibration takes no further training: up to 1000
@@ -74,10 +74,9 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         normal rows to come.
     support_fraction : float in (0, 1], default=0.95
         Share of the rows to which the autoencoder is fitted. The others, whose ten nearest
-        neighbours are the farthest away, take part in the calibration alone. Otherwise an
-        autoencoder learns to reconstruct outliers among the training rows, and then does
-        not find them. 1.0 fits to all rows. Tables that are read in parts are always
-        fitted to as a whole.
+        neighbours are the farthest away, take part in the calibration, and are neighbours
+        of new rows. An autoencoder that is fitted to outliers learns to reconstruct them,
+        and then does not find them. 1.0 fits to all rows.
     random_state : int, RandomState instance or None, default=None
         Seed of the autoencoder. None leaves the `random_state` of `estimator` as it is.
 
@@ -90,8 +89,9 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     support_ : ndarray of bool of shape (n_samples,)
         Rows to which the autoencoder was fitted.
     held_out_rows_ : ndarray of int of shape (n_held_out,)
-        Numbers of the training rows that were scored by a network that has not seen them. A
-        row of weight 2 may be there twice.
+        Numbers of the training rows that were scored by a network that has not seen them,
+        and by neighbours among the rows that are not held out with them. A row of weight 2
+        may be there twice.
     held_out_distances_ : ndarray of shape (n_held_out, 2)
         Their residuals and score distances, see `distances`.
     held_out_scores_ : ndarray of shape (n_held_out,)
@@ -164,8 +164,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows, most of which are normal. They may be anything that the
-            autoencoder takes: with missing cells if it has `allow_nan`, and larger than
-            memory.
+            autoencoder takes: frames with columns of categories, with missing cells if it
+            has `allow_nan`, and larger than memory.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -190,12 +190,16 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _fit(self, X, sample_weight, groups):
         autoencoder = self._unfitted()
-        given = given_to_detector(self, autoencoder, X, sample_weight, groups)
+        autoencoder._validate_params()
+        given = given_to_fit(autoencoder, X, None, sample_weight, groups, owner=self)
+        if given.numbers is None:
+            given.numbers = np.arange(given.X.shape[0])
         support = support_of(given, self.support_fraction, autoencoder.standardize)
         if self.estimator is None:
             autoencoder.n_components = default_components(given, support)
-        folds = fit_to_support(autoencoder, X, given, support)
-        found = held_out_rows(autoencoder, given, support, folds)
+        seed = draw_seed(autoencoder.random_state)
+        splits = splits_of_rows(autoencoder, given, seed)
+        found = fit_and_hold_out(autoencoder, X, given, support, splits)
         self.estimator_ = autoencoder
         self.support_ = np.isin(np.arange(_num_samples(X)), given.numbers[support])
         self._references = found.references
@@ -268,7 +272,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Minus the sum of the two surprises, see the class. They are at most 0.
+            Minus the sum of the three surprises, see the class. They are at most 0.
         """
         return self._scores(self.distances(X))
 
@@ -327,17 +331,21 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         treated it and the held-out rows alike, the probability that its p value is at most
         a would be at most a, for every a, every distribution and every estimator, and the
         procedure of Benjamini and Hochberg would keep its level (Bates et al. 2023). The
-        fit does so only approximately, for these reasons:
+        fit does so only approximately, and without a guarantee, for these reasons:
 
         - Up to 1000 rows, a held-out row is scored by a network of four fifths of the rows,
           and a new row by the network of all rows, which tends to fit new rows a little
-          better. Therefore p values tend to be a little too large. (Cross-conformal
-          prediction, Vovk 2015, and CV+ of Barber et al. 2021, "Predictive inference with
-          the jackknife+", keep all networks, and guarantee a probability of at most about
-          2 a for every estimator.)
-        - In larger tables, the held-out rows have chosen the epoch, and are among the rows
-          of the PCA from which training starts.
-        - All rows together decide which of them are in `support_`.
+          better. Therefore p values tend to be a little too large. They are right in the
+          limit if the networks become alike as rows are added. Cross-conformal prediction
+          (Vovk 2015) and CV+ (Barber et al. 2021, "Predictive inference with the
+          jackknife+") score a new row by the networks of all folds, which guarantees a
+          probability of at most about 2 a for every estimator. On the tables of
+          `examples/benchmarks` this led to the same false discoveries, with five more
+          networks to keep, and the other two reasons stand there as well.
+        - The held-out rows have chosen the epoch. In larger tables they are also among the
+          rows of the PCA from which training starts.
+        - All rows together decide about the scale, the number of components without an
+          `estimator`, and which rows are in `support_`.
 
         Outliers among the training rows make p values too large, never too small. How many
         alarms there are on new rows is measured in `examples/benchmarks/README.md`.
@@ -370,9 +378,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             include_boundaries="neither",
         )
         distance = column_or_1d(distance, dtype=np.float64)
-        pairs = np.column_stack([np.zeros_like(distance), distance])
-        left = -self._calibration.limit(alarm_rate) - surprises(pairs, self._tails)[:, 1]
-        return distances_of(left, self._tails[:, 0])
+        limit = self._calibration.limit(alarm_rate)
+        return residuals_of(-limit, distance, self._tails)
 
     def contributions(self, X):
         """Divide the score of each row among the features.
@@ -390,7 +397,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         -------
         contributions : ndarray of shape (n_samples, n_features)
             Numbers that are not negative, and sum to `-score_samples(X)` in each row. A
-            frame if X is one.
+            column of categories has one, as every other column. A frame if X is one.
         """
         table = self._checked(X)
         out, distances = self._of_features(table), self._row_distances

@@ -13,6 +13,7 @@ __all__ = ["MOST_ROWS", "RowDistances", "evenly_spaced", "isolation"]
 N_NEIGHBORS = 10
 MOST_REFERENCES = 10_000  # most reconstructions among which neighbours are looked for
 MOST_ROWS = 2000  # most rows that are looked at before the fit
+MOST_VALUES = 2**24  # most values in either, 128 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class RowDistances:
             Numbers of the rows. If there are very many, some of them are taken.
         scale : float or ndarray of shape (n_features,)
         """
-        rows = np.sort(rows)[evenly_spaced(len(rows), MOST_REFERENCES)]
+        rows = np.sort(rows)[evenly_spaced(len(rows), _most(MOST_REFERENCES, X))]
         references = np.empty((len(rows), X.shape[1]))
         for block in row_blocks(*references.shape):
             references[block] = reconstruct(rows_of(X, rows[block])) / scale
@@ -116,18 +117,33 @@ class RowDistances:
 
 
 def isolation(X):
-    """Return the mean squared distance (n,) of each row of X (n, p) to its neighbours."""
-    chosen = evenly_spaced(len(X), MOST_ROWS)
+    """Return the mean squared distance (n,) of each row of X (n, p) to its neighbours.
+
+    Missing cells count as 0.
+
+    Parameters
+    ----------
+    X : table that `rows_of` takes, scaled
+    """
+    n, p = X.shape
+    chosen = evenly_spaced(n, _most(MOST_ROWS, X))
     n_neighbors = min(N_NEIGHBORS, len(chosen) - 1)
-    search = NearestNeighbors(n_neighbors=n_neighbors + 1).fit(X[chosen])
-    out = np.empty(len(X))
-    is_chosen = np.isin(np.arange(len(X)), chosen)
-    for block in row_blocks(len(X), max(X.shape[1], n_neighbors)):
-        squares = np.square(search.kneighbors(X[block])[0])
+    references = np.nan_to_num(rows_of(X, chosen))
+    search = NearestNeighbors(n_neighbors=n_neighbors + 1).fit(references)
+    out = np.empty(n)
+    is_chosen = np.isin(np.arange(n), chosen)
+    for block in row_blocks(n, max(p, n_neighbors)):
+        rows = np.nan_to_num(rows_of(X, block))
+        squares = np.square(search.kneighbors(rows)[0])
         # A row that is among the references is its own nearest neighbour.
         own = is_chosen[block]
         out[block] = np.where(own, squares.sum(axis=1), squares[:, :-1].sum(axis=1))
     return out / n_neighbors
+
+
+def _most(n_rows, X):
+    """Return so many rows, or fewer if the rows of X are very long."""
+    return min(n_rows, max(N_NEIGHBORS + 1, MOST_VALUES // X.shape[1]))
 
 
 def evenly_spaced(n, most):

@@ -6,6 +6,7 @@ from scipy import sparse
 
 from skae._autoencoders.fitted_attributes import set_columns
 from skae._autoencoders.parameters import check_with_categories
+from skae._tables.blocks import Blocks, is_dask
 from skae._tables.categorical_features import find_columns
 from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
@@ -23,7 +24,20 @@ __all__ = [
 ]
 
 
-def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, columns, is_new):
+def given_to_fit(
+    estimator,
+    X,
+    y=None,
+    sample_weight=None,
+    groups=None,
+    X_val=None,
+    X_target=None,
+    *,
+    columns=None,
+    is_new=True,
+    splits=None,
+    owner=None,
+):
     """Check the arguments of `fit`, and return what they give to train on.
 
     Parameters
@@ -32,6 +46,11 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, column
         Columns of categories, if X has been made one-hot already.
     is_new : bool
         Whether X decides which columns are of categories.
+    splits : list of (train, held_out) or None
+        Arrays of row numbers that take the place of `cv`. If the list is empty no row is
+        held out.
+    owner : estimator or None
+        See `check_table`.
 
     Returns
     -------
@@ -40,7 +59,10 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, column
     if is_new:
         set_columns(estimator, columns or columns_to_fit(estimator, X))
     if columns is None:
-        X = check_table(estimator, X, for_fit=True, reset=True, ensure_min_samples=2)
+        how = {"reset": True, "ensure_min_samples": 2, "is_read": False}
+        X = check_table(estimator, X, for_fit=True, owner=owner, **how)
+    if isinstance(X, Blocks):
+        _check_single_network(estimator)
     given = Given(X, columns=columns_of(estimator))
     if given.columns is not None:
         check_with_categories(estimator)
@@ -51,7 +73,7 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, column
     if groups is not None:
         given.groups = check_groups(groups, X)
     if holds_out_rows(estimator, given):
-        given.folds = _folds(estimator, X, y, groups)
+        given.folds = _folds(estimator, X, y, groups) if splits is None else splits
     if sample_weight is not None:
         given.weigh(sample_weight)
     given.sort()
@@ -61,7 +83,7 @@ def given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, column
 def columns_to_fit(estimator, X):
     """Return the Columns of a table of `fit`, or None if none of them holds categories."""
     chosen = estimator.categorical_features
-    if sparse.issparse(X) or is_lazy(X):
+    if sparse.issparse(X) or is_lazy(X) or is_dask(X):
         if chosen is None or isinstance(chosen, str):
             return None
         raise TypeError(
@@ -158,6 +180,23 @@ def is_told_of_gaps(estimator, given, ends):
         and not resolve_noise(estimator.noise, type(estimator).__name__)
     )
     return given.observed is not None and not can_rotate
+
+
+def _check_single_network(estimator):
+    """Refuse what needs several passes over the blocks in each epoch, or several fits."""
+    name, k = type(estimator).__name__, estimator.n_components
+    if not isinstance(estimator.cv, str):
+        raise ValueError(
+            f"cv of {name} trains several networks, each of which would compute all blocks "
+            "of X in every epoch. Leave cv='auto', which holds out a share "
+            "validation_fraction of the rows, or of the `groups`."
+        )
+    if isinstance(k, Real) and not isinstance(k, Integral):
+        raise ValueError(
+            f"n_components={k!r} of {name} needs several fits, each of which would compute "
+            "all blocks of X anew. Set a number of components, and find it with a fit to "
+            "some of the rows."
+        )
 
 
 def _folds(estimator, X, y, groups):

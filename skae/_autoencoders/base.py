@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
 from skae._autoencoders import fitting
 from skae._autoencoders.fitted_attributes import restore
 from skae._autoencoders.inspection import InspectionMixin
+from skae._autoencoders.lazy import lazily
 from skae._autoencoders.parameters import params_of_fit, takes
 from skae._autoencoders.rollback import as_before_on_error
 from skae._autoencoders.saving import parts_of_file
@@ -36,6 +37,7 @@ from skae._compat import (
 from skae._engine.callbacks import CallbackSupportMixin, FitTasks
 from skae._engine.skorch_net import Interrupted, StopTraining
 from skae._files.container import write_model
+from skae._tables.blocks import is_dask
 from skae._tables.categories import columns_of
 from skae._tables.checks import FLOATS, check_features, check_rows, check_table
 from skae._tables.rows import row_blocks, rows_of
@@ -109,7 +111,7 @@ class BaseAutoencoder(
         "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
-        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "module": [callable, None],
         "callbacks": [list, None],
@@ -226,6 +228,8 @@ class BaseAutoencoder(
             of h5py and zarr, is read block by block; rows of a large sparse matrix are
             made dense a batch at a time. Tables that are read in parts may have missing
             cells in every other method, but not here: pass them to `partial_fit` in chunks.
+            The blocks of a large dask array or frame are computed once in each epoch, and
+            up to five times besides, by whatever scheduler is active.
         y : array-like of shape (n_samples,) or None, default=None
             Labels that are passed to the splitter `cv`, which may be a
             `StratifiedKFold`; otherwise ignored.
@@ -395,8 +399,12 @@ class BaseAutoencoder(
         Z : ndarray of shape (n_samples, n_components_)
             Codes, in float32 for float32 X and in float64 for everything else, and
             computed in that precision. If training gained nothing these are PCA's scores.
+            For a dask array or frame they are a dask array, of which nothing is computed
+            yet. The same is true of the other methods that return something for each row.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            return lazily(self, "transform", X, self.n_components_)
         X = check_table(self, X, reset=False)
         return self._inference.encode(X, self.n_components_)
 
@@ -416,7 +424,7 @@ class BaseAutoencoder(
             categories it is the most probable one, see `categorical_features`.
         """
         check_is_fitted(self)
-        Z = check_array(X, dtype=FLOATS, input_name="X")
+        Z = X if is_dask(X) else check_array(X, dtype=FLOATS, input_name="X")
         is_cut = self._params_of_fit["ordered"] and Z.shape[1] < self.n_components_
         if Z.shape[1] != self.n_components_ and not is_cut:
             raise ValueError(
@@ -424,6 +432,9 @@ class BaseAutoencoder(
                 f"{type(self).__name__} takes codes: it expects "
                 f"{self.n_components_} columns, one for each component."
             )
+        if is_dask(X):
+            how = {"n_columns": self.n_features_in_, "takes_codes": True}
+            return lazily(self, "inverse_transform", X, **how)
         return self._given_back(self._inference.decode(Z), X)
 
     def denoise(self, X):
@@ -439,6 +450,8 @@ class BaseAutoencoder(
             Reconstruction, in the units of X.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            return lazily(self, "denoise", X, self.n_features_in_)
         index = X
         X = check_table(self, X, reset=False)
         Z = self._inference.encode(X, self.n_components_)
@@ -466,6 +479,8 @@ class BaseAutoencoder(
             If X has missing cells and the estimator was not fitted with `allow_nan`.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            return lazily(self, "impute", X, self.n_features_in_)
         index, columns = X, columns_of(self)
         X = check_features(self, X, reset=False)
         table = X if columns is None else columns.one_hot(X)
@@ -510,6 +525,8 @@ class BaseAutoencoder(
             better.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            return lazily(self, "score_samples", X)
         X = check_table(self, X, reset=False)
         check_rows(self._loss, X, self)
         return self._inference.row_scores(X)
@@ -533,6 +550,7 @@ class BaseAutoencoder(
         """
         scores = self.score_samples(X)
         if sample_weight is not None:
+            scores = np.asarray(scores)  # dask may not know how many there are
             sample_weight = _check_sample_weight(
                 sample_weight, scores, ensure_non_negative=True
             )

@@ -175,8 +175,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         Regularizers that are added to the loss in training. The epoch is chosen, and the
         curves of held-out rows are computed, by the loss alone.
     weight_decay : float or "auto", default="auto"
-        Weight decay of AdamW, as a multiple of the learning rate. "auto" stands for 0.5
-        with `sample_shape`, otherwise for 0.03, and for 0.01 with `module`.
+        Weight decay of AdamW, as a multiple of the learning rate. "auto" is more for rows
+        of more features: p / (p + 100) for p features, or principal axes if there are
+        fewer rows than features, times units / 512 if a layer has more than 512 units. It
+        is 0.5 with `sample_shape` and 0.01 with `module`.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over PCA must exceed two standard errors, and slightly more if there are few rows,
@@ -222,11 +224,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         Number of rows in a step. "auto" stands for the power of two nearest to
         4 sqrt(n_samples) or, below 1024 rows, to n_samples / 8, but at least 16 and at most
         1024.
-    lr : float, default=1.5e-2
-        Largest learning rate of AdamW. The rate rises over the first 30 steps and falls
-        with 1 / sqrt(1 + step / 500), and from the first to the last of `max_epochs` also
-        with half a wave of the cosine, to nearly zero. A rate that one of the `callbacks`
-        sets replaces this one, and is multiplied by the same rise and fall.
+    lr : float or "auto", default="auto"
+        Largest learning rate of AdamW. "auto" stands for 0.015, and for dense networks with
+        a hidden layer of more than 512 units for 0.015 * 512 / units [6]_. The rate rises
+        over the first 30 steps and falls with 1 / sqrt(1 + step / 500), and from the first
+        to the last of `max_epochs` also with half a wave of the cosine, to nearly zero. A
+        rate that one of the `callbacks` sets replaces this one, and is multiplied by the
+        same rise and fall.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Weights, losses, the choice of the
         epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes
@@ -402,6 +406,8 @@ class AutoencoderTransformer(BaseAutoencoder):
        Fast Convergence at Large Depth", UAI.
     .. [5] De and Smith (2020), "Batch Normalization Biases Residual Blocks Towards the
        Identity Function in Deep Networks", NeurIPS.
+    .. [6] Yang et al. (2021), "Tuning Large Neural Networks via Zero-Shot Hyperparameter
+       Transfer", NeurIPS.
 
     Examples
     --------
@@ -513,7 +519,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         max_epochs="auto",
         time_limit=None,
         batch_size="auto",
-        lr=1.5e-2,
+        lr="auto",
         precision="auto",
         module=None,
         callbacks=None,

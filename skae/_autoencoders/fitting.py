@@ -42,7 +42,7 @@ from skae._engine.corruption import Hide, noise_units, number_of_versions
 from skae._engine.deadline import Deadline
 from skae._engine.skorch_net import check_callbacks
 from skae._tables.categories import columns_of
-from skae._tables.checks import check_rows
+from skae._tables.checks import check_finite, check_rows, explained
 from skae._tables.rows import rows_of
 from skae._tables.table import make_table
 from skae._torch import memory_explained
@@ -74,6 +74,7 @@ def fit(
     X_target,
     callbacks,
     *,
+    splits=None,
     keeps_folds=False,
     fills_cells=False,
     columns=None,
@@ -84,6 +85,8 @@ def fit(
     ----------
     callbacks : list of skorch callbacks
         Callbacks in addition to those of the user.
+    splits : list of (train, held_out) or None
+        See `given_to_fit`.
     keeps_folds : bool
         Whether the method `folds` of the result is going to be called.
     fills_cells : bool
@@ -103,10 +106,11 @@ def fit(
         )
     deadline = Deadline(estimator.time_limit)
     estimator._params_of_fit = params_of_fit(estimator)
-    how = {"columns": columns, "is_new": not _goes_on(estimator)}
+    how = {"columns": columns, "is_new": not _goes_on(estimator), "splits": splits}
     given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, **how)
     given.fills_cells = fills_cells
     _begin(estimator, given)
+    given = _summarised(estimator, given)
     before = extremes_of(estimator) if _goes_on(estimator) else None
     extremes = given.extremes().joined(before)
     ends = extremes.ends(estimator.clip, estimator._loss.can_hold)
@@ -232,6 +236,22 @@ def _begin(estimator, given, n_expected=None):
         estimator._make_module(n_features, n_features, None)
 
 
+def _summarised(estimator, given):
+    """Return `given` with what a pass over the blocks tells, if X is `Blocks`.
+
+    The pass also makes the checks that are made of other tables in several passes.
+    """
+    loss, owner = estimator._loss, type(estimator).__name__
+    names = getattr(estimator, "feature_names_in_", None)
+
+    def check(rows, numbers):
+        check_finite(rows, owner)
+        loss.check(rows, owner, names, numbers)
+
+    with explained(estimator, given.X, "X", estimator.allow_nan):
+        return given.summarised(check, is_standardized(estimator), estimator.n_components_)
+
+
 def _goes_on(estimator):
     """Whether `fit` goes on with the network of an earlier fit."""
     return estimator.warm_start and hasattr(estimator, "net_")
@@ -310,7 +330,8 @@ def _check_gaps(estimator, given):
 def _loss_statistics(estimator, loss, given):
     """Check that the rows are in the range of the loss; return its statistics of them."""
     X = given.goal
-    check_rows(loss, X, estimator, given.numbers)
+    if given.summary is None:
+        check_rows(loss, X, estimator, given.numbers)
     if given.X_val is not None:
         check_rows(loss, given.X_val, estimator)
     if loss.statistics is None:
@@ -431,5 +452,5 @@ def _noise_and_units(estimator, given):
     if not noise:
         return None
     statistics = estimator.mean_, estimator.scale_
-    units = noise_units(given.goal, *statistics, is_standardized(estimator))
+    units = noise_units(given.rows_at_ends(), *statistics, is_standardized(estimator))
     return noise, units

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from numbers import Integral
 
 import numpy as np
 from scipy import sparse
@@ -10,16 +11,25 @@ from sklearn.base import clone
 from sklearn.utils.validation import _check_sample_weight
 
 from skae._autoencoders.fitted_attributes import inference_around
+from skae._autoencoders.parameters import params_of_fit
+from skae._engine.batches import RUN
 from skae._engine.skorch_net import Interrupted
 from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
 from skae._tables.dependence import Dependence, check_groups, equal_rows
-from skae._tables.rows import rows_of
+from skae._tables.rows import is_streamed, rows_of
 from skae._torch import in_own_modes
 from skae._training.members import N_FOLDS, SMALLEST, split
 from skae._training.messages import interrupted
 
-__all__ = ["Fold", "fit_to_fill", "fit_with_folds", "folds_of_clones", "reconstruction"]
+__all__ = [
+    "Fold",
+    "fit_to_fill",
+    "fit_with_folds",
+    "folds_of_clones",
+    "reconstruction",
+    "splits_of_rows",
+]
 
 # Parameters of clones, which are fitted to other rows than the user's values are for.
 OF_CLONES = {
@@ -71,7 +81,9 @@ def _reconstruct(inference, n_components, X):
 
 
 @in_own_modes()
-def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None, columns=None):
+def fit_with_folds(
+    estimator, X, y=None, sample_weight=None, *, groups=None, splits=None, columns=None
+):
     """Fit an autoencoder, and return networks with rows that they have not seen.
 
     A fit that holds rows out to choose its epoch has such networks at hand, and nothing
@@ -87,6 +99,10 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None, col
         Autoencoder that is fitted. Parameters are checked as in its method `fit`.
     X, y, sample_weight, groups
         Arguments of `fit`.
+    splits : list of (train, held_out) or None
+        Arrays of row numbers that take the place of the parameter `cv`. Rows are held out
+        in the order of the list. With `cv="auto"`, fewer than 20 rows do not choose the
+        epoch.
     columns : Columns or None
         Columns of categories, if X is one-hot already.
 
@@ -95,13 +111,16 @@ def fit_with_folds(estimator, X, y=None, sample_weight=None, *, groups=None, col
     list of Fold
         It is empty if all rows are equal, or if there are only two.
     """
-    how = {"keeps_folds": True, "columns": columns}
+    used = splits
+    if splits is not None and isinstance(estimator.cv, str):
+        used = splits if _n_held_out(splits) >= SMALLEST else []
+    how = {"splits": used, "keeps_folds": True, "columns": columns}
     result, numbers = _fit(estimator, X, y, sample_weight, groups, **how)
     folds = result.folds()
-    if sum(len(held_out) for _, _, held_out in folds) < SMALLEST:
+    if _n_held_out([fold[1:] for fold in folds]) < SMALLEST:
         if columns is None:
             X = check_table(estimator, X, for_fit=True, reset=False)
-        return folds_of_clones(estimator, X, sample_weight, groups)
+        return folds_of_clones(estimator, X, sample_weight, groups, splits=splits)
     return [
         Fold(
             reconstruction(estimator, inference_around(estimator, network)),
@@ -135,10 +154,15 @@ def _fit(estimator, X, y, sample_weight, groups, **how):
         raise KeyboardInterrupt(interrupted(estimator, "fit", error.is_kept)) from None
 
 
-def folds_of_clones(estimator, X, sample_weight, groups, *, fills_cells=False):
+def _n_held_out(splits):
+    return sum(len(held_out) for _, held_out in splits)
+
+
+def folds_of_clones(estimator, X, sample_weight, groups, *, splits=None, fills_cells=False):
     """Fit clones of a fitted estimator to parts of the rows; return a list of Fold.
 
-    X is a table which `check_table` has returned.
+    X is a table which `check_table` has returned. The parts are `splits`, or five folds or
+    one split of the rows.
 
     Unlike the networks of `fit_with_folds`, which take missing cells as they were filled by
     a linear model of all rows, clones have seen nothing of the held-out rows.
@@ -146,9 +170,10 @@ def folds_of_clones(estimator, X, sample_weight, groups, *, fills_cells=False):
     columns = columns_of(estimator)
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
     groups = None if groups is None else check_groups(groups, X)
-    used = np.flatnonzero(weights)
     folds = []
-    for train, held_out in _splits(X, used, groups, estimator._seed):
+    if splits is None:
+        splits = _splits(X, np.flatnonzero(weights), groups, estimator._seed)
+    for train, held_out in splits:
         smaller = clone(estimator).set_params(
             n_components=min(estimator.n_components_, len(train)), **OF_CLONES
         )
@@ -160,23 +185,52 @@ def folds_of_clones(estimator, X, sample_weight, groups, *, fills_cells=False):
 
 
 def _splits(X, used, groups, seed):
-    """Return pairs (train, held_out) of numbers of rows, with two training rows at least.
-
-    There are five folds, also of a table that is too small to choose an epoch by them, or
-    one split of a large table.
-    """
+    """Return pairs (train, held_out) of numbers of the rows `used`, for clones."""
     rows = used if len(used) < X.shape[0] else slice(None)
     copies = equal_rows(X)[rows]
     dependence = Dependence(np.unique(copies, return_inverse=True)[1])
     if groups is not None:
         dependence.groups = np.unique(groups[rows], return_inverse=True)[1]
+    return [tuple(map(used.take, pair)) for pair in _own_splits(dependence, seed=seed)]
+
+
+def splits_of_rows(estimator, given, seed):
+    """Return pairs (train, held_out) of row numbers, as a fit of the rows would make them.
+
+    If it would hold out no rows, or too few to choose an epoch, there are five folds, or
+    one split of a large table. The list is empty if all rows are equal.
+
+    Parameters
+    ----------
+    estimator : autoencoder
+        An autoencoder that is going to be fitted.
+    given : Given
+        What `given_to_fit` has returned.
+    seed : int
+    """
+    estimator._params_of_fit = params_of_fit(estimator)  # they decide the network's kind
+    params = {"run": RUN if is_streamed(given.X) else 1}
+    if estimator.early_stopping:
+        has_rule = estimator.cv is None or isinstance(estimator.cv, Integral)
+        params |= {
+            "cv": estimator.cv if has_rule else "auto",
+            "validation_fraction": estimator.validation_fraction,
+            "can_cross_fit": estimator._network_kind.is_stackable,
+        }
+    return _own_splits(given.dependence(), seed=seed, **params)
+
+
+def _own_splits(dependence, cv="auto", **params):
+    """Return the pairs of `split` that hold rows out and train on at least two.
+
+    A table that is too small to choose an epoch by has five folds nevertheless.
+    """
     n_labels = int(dependence.labels.max()) + 1
     if n_labels == 1:
         return []
-    cv = "auto" if n_labels >= SMALLEST else min(N_FOLDS, n_labels)
-    pairs = split(dependence, cv=cv, seed=seed)
+    if isinstance(cv, str) and n_labels < SMALLEST:
+        cv = min(N_FOLDS, n_labels)
+    pairs = split(dependence, cv=cv, **params)
     return [
-        (used[train], used[held_out])
-        for train, held_out in pairs
-        if len(held_out) and len(train) > 1
+        (train, held_out) for train, held_out in pairs if len(held_out) and len(train) > 1
     ]

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from skae._tables.rows import rows_of
 
-__all__ = ["Batch", "Batches", "Rows", "StreamedRows"]
+__all__ = ["WINDOW", "Batch", "Batches", "Rows", "StreamedRows", "streamed_batch"]
 
 RUN = 64  # number of neighbouring rows of a file that are read together
 WINDOW = 2**24  # number of values of a file that are shuffled at a time
@@ -209,7 +209,9 @@ class StreamedRows(Dataset):
                 places = torch.randperm(len(rows), generator=generator).numpy()
             for place in np.array_split(places, len(part)):
                 row_weights = None if weights is None else weights[rows[place]]
-                yield self._batch(rows_of(window, place), row_weights)
+                yield streamed_batch(
+                    self.X, self.target, rows_of(window, place), row_weights, self.device
+                )
 
     def _order(self, rows, run, generator):
         """Return the row numbers (n,) of one member, repeated if another has more."""
@@ -221,15 +223,25 @@ class StreamedRows(Dataset):
             rows = np.concatenate([runs[i] for i in order])
         return np.resize(rows, self.length)
 
-    def _batch(self, rows, weights):
-        """Return a Batch of rows that have been read."""
-        inputs = _at(torch.from_numpy(self.X.of(rows)), self.device)
-        targets = inputs
-        if self.target is not self.X:
-            targets = _at(torch.from_numpy(self.target.of(rows)), self.device)
-        if weights is not None:
-            weights = _at(torch.from_numpy(weights).float(), self.device)
-        return Batch(inputs, targets, weights)
+
+def streamed_batch(X, target, rows, weights, device):
+    """Return a Batch of rows that have been read.
+
+    Parameters
+    ----------
+    X, target : Scaled
+    rows : ndarray of shape (n, p)
+        Rows in their own units.
+    weights : ndarray of shape (n,) or None
+    device : torch.device
+    """
+    inputs = _at(torch.from_numpy(X.of(rows)), device)
+    targets = inputs
+    if target is not X:
+        targets = _at(torch.from_numpy(target.of(rows)), device)
+    if weights is not None:
+        weights = _at(torch.from_numpy(weights).float(), device)
+    return Batch(inputs, targets, weights)
 
 
 def _stacked(batches):

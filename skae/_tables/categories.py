@@ -181,14 +181,14 @@ class Columns:
     def one_hot(self, table):
         """Return the one-hot table (n_samples, n_encoded) of a table with codes."""
         out = np.zeros((len(table), self.n_encoded), dtype=table.dtype)
-        starts, rows = self.starts, np.arange(len(table))
+        starts = self.starts
         out[:, starts[~self.is_categorical]] = table[:, ~self.is_categorical]
         for i, j in enumerate(np.flatnonzero(self.is_categorical)):
             is_missing = np.isnan(table[:, j])
-            codes = np.where(is_missing, 0, table[:, j]).astype(int)
-            places = starts[j] + (self.places[i][codes] if len(self.places[i]) else 0)
-            out[rows, places] = 1.0
             out[is_missing, starts[j] : starts[j] + len(self.chosen[i])] = np.nan
+            known = np.flatnonzero(~is_missing)
+            codes = table[known, j].astype(int)
+            out[known, starts[j] + self.places[i][codes]] = 1.0
         return out
 
     def most_probable(self, table):

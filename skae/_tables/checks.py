@@ -8,11 +8,19 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
 
+from skae._tables.blocks import Blocks, is_dask
 from skae._tables.categories import columns_of
 from skae._tables.frames import library_of
 from skae._tables.rows import is_lazy, is_streamed, row_blocks, rows_of
 
-__all__ = ["check_codes", "check_features", "check_rows", "check_table"]
+__all__ = [
+    "check_codes",
+    "check_features",
+    "check_finite",
+    "check_rows",
+    "check_table",
+    "explained",
+]
 
 FLOATS = [np.float64, np.float32]
 NOT_NUMBERS = "could not convert|Cannot cast"  # in errors of NumPy, pandas and polars
@@ -49,11 +57,13 @@ def check_features(
     dtype=FLOATS,
     input_name="X",
     owner=None,
+    is_read=True,
 ):
     """Return X as an ndarray, or as it is if it is too large to be read as a whole.
 
-    Sparse matrices are converted to CSR format, and small ones to an array. Columns of
-    categories hold codes, see `skae._tables.categories`.
+    Sparse matrices are converted to CSR format, and small ones to an array. A large array
+    or frame of dask becomes `Blocks`. Columns of categories hold codes, see
+    `skae._tables.categories`.
 
     Parameters
     ----------
@@ -72,6 +82,9 @@ def check_features(
     owner : estimator or None
         Estimator that the user has called, if it is another one, which has this one.
         Messages name it, and it has the number and the names of the features.
+    is_read : bool
+        Whether the values of `Blocks` are checked. False leaves this to the caller, who is
+        going to read them anyway.
 
     Returns
     -------
@@ -88,13 +101,16 @@ def check_features(
     params = getattr(estimator, "_params_of_fit", {})
     ignores = params.get("handle_unknown", estimator.handle_unknown) == "ignore"
     columns = columns_of(estimator)
-    estimator = estimator if owner is None else owner
+    has_autoencoder, estimator = owner is not None, estimator if owner is None else owner
+    if is_dask(X):
+        X = _read_in_blocks(X, type(estimator).__name__, has_autoencoder)
     is_large = _has_two_dimensions(X) and is_streamed(X)
     is_taken = takes_nan and not (for_fit and is_large)
     checks = {"reset": reset, "ensure_all_finite": "allow-nan" if is_taken else True}
-    with _explained(estimator, X, input_name, takes_nan, takes_categories, columns):
+    with explained(estimator, X, input_name, takes_nan, takes_categories, columns):
         if is_large and not sparse.issparse(X):
-            return _check_stream(estimator, X, **checks)
+            is_read = is_read or not isinstance(X, Blocks)
+            return _check_stream(estimator, X, is_read=is_read, **checks)
         if is_lazy(X):
             X = np.asarray(X[:])
         checks |= {"dtype": dtype, "ensure_min_samples": ensure_min_samples}
@@ -140,27 +156,47 @@ def check_codes(estimator, X, columns, ignores_unknown, *, reset, dtype, **check
     return table
 
 
+def _read_in_blocks(X, owner, has_autoencoder):
+    """Return a dask array or frame as a table in memory, or as `Blocks` if it is large."""
+    blocks = Blocks(X, owner)
+    if not is_streamed(blocks):
+        return blocks.whole()
+    if has_autoencoder:
+        raise ValueError(
+            f"{owner} needs more passes over the rows than a dask array or frame of this "
+            f"size is worth, and X has {blocks.shape[0]} rows. Fit to some of the rows in "
+            "memory, and apply other methods to blocks, see map_blocks."
+        )
+    return blocks
+
+
 def _has_two_dimensions(X):
     is_held = isinstance(X, np.memmap) or sparse.issparse(X) or is_lazy(X)
     return is_held and len(X.shape) == 2
 
 
-def _check_stream(estimator, X, reset, ensure_all_finite):
+def _check_stream(estimator, X, reset, ensure_all_finite, is_read):
     """Apply scikit-learn's checks block by block, and return X."""
-    _check_feature_names(estimator, X[:1], reset=reset)
+    head = X.meta if isinstance(X, Blocks) else X[:1]
+    _check_feature_names(estimator, head, reset=reset)
     _check_n_features(estimator, X, reset=reset)
     if np.dtype(X.dtype).kind not in "fiub":
         raise ValueError(
             f"X of {type(estimator).__name__} must hold numbers, got dtype {X.dtype}."
         )
-    for block in row_blocks(*X.shape):
-        finite = {"ensure_all_finite": ensure_all_finite, "input_name": "X"}
-        check_array(rows_of(X, block), dtype=None, estimator=estimator, **finite)
+    for block in row_blocks(*X.shape) if is_read else []:
+        check_finite(rows_of(X, block), type(estimator).__name__, ensure_all_finite)
     return X
 
 
+def check_finite(X, owner, ensure_all_finite=True):
+    """Raise scikit-learn's error if X (n, n_features) holds NaN or infinity."""
+    finite = {"ensure_all_finite": ensure_all_finite, "input_name": "X"}
+    check_array(X, dtype=None, estimator=owner, **finite)
+
+
 @contextlib.contextmanager
-def _explained(estimator, X, input_name, takes_nan, takes_categories, columns):
+def explained(estimator, X, input_name, takes_nan, takes_categories=False, columns=None):
     """Make scikit-learn's errors in this context name the argument and say what to do."""
     try:
         yield

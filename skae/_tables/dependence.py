@@ -47,6 +47,11 @@ class Dependence:
         """Return the dependence of rows that are independent of each other."""
         return cls(np.arange(n_samples))
 
+    @classmethod
+    def of_keys(cls, keys, groups=None, folds=None):
+        """Return the dependence of rows of which those with the same key are equal."""
+        return cls(_numbered(keys)[0], groups, folds)
+
     @property
     def labels(self):
         """Labels (n_samples,), equal for rows that must be held out together."""

@@ -9,6 +9,8 @@ from sklearn.utils.validation import (
     _check_sample_weight,
 )
 
+from skae._tables.block_summary import Summary, summary_of
+from skae._tables.blocks import Blocks
 from skae._tables.categories import Columns
 from skae._tables.dependence import Dependence, equal_rows
 from skae._tables.filler_fit import MOST_ROWS, fit_filler
@@ -21,6 +23,7 @@ from skae._tables.rows import (
     rows_of,
 )
 from skae._tables.scaling import location_and_scale, nan_location_and_scale, one_scale
+from skae._tables.table import distance_of_sampled
 
 __all__ = ["Given"]
 
@@ -55,6 +58,8 @@ class Given:
         Whether the only purpose of the network is to fill missing cells. It is then told
         which cells are missing even if none are, so that cells are hidden in training, and
         its epoch is chosen by hidden cells alone.
+    summary : Summary or None
+        What is known about X if it is `Blocks`, see `summarised`.
     """
 
     X: np.ndarray
@@ -66,6 +71,7 @@ class Given:
     numbers: np.ndarray | None = None
     columns: Columns | None = None
     fills_cells: bool = False
+    summary: Summary | None = None
 
     @property
     def goal(self):
@@ -103,6 +109,29 @@ class Given:
                 "sample_weight of a table that is read in parts must be positive."
             )
 
+    def summarised(self, check, standardize, n_components):
+        """Return a copy with the summary of X, if X is `Blocks`.
+
+        Parameters
+        ----------
+        check : callable (rows, numbers)
+            Raises an error if it refuses rows.
+        standardize : bool
+        n_components : int
+        """
+        if not isinstance(self.X, Blocks):
+            return self
+        summary = summary_of(
+            self.X,
+            self.weights,
+            check,
+            standardize=standardize,
+            n_components=n_components,
+            every=distance_of_sampled(*self.X.shape),
+        )
+        self.X.keep(summary.numbers, summary.rows)
+        return dataclasses.replace(self, summary=summary)
+
     def sort(self):
         """Sort the rows of a small table, so that a fit does not depend on their order.
 
@@ -138,7 +167,10 @@ class Given:
         Rows depend on each other if their targets are equal: if there are several noisy
         versions of one clean row, one of them reveals the target of the others.
         """
-        return Dependence(equal_rows(self.goal), self.groups, self.folds)
+        others = self.groups, self.folds
+        if self.summary is not None:
+            return Dependence.of_keys(self.summary.keys, *others)
+        return Dependence(equal_rows(self.goal), *others)
 
     @property
     def tables(self):
@@ -146,8 +178,10 @@ class Given:
         tables = {
             name: part
             for name, part in vars(self).items()
-            if name not in {"folds", "numbers", "columns", "fills_cells"}
+            if name not in {"folds", "numbers", "columns", "fills_cells", "summary"}
         }
+        if self.summary is not None:  # these stand for the rows
+            tables["X"] = self.summary.keys
         for number, (train, held_out) in enumerate(self.folds or []):
             tables |= {f"train rows {number}": train, f"held-out rows {number}": held_out}
         return tables
@@ -170,6 +204,8 @@ class Given:
 
         If there are columns of categories, features are always standardized.
         """
+        if self.summary is not None:
+            return self.summary.pca.location_and_scale(standardize)
         if self.columns is None:
             return self._location_and_scale(standardize)
         return self.columns.balanced(*self._location_and_scale(standardize=True))
@@ -187,6 +223,8 @@ class Given:
     def extremes(self):
         """Return the `Extremes` of the rows that the decoder is to return."""
         X, w = self.goal, self.weights
+        if self.summary is not None:
+            return self.summary.extremes
         return functools.reduce(
             Extremes.joined,
             (
@@ -194,6 +232,12 @@ class Given:
                 for block in row_blocks(*X.shape)
             ),
         )
+
+    def rows_at_ends(self):
+        """Return rows with the same smallest and largest values as those of `goal`."""
+        if self.summary is None:
+            return self.goal
+        return np.stack([self.summary.extremes.low, self.summary.extremes.high])
 
     def filler(self, mean, scale, seed):
         """Return a `Filler` that fills missing cells of rows like these."""

@@ -3,7 +3,17 @@
 import numpy as np
 from scipy import sparse
 
-__all__ = ["Scaled", "chunks", "is_lazy", "is_streamed", "row_blocks", "rows_of"]
+from skae._tables.blocks import Blocks
+
+__all__ = [
+    "Scaled",
+    "Selected",
+    "chunks",
+    "is_lazy",
+    "is_streamed",
+    "row_blocks",
+    "rows_of",
+]
 
 # Number of values that are processed at a time, 8 MB of float64. Once a program has freed a
 # block of up to 32 MB, glibc keeps several blocks of that size for itself.
@@ -23,7 +33,7 @@ def row_blocks(n_samples, n_features):
 
 
 def is_lazy(X):
-    """Whether X reads its rows only on access, as arrays of h5py, zarr and dask do.
+    """Whether X reads its rows only on access, as arrays of h5py and zarr and `Blocks` do.
 
     This is anything with a shape, a NumPy dtype and slices, except for arrays, frames,
     sparse matrices and tensors.
@@ -52,7 +62,7 @@ def rows_of(X, rows):
     """
     if sparse.issparse(X):
         return X[rows].toarray()
-    if isinstance(X, np.ndarray | Scaled):
+    if isinstance(X, np.ndarray | Scaled | Blocks):
         return X[rows]
     if isinstance(rows, slice):
         return _strided(X, *rows.indices(X.shape[0]))
@@ -116,6 +126,32 @@ class Scaled:
                 np.clip(part, *self.bounds, out=part)
             out[block] = part
         return out
+
+
+class Selected:
+    """Some rows of a table that is read in parts, in their order, read on access.
+
+    Parameters
+    ----------
+    X : table that `rows_of` takes
+    numbers : ndarray of int of shape (n_samples,)
+        Row numbers, in ascending order. All rows between the first and the last one that
+        are asked for are read.
+    """
+
+    def __init__(self, X, numbers):
+        self.X, self.numbers, self.dtype = X, numbers, X.dtype
+        self.shape = len(numbers), X.shape[1]
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        numbers = self.numbers[rows]
+        if not len(numbers):
+            return np.empty((0, self.shape[1]), dtype=self.dtype)
+        first, last = numbers[0], numbers[-1]
+        return rows_of(self.X, slice(first, last + 1))[numbers - first]
 
 
 def chunks(n, p):

@@ -20,9 +20,9 @@ class RunningPCA:
     """The mean and the covariance of all rows so far.
 
     Rows are added as in Ross, Lim, Lin and Yang (2008), "Incremental learning for robust
-    visual tracking", and in scikit-learn's `IncrementalPCA`. With up to 256 features the
-    covariance is exact, and the axes are those of PCA of all rows. With more features the
-    directions of least variance are dropped after each block of rows.
+    visual tracking", and in scikit-learn's `IncrementalPCA`. With up to 256 features, or as
+    many as asked for, the covariance is exact, and the axes are those of PCA of all rows.
+    With more, the directions of least variance are dropped after each block of rows.
 
     Attributes
     ----------
@@ -48,10 +48,13 @@ class RunningPCA:
     root: np.ndarray
 
     @classmethod
-    def begin(cls, origin, unit, n_components):
-        """Return the moments of no rows."""
+    def begin(cls, origin, unit, n_components, most_features=MOST_FEATURES):
+        """Return the moments of no rows.
+
+        With up to `most_features` features all directions are kept.
+        """
         p = len(origin)
-        n_axes = p if p <= MOST_FEATURES else min(p, 2 * n_components + N_MORE)
+        n_axes = p if p <= most_features else min(p, 2 * n_components + N_MORE)
         return cls(origin, unit, n_axes, 0.0, np.zeros(p), np.zeros(p), np.zeros((0, p)))
 
     def updated(self, X, weights=None):
@@ -75,6 +78,33 @@ class RunningPCA:
             mean=self.mean + (mean - self.mean) * (w.sum() / weight),
             squares=self.squares + np.square(rows).sum(axis=0) + np.square(apart),
             root=self._shortened(np.vstack([self.root, rows, apart])),
+        )
+
+    def joined(self, other):
+        """Return the moments of the rows of both, whose origins and units may differ."""
+        unit = np.maximum(self.unit, other.unit)
+        one, two = self._at(self.origin, unit), other._at(self.origin, unit)
+        weight = one.weight + two.weight
+        between = two.mean - one.mean
+        apart = np.sqrt(one.weight * two.weight / weight) * between
+        return dataclasses.replace(
+            one,
+            weight=weight,
+            mean=one.mean + between * (two.weight / weight),
+            squares=one.squares + two.squares + np.square(apart),
+            root=one._shortened(np.vstack([one.root, two.root, apart])),
+        )
+
+    def _at(self, origin, unit):
+        """Return the same moments for another origin and unit."""
+        ratio = self.unit / unit
+        return dataclasses.replace(
+            self,
+            origin=origin,
+            unit=unit,
+            mean=ratio * self.mean + (self.origin - origin) / unit,
+            squares=self.squares * np.square(ratio),
+            root=self.root * ratio,
         )
 
     def _shortened(self, root):

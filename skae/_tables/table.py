@@ -7,9 +7,10 @@ import torch
 
 from skae._tables.dependence import Dependence
 from skae._tables.rows import SMALL, Scaled, is_streamed, row_blocks
+from skae._tables.running_pca import RunningPCA
 from skae._tables.scaling import scaled
 
-__all__ = ["Table", "ends_of_target", "make_table"]
+__all__ = ["Table", "distance_of_sampled", "ends_of_target", "make_table"]
 
 # A sample of a streamed table has about so many values, but at least so many rows.
 SAMPLED, FEWEST_SAMPLED = 2**24, 4096
@@ -43,6 +44,8 @@ class Table:
         Ends at which features are held, in the units of `target`, see `Loss.hold`.
     fills_cells : bool
         Whether held-out rows are judged by hidden cells alone, see `Given`.
+    pca : RunningPCA or None
+        Moments of the rows, if they are known.
     """
 
     X: np.ndarray | Scaled
@@ -55,6 +58,7 @@ class Table:
     n_held_out: int = 0
     dependence: Dependence | None = None
     ends: tuple | None = None
+    pca: RunningPCA | None = None
 
     @property
     def is_streamed(self):
@@ -74,8 +78,7 @@ class Table:
         """
         own = self if n == len(self.X) else self.first(n)
         if self.is_streamed:
-            step = -(-n // max(FEWEST_SAMPLED, SAMPLED // self.X.shape[1]))
-            own = self.first(slice(None, None, step))
+            own = self.first(slice(None, None, distance_of_sampled(n, self.X.shape[1])))
         inputs = own.X if own.inputs is None else own.inputs
         if own.observed is not None:
             inputs = np.where(own.observed, inputs, np.nan)
@@ -90,6 +93,11 @@ class Table:
         target = X if self.target is self.X else self.target[rows]
         how = {"has_marks": self.has_marks, "fills_cells": self.fills_cells}
         return Table(X, target, *rest, **how)
+
+
+def distance_of_sampled(n_samples, n_features):
+    """Return how many rows apart the rows of a sample of a streamed table are."""
+    return -(-n_samples // max(FEWEST_SAMPLED, SAMPLED // n_features))
 
 
 def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None):
@@ -117,7 +125,9 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None
     if is_streamed(given.X):
         X = Scaled(given.X, mean, scale)
         target = X if loss.of_scaled else Scaled(given.X, bounds=loss.bounds)
-        return Table(X, target, weights=given.weights, dependence=dependence, ends=ends)
+        known = {} if given.summary is None else {"pca": given.summary.pca}
+        known |= {"weights": given.weights, "dependence": dependence, "ends": ends}
+        return Table(X, target, **known)
     goal, weights, n_held_out = given.goal, given.weights, 0
     if given.X_val is not None:  # X_target is then None
         goal, n_held_out = np.concatenate([goal, given.X_val]), len(given.X_val)

@@ -209,8 +209,12 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     -------
     Start
     """
-    X, weights, mean = _centred(table, rows)
-    principal = mean, *principal_axes(X, n_components, weights)
+    if table.pca is not None:
+        units = table.X.mean, table.X.scale
+        principal = np.zeros(table.X.shape[1]), *table.pca.principal_axes(*units)[1:]
+    else:
+        X, weights, mean = _centred(table, rows)
+        principal = mean, *principal_axes(X, n_components, weights)
     has_marks = table.observed is not None and table.has_marks
     start = _start(principal, n_components, loss, has_marks, rotate, n_axes)
     return _of_loss(start, table, rows, loss)

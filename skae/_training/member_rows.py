@@ -6,6 +6,8 @@ import numpy as np
 import torch
 
 from skae._engine.batches import Rows, StreamedRows
+from skae._engine.block_rows import BlockRows
+from skae._tables.blocks import Blocks
 from skae._tables.missing import with_marks
 from skae._torch import free_memory
 
@@ -15,7 +17,7 @@ __all__ = ["MemberRows", "member_rows"]
 class MemberRows(NamedTuple):
     """The rows on which members are trained, and those that are held out."""
 
-    train: Rows | StreamedRows
+    train: Rows | StreamedRows | BlockRows
     held_out: Rows | StreamedRows
 
 
@@ -40,10 +42,11 @@ def member_rows(members, loss, device, in_coordinates, hide=None, seed=0):
     """
     table, sides = members.table, (members.trained, members.held_out)
     if table.is_streamed:
+        kinds = BlockRows if isinstance(table.X.X, Blocks) else StreamedRows, StreamedRows
         return MemberRows(
             *(
-                StreamedRows(table.X, table.target, rows, device, members.weights(rows))
-                for rows in sides
+                kind(table.X, table.target, rows, device, members.weights(rows))
+                for kind, rows in zip(kinds, sides, strict=True)
             )
         )
     home = _home(members, loss, device, hide)

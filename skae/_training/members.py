@@ -149,8 +149,8 @@ def _pairs_of_rows(table, dependence, settings, seed):
         cv=settings.cv,
         validation_fraction=settings.validation_fraction,
         seed=seed,
-        can_cross_fit=settings.is_stackable,
-        run=RUN if table.is_streamed else 1,
+        can_cross_fit=settings.is_stackable and table.pca is None,
+        run=RUN if table.is_streamed and table.pca is None else 1,
     )
 
 

@@ -326,8 +326,9 @@ class Stream:
         """Drop a network that has ended in NaN or inf, and warn or raise."""
         if self.network is None or self.network.is_sound:
             return
-        self.network = None
         owner, lr = tools.settings.owner, tools.settings.lr
+        lr = self.network.module.lr if isinstance(lr, str) else lr
+        self.network = None
         if reference is None:
             raise DivergenceError(no_weights(owner, lr))
         start = "the network that the stream began with" if self.n_before else "PCA"

@@ -353,10 +353,10 @@ class Training:
                 raise interrupt
             return
         if n_iter and not has_weights:
-            raise DivergenceError(no_weights(settings.owner, settings.lr))
+            raise DivergenceError(no_weights(settings.owner, net.lr))
         if not net.is_finite_:
             start = "the start from PCA" if is_new else "the network that fit began with"
-            warn_of_values(settings.owner, settings.lr, n_iter, best_epoch, start)
+            warn_of_values(settings.owner, net.lr, n_iter, best_epoch, start)
             return
         is_last = n_iter == settings.max_epochs and not net.is_out_of_time_
         if is_last and choice and choice.is_improving:

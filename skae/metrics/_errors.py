@@ -20,6 +20,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from skae._compat import StrOptions, validate_params
 from skae._tables import ranges
+from skae._tables.frames import holds_categories, library_of
 from skae._tables.rows import is_lazy, is_streamed, row_blocks, rows_of
 
 __all__ = [
@@ -263,7 +264,17 @@ def errors_by_feature_and_row(pairs, metric, scale=None):
 def _checked(X, input_name="X"):
     """Return X as an array or a CSR matrix of finite numbers; NaN is allowed."""
     checks = {"accept_sparse": "csr", "ensure_all_finite": "allow-nan"}
-    return check_array(X, dtype=FLOATS, input_name=input_name, **checks)
+    try:
+        return check_array(X, dtype=FLOATS, input_name=input_name, **checks)
+    except (TypeError, ValueError) as error:
+        if library_of(X) is None or not holds_categories(X).any():
+            raise
+        names = [str(name) for name in np.array(X.columns)[holds_categories(X)]]
+        raise ValueError(
+            f"{error}\nErrors of reconstructions are of numbers, and {input_name} has the "
+            f"columns of categories {names}. score and score_samples of the estimator take "
+            "them."
+        ) from None
 
 
 def as_table(X, input_name="X"):

@@ -55,6 +55,7 @@ class Variational(LinearPathAutoencoder):
     numbers_per_code = 2
     is_variational = True
     takes_marks = False
+    lr = 5e-3
     in_any_basis = False
     generator = None
 

@@ -6,7 +6,7 @@ from scipy import stats
 
 from skae._applications.calibration import (
     Calibration,
-    distances_of,
+    residuals_of,
     surprises,
     tails_of,
     weighted_quantile,
@@ -30,7 +30,16 @@ def test_surprises_of_lognormal_distances():
     tails = tails_of(distances, np.ones(20_000))
     for share in (0.5, 0.01, 1e-6):
         pair = stats.lognorm.isf(share, shape, scale=scale)[None]
-        np.testing.assert_allclose(surprises(pair, tails), -np.log(share), rtol=0.1)
+        found = surprises(pair, tails)[:, :2]
+        np.testing.assert_allclose(found, -np.log(share), rtol=0.1)
+
+
+def test_the_third_surprise_is_that_of_the_sum():
+    distances = np.random.default_rng(0).chisquare(8, (100, 2))
+    tails = tails_of(distances, np.ones(100))
+    sums = np.repeat(distances.sum(axis=1, keepdims=True), 2, axis=1)
+    alone = surprises(sums, tails_of(sums, np.ones(100)))[:, 0]
+    np.testing.assert_allclose(surprises(distances, tails)[:, 2], alone)
 
 
 def test_outliers_move_the_tails_little():
@@ -48,12 +57,15 @@ def test_distances_without_spread_are_told_from_rounding():
     assert (large > 1e4).all()
 
 
-def test_distances_of_inverts_surprises():
+@pytest.mark.parametrize("surprise", [1.0, 9.0, 1e4])
+def test_residuals_of_inverts_surprises(surprise):
     tails = tails_of(np.random.default_rng(0).chisquare(8, (100, 2)), np.ones(100))
-    distances = np.array([0.0, 3.0, 100.0])
-    found = surprises(np.column_stack([distances, distances]), tails)[:, 0]
-    np.testing.assert_allclose(distances_of(found, tails[:, 0]), distances, atol=1e-6)
-    assert distances_of(np.array([-1.0]), tails[:, 0]) == 0
+    distance = np.array([0.0, 3.0, 30.0])
+    residual = residuals_of(surprise, distance, tails)
+    sums = surprises(np.column_stack([residual, distance]), tails).sum(axis=1)
+    np.testing.assert_allclose(sums[residual > 0], surprise)
+    assert (sums[residual == 0] >= surprise).all()
+    assert residuals_of(-1.0, distance, tails).tolist() == [0, 0, 0]
 
 
 def test_p_values_count_held_out_rows_and_the_new_one():

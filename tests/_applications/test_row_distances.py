@@ -71,3 +71,18 @@ def test_references_of_many_rows_are_some(X, monkeypatch):
     distances = RowDistances.among(cut, X, np.arange(30), 1.0)
     assert len(distances.references) == 7
     assert all((distances.references == row).all(axis=1).any() for row in cut(X)[[0, -1]])
+
+
+def test_long_rows_have_fewer_references(X, monkeypatch):
+    monkeypatch.setattr(row_distances, "MOST_VALUES", 60)
+    distances = RowDistances.among(cut, X, np.arange(30), 1.0)
+    assert len(distances.references) == 15
+    monkeypatch.setattr(row_distances, "MOST_VALUES", 1)
+    assert len(RowDistances.among(cut, X, np.arange(30), 1.0).references) == 11
+
+
+def test_isolation_leaves_the_table_as_it_is(X):
+    X[3, 1] = np.nan
+    before = X.copy()
+    assert np.isfinite(isolation(X)).all()
+    np.testing.assert_array_equal(X, before)

@@ -5,7 +5,13 @@ import pytest
 from scipy import sparse
 
 from skae import AutoencoderTransformer
-from skae._autoencoders.held_out import fit_to_fill, fit_with_folds, reconstruction
+from skae._autoencoders.held_out import (
+    fit_to_fill,
+    fit_with_folds,
+    reconstruction,
+    splits_of_rows,
+)
+from skae._tables.fit_data import Given
 
 PARAMS = {"hidden_layer_sizes": (8,), "max_epochs": 5, "random_state": 0}
 
@@ -115,3 +121,42 @@ def test_an_autoencoder_that_fills_cells_is_judged_by_hidden_ones():
         assert ae.validation_curve_[0] > 1e-3
         assert ae.loss_curve_[0] > 1e-3
     assert AutoencoderTransformer(allow_nan=True, **params).fit(X).pca_score_ > -1e-9
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_given_splits_take_the_place_of_cv(shuffled, early_stopping):
+    rows = np.arange(200)
+    splits = [(rows[:100], rows[150:]), (rows[100:], rows[:40])]
+    params = PARAMS | {"early_stopping": early_stopping}
+    folds = fit_with_folds(AutoencoderTransformer(2, **params), shuffled, splits=splits)
+    for fold, (train, held_out) in zip(folds, splits, strict=True):
+        assert np.array_equal(np.sort(fold.trained), train)
+        assert np.array_equal(np.sort(fold.held_out), held_out)
+
+
+def test_too_few_rows_of_a_split_choose_no_epoch(shuffled):
+    rows = np.arange(200)
+    ae = AutoencoderTransformer(2, **PARAMS)
+    (fold,) = fit_with_folds(ae, shuffled, splits=[(rows[10:], rows[:10])])
+    assert ae.outcome_ == "pca"
+    assert np.array_equal(fold.held_out, rows[:10])
+
+
+@pytest.mark.parametrize("params", [{}, {"cv": 3}, {"early_stopping": False}], ids=str)
+def test_splits_of_rows_are_those_of_a_fit(shuffled, params):
+    ae, folds = folds_of(shuffled, **params)
+    given = Given(shuffled)
+    given.sort()
+    splits = splits_of_rows(ae, given, ae._seed)
+    expected = [set(given.numbers[held_out]) for _, held_out in splits]
+    if params.get("early_stopping", True):
+        assert [set(fold.held_out) for fold in folds] == expected
+    assert set().union(*expected) == {*range(200)}
+
+
+@pytest.mark.parametrize(("n", "n_splits"), [(1, 0), (2, 0), (3, 3), (12, 5), (1200, 1)])
+def test_tables_of_every_size_have_splits(shuffled, n, n_splits):
+    X = np.random.default_rng(0).normal(size=(n, 3))
+    splits = splits_of_rows(AutoencoderTransformer(2), Given(X), 0)
+    assert len(splits) == n_splits
+    assert all(len(train) > 1 and len(held_out) for train, held_out in splits)

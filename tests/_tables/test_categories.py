@@ -66,6 +66,18 @@ def test_columns_of_a_frame(frame):
     pd.testing.assert_frame_equal(again, frame)
 
 
+def test_a_first_category_that_was_not_seen():
+    """Missing cells leave the columns beside their group alone."""
+    dtype = pd.CategoricalDtype(["unseen", "a", "b"])
+    frame = pd.DataFrame(
+        {"n": [1.0, 2.0, 3.0], "x": pd.Categorical(["a", "b", None], dtype=dtype)}
+    )
+    columns = find_columns(frame, "from_dtype")
+    table = columns.one_hot(columns.with_codes(frame, frame[["n"]].to_numpy(), "AE"))
+    expected = [[1, 1, 0], [2, 0, 1], [3, np.nan, np.nan]]
+    np.testing.assert_array_equal(table, expected)
+
+
 def test_draws_follow_the_probabilities():
     columns = find_columns(pd.DataFrame({"x": pd.Categorical([*"abc"])}), "from_dtype")
     table = np.tile([0.2, 0.5, 0.3], (4000, 1))

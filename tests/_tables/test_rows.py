@@ -22,7 +22,7 @@ from skae import AutoencoderTransformer
 from skae._engine.batches import RUN, StreamedRows
 from skae._tables.dependence import Dependence, equal_rows
 from skae._tables.pca import principal_axes
-from skae._tables.rows import Scaled, is_lazy, is_streamed, row_blocks, rows_of
+from skae._tables.rows import Scaled, Selected, is_lazy, is_streamed, row_blocks, rows_of
 from skae._training.members import split
 from skae.noise import MaskingNoise
 
@@ -445,6 +445,16 @@ def test_rows_of():
             np.testing.assert_array_equal(rows_of(table, wanted), X[wanted])
     assert rows_of(Stored(X), np.arange(0)).shape == (0, 2)
     assert [*row_blocks(5, 2**22)] == [slice(i, i + 1) for i in range(5)]
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(2, 9), slice(3, 3), [4, 7, 8]])
+def test_selected_rows_of_a_table(rows):
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    numbers = np.flatnonzero(np.arange(40) % 3)
+    some = Selected(X, numbers)
+    assert (some.shape, len(some), some.dtype) == ((26, 3), 26, np.float32)
+    assert np.array_equal(rows_of(some, rows), X[numbers][rows])
+    assert is_lazy(some)
 
 
 def test_what_is_lazy():

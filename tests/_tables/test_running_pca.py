@@ -48,3 +48,28 @@ def test_of_many_features_no_worse_than_incremental_pca():
     np.testing.assert_allclose(
         np.square(deviations[:10]), np.linalg.eigvalsh(np.cov(X.T, ddof=0))[:-11:-1], 0.01
     )
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-100, 1e100])
+def test_joined_is_as_of_all_rows(factor):
+    """Whatever the origins and units of the two."""
+    rng = np.random.default_rng(0)
+    X = factor * (rng.normal(size=(200, 6)) @ rng.normal(size=(6, 6)) + 50)
+    w = rng.random(200) + 0.5
+    sides = slice(30), slice(30, None)
+    one, two = (
+        RunningPCA.begin(*location_and_scale(X[side][:20], False), 2).updated(
+            X[side], w[side]
+        )
+        for side in sides
+    )
+    mean, scale = location_and_scale(X, True, w)
+    for found in (one.joined(two), two.joined(one)):
+        here = found.location_and_scale(True)
+        np.testing.assert_allclose(here[0], mean, rtol=1e-12)
+        np.testing.assert_allclose(here[1], scale, rtol=1e-9)
+        deviations, axes, total = principal_axes((X - mean) / scale, 2, w)
+        _, *others = found.principal_axes(mean, scale)
+        np.testing.assert_allclose(others[0], deviations, atol=1e-9)
+        np.testing.assert_allclose(others[1], axes, atol=1e-8)
+        assert others[2] == pytest.approx(total)

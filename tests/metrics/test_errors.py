@@ -237,3 +237,10 @@ def test_files_and_blocks(counts, small_blocks):
     assert [len(rows) for _, rows in parts_of(File(dense))] == [10] * 4
     assert len(list(parts_of(dense))) == 1
     assert value_range(X) == value_range(File(dense)) == (0, dense.max())
+
+
+def test_categories_have_no_squared_error(mixed_frame):
+    with pytest.raises(ValueError, match=r"of categories \['color', 'old', 'size'\]"):
+        reconstruction_error(mixed_frame, mixed_frame)
+    numbers = mixed_frame[["age", "old"]]
+    assert reconstruction_error(numbers, numbers) == 0

@@ -148,3 +148,12 @@ def test_what_networks_declare():
     declared = own.is_stackable, own.absorbs, own.takes_marks, own.has_linear_path
     assert not any(declared)
     assert own.paths is None
+
+
+def test_rate_and_weight_decay_that_suit_the_widths():
+    small = DenseAutoencoder(100, 2, 100, (512, 8))
+    wide = DenseAutoencoder(100, 2, 100, (8, 1024), linear_path=False).tie()
+    none = DenseAutoencoder(300, 2, 300)
+    assert (small.lr, small.weight_decay) == (1.5e-2, 0.5)
+    assert (wide.lr, wide.weight_decay) == (0.75e-2, 1.0)
+    assert (none.lr, none.weight_decay) == (1.5e-2, 0.75)
