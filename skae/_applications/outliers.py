@@ -164,8 +164,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows, most of which are normal. They may be anything that the
-            autoencoder takes: with missing cells if it has `allow_nan`, and larger than
-            memory.
+            autoencoder takes: frames with columns of categories, with missing cells if it
+            has `allow_nan`, and larger than memory.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -397,7 +397,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         -------
         contributions : ndarray of shape (n_samples, n_features)
             Numbers that are not negative, and sum to `-score_samples(X)` in each row. A
-            frame if X is one.
+            column of categories has one, as every other column. A frame if X is one.
         """
         table = self._checked(X)
         out, distances = self._of_features(table), self._row_distances
