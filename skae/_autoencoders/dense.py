@@ -189,8 +189,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     weight_decay : float or "auto", default="auto"
         Weight decay of AdamW, as a multiple of the learning rate. "auto" is more for rows
         of more features: p / (p + 100) for p features, or principal axes if there are
-        fewer rows than features, times units / 512 if a layer has more than 512 units. It
-        is 0.5 with `sample_shape` and 0.01 with `module`.
+        fewer rows than features. It is 0.5 with `sample_shape` and 0.01 with `module`.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over PCA must exceed two standard errors, and slightly more if there are few rows,
@@ -238,11 +237,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         1024.
     lr : float or "auto", default="auto"
         Largest learning rate of AdamW. "auto" stands for 0.015, and for dense networks with
-        a hidden layer of more than 512 units for 0.015 * 512 / units [6]_. The rate rises
-        over the first 30 steps and falls with 1 / sqrt(1 + step / 500), and from the first
-        to the last of `max_epochs` also with half a wave of the cosine, to nearly zero. A
-        rate that one of the `callbacks` sets replaces this one, and is multiplied by the
-        same rise and fall.
+        wide layers for 0.015 * 512 / units * sqrt(batch_size / 256), if that is less [6]_
+        [7]_. The rate rises over the first 30 steps and falls with 1 / sqrt(1 + step /
+        500), and from the first to the last of `max_epochs` also with half a wave of the
+        cosine, to nearly zero. A rate that one of the `callbacks` sets replaces this one,
+        and is multiplied by the same rise and fall.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Weights, losses, the choice of the
         epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes
@@ -423,6 +422,8 @@ class AutoencoderTransformer(BaseAutoencoder):
        Identity Function in Deep Networks", NeurIPS.
     .. [6] Yang et al. (2021), "Tuning Large Neural Networks via Zero-Shot Hyperparameter
        Transfer", NeurIPS.
+    .. [7] Malladi, Lyu, Panigrahi and Arora (2022), "On the SDEs and Scaling Rules for
+       Adaptive Gradient Algorithms", NeurIPS.
 
     Examples
     --------

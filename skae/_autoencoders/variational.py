@@ -76,8 +76,8 @@ class VariationalAutoencoder(Density):
         decoder mirrors the stages. `hidden_layer_sizes` are the channels of the stages, for
         which "auto" stands for (32, 64). Displays draw rows in this shape, also with a
         `module`, for which it has no other effect.
-    activation : {"gelu", "silu", "relu", "elu", "tanh", "logistic", "identity"}, \
-            default="gelu"
+    activation : {"silu", "gelu", "relu", "elu", "tanh", "logistic", "identity"}, \
+            default="silu"
         Activation of the hidden layers.
     loss : {"squared_error", "binary_cross_entropy", "poisson", "negative_binomial"}, \
             default="squared_error"
@@ -158,7 +158,7 @@ class VariationalAutoencoder(Density):
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows that is held out if nothing is cross-fitted, but at most 10 000
         rows.
-    n_iter_no_change : int, default=20
+    n_iter_no_change : int, default=10
         Number of epochs without an improvement of `tol` after which training stops.
     tol : float, default=1e-3
         Smallest improvement of the held-out bound that counts, in nats per feature.
@@ -175,7 +175,7 @@ class VariationalAutoencoder(Density):
         Number of rows in a step. "auto" stands for the power of two nearest to
         4 sqrt(n_samples) or, below 1024 rows, to n_samples / 8, but at least 16 and at most
         1024.
-    lr : float, default=5e-3
+    lr : float, default=1.5e-2
         Largest learning rate of AdamW. The rate rises over the first 30 steps and falls
         with 1 / sqrt(1 + step / 500), and from the first to the last of `max_epochs` also
         with half a wave of the cosine, to nearly zero. A rate that one of the `callbacks`
@@ -387,7 +387,7 @@ class VariationalAutoencoder(Density):
         *,
         hidden_layer_sizes="auto",
         sample_shape=None,
-        activation="gelu",
+        activation="silu",
         loss="squared_error",
         exposure=None,
         covariance_type="diag",
@@ -402,12 +402,12 @@ class VariationalAutoencoder(Density):
         early_stopping=True,
         cv="auto",
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change=10,
         tol=1e-3,
         max_epochs="auto",
         time_limit=None,
         batch_size="auto",
-        lr=5e-3,
+        lr=1.5e-2,
         precision="auto",
         module=None,
         callbacks=None,

@@ -382,7 +382,7 @@ def build_net(
         Callbacks, which are copied, because skorch sets attributes of them. A writer or a
         run that one holds is shared.
     lr : float or "auto"
-        Largest learning rate. "auto" stands for the `lr` of the network.
+        Largest learning rate. "auto" stands for that which suits the network.
     weight_decay : float or "auto"
         Weight decay of AdamW (Loshchilov and Hutter 2019), as a multiple of the learning
         rate. "auto" stands for the `weight_decay` of the network.
@@ -399,7 +399,8 @@ def build_net(
     -------
     AutoencoderNet
     """
-    lr = network.lr if isinstance(lr, str) else lr
+    if isinstance(lr, str):  # a net that is not trained has no batches
+        lr = network.lr(params.get("batch_size", 256))
     if isinstance(weight_decay, str):
         weight_decay = network.weight_decay
     return AutoencoderNet(

@@ -326,8 +326,7 @@ class Stream:
         """Drop a network that has ended in NaN or inf, and warn or raise."""
         if self.network is None or self.network.is_sound:
             return
-        owner, lr = tools.settings.owner, tools.settings.lr
-        lr = self.network.module.lr if isinstance(lr, str) else lr
+        owner, lr = tools.settings.owner, self.network.net.lr
         self.network = None
         if reference is None:
             raise DivergenceError(no_weights(owner, lr))

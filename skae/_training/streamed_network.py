@@ -213,6 +213,8 @@ class StreamedNetwork:
         starts = [self.start] if self.in_coordinates else None
         net.objective.loss = hold(tools.loss, members.table.ends, starts)
         net.batch_size = min(tools.settings.sizes(max(1, n_seen // SMALLER))[0], len(rows))
+        if isinstance(tools.settings.lr, str):
+            net.lr = net.network.lr(net.batch_size)
         net.initialize_history()
         net.history.new_epoch()
         with thread_limit(self.limit):

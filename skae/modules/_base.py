@@ -49,10 +49,8 @@ class Network(nn.Module):
         layers, by `absorb_input`, `absorb_output`, `recode` and `folded_encoder`.
     is_ordered : bool
         Whether the network can decode any number of the first codes.
-    lr : float
-        Largest learning rate that suits the network.
     weight_decay : float
-        Weight decay that suits it, as a multiple of the learning rate.
+        Weight decay that suits the network, as a multiple of the learning rate.
     is_variational : bool
         Whether a row has a distribution of codes, which `posterior` returns. The codes can
         then only change places and signs.
@@ -70,7 +68,6 @@ class Network(nn.Module):
     takes_marks = False
     absorbs = False
     is_ordered = False
-    lr = 1.5e-2
     weight_decay = 0.01
     is_variational = False
     paths = None
@@ -101,6 +98,10 @@ class Network(nn.Module):
 
     def forward(self, X):
         return self.decode(self.encode(X))
+
+    def lr(self, batch_size):
+        """Return the largest learning rate that suits the network and the batches."""
+        return 1.5e-2
 
     def private_states(self, seed, device, training=False):
         """Return a context that keeps the global generators from being changed.

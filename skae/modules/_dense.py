@@ -168,9 +168,13 @@ class DenseAutoencoder(LinearPathAutoencoder):
         n_seen = self.n_seen(n_components)
         self.decoder = Mapping(n_seen, n_outputs, mirrored, **options)
 
-    @property
-    def lr(self):
-        return 1.5e-2 / self._excess_width
+    def lr(self, batch_size):
+        # With one rate for all widths, networks with layers of 1000 units are worse for
+        # epochs than before training. Larger batches bear more.
+        hidden = [*self.encoder.hidden, *self.decoder.hidden]
+        widths = [layer.bias.shape[-1] for layer in hidden if isinstance(layer, Linear)]
+        share = 512 / max(widths, default=1) * (batch_size / 256) ** 0.5
+        return super().lr(batch_size) * min(share, 1.0)
 
     @property
     def weight_decay(self):
@@ -178,15 +182,7 @@ class DenseAutoencoder(LinearPathAutoencoder):
         # small for images or too large for tables of ten columns.
         last = getattr(self.decoder, "linear", None) or self.decoder.correction
         n_outputs = last.bias.shape[-1]
-        return n_outputs / (n_outputs + 100) * self._excess_width
-
-    @property
-    def _excess_width(self):
-        # With one rate for all widths, networks with layers of 1000 units are worse at
-        # first than before training.
-        hidden = [*self.encoder.hidden, *self.decoder.hidden]
-        widths = [layer.bias.shape[-1] for layer in hidden if isinstance(layer, Linear)]
-        return max([1.0] + [width / 512 for width in widths])
+        return n_outputs / (n_outputs + 100)
 
     @property
     def paths(self):

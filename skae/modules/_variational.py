@@ -55,9 +55,11 @@ class Variational(LinearPathAutoencoder):
     numbers_per_code = 2
     is_variational = True
     takes_marks = False
-    lr = 5e-3
     in_any_basis = False
     generator = None
+
+    def lr(self, batch_size):
+        return 5e-3
 
     def posterior(self, X):
         """Return the means of the codes of X, and the logarithms of their variances.

@@ -373,8 +373,9 @@ def test_dropout(curved):
 
 
 def test_the_learning_rate_that_suits(curved):
-    for params, lr in (({}, 1.5e-2), ({"hidden_layer_sizes": (1024,)}, 0.75e-2)):
-        assert autoencoder(**params, max_epochs=1).fit(curved).net_.lr == lr
+    for width, lr in ((64, 1.5e-2), (2048, 1.5e-2 / 8)):
+        ae = autoencoder(hidden_layer_sizes=(width,), batch_size=64, max_epochs=1)
+        assert ae.fit(curved).net_.lr == lr
     assert autoencoder(lr=1e-3, max_epochs=1).fit(curved).net_.lr == 1e-3
     with pytest.raises(ValueError, match="'lr' parameter"):
         autoencoder(lr="fast").fit(curved)
