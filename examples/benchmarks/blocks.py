@@ -1,15 +1,19 @@
-"""Fits to dask arrays against fits to the same rows in memory.
+"""Fits to dask arrays, and by two processes, against fits of one process in memory.
 
-For some data sets the table has the errors of held-out rows of both fits, each over that of
-PCA, as geometric means over seeds, how often a block was computed beyond once an epoch, and
-CPU seconds. A last line has the largest memory of a process that fits to blocks of a table
-of 1 GB, which are made when they are computed, beyond what it held before.
+For some data sets the table has the errors of held-out rows over that of PCA, as geometric
+means over seeds: of a fit to a dask array of twelve blocks, of two processes of gloo with
+half of the rows each, and of one process in memory; then how often a block was computed
+beyond once an epoch, and CPU seconds of each. With --gigabyte, a line has the largest
+memory of a process that fits to blocks of a table of 1 GB beyond what it held before. The
+blocks are made when they are computed.
 
     SKAE_DATA=path/to/data python examples/benchmarks/blocks.py [--seeds 3] [--sets letter]
 """
 
 import argparse
 import collections
+import multiprocessing
+import socket
 import time
 import warnings
 
@@ -20,12 +24,19 @@ from objectives import peak_megabytes
 from reconstruction import available, held_out_error, make_split, n_components
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
+from torch import distributed
 
 import skae._tables.rows
 from skae import AutoencoderTransformer
 
-SETS = "letter", "pendigits", "USPS"
+SETS = "pendigits", "magic.gamma", "annthyroid", "california_housing"
 N_BLOCKS = 12
+HEADER = (
+    "| data set | rows x columns | one process | dask | two processes | dask / one | "
+    "two / one | more computations | CPU s of one | of dask | of two |\n"
+    + 11 * "|---"
+    + "|"
+)
 GIGABYTE = (1_250_000, 100)  # rows and columns of float64
 
 
@@ -41,18 +52,50 @@ def in_blocks(X, counts):
     return table.map_blocks(counted, dtype=X.dtype, meta=np.empty((0, 0), X.dtype))
 
 
+def fit(X, X_test, k, seed, **params):
+    """Held-out error, CPU seconds and number of epochs of a fit."""
+    begin = time.process_time()
+    ae = AutoencoderTransformer(k, random_state=seed, **params).fit(X)
+    return held_out_error(ae, X_test), time.process_time() - begin, ae.n_iter_
+
+
+def join(number, port, answers, X, *others):
+    """Fit to half of the rows, as one of two processes."""
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    place = {"init_method": f"tcp://127.0.0.1:{port}", "rank": number, "world_size": 2}
+    distributed.init_process_group("gloo", **place)
+    answers.put(fit(X[number::2], *others, distributed=True))
+    distributed.destroy_process_group()
+
+
+def by_two(*arguments):
+    """What `fit` returns in two processes; their errors are equal, seconds are added."""
+    context = multiprocessing.get_context("spawn")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    answers = context.SimpleQueue()
+    both = [
+        context.Process(target=join, args=(number, port, answers, *arguments))
+        for number in range(2)
+    ]
+    for process in both:
+        process.start()
+    one, other = answers.get(), answers.get()
+    for process in both:
+        process.join()
+    assert one[0] == other[0], "the processes have different models"
+    return one[0], one[1] + other[1], one[2]
+
+
 def compared(X, X_test, k, seed):
     """Errors over that of PCA, CPU seconds, and computations beyond the epochs."""
-    counts, seconds, errors = collections.Counter(), [], []
-    for table in in_blocks(X, counts), X:
-        begin = time.process_time()
-        ae = AutoencoderTransformer(k, random_state=seed).fit(table)
-        seconds.append(time.process_time() - begin)
-        errors.append(held_out_error(ae, X_test))
-        if table is not X:
-            more = max(counts.values()) - ae.n_iter_
+    counts, others = collections.Counter(), (X_test, k, seed)
+    found = fit(in_blocks(X, counts), *others), by_two(X, *others), fit(X, *others)
+    errors, seconds, n_epochs = zip(*found, strict=True)
     pca_error = held_out_error(PCA(k).fit(X), X_test)
-    return [error / pca_error for error in errors], seconds, more
+    ratios = [error / pca_error for error in errors]
+    return ratios, seconds, max(counts.values()) - n_epochs[0]
 
 
 def line(name, task, n_seeds):
@@ -63,11 +106,12 @@ def line(name, task, n_seeds):
         k = n_components(kind, X_train.shape[1])
         found.append(compared(X_train, X_test, k, seed))
     ratios, seconds, more = (np.array(part) for part in zip(*found, strict=True))
-    blocks, memory = np.exp(np.log(ratios).mean(axis=0))
+    blocks, two, one = np.exp(np.log(ratios).mean(axis=0))
     cpu, (n_rows, n_features) = seconds.mean(axis=0), X_train.shape
     return (
-        f"| {name} | {n_rows} x {n_features} | {blocks:.3f} | {memory:.3f} | "
-        f"{blocks / memory:.3f} | {more.max()} | {cpu[0]:.1f} | {cpu[1]:.1f} |"
+        f"| {name} | {n_rows} x {n_features} | {one:.3f} | {blocks:.3f} | {two:.3f} | "
+        f"{blocks / one:.3f} | {two / one:.3f} | {more.max()} | "
+        f"{cpu[2]:.1f} | {cpu[0]:.1f} | {cpu[1]:.1f} |"
     )
 
 
@@ -93,15 +137,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sets", nargs="*", default=SETS)
+    parser.add_argument("--gigabyte", action="store_true")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     dask.config.set(scheduler="threads", num_workers=2)
-    before = memory_of_a_gigabyte(GIGABYTE[0], 62_500)
-    print(f"1 GB in 20 blocks: {before[0]:.0f} MB beyond {before[1]:.0f} MB", flush=True)
+    if arguments.gigabyte:
+        more, before = memory_of_a_gigabyte(GIGABYTE[0], 62_500)
+        print(f"1 GB in 20 blocks: {more:.0f} MB beyond {before:.0f} MB", flush=True)
     skae._tables.rows.SMALL = 0  # small tables are read in blocks too
-    print(
-        "| data set | rows | blocks / PCA | memory / PCA | blocks / memory | more | s | s |"
-    )
+    print(HEADER)
     data = available()
     for name in arguments.sets:
         print(line(name, data[name], arguments.seeds), flush=True)

@@ -137,6 +137,16 @@ def variational(n_components=None, seed=0, **params):
 # -- held-out likelihood ---------------------------------------------------------------
 
 
+def densities(k, n_draws):
+    """Functions that fit each density to rows, by name."""
+    return {
+        "PCA": PCA(k).fit,
+        "FA": FactorAnalysis(k).fit,
+        "mixture": best_mixture,
+        "skae": variational(k, n_draws=n_draws).fit,
+    }
+
+
 def likelihood(arguments):
     """Mean log-likelihood of held-out rows, in nats per row."""
     tasks, rows = available(), []
@@ -148,14 +158,12 @@ def likelihood(arguments):
     for name in arguments.sets or TABLES:
         X_train, X_test = split_table(tasks[name].load(), 0, arguments.rows)
         k = -(-min(X_train.shape) // 2)
-        scores = {
-            "PCA": PCA(k).fit(X_train).score(X_test),
-            "FA": FactorAnalysis(k).fit(X_train).score(X_test),
-            "mixture": best_mixture(X_train).score(X_test),
-        }
-        start = time.perf_counter()
-        scores["skae"] = variational(k, n_draws=arguments.draws).fit(X_train).score(X_test)
-        seconds = time.perf_counter() - start
+        makers = densities(k, arguments.draws)
+        scores = dict.fromkeys(makers, np.nan)
+        for model in arguments.models or makers:
+            start = time.process_time()
+            scores[model] = makers[model](X_train).score(X_test)
+            seconds = time.process_time() - start
         n, p = len(X_train) + len(X_test), X_train.shape[1]
         rows.append({"name": name, "rows": n, "columns": p, "k": k, **scores})
         figures = "".join(f"{score:9.2f}" for score in scores.values())
@@ -201,25 +209,23 @@ def samples(arguments):
         makers = {
             "mixture": best_mixture,
             "kernel": kernel_density,
-            "copula": lambda X: Copula().fit(X),
-            "skae": lambda X: variational(n_draws=arguments.draws).fit(X),
-            "margins": lambda X: variational(n_draws=arguments.draws, margins="data").fit(
-                X
-            ),
+            "copula": Copula().fit,
+            "skae": variational(n_draws=arguments.draws).fit,
+            "margins": variational(n_draws=arguments.draws, margins="data").fit,
         }
         real, n = box.transform(X_test), len(X_test)
         own = box.transform(X_train)
         rng = np.random.default_rng(0)
         figures = {"rows": _figures(own[rng.choice(len(own), n, replace=False)], real, own)}
-        for model, make in makers.items():
-            drawn = _sampled(make(X_train), n)
+        for model in arguments.models or makers:
+            drawn = _sampled(makers[model](X_train), n)
             figures[model] = _figures(box.transform(drawn), real, own)
         results.append({"name": name, **figures})
         shown = "  ".join(
             f"{m} {f[0]:.3f}/{f[1]:.2f}/{f[2]:.3f}" for m, f in figures.items()
         )
         print(f"{name:15} {shown}", flush=True)
-    for model in ("rows", *makers):
+    for model in figures:
         distances, shares, nearest = np.transpose([r[model] for r in results])
         print(
             f"{model:10} Wasserstein {np.exp(np.log(distances).mean()):.3f}, coverage "
@@ -288,6 +294,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=PARTS, required=True)
     parser.add_argument("--sets", type=lambda names: names.split(","), help="some of them")
+    parser.add_argument("--models", type=lambda names: names.split(","), help="the same")
     parser.add_argument("--rows", type=int, default=4000, help="most rows of a table")
     parser.add_argument("--draws", type=int, default=1, help="the parameter n_draws")
     parser.add_argument("--json", type=Path, help="file to write the results to")

@@ -37,6 +37,7 @@ from skae._tables.checks import check_codes
 __all__ = ["AutoencoderImputer"]
 
 FLOATS = [np.float64, np.float32]
+OF_CATEGORIES = 128, 64  # hidden layers without an estimator, with columns of categories
 NARROW = 0.3  # components that are tried without an estimator, as a share of the features
 
 
@@ -48,6 +49,10 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     probabilistic PCA, which takes a row as a draw from a normal distribution, and goes on
     from there only as far as hidden values of rows that it has not seen are filled better.
 
+    Columns of categories, see `categorical_features` of `AutoencoderTransformer`, are
+    filled with the most probable category. Frames that `set_output` asks for have their
+    dtypes; arrays have codes, or the categories themselves if X was an array of numbers.
+
     Parameters
     ----------
     estimator : AutoencoderTransformer or None, default=None
@@ -55,6 +60,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         `AutoencoderTransformer(standardize=True)`, which is fitted with as many components
         as features, which lets it start from the linear fill as it is, and with 0.3 times
         as many. The fit whose error in hidden values of held-out rows is smaller is kept.
+        With columns of categories its hidden layers are (128, 64).
     missing_values : int, float, np.nan or pandas.NA, default=np.nan
         The placeholder of missing values. In frames with nullable dtypes, `pandas.NA`
         and `np.nan` are the same.
@@ -68,8 +74,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         Whether to draw the filled values at random, for multiple imputation (Rubin 1987):
         each call of `transform` then draws from what a value could be, given the others of
         its row. How far off a fill can be is known from values that were hidden in rows
-        that the autoencoder has not seen. False fills with the value that is expected,
-        which is best if the table is filled only once.
+        that the autoencoder has not seen. Categories are drawn by their probabilities.
+        False fills with the value that is expected, which is best if the table is filled
+        only once.
     random_state : int, RandomState instance or None, default=None
         Seed of the autoencoder and of the draws. None leaves the `random_state` of
         `estimator` as it is.
@@ -154,7 +161,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows with missing values. Values that a sparse matrix does not store are zero.
+            Rows with missing values, as an array or a frame. Values that a sparse matrix
+            does not store are zero.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -171,7 +179,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If X has fewer than two rows or holds infinite numbers, if the autoencoder
-            refuses it, or if `sample_posterior` is True and all rows are equal.
+            refuses it, if `sample_posterior` is True and all rows are equal, or if there
+            are columns of categories and `missing_values` is a number.
         """
         with as_before_on_error(self):
             self._fit(X, sample_weight, groups)
@@ -417,7 +426,7 @@ def _fit_default(autoencoder, rows, how):
     columns = how.get("columns")
     if columns is not None:
         n_wide = min(columns.n_features, columns.rank, len(rows))
-        autoencoder.set_params(n_components=n_wide)
+        autoencoder.set_params(n_components=n_wide, hidden_layer_sizes=OF_CATEGORIES)
     wide = _fit_one(autoencoder, rows, how)
     n_features = rows.shape[1] if columns is None else columns.n_features
     n_components = int(np.ceil(NARROW * n_features))

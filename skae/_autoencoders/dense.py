@@ -84,6 +84,18 @@ class AutoencoderTransformer(BaseAutoencoder):
         ["visits"], "cross_entropy": [["red", "green"]]}. Here "cross_entropy" is for groups
         of one-hot columns, with one column for each class (`OneHotEncoder(drop=None)`).
         Every column, or group, then has the same weight.
+    exposure : {"auto", "total"} or None, default="auto"
+        What the rates of counts are in proportion to: rate = exposure * share, as in every
+        regression of counts. "total" takes the sum of the counts of the row, so that codes
+        tell what a row consists of and not how much of it was counted: word counts of long
+        and short texts, or molecules in cells of different sequencing depths. The encoder
+        then sees log(1 + x / exposure * typical exposure), where the typical exposure is
+        the geometric mean of those of the training rows, and `init="pca"` starts from PCA
+        of these logarithms. They are also what `mean_`, `components_`,
+        `explained_variance_`, `noise` and `standardize` refer to. "auto" is "total" if
+        `loss` is "poisson" or "negative_binomial" and X has several columns, otherwise
+        None: no exposure, unless `fit` is given one for each row. A row without counts has
+        the exposure 1.
     code_activation : {"identity", "relu", "gelu", "silu", "elu", "tanh", "logistic"}, \
             default="identity"
         Activation of the code. Any but "identity" needs `init="random"`.
@@ -175,8 +187,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Regularizers that are added to the loss in training. The epoch is chosen, and the
         curves of held-out rows are computed, by the loss alone.
     weight_decay : float or "auto", default="auto"
-        Weight decay of AdamW, as a multiple of the learning rate. "auto" stands for 0.5
-        with `sample_shape`, otherwise for 0.03, and for 0.01 with `module`.
+        Weight decay of AdamW, as a multiple of the learning rate. "auto" is more for rows
+        of more features: p / (p + 100) for p features, or principal axes if there are
+        fewer rows than features. It is 0.5 with `sample_shape` and 0.01 with `module`.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over PCA must exceed two standard errors, and slightly more if there are few rows,
@@ -222,11 +235,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         Number of rows in a step. "auto" stands for the power of two nearest to
         4 sqrt(n_samples) or, below 1024 rows, to n_samples / 8, but at least 16 and at most
         1024.
-    lr : float, default=1.5e-2
-        Largest learning rate of AdamW. The rate rises over the first 30 steps and falls
-        with 1 / sqrt(1 + step / 500), and from the first to the last of `max_epochs` also
-        with half a wave of the cosine, to nearly zero. A rate that one of the `callbacks`
-        sets replaces this one, and is multiplied by the same rise and fall.
+    lr : float or "auto", default="auto"
+        Largest learning rate of AdamW. "auto" stands for 0.015, and for dense networks with
+        wide layers for 0.015 * 512 / units * sqrt(batch_size / 256), if that is less [6]_
+        [7]_. The rate rises over the first 30 steps and falls with 1 / sqrt(1 + step /
+        500), and from the first to the last of `max_epochs` also with half a wave of the
+        cosine, to nearly zero. A rate that one of the `callbacks` sets replaces this one,
+        and is multiplied by the same rise and fall.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Weights, losses, the choice of the
         epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes
@@ -335,6 +350,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         The same, divided by the total variance. The sum is the R² of the reconstruction.
     singular_values_ : ndarray of shape (n_components_,)
         Singular values, sqrt((n_samples - 1) * explained_variance_).
+    dispersion_ : ndarray of shape (n_features,)
+        Dispersions of counts, with `loss="negative_binomial"`: the variance of a count of
+        rate r is r + dispersion_ * r².
     noise_variance_ : float
         Variance that is not reconstructed, divided by min(n_samples, n_features) -
         n_components_; 0 if that is 0.
@@ -410,6 +428,10 @@ class AutoencoderTransformer(BaseAutoencoder):
        Fast Convergence at Large Depth", UAI.
     .. [5] De and Smith (2020), "Batch Normalization Biases Residual Blocks Towards the
        Identity Function in Deep Networks", NeurIPS.
+    .. [6] Yang et al. (2021), "Tuning Large Neural Networks via Zero-Shot Hyperparameter
+       Transfer", NeurIPS.
+    .. [7] Malladi, Lyu, Panigrahi and Arora (2022), "On the SDEs and Scaling Rules for
+       Adaptive Gradient Algorithms", NeurIPS.
 
     Examples
     --------
@@ -499,6 +521,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         activation="silu",
         init="pca",
         loss="squared_error",
+        exposure="auto",
         code_activation="identity",
         ordered=False,
         whiten=False,
@@ -521,7 +544,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         max_epochs="auto",
         time_limit=None,
         batch_size="auto",
-        lr=1.5e-2,
+        lr="auto",
         precision="auto",
         module=None,
         callbacks=None,
@@ -538,6 +561,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.activation = activation
         self.init = init
         self.loss = loss
+        self.exposure = exposure
         self.code_activation = code_activation
         self.ordered = ordered
         self.whiten = whiten

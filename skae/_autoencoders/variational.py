@@ -77,8 +77,8 @@ class VariationalAutoencoder(Density):
         decoder mirrors the stages. `hidden_layer_sizes` are the channels of the stages, for
         which "auto" stands for (32, 64). Displays draw rows in this shape, also with a
         `module`, for which it has no other effect.
-    activation : {"gelu", "silu", "relu", "elu", "tanh", "logistic", "identity"}, \
-            default="gelu"
+    activation : {"silu", "gelu", "relu", "elu", "tanh", "logistic", "identity"}, \
+            default="silu"
         Activation of the hidden layers.
     loss : {"squared_error", "binary_cross_entropy", "poisson", "negative_binomial"}, \
             default="squared_error"
@@ -89,6 +89,12 @@ class VariationalAutoencoder(Density):
         for counts, and the latter also learns a dispersion for each feature. The other
         distributions start from the generalized linear model that `AutoencoderTransformer`
         starts from, with the posterior that it has around the mean.
+    exposure : {"auto", "total"} or None, default=None
+        What the rates of counts are in proportion to, see `AutoencoderTransformer`. With
+        "total" the density is that of rows whose total is known, as in models of single
+        cells (Lopez et al. 2018, "Deep generative modeling for single-cell
+        transcriptomics"). None is the density of the whole row, unless `fit` is given an
+        exposure for each row.
     covariance_type : {"spherical", "diag"}, default="diag"
         Covariance of the noise of "squared_error", in the words of `GaussianMixture`. With
         "spherical" all features have the same variance in the units that are used in
@@ -153,7 +159,7 @@ class VariationalAutoencoder(Density):
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows that is held out if nothing is cross-fitted, but at most 10 000
         rows.
-    n_iter_no_change : int, default=20
+    n_iter_no_change : int, default=10
         Number of epochs without an improvement of `tol` after which training stops.
     tol : float, default=1e-3
         Smallest improvement of the held-out bound that counts, in nats per feature.
@@ -170,7 +176,7 @@ class VariationalAutoencoder(Density):
         Number of rows in a step. "auto" stands for the power of two nearest to
         4 sqrt(n_samples) or, below 1024 rows, to n_samples / 8, but at least 16 and at most
         1024.
-    lr : float, default=5e-3
+    lr : float, default=1.5e-2
         Largest learning rate of AdamW. The rate rises over the first 30 steps and falls
         with 1 / sqrt(1 + step / 500), and from the first to the last of `max_epochs` also
         with half a wave of the cosine, to nearly zero. A rate that one of the `callbacks`
@@ -253,6 +259,8 @@ class VariationalAutoencoder(Density):
         of a feature would have no bound. Constant features have the geometric mean of the
         others. For other losses it is the variance that is not reconstructed, as in
         `AutoencoderTransformer`.
+    dispersion_ : ndarray of shape (n_features,)
+        Dispersions of counts, see `AutoencoderTransformer`.
     mean_ : ndarray of shape (n_features,)
         Means of the features.
     scale_ : float or ndarray of shape (n_features,)
@@ -381,8 +389,9 @@ class VariationalAutoencoder(Density):
         *,
         hidden_layer_sizes="auto",
         sample_shape=None,
-        activation="gelu",
+        activation="silu",
         loss="squared_error",
+        exposure=None,
         covariance_type="diag",
         beta=1.0,
         n_draws=1,
@@ -395,12 +404,12 @@ class VariationalAutoencoder(Density):
         early_stopping=True,
         cv="auto",
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change=10,
         tol=1e-3,
         max_epochs="auto",
         time_limit=None,
         batch_size="auto",
-        lr=5e-3,
+        lr=1.5e-2,
         precision="auto",
         module=None,
         callbacks=None,
@@ -415,6 +424,7 @@ class VariationalAutoencoder(Density):
         self.sample_shape = sample_shape
         self.activation = activation
         self.loss = loss
+        self.exposure = exposure
         self.covariance_type = covariance_type
         self.beta = beta
         self.n_draws = n_draws
@@ -486,7 +496,7 @@ class VariationalAutoencoder(Density):
         k, hidden_layer_sizes = sizes
         return DenseVariational(n_inputs, k, n_outputs, hidden_layer_sizes, **options)
 
-    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None):
+    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, exposure=None):
         """Fit the model to X.
 
         Parameters
@@ -508,6 +518,8 @@ class VariationalAutoencoder(Density):
         X_val : array-like of shape (n_held_out, n_features) or None, default=None
             Held-out rows of your own. They choose the epoch, and all rows of X are
             trained on.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, see `AutoencoderTransformer.fit`.
 
         Returns
         -------
@@ -534,4 +546,5 @@ class VariationalAutoencoder(Density):
         UserWarning
             If no code carries anything, or if y has the shape of X.
         """
-        return super().fit(X, y, sample_weight, groups=groups, X_val=X_val)
+        how = {"groups": groups, "X_val": X_val, "exposure": exposure}
+        return super().fit(X, y, sample_weight, **how)

@@ -376,6 +376,7 @@ def build_net(
     seed,
     device,
     callbacks,
+    lr,
     weight_decay,
     held_out=None,
     choice=None,
@@ -394,6 +395,8 @@ def build_net(
     callbacks : list of skorch callbacks or None
         Callbacks, which are copied, because skorch sets attributes of them. A writer or a
         run that one holds is shared.
+    lr : float or "auto"
+        Largest learning rate. "auto" stands for that which suits the network.
     weight_decay : float or "auto"
         Weight decay of AdamW (Loshchilov and Hutter 2019), as a multiple of the learning
         rate. "auto" stands for the `weight_decay` of the network.
@@ -403,19 +406,22 @@ def build_net(
     caution : float
         Share of the learning rate that layers named `linear` and `correction` get.
     **params
-        Other parameters of the net: `lr`, `max_epochs`, `batch_size`, `bfloat16`,
+        Other parameters of the net: `max_epochs`, `batch_size`, `bfloat16`,
         `checkpoint`, `deadline`, `first_step` and those of its iterators.
 
     Returns
     -------
     AutoencoderNet
     """
+    if isinstance(lr, str):  # a net that is not trained has no batches
+        lr = network.lr(params.get("batch_size", 256))
     if isinstance(weight_decay, str):
         weight_decay = network.weight_decay
     return AutoencoderNet(
         network,
         objective,
         seed=seed,
+        lr=lr,
         optimizer=AdamW,
         optimizer__fused=True,
         optimizer__weight_decay=weight_decay,

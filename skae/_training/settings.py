@@ -70,7 +70,7 @@ class Settings:
     tol: float
     batch_size: int | str
     max_epochs: int | str
-    lr: float
+    lr: float | str
     weight_decay: float | str
     precision: str
     callbacks: list | None

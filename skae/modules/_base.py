@@ -99,6 +99,10 @@ class Network(nn.Module):
     def forward(self, X):
         return self.decode(self.encode(X))
 
+    def lr(self, batch_size):
+        """Return the largest learning rate that suits the network and the batches."""
+        return 1.5e-2
+
     def private_states(self, seed, device, training=False):
         """Return a context that keeps the global generators from being changed.
 

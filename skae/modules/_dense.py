@@ -136,7 +136,6 @@ class DenseAutoencoder(LinearPathAutoencoder):
     """
 
     in_any_basis = True
-    weight_decay = 0.03
 
     def __init__(
         self,
@@ -168,6 +167,22 @@ class DenseAutoencoder(LinearPathAutoencoder):
         self.code = ACTIVATIONS[code_activation]()
         n_seen = self.n_seen(n_components)
         self.decoder = Mapping(n_seen, n_outputs, mirrored, **options)
+
+    def lr(self, batch_size):
+        # With one rate for all widths, networks with layers of 1000 units are worse for
+        # epochs than before training. Larger batches bear more.
+        hidden = [*self.encoder.hidden, *self.decoder.hidden]
+        widths = [layer.bias.shape[-1] for layer in hidden if isinstance(layer, Linear)]
+        share = 512 / max(widths, default=1) * (batch_size / 256) ** 0.5
+        return super().lr(batch_size) * min(share, 1.0)
+
+    @property
+    def weight_decay(self):
+        # Rows of many features have more noise to learn. One value for all tables was too
+        # small for images or too large for tables of ten columns.
+        last = getattr(self.decoder, "linear", None) or self.decoder.correction
+        n_outputs = last.bias.shape[-1]
+        return n_outputs / (n_outputs + 100)
 
     @property
     def paths(self):

@@ -372,6 +372,15 @@ def test_dropout(curved):
     assert plain.loss_curve_[-1] < ae.loss_curve_[-1]
 
 
+def test_the_learning_rate_that_suits(curved):
+    for width, lr in ((64, 1.5e-2), (2048, 1.5e-2 / 8)):
+        ae = autoencoder(hidden_layer_sizes=(width,), batch_size=64, max_epochs=1)
+        assert ae.fit(curved).net_.lr == lr
+    assert autoencoder(lr=1e-3, max_epochs=1).fit(curved).net_.lr == 1e-3
+    with pytest.raises(ValueError, match="'lr' parameter"):
+        autoencoder(lr="fast").fit(curved)
+
+
 def test_weight_decay_shrinks_the_weights(curved):
     norms = []
     for weight_decay in (0.0, 10.0):
