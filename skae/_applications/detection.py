@@ -13,6 +13,7 @@ from skae._applications.row_distances import (
     isolation,
 )
 from skae._autoencoders.held_out import fit_with_folds, reconstruction
+from skae._tables.blocks import is_dask
 from skae._tables.fit_data import Given
 from skae._tables.pca import principal_axes
 from skae._tables.rows import Scaled, Selected, is_streamed, rows_of
@@ -130,6 +131,7 @@ def _within(splits, support, n_samples):
 def _support_rows(X, given, support):
     """Return the rows to fit to, as a frame if X is one."""
     if hasattr(X, "columns") and given.columns is None:
+        X = X.compute() if is_dask(X) else X  # a large one has been refused
         return _safe_indexing(X, given.numbers[support])
     if len(support) == given.X.shape[0]:
         return given.X
@@ -153,7 +155,7 @@ def _held_out(autoencoder, given, networks):
         return HeldOut(everywhere, kept.totals(X), weights, kept.references)
     distances = []
     for reconstruct, train, held_out in networks:
-        own = RowDistances.among(reconstruct, X, train, scale)
+        own = RowDistances.among(reconstruct, X, train, scale).in_proportion_to(kept)
         distances.append(own.totals(X, held_out))
     rows = np.concatenate([held_out for _, _, held_out in networks])
     return HeldOut(

@@ -33,7 +33,6 @@ from skae._compat import Interval, StrOptions, _fit_context, draw_seed, in_frame
 from skae._files.container import write_model
 from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
-from skae._tables.rows import row_blocks, rows_of
 
 __all__ = ["AutoencoderOutlierDetector"]
 
@@ -335,13 +334,11 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
 
         - Up to 1000 rows, a held-out row is scored by a network of four fifths of the rows,
           and a new row by the network of all rows, which tends to fit new rows a little
-          better. Therefore p values tend to be a little too large. They are right in the
-          limit if the networks become alike as rows are added. Cross-conformal prediction
-          (Vovk 2015) and CV+ (Barber et al. 2021, "Predictive inference with the
+          better. Therefore p values tend to be a little too large. Cross-conformal
+          prediction (Vovk 2015) and CV+ (Barber et al. 2021, "Predictive inference with the
           jackknife+") score a new row by the networks of all folds, which guarantees a
           probability of at most about 2 a for every estimator. On the tables of
-          `examples/benchmarks` this led to the same false discoveries, with five more
-          networks to keep, and the other two reasons stand there as well.
+          `examples/benchmarks` that changed little, and it takes five more networks.
         - The held-out rows have chosen the epoch. In larger tables they are also among the
           rows of the PCA from which training starts.
         - All rows together decide about the scale, the number of components without an
@@ -400,11 +397,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             column of categories has one, as every other column. A frame if X is one.
         """
         table = self._checked(X)
-        out, distances = self._of_features(table), self._row_distances
-        columns = columns_of(self.estimator_)
-        for block in row_blocks(*table.shape):
-            shares = distances.shares(rows_of(table, block))
-            out[block] = shares if columns is None else columns.summed(shares)
+        distances = self._row_distances
+        out = distances.shares(table, columns_of(self.estimator_))
         out *= -self._scores(distances.totals(table))[:, None]
         return in_frame_like(X, out, _check_feature_names_in(self))
 
@@ -424,17 +418,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             one.
         """
         table = self._checked(X)
-        out, reconstruct = self._of_features(table), reconstruction(self.estimator_)
-        columns = columns_of(self.estimator_)
-        for block in row_blocks(*table.shape):
-            rows = rows_of(table, block)
-            left = rows - reconstruct(rows)
-            out[block] = left if columns is None else columns.left(left)
+        out = self._row_distances.residuals(table, columns_of(self.estimator_))
         return in_frame_like(X, out, _check_feature_names_in(self))
-
-    def _of_features(self, table):
-        """Return an empty array with a number for each row of a table and each feature."""
-        return np.empty((table.shape[0], self.n_features_in_))
 
     def save(self, path):
         """Write the fitted detector to a file, which `skae.load` opens.

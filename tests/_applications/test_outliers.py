@@ -95,7 +95,7 @@ def test_p_values_tell_rows_that_training_has_seen():
     """A network with room to memorise: scores of its own rows would make p too small."""
     rng = np.random.default_rng(0)
     X, new = rng.normal(size=(80, 20)), rng.normal(size=(2000, 20))
-    params = {"hidden_layer_sizes": (256,), "early_stopping": False, "max_epochs": 60}
+    params = {"hidden_layer_sizes": (128,), "early_stopping": False, "max_epochs": 40}
     memory = detector(5, support_fraction=1.0, **params).fit(X)
     seen, scores = memory.score_samples(X), memory.score_samples(new)
     naive = (1 + (seen[:, None] <= scores).sum(axis=0)) / 81
@@ -164,6 +164,15 @@ def test_frames(rows, library):
         assert list(found.contributions(X[:3]).index) == ["r0", "r1", "r2"]
         with pytest.warns(UserWarning, match="but AutoencoderOutlierDetector was fitted"):
             found.predict(rows[0])
+
+
+def test_small_tables_of_dask(rows):
+    dd = pytest.importorskip("dask.dataframe")
+    frame = pd.DataFrame(rows[0][:60], columns=list("abcdef"))
+    found = detector().fit(dd.from_pandas(frame, npartitions=3))
+    assert list(found.estimator_.feature_names_in_) == list("abcdef")
+    expected = detector().fit(frame).score_samples(frame)
+    np.testing.assert_array_equal(found.score_samples(frame), expected)
 
 
 def test_sparse_and_float32(rows):

@@ -86,3 +86,18 @@ def test_isolation_leaves_the_table_as_it_is(X):
     before = X.copy()
     assert np.isfinite(isolation(X)).all()
     np.testing.assert_array_equal(X, before)
+
+
+def test_neighbours_in_proportion_to_the_references():
+    """Distances hardly depend on how many rows are references."""
+    X = np.random.default_rng(0).normal(size=(2200, 4))
+    kept = RowDistances.among(cut, X, np.arange(2000), 1.0)
+    few = RowDistances.among(cut, X, np.arange(400), 1.0)
+    own = few.in_proportion_to(kept)
+    assert (few.n_neighbors, own.n_neighbors) == (10, 2)
+    new = np.arange(2000, 2200)
+    medians = [np.median(d.totals(X, new)[:, 1]) for d in (kept, few, own)]
+    assert medians[1] > 3 * medians[0]
+    assert 0.7 < medians[2] / medians[0] < 1.4
+    alone = RowDistances.among(cut, X, np.arange(3), 1.0).in_proportion_to(kept)
+    assert alone.n_neighbors == 1
