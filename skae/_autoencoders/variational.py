@@ -88,6 +88,12 @@ class VariationalAutoencoder(Density):
         for counts, and the latter also learns a dispersion for each feature. The other
         distributions start from the generalized linear model that `AutoencoderTransformer`
         starts from, with the posterior that it has around the mean.
+    exposure : {"auto", "total"} or None, default=None
+        What the rates of counts are in proportion to, see `AutoencoderTransformer`. With
+        "total" the density is that of rows whose total is known, as in models of single
+        cells (Lopez et al. 2018, "Deep generative modeling for single-cell
+        transcriptomics"). None is the density of the whole row, unless `fit` is given an
+        exposure for each row.
     covariance_type : {"spherical", "diag"}, default="diag"
         Covariance of the noise of "squared_error", in the words of `GaussianMixture`. With
         "spherical" all features have the same variance in the units that are used in
@@ -252,6 +258,8 @@ class VariationalAutoencoder(Density):
         of a feature would have no bound. Constant features have the geometric mean of the
         others. For other losses it is the variance that is not reconstructed, as in
         `AutoencoderTransformer`.
+    dispersion_ : ndarray of shape (n_features,)
+        Dispersions of counts, see `AutoencoderTransformer`.
     mean_ : ndarray of shape (n_features,)
         Means of the features.
     scale_ : float or ndarray of shape (n_features,)
@@ -381,6 +389,7 @@ class VariationalAutoencoder(Density):
         sample_shape=None,
         activation="silu",
         loss="squared_error",
+        exposure=None,
         covariance_type="diag",
         beta=1.0,
         n_draws=1,
@@ -413,6 +422,7 @@ class VariationalAutoencoder(Density):
         self.sample_shape = sample_shape
         self.activation = activation
         self.loss = loss
+        self.exposure = exposure
         self.covariance_type = covariance_type
         self.beta = beta
         self.n_draws = n_draws
@@ -484,7 +494,7 @@ class VariationalAutoencoder(Density):
         k, hidden_layer_sizes = sizes
         return DenseVariational(n_inputs, k, n_outputs, hidden_layer_sizes, **options)
 
-    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None):
+    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, exposure=None):
         """Fit the model to X.
 
         Parameters
@@ -506,6 +516,8 @@ class VariationalAutoencoder(Density):
         X_val : array-like of shape (n_held_out, n_features) or None, default=None
             Held-out rows of your own. They choose the epoch, and all rows of X are
             trained on.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, see `AutoencoderTransformer.fit`.
 
         Returns
         -------
@@ -532,4 +544,5 @@ class VariationalAutoencoder(Density):
         UserWarning
             If no code carries anything, or if y has the shape of X.
         """
-        return super().fit(X, y, sample_weight, groups=groups, X_val=X_val)
+        how = {"groups": groups, "X_val": X_val, "exposure": exposure}
+        return super().fit(X, y, sample_weight, **how)

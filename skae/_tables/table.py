@@ -26,7 +26,7 @@ class Table:
         The rows, centred and scaled.
     target : ndarray or Scaled of shape (n_samples, n_features)
         The rows in the units in which the loss is measured. It is the same object as X
-        if these are centred and scaled.
+        if these are centred and scaled. In one more column there may be exposures.
     inputs : ndarray of shape (n_samples, n_features) or None
         The rows that the encoder sees, centred and scaled. None stands for X.
     weights : ndarray of shape (n_samples,) or None
@@ -46,6 +46,8 @@ class Table:
         Whether held-out rows are judged by hidden cells alone, see `Given`.
     pca : RunningPCA or None
         Moments of the rows, if they are known.
+    exposures : ndarray of shape (n_samples,) or None
+        Relative exposures of rows of counts.
     """
 
     X: np.ndarray | Scaled
@@ -59,6 +61,19 @@ class Table:
     dependence: Dependence | None = None
     ends: tuple | None = None
     pca: RunningPCA | None = None
+    exposures: np.ndarray | None = None
+
+    @property
+    def even_share(self):
+        """Share of the rows that would tell as much as all do if exposures were equal.
+
+        Rows of counts tell as much as their exposures, so that a few large rows may rule.
+        This is the effective sample size of Kish (1965), "Survey sampling", over the number
+        of rows, and 1 without exposures.
+        """
+        if self.exposures is None:
+            return 1.0
+        return float(self.exposures.mean() ** 2 / np.square(self.exposures).mean())
 
     @property
     def is_streamed(self):
@@ -123,11 +138,13 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None
     """
     ends = ends_of_target(ends, loss, mean, scale)
     if is_streamed(given.X):
-        X = Scaled(given.X, mean, scale)
-        target = X if loss.of_scaled else Scaled(given.X, bounds=loss.bounds)
+        exposed = given.exposed(given.X)
+        before, after = (exposed.seen, exposed.followed) if exposed else (None, None)
+        X = Scaled(given.X, mean, scale, before=before)
+        target = X if loss.of_scaled else Scaled(given.X, bounds=loss.bounds, after=after)
         known = {} if given.summary is None else {"pca": given.summary.pca}
         known |= {"weights": given.weights, "dependence": dependence, "ends": ends}
-        return Table(X, target, **known)
+        return Table(X, target, exposures=exposed and exposed.relative, **known)
     goal, weights, n_held_out = given.goal, given.weights, 0
     if given.X_val is not None:  # X_target is then None
         goal, n_held_out = np.concatenate([goal, given.X_val]), len(given.X_val)
@@ -135,23 +152,31 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None
             weights = np.concatenate([weights, np.ones(n_held_out)])
     # Small tables stay in float64 until their principal axes are known.
     dtype = np.float64 if goal.size <= SMALL else np.float32
-    X = scaled(goal, mean, scale, dtype)
+    exposed = given.exposed(goal)
+    X = scaled(goal if exposed is None else exposed.seen(goal), mean, scale, dtype)
     observed = given.observed
     if observed is not None:
         for block in row_blocks(*X.shape):
             rows = torch.from_numpy(X[block]).double()
             X[block] = filler(rows, torch.from_numpy(observed[block])).numpy()
         if not loss.of_scaled:
-            goal = np.where(observed, goal, X * scale + mean)
+            filled = X * scale + mean
+            filled = filled if exposed is None else exposed.unseen(filled)
+            goal = np.where(observed, goal, filled)
+    target = X if loss.of_scaled else loss.within(goal)
+    inputs = None
+    if given.X_target is not None:
+        inputs = scaled(given.seen(given.X), mean, scale, dtype)
     return Table(
         X,
         observed=observed,
-        target=X if loss.of_scaled else loss.within(goal),
-        inputs=None if given.X_target is None else scaled(given.X, mean, scale, dtype),
+        target=target if exposed is None else exposed.followed(target),
+        inputs=inputs,
         weights=weights,
         n_held_out=n_held_out,
         dependence=dependence,
         ends=ends,
+        exposures=exposed and exposed.relative,
     )
 
 

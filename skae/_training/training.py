@@ -260,6 +260,11 @@ class Training:
         variance, steps that are suitable when it leaves half would change the model by more
         than there is to gain. Therefore the size of the steps is in proportion to the
         standard deviation that is left.
+
+        If a few rows of counts have most of the exposure, a batch consists of fewer rows in
+        effect, and the steps of Adam are in proportion to the square root of their number
+        (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient
+        Algorithms").
         """
         if not self.settings.from_pca:
             return 1.0
@@ -268,7 +273,8 @@ class Training:
         if self.loss.of_scaled and is_corrupted:
             # PCA reconstructs neither the noise nor hidden cells.
             left = linear_error / (self.start.total or 1.0)
-        return float(min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT))))
+        share = min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT)))
+        return float(share * np.sqrt(self.members.table.even_share))
 
     # -- training and afterwards -------------------------------------------------------
 

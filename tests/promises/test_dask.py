@@ -82,7 +82,7 @@ READERS = [
     {"early_stopping": False},
     {"noise": 0.1},
     {"ordered": True},
-    {"loss": "poisson"},
+    {"loss": "poisson", "exposure": None},
     {"allow_nan": True},
     {"init": "random"},
     {"hidden_layer_sizes": ()},

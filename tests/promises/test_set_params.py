@@ -53,6 +53,7 @@ OTHERS = {
     "activation": ["tanh", "silu"],
     "init": ["random", "pca"],
     "loss": ["absolute_error", "squared_error", {"huber": [0, 1, 2, 3, 4, 5]}, "poisson"],
+    "exposure": ["total", None],
     "code_activation": ["relu", "identity"],
     "dropout": [0.5, 0.0],
     "normalization": ["layer", None],
