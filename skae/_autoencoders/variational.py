@@ -26,6 +26,7 @@ FIXED = (
     "categorical_features",
     "clip",
     "code_activation",
+    "distributed",
     "handle_unknown",
     "init",
     "noise",
@@ -349,6 +350,7 @@ class VariationalAutoencoder(Density):
     categorical_features = None
     clip = False
     code_activation = "identity"
+    distributed = False
     handle_unknown = "error"
     init = "pca"
     noise = None
