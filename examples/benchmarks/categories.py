@@ -105,7 +105,7 @@ def by_forest(fit, frame, seed):
         codes = {c: table[c].cat.codes.where(table[c].notna()).astype(float) for c in names}
         return table.assign(**codes)
 
-    trees = ExtraTreesRegressor(100, random_state=seed, n_jobs=1)
+    trees = ExtraTreesRegressor(50, random_state=seed, n_jobs=1)
     model = IterativeImputer(trees, max_iter=3, random_state=seed)
     model.set_output(transform="pandas").fit(with_codes(fit))
     filled = model.transform(with_codes(frame))
@@ -173,8 +173,11 @@ def _without_unseen(column):
 
 
 def _as_in(known, frame):
-    """The frame with the dtypes of `known`: categories that are not in it are missing."""
-    return frame.assign(**{c: frame[c].astype(known[c].dtype) for c in frame})
+    """The frame with the categories of `known`: others are missing."""
+    names = categories_of(frame)
+    return frame.assign(
+        **{c: frame[c].cat.set_categories(known[c].cat.categories) for c in names}
+    )
 
 
 # -- codes -----------------------------------------------------------------------------

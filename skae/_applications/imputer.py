@@ -37,6 +37,7 @@ from skae._tables.checks import check_codes
 __all__ = ["AutoencoderImputer"]
 
 FLOATS = [np.float64, np.float32]
+OF_CATEGORIES = 128, 64  # hidden layers without an estimator, with columns of categories
 NARROW = 0.3  # components that are tried without an estimator, as a share of the features
 
 
@@ -59,6 +60,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         `AutoencoderTransformer(standardize=True)`, which is fitted with as many components
         as features, which lets it start from the linear fill as it is, and with 0.3 times
         as many. The fit whose error in hidden values of held-out rows is smaller is kept.
+        With columns of categories its hidden layers are (128, 64).
     missing_values : int, float, np.nan or pandas.NA, default=np.nan
         The placeholder of missing values. In frames with nullable dtypes, `pandas.NA`
         and `np.nan` are the same.
@@ -424,7 +426,7 @@ def _fit_default(autoencoder, rows, how):
     columns = how.get("columns")
     if columns is not None:
         n_wide = min(columns.n_features, columns.rank, len(rows))
-        autoencoder.set_params(n_components=n_wide)
+        autoencoder.set_params(n_components=n_wide, hidden_layer_sizes=OF_CATEGORIES)
     wide = _fit_one(autoencoder, rows, how)
     n_features = rows.shape[1] if columns is None else columns.n_features
     n_components = int(np.ceil(NARROW * n_features))

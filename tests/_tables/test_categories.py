@@ -15,11 +15,16 @@ import skae.onnx
 from skae import AutoencoderTransformer, VariationalAutoencoder, load
 from skae._files.container import read_model, write_model
 from skae._tables.categorical_features import find_columns
-from skae._tables.categories import Columns
+from skae._tables.categories import Columns, columns_of
 from skae.exceptions import ModelFileError
 from skae.runtime import load as load_runtime
 
-SHORT = {"hidden_layer_sizes": (16,), "max_epochs": 5, "random_state": 0}
+SHORT = {
+    "hidden_layer_sizes": (16,),
+    "max_epochs": 5,
+    "early_stopping": False,
+    "random_state": 0,
+}
 SIZES = ["S", "M", "L", "XL"]
 
 
@@ -156,14 +161,25 @@ def test_missing_categories_are_filled(frame, gapped_frame):
 
 
 def test_scores_add_over_columns(frame):
-    """A missing cell is left out; the others count as before."""
+    """The error of each column, divided by that of its best constant."""
+    ae = AutoencoderTransformer(2, **SHORT).fit(frame)
+    columns, numbers = columns_of(ae), frame[["age", "income"]].to_numpy()
+    table = columns.one_hot(columns.with_codes(frame, numbers, "AE"))
+    X_hat = ae._inference.decode(ae._inference.encode(table, 2))
+    total = np.square((numbers - X_hat[:, [0, 4]]) / numbers.std(axis=0)).sum(axis=1)
+    for group in columns.groups:
+        shares = table[:, group].mean(axis=0)
+        surprise = -np.log((table * X_hat)[:, group].sum(axis=1))
+        total += surprise / -(shares @ np.log(shares))
+    np.testing.assert_allclose(ae.score_samples(frame), -total / 5, rtol=1e-9)
+
+
+def test_missing_cells_are_left_out_of_the_score(frame):
     ae = AutoencoderTransformer(2, allow_nan=True, **SHORT).fit(frame)
-    table = frame.astype({"old": "boolean"})
-    table.loc[:, "color"] = np.nan
-    assert (ae.score_samples(table) < 0).all()
-    assert np.array_equal(ae.score_samples(table[:1]), ae.score_samples(table)[:1])
-    one = AutoencoderTransformer(1, **SHORT).fit(frame[["size"]])
-    assert -one.score(frame[["size"]]) < 1  # 1 is the error of the shares
+    gapped = frame.assign(color=pd.Categorical([None] * 300, categories=["red"]))
+    scores = ae.score_samples(gapped)
+    assert (scores < 0).all()
+    np.testing.assert_allclose(scores[:1], ae.score_samples(gapped[:1]))
 
 
 def test_arrays(frame):
@@ -267,7 +283,7 @@ def test_weights_groups_and_targets(frame):
     weighted = ae.fit(half, sample_weight=weights).transform(half)
     repeated = half.iloc[np.repeat(np.arange(150), weights)]
     np.testing.assert_array_equal(ae.fit(repeated).transform(half), weighted)
-    ae.fit(half, groups=np.arange(150) // 5)
+    ae.set_params(early_stopping=True).fit(half, groups=np.arange(150) // 5)
     ae.fit(half, X_val=frame[150:])
     assert len(ae.validation_curve_) > 1
     ae.fit(half.assign(color=pd.Categorical(half["color"][::-1])), X_target=half)
