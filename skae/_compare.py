@@ -22,6 +22,7 @@ from skae.metrics._errors import (
     METRICS,
     Tally,
     check_reconstructs,
+    decoded,
     deviations,
     parts_of,
     standardizes,
@@ -302,7 +303,7 @@ def _rate(estimator, X_train, X_test, metric, standardize):
         start = time.perf_counter()
         Z = estimator.transform(part)
         transform_seconds += time.perf_counter() - start
-        X_hat = estimator.inverse_transform(Z)
+        X_hat = decoded(estimator, Z, part)
         for tally in error, r2:
             tally.add(rows, X_hat)
     return {

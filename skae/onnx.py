@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skae._autoencoders.dense import AutoencoderTransformer
+from skae._autoencoders.fitted_attributes import exposure_of
 from skae._autoencoders.saving import parts_of_file
 from skae._autoencoders.variational import VariationalAutoencoder
 from skae._serving.reading import model_of
@@ -26,7 +27,7 @@ __all__ = ["to_onnx"]
 METHODS = {
     "transform": lambda model, X: model.encode(X),
     "inverse_transform": lambda model, Z: model.decode(Z),
-    "denoise": lambda model, X: model.decode(model.encode(X)),
+    "denoise": lambda model, X: model.reconstruct(X),
     "score_samples": lambda model, X: model.row_scores(X).astype(X.dtype),
 }
 OPTIONS = [name for name in METHODS if name != "transform"]
@@ -117,6 +118,12 @@ def _model(estimator, method):
             f"{method} of {name} with allow_nan=True cannot be converted to ONNX, which "
             "cannot solve the linear systems that fill missing cells. Use skae.runtime or "
             "skae.load."
+        )
+    exposure = exposure_of(estimator)
+    if exposure is not None and exposure.is_given:
+        raise NotImplementedError(
+            f"A {name} that was fitted with exposures of the rows cannot be converted to "
+            "ONNX, because the graph takes X alone. Use skae.load."
         )
     return model_of(name, *parts_of_file(estimator))
 

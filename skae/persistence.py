@@ -278,10 +278,24 @@ def _check_sizes(model, weights):
     extremes = vars(model).get("_extremes") or {}
     if any(np.shape(v) != width for k, v in extremes.items() if k != "n_rows"):
         raise ModelFileError("has ends of features that do not have the model's widths.")
+    _check_exposure(vars(model).get("_exposure"), model.n_features_in_)
     if not all(isinstance(array, np.ndarray) for array in weights.values()):
         raise ModelFileError("has weights that are not arrays.")
     if len(model.hidden_layer_sizes_) > len(weights):
         raise ModelFileError("has more layers than weights.")
+
+
+def _check_exposure(fields, n_features):
+    """Refuse fields that do not make an Exposure of rows of counts."""
+    if fields is None:
+        return
+    columns, shares = fields["columns"], fields["shares"]
+    is_valid = columns.ndim == 1 and np.isin(columns, range(n_features)).all()
+    is_valid &= 0 < fields["typical"] < np.inf
+    if shares is not None:
+        is_valid &= shares.shape == columns.shape and bool((shares >= 0).all())
+    if not is_valid or set(fields) != {"columns", "typical", "shares"}:
+        raise ModelFileError("has an exposure that is not valid.")
 
 
 def _trained_module(model, weights):
@@ -325,10 +339,11 @@ def _check_weights(module, weights):
 
 def _check_use(model):
     """Pass one row through the model, which fails if attributes do not fit together."""
-    row = np.array(model.mean_[None], dtype=np.float64)
-    Z = model._inference.encode(row, model.n_components_)
+    row = np.array(model.mean_[None], dtype=np.float64).clip(*model._loss.bounds)
+    exposed = model._inference.exposed(row, np.ones(1))
+    Z = model._inference.encode(row, model.n_components_, exposed)
     X_hat = model._inference.decode(Z)
-    scores = model._inference.row_scores(row)
+    scores = model._inference.row_scores(row, exposed)
     are_finite = np.isfinite(Z).all() and np.isfinite(X_hat).all()
     if not are_finite or np.isnan(scores).any():
         raise ModelFileError("gives codes or reconstructions that are not finite.")

@@ -123,7 +123,9 @@ class RuntimeModel:
             values that are not finite. Missing cells are taken if the estimator was fitted
             with `allow_nan`.
         """
-        return self._by_batches(self._model.encode, self._checked(X))
+        X = self._checked(X)
+        self._check_counts(X)
+        return self._by_batches(self._model.encode, X)
 
     def inverse_transform(self, X):
         """Decode codes.
@@ -165,8 +167,9 @@ class RuntimeModel:
         X_hat : ndarray of shape (n_samples, n_features_in_)
             Reconstruction, in the units of X.
         """
-        model, X = self._model, self._checked(X)
-        return self._by_batches(lambda rows: model.decode(model.encode(rows)), X)
+        X = self._checked(X)
+        self._check_counts(X)
+        return self._by_batches(self._model.reconstruct, X)
 
     def score_samples(self, X):
         """Compute minus the reconstruction error of each row.
@@ -191,6 +194,11 @@ class RuntimeModel:
         X = self._checked(X)
         self._loss.check(X, self._model.name)
         return self._by_batches(self._model.row_scores, X)
+
+    def _check_counts(self, X):
+        """Refuse rows that have no logarithms, if the model takes logarithms of counts."""
+        if self._model.exposure is not None:
+            self._loss.check(X, self._model.name)
 
     def _checked(self, X):
         """Return X as an array of floats, after the checks of scikit-learn."""

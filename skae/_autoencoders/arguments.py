@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 from scipy import sparse
 
+from skae._autoencoders.exposures import check_exposure
 from skae._autoencoders.fitted_attributes import set_columns
 from skae._autoencoders.parameters import check_with_categories
 from skae._tables.blocks import Blocks, is_dask
@@ -32,6 +33,7 @@ def given_to_fit(
     groups=None,
     X_val=None,
     X_target=None,
+    exposure=None,
     *,
     columns=None,
     is_new=True,
@@ -59,7 +61,8 @@ def given_to_fit(
     if is_new:
         set_columns(estimator, columns or columns_to_fit(estimator, X))
     if columns is None:
-        how = {"reset": True, "ensure_min_samples": 2, "is_read": False}
+        least = 0 if estimator.distributed else 2  # others may have all rows
+        how = {"reset": True, "ensure_min_samples": least, "is_read": False}
         X = check_table(estimator, X, for_fit=True, owner=owner, **how)
     if isinstance(X, Blocks):
         _check_single_network(estimator)
@@ -72,6 +75,12 @@ def given_to_fit(
         given.X_val = _check_held_out_rows(estimator, X_val, given)
     if groups is not None:
         given.groups = check_groups(groups, X)
+    given.given_exposure = check_exposure(estimator, exposure, X)
+    if exposure is not None and X_val is not None:
+        raise ValueError(
+            f"exposure of {type(estimator).__name__}.fit is that of the rows of X, and "
+            "X_val has none. Leave out X_val or exposure."
+        )
     if holds_out_rows(estimator, given):
         given.folds = _folds(estimator, X, y, groups) if splits is None else splits
     if sample_weight is not None:
@@ -94,7 +103,7 @@ def columns_to_fit(estimator, X):
     return find_columns(X, chosen)
 
 
-def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
+def given_to_partial_fit(estimator, X, sample_weight, groups, exposure, *, is_first):
     """Check the arguments of `partial_fit`, and return what they give to train on.
 
     Every chunk except the first may consist of one row.
@@ -121,6 +130,7 @@ def given_to_partial_fit(estimator, X, sample_weight, groups, *, is_first):
     if groups is not None:
         check_groups(groups, X)
         given.groups = label_keys(groups)
+    given.given_exposure = check_exposure(estimator, exposure, X)
     if sample_weight is not None:
         given.weigh(sample_weight, least, is_part=True)
     given.sort()

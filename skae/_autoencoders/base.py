@@ -20,6 +20,11 @@ from sklearn.utils.validation import (
 )
 
 from skae._autoencoders import fitting
+from skae._autoencoders.exposures import (
+    check_no_exposure,
+    exposed_codes,
+    exposed_rows,
+)
 from skae._autoencoders.fitted_attributes import restore
 from skae._autoencoders.inspection import InspectionMixin
 from skae._autoencoders.lazy import lazily
@@ -35,6 +40,7 @@ from skae._compat import (
     in_container,
 )
 from skae._engine.callbacks import CallbackSupportMixin, FitTasks
+from skae._engine.distributed import processes
 from skae._engine.skorch_net import Interrupted, StopTraining
 from skae._files.container import write_model
 from skae._tables.blocks import is_dask
@@ -90,6 +96,7 @@ class BaseAutoencoder(
         ],
         "init": [StrOptions({"pca", "random"})],
         "loss": [StrOptions(set(LOSSES)), callable, dict],
+        "exposure": [StrOptions({"auto", "total"}), None],
         "code_activation": [StrOptions(set(ACTIVATIONS))],
         "ordered": ["boolean"],
         "whiten": ["boolean"],
@@ -117,6 +124,7 @@ class BaseAutoencoder(
         "callbacks": [list, None],
         "checkpoint": [str, os.PathLike, None],
         "device": [str, torch.device],
+        "distributed": ["boolean"],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -127,6 +135,7 @@ class BaseAutoencoder(
         "allow_nan",
         "categorical_features",
         "code_activation",
+        "exposure",
         "init",
         "loss",
         "module",
@@ -217,7 +226,17 @@ class BaseAutoencoder(
         return resolved_shape(shape, self.n_features_in_, type(self).__name__)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, X_target=None):
+    def fit(
+        self,
+        X,
+        y=None,
+        sample_weight=None,
+        *,
+        groups=None,
+        X_val=None,
+        X_target=None,
+        exposure=None,
+    ):
         """Fit the model to X.
 
         Parameters
@@ -247,6 +266,11 @@ class BaseAutoencoder(
         X_target : array-like of shape (n_samples, n_features) or None, default=None
             Targets of the rows of X, such as clean versions of noisy rows. Mean, scale and
             PCA are then those of `X_target`.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts: the time, the area or the effort in which they were
+            counted, or the number of people among whom. Rates are in proportion to it. The
+            methods that take rows then need the exposures of these. None leaves it to the
+            parameter `exposure`.
 
         Returns
         -------
@@ -279,19 +303,30 @@ class BaseAutoencoder(
         """
         warn_of_target(self, X, y, "fit")
         try:
-            self._fit(X, y, sample_weight, groups, X_val, X_target)
+            self._fit(X, y, sample_weight, groups, X_val, X_target, exposure)
         except Interrupted as error:
             # A traceback through the engine would hide the user's frames.
             raise KeyboardInterrupt(interrupted(self, "fit", error.is_kept)) from None
         return self
 
-    def _fit(self, X, y, sample_weight, groups, X_val=None, X_target=None, **how):
+    def _fit(
+        self,
+        X,
+        y,
+        sample_weight,
+        groups,
+        X_val=None,
+        X_target=None,
+        exposure=None,
+        **how,
+    ):
         """Fit the model, and return what `fitting.fit` returns, which also takes `how`.
 
         Ctrl-C in training raises `Interrupted`, which is for `fit` to turn into the
         exception that users see.
         """
-        with as_before_on_error(self):
+        owner = type(self).__name__
+        with as_before_on_error(self), processes(self.distributed, owner) as peers:
             tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
             with in_own_modes(), tasks:
                 return fitting.fit(
@@ -302,13 +337,15 @@ class BaseAutoencoder(
                     groups,
                     X_val,
                     X_target,
+                    exposure,
                     tasks.callbacks,
+                    peers=peers,
                     **how,
                 )
 
     @available_if(_is_streamable)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
+    def partial_fit(self, X, y=None, sample_weight=None, *, groups=None, exposure=None):
         """Train on the next chunk of a stream.
 
         PCA is updated with every chunk, as in `IncrementalPCA`. Once the stream has 256
@@ -342,6 +379,9 @@ class BaseAutoencoder(
             Labels of rows that depend on each other, numbers or strings. Rows with the same
             label are either all trained on or all held out, in all chunks. The same is
             true of equal rows, without labels.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, see `fit`. Either all chunks have them or none. The
+            typical exposure is that of the first chunk.
 
         Returns
         -------
@@ -381,18 +421,51 @@ class BaseAutoencoder(
         warn_of_target(self, X, y, "partial_fit")
         try:
             with as_before_on_error(self), in_own_modes():
-                fitting.partial_fit(self, X, sample_weight, groups)
+                fitting.partial_fit(self, X, sample_weight, groups, exposure)
         except (Interrupted, StopTraining):
             raise KeyboardInterrupt(interrupted(self, "partial_fit")) from None
         return self
 
-    def transform(self, X):
+    @property
+    def dispersion_(self):
+        """Dispersion of each feature with `loss="negative_binomial"`.
+
+        The variance of a count of rate r is r + dispersion * r².
+        """
+        check_is_fitted(self)
+        if self._params_of_fit["loss"] != "negative_binomial":
+            raise AttributeError(
+                f"{type(self).__name__} has no dispersion_, which is that of "
+                "loss='negative_binomial'."
+            )
+        return self._inference.dispersion(self.n_components_)
+
+    def fit_transform(self, X, y=None, **fit_params):
+        """Fit the model to X, and encode X.
+
+        Parameters
+        ----------
+        X, y : as in `fit`
+        **fit_params
+            Other arguments of `fit`; `exposure` is passed to `transform` too.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components_)
+            Codes.
+        """
+        of_rows = {k: v for k, v in fit_params.items() if k == "exposure"}
+        return self.fit(X, y, **fit_params).transform(X, **of_rows)
+
+    def transform(self, X, exposure=None):
         """Encode X.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             New data.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
@@ -404,24 +477,30 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         if is_dask(X):
+            check_no_exposure(self, exposure, "transform")
             return lazily(self, "transform", X, self.n_components_)
         X = check_table(self, X, reset=False)
-        return self._inference.encode(X, self.n_components_)
+        exposed = exposed_rows(self, X, exposure)
+        return self._inference.encode(X, self.n_components_, exposed)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X, exposure=None):
         """Decode codes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components_)
             Codes. With `ordered=True` the last ones may be left out.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, such as their totals. None stands for the typical
+            exposure of the training rows, which is their geometric mean.
 
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features_in_)
             Reconstruction, in the units of the training data, also with `standardize`.
-            With `loss="binary_cross_entropy"` these are probabilities. In columns of
-            categories it is the most probable one, see `categorical_features`.
+            With `loss="binary_cross_entropy"` these are probabilities, and for counts they
+            are rates. In columns of categories it is the most probable one, see
+            `categorical_features`.
         """
         check_is_fitted(self)
         Z = X if is_dask(X) else check_array(X, dtype=FLOATS, input_name="X")
@@ -433,32 +512,40 @@ class BaseAutoencoder(
                 f"{self.n_components_} columns, one for each component."
             )
         if is_dask(X):
+            check_no_exposure(self, exposure, "inverse_transform")
             how = {"n_columns": self.n_features_in_, "takes_codes": True}
             return lazily(self, "inverse_transform", X, **how)
-        return self._given_back(self._inference.decode(Z), X)
+        exposed = exposed_codes(self, Z, exposure)
+        return self._given_back(self._inference.decode(Z, exposed), X)
 
-    def denoise(self, X):
+    def denoise(self, X, exposure=None):
         """Reconstruct X: `inverse_transform(transform(X))` in one call.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features)
-            Reconstruction, in the units of X.
+            Reconstruction, in the units of X. For rows of counts with exposures these are
+            rates of rows with the exposures of X, whereas `inverse_transform` returns those
+            of typical rows.
         """
         check_is_fitted(self)
         if is_dask(X):
+            check_no_exposure(self, exposure, "denoise")
             return lazily(self, "denoise", X, self.n_features_in_)
         index = X
         X = check_table(self, X, reset=False)
-        Z = self._inference.encode(X, self.n_components_)
-        return self._given_back(self._inference.decode(Z), index)
+        exposed = exposed_rows(self, X, exposure)
+        X_hat = self._inference.reconstruct(X, self.n_components_, exposed)
+        return self._given_back(X_hat, index)
 
     @available_if(takes("allow_nan"))
-    def impute(self, X):
+    def impute(self, X, exposure=None):
         """Fill the missing cells of X with their reconstruction.
 
         Parameters
@@ -467,6 +554,8 @@ class BaseAutoencoder(
             Rows with NaN where a value is missing. The other cells stay as they are;
             cells that a sparse matrix does not store are zero. As in `fit`, X may be larger
             than memory, but the result is one array.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
@@ -480,11 +569,13 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         if is_dask(X):
+            check_no_exposure(self, exposure, "impute")
             return lazily(self, "impute", X, self.n_features_in_)
         index, columns = X, columns_of(self)
         X = check_features(self, X, reset=False)
         table = X if columns is None else columns.one_hot(X)
-        filled = self._inference.decode(self._inference.encode(table, self.n_components_))
+        exposed = exposed_rows(self, table, exposure)
+        filled = self._inference.reconstruct(table, self.n_components_, exposed)
         filled = filled if columns is None else columns.most_probable(filled)
         for block in row_blocks(*X.shape):
             rows = rows_of(X, block)
@@ -507,12 +598,14 @@ class BaseAutoencoder(
             return columns.as_array(table)
         return columns.as_frame(table, frame)
 
-    def score_samples(self, X):
+    def score_samples(self, X, exposure=None):
         """Compute minus the reconstruction error of each row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
@@ -526,12 +619,13 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         if is_dask(X):
+            check_no_exposure(self, exposure, "score_samples")
             return lazily(self, "score_samples", X)
         X = check_table(self, X, reset=False)
         check_rows(self._loss, X, self)
-        return self._inference.row_scores(X)
+        return self._inference.row_scores(X, exposed_rows(self, X, exposure))
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None, exposure=None):
         """Compute the mean of `score_samples`, which is minus the mean error.
 
         Parameters
@@ -541,6 +635,8 @@ class BaseAutoencoder(
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weights of the rows in the mean.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
@@ -548,7 +644,7 @@ class BaseAutoencoder(
             Mean score. Higher is better, and 0 is a perfect reconstruction. Unlike
             `PCA.score` it is not a log-likelihood.
         """
-        scores = self.score_samples(X)
+        scores = self.score_samples(X, exposure=exposure)
         if sample_weight is not None:
             scores = np.asarray(scores)  # dask may not know how many there are
             sample_weight = _check_sample_weight(

@@ -84,6 +84,18 @@ class AutoencoderTransformer(BaseAutoencoder):
         ["visits"], "cross_entropy": [["red", "green"]]}. Here "cross_entropy" is for groups
         of one-hot columns, with one column for each class (`OneHotEncoder(drop=None)`).
         Every column, or group, then has the same weight.
+    exposure : {"auto", "total"} or None, default="auto"
+        What the rates of counts are in proportion to: rate = exposure * share, as in every
+        regression of counts. "total" takes the sum of the counts of the row, so that codes
+        tell what a row consists of and not how much of it was counted: word counts of long
+        and short texts, or molecules in cells of different sequencing depths. The encoder
+        then sees log(1 + x / exposure * typical exposure), where the typical exposure is
+        the geometric mean of those of the training rows, and `init="pca"` starts from PCA
+        of these logarithms. They are also what `mean_`, `components_`,
+        `explained_variance_`, `noise` and `standardize` refer to. "auto" is "total" if
+        `loss` is "poisson" or "negative_binomial" and X has several columns, otherwise
+        None: no exposure, unless `fit` is given one for each row. A row without counts has
+        the exposure 1.
     code_activation : {"identity", "relu", "gelu", "silu", "elu", "tanh", "logistic"}, \
             default="identity"
         Activation of the code. Any but "identity" needs `init="random"`.
@@ -286,6 +298,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     device : str or torch.device, default="auto"
         Device of the network. "auto" is CUDA where there is a CUDA device, otherwise the
         CPU.
+    distributed : bool, default=False
+        Whether the processes of `torch.distributed`, which torchrun starts, fit one model
+        together. All call `fit`, each with rows of its own, of which there may be none, and
+        all end with the same model. Rows are held out by their values, at most 10 000 of
+        all, and each process gets all of these. An error, Ctrl-C or the end of one process
+        ends the fit of the others with a `skae.exceptions.PeerError`; only the first
+        prints and warns. The rows must be held in memory, losses must be of the kind of
+        "squared_error", and parameters that need one process are refused.
     warm_start : bool, default=False
         Whether to go on with the network of the last `fit` instead of a new one. Training
         goes on at the learning rate of so many steps, which then falls to zero again, and
@@ -330,6 +350,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         The same, divided by the total variance. The sum is the R² of the reconstruction.
     singular_values_ : ndarray of shape (n_components_,)
         Singular values, sqrt((n_samples - 1) * explained_variance_).
+    dispersion_ : ndarray of shape (n_features,)
+        Dispersions of counts, with `loss="negative_binomial"`: the variance of a count of
+        rate r is r + dispersion_ * r².
     noise_variance_ : float
         Variance that is not reconstructed, divided by min(n_samples, n_features) -
         n_components_; 0 if that is 0.
@@ -498,6 +521,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         activation="silu",
         init="pca",
         loss="squared_error",
+        exposure="auto",
         code_activation="identity",
         ordered=False,
         whiten=False,
@@ -526,6 +550,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         callbacks=None,
         checkpoint=None,
         device="auto",
+        distributed=False,
         warm_start=False,
         random_state=None,
         verbose=0,
@@ -536,6 +561,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.activation = activation
         self.init = init
         self.loss = loss
+        self.exposure = exposure
         self.code_activation = code_activation
         self.ordered = ordered
         self.whiten = whiten
@@ -564,6 +590,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.device = device
+        self.distributed = distributed
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose

@@ -8,6 +8,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skae._autoencoders.base import BaseAutoencoder
+from skae._autoencoders.exposures import exposed_rows
 from skae._compat import in_container
 from skae._tables.checks import check_table
 
@@ -23,7 +24,7 @@ class Density(BaseAutoencoder):
     # Not a value for each row that a Pipeline could pass on, but an option of the caller.
     __metadata_request__transform = {"return_std": UNUSED}
 
-    def transform(self, X, return_std=False):
+    def transform(self, X, return_std=False, exposure=None):
         """Encode X, as the means of the distributions of its codes.
 
         Parameters
@@ -32,6 +33,8 @@ class Density(BaseAutoencoder):
         return_std : bool, default=False
             Whether to return the standard deviations too. One of zero is a code that the
             row determines, and one of 1 a code of which it says nothing.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
@@ -40,11 +43,12 @@ class Density(BaseAutoencoder):
         Z_std : ndarray of shape (n_samples, n_components_)
             Standard deviations of the codes. Only returned with `return_std`.
         """
-        Z = super().transform(X)
+        Z = super().transform(X, exposure=exposure)
         if not return_std:
             return Z
         X = check_table(self, X, reset=False)
-        return Z, self._inference.deviations(X, self.n_components_)
+        exposed = exposed_rows(self, X, exposure)
+        return Z, self._inference.deviations(X, self.n_components_, exposed)
 
     def get_covariance(self):
         """Compute the covariance of the rows if the decoder were linear.
@@ -64,7 +68,7 @@ class Density(BaseAutoencoder):
         covariance.flat[:: len(covariance) + 1] += self.noise_variance_
         return covariance
 
-    def score_samples(self, X):
+    def score_samples(self, X, exposure=None):
         """Compute a lower bound of the log-density of each row.
 
         It is the bound of Burda et al. (2016) with 128 codes, log of the mean of
@@ -75,16 +79,19 @@ class Density(BaseAutoencoder):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
             Log-densities in the units of X, or for counts and zeros and ones
-            log-probabilities.
+            log-probabilities. With `exposure` they are those of rows whose exposure is
+            known.
         """
-        return super().score_samples(X)
+        return super().score_samples(X, exposure)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None, exposure=None):
         """Compute the mean of `score_samples`, the same number as `PCA.score`.
 
         Parameters
@@ -94,13 +101,15 @@ class Density(BaseAutoencoder):
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weights of the rows in the mean.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
         score : float
             Mean lower bound of the log-density of the rows, in nats.
         """
-        return super().score(X, y, sample_weight)
+        return super().score(X, y, sample_weight, exposure)
 
     def sample(self, n_samples=1, random_state=None):
         """Draw new rows from the density.
@@ -116,8 +125,9 @@ class Density(BaseAutoencoder):
         -------
         X : ndarray of shape (n_samples, n_features)
             Rows in the units of the training data, with the noise of the likelihood, or a
-            frame if `set_output` has asked for it. See `margins`. `inverse_transform` of
-            codes of your own gives means without noise.
+            frame if `set_output` has asked for it. See `margins`. With `exposure` all of
+            them have the typical exposure. `inverse_transform` of codes of your own gives
+            means without noise.
         """
         check_is_fitted(self)
         name = f"n_samples of {type(self).__name__}.sample"

@@ -81,12 +81,15 @@ class Sample:
     ----------
     X, X_hat : ndarray of shape (n, n_features)
         The rows and their reconstruction.
+    seen : ndarray of shape (n, n_features)
+        The rows as the encoder sees them, before they are centred.
     Z : ndarray of shape (n, n_components)
         Their codes.
     """
 
     X: np.ndarray
     X_hat: np.ndarray
+    seen: np.ndarray
     Z: np.ndarray
 
 
@@ -116,8 +119,11 @@ def _sample(estimator, X):
     """Return a Sample of the first rows of a table."""
     n_rows = min(MOST_ROWS, max(1, MOST_VALUES // X.shape[1]))
     X = rows_of(X, slice(0, min(n_rows, X.shape[0]))).astype(np.float64)
-    Z = estimator._inference.encode(X, estimator.n_components_)
-    return Sample(X, estimator._inference.decode(Z), Z)
+    inference, k = estimator._inference, estimator.n_components_
+    exposed = inference.exposed(X)
+    seen = X if exposed is None else exposed.seen(X)
+    Z = inference.codes_of_seen(seen, k)
+    return Sample(X, inference.decode(Z, exposed), seen, Z)
 
 
 # -- training --------------------------------------------------------------------------
@@ -350,7 +356,7 @@ def _shifted(estimator, sample):
     """A mean that is far from that of the fit."""
     if sample is None or len(sample.X) < 20:
         return None
-    mean, deviation = np.nanmean(sample.X, axis=0), np.nanstd(sample.X, axis=0)
+    mean, deviation = np.nanmean(sample.seen, axis=0), np.nanstd(sample.seen, axis=0)
     with np.errstate(invalid="ignore"):
         shift = np.abs(mean - estimator.mean_) / np.where(deviation > 0, deviation, np.inf)
     if not np.nanmax(shift) > SHIFTED:

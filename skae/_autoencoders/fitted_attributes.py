@@ -6,6 +6,7 @@ Each public attribute can be found by a search for its name and " =". The privat
     _params_of_fit    the parameters that the fit was made with, see `parameters`
     _has_marks        whether the network is told which cells are missing
     _filler           arrays of the `Filler` of missing cells, or None
+    _exposure         the fields of the `Exposure` of rows of counts, or None
     _loss_statistics  arrays that the loss has computed from the rows
     _extremes         the fields of the `Extremes` of the rows, or None
     _holds            whether the reconstruction is held at the ends of features
@@ -36,6 +37,7 @@ from skae._model.margins import Margins, fit_margins, number_of_draws
 from skae._model.model import Inference
 from skae._model.prior import Mixture, fit_mixture
 from skae._tables.categories import columns_of
+from skae._tables.exposure import Exposure
 from skae._tables.missing import Filler
 from skae._tables.ranges import Extremes
 from skae._tables.table import ends_of_target
@@ -49,6 +51,7 @@ from skae.modules._own import adapted
 
 __all__ = [
     "ends_of",
+    "exposure_of",
     "extremes_of",
     "filler_of",
     "frame_of",
@@ -62,6 +65,7 @@ __all__ = [
     "set_columns",
     "set_device",
     "set_ends",
+    "set_exposure",
     "set_filler",
     "set_inference",
     "set_loss",
@@ -125,16 +129,29 @@ def set_statistics(estimator, mean, scale):
     estimator.scale_ = scale
 
 
+def set_exposure(estimator, exposure):
+    """Set the Exposure of rows of counts, or None."""
+    estimator._exposure = exposure and vars(exposure)
+
+
+def exposure_of(estimator):
+    """Return the Exposure of rows of counts, or None."""
+    fields = getattr(estimator, "_exposure", None)  # models of earlier versions have none
+    return fields and Exposure(**fields)
+
+
 def unfitted_loss(estimator):
     """Return the loss that the parameter stands for, without statistics of the rows."""
     names = getattr(estimator, "feature_names_in_", None)
     params, loss = estimator._params_of_fit, estimator._params_of_fit["loss"]
+    has_exposure = exposure_of(estimator) is not None
     if estimator._network_kind.is_variational:
-        return resolve_likelihood(loss, params["covariance_type"])
+        return resolve_likelihood(loss, params["covariance_type"], has_exposure)
     columns = columns_of(estimator)
     if columns is not None:
-        return loss_of_columns(columns.terms(loss), columns.n_encoded)
-    return resolve_loss(loss, estimator.n_features_in_, names, type(estimator).__name__)
+        return loss_of_columns(columns.terms(loss), columns.n_encoded, has_exposure)
+    owner = type(estimator).__name__
+    return resolve_loss(loss, estimator.n_features_in_, names, owner, has_exposure)
 
 
 def set_loss(estimator, loss, statistics):
@@ -192,7 +209,8 @@ def set_filler(estimator, filler):
 def frame_of(estimator):
     """Return the Frame in which the fitted network works."""
     statistics = estimator.mean_, estimator.scale_
-    return Frame(*statistics, filler_of(estimator), estimator._has_marks)
+    exposure = exposure_of(estimator)
+    return Frame(*statistics, filler_of(estimator), estimator._has_marks, exposure)
 
 
 def filler_of(estimator):
@@ -230,6 +248,7 @@ def set_stream(estimator, stream, result):
     frame = result.network.frame
     set_statistics(estimator, frame.mean, frame.scale)
     set_filler(estimator, frame.filler)
+    set_exposure(estimator, frame.exposure)
     set_loss(estimator, unfitted_loss(estimator), result.loss_statistics)
     set_ends(estimator, result.extremes, result.network.holds)
     set_result(estimator, net_around(estimator, result.network.module), result)
@@ -373,6 +392,7 @@ def inference_around(estimator, network):
         estimator._has_marks,
         ends_of(estimator),
         columns_of(estimator),
+        exposure_of(estimator),
     )
 
 

@@ -13,7 +13,9 @@ from skae._autoencoders.arguments import (
     holds_out_rows,
     is_told_of_gaps,
 )
+from skae._autoencoders.exposures import check_exposure_given, counted_columns
 from skae._autoencoders.fitted_attributes import (
+    exposure_of,
     extremes_of,
     filler_of,
     frame_of,
@@ -21,6 +23,7 @@ from skae._autoencoders.fitted_attributes import (
     set_codes,
     set_device,
     set_ends,
+    set_exposure,
     set_filler,
     set_loss,
     set_result,
@@ -36,13 +39,16 @@ from skae._autoencoders.parameters import (
     parameter_names,
     params_of_fit,
 )
+from skae._autoencoders.together import check_together, given_together
 from skae._compat import draw_seed
 from skae._engine.checkpoint import Checkpoint, fingerprint
 from skae._engine.corruption import Hide, noise_units, number_of_versions
 from skae._engine.deadline import Deadline
+from skae._engine.run import ALONE
 from skae._engine.skorch_net import check_callbacks
 from skae._tables.categories import columns_of
 from skae._tables.checks import check_finite, check_rows, explained
+from skae._tables.exposure import learn_exposure
 from skae._tables.rows import rows_of
 from skae._tables.table import make_table
 from skae._torch import memory_explained
@@ -72,12 +78,14 @@ def fit(
     groups,
     X_val,
     X_target,
+    exposure,
     callbacks,
     *,
     splits=None,
     keeps_folds=False,
     fills_cells=False,
     columns=None,
+    peers=ALONE,
 ):
     """Fit an estimator; the other arguments are those of its method `fit`.
 
@@ -93,6 +101,8 @@ def fit(
         Whether the only purpose of the network is to fill missing cells, see `Given`.
     columns : Columns or None
         Columns of categories, if X and what goes with it are one-hot already.
+    peers : Alone or Peers
+        The processes of the fit.
 
     Returns
     -------
@@ -107,16 +117,22 @@ def fit(
     deadline = Deadline(estimator.time_limit)
     estimator._params_of_fit = params_of_fit(estimator)
     how = {"columns": columns, "is_new": not _goes_on(estimator), "splits": splits}
-    given = given_to_fit(estimator, X, y, sample_weight, groups, X_val, X_target, **how)
+    given = given_to_fit(
+        estimator, X, y, sample_weight, groups, X_val, X_target, exposure, **how
+    )
     given.fills_cells = fills_cells
-    _begin(estimator, given)
+    _begin(estimator, given, n_samples=sum(peers.gather(given.X.shape[0])))
+    seed = peers.gather(draw_seed(estimator.random_state))[0]
+    if peers.are_several:
+        others = {"sample_weight": sample_weight, "groups": groups, "exposure": exposure}
+        check_together(estimator, **others, X_val=X_val, X_target=X_target)
+        given = given_together(estimator, given, peers, seed)
     given = _summarised(estimator, given)
     before = extremes_of(estimator) if _goes_on(estimator) else None
     extremes = given.extremes().joined(before)
     ends = extremes.ends(estimator.clip, estimator._loss.can_hold)
     estimator._has_marks = is_told_of_gaps(estimator, given, ends)
     initial = _initial(estimator, given.X)
-    seed = draw_seed(estimator.random_state)
     if initial is not None:  # the same rows are held out as before
         seed = getattr(estimator, "_seed", seed)
     checkpoint = _open_checkpoint(estimator, given, seed, initial)
@@ -128,6 +144,7 @@ def fit(
             scopes.enter_context(checkpoint)
         before = None if initial is None else estimator._inference
         how = {"callbacks": callbacks, "checkpoint": checkpoint, "deadline": deadline}
+        how["peers"] = peers
         how["noise_and_units"] = _noise_and_units(estimator, given)
         table = _table(estimator, given, ends)
         numbers = given.numbers
@@ -144,7 +161,7 @@ def fit(
     return result, np.arange(result.n_samples) if numbers is None else numbers
 
 
-def partial_fit(estimator, X, sample_weight, groups):
+def partial_fit(estimator, X, sample_weight, groups, exposure):
     """Train on a chunk of a stream; the other arguments are those of `partial_fit`."""
     is_first = not hasattr(estimator, "net_")
     if not is_first:
@@ -154,12 +171,15 @@ def partial_fit(estimator, X, sample_weight, groups):
     if is_first or estimator._ongoing is None:
         estimator._params_of_fit = params_of_fit(estimator)
         set_device(estimator)
-    given = given_to_partial_fit(estimator, X, sample_weight, groups, is_first=is_first)
+    given = given_to_partial_fit(
+        estimator, X, sample_weight, groups, exposure, is_first=is_first
+    )
     if is_first:
         estimator._has_marks = estimator.allow_nan
         _begin(estimator, given, n_expected=EXPECTED)
         _check_gaps(estimator, given)
     check_rows(estimator._loss, given.goal, estimator, given.numbers)
+    _learn_exposure(estimator, given, is_new=is_first)
     stream = estimator._ongoing
     stream = _new_stream(estimator, is_first) if stream is None else stream.copied()
     tools, result = _tools(estimator), None
@@ -201,6 +221,7 @@ def _tools(estimator):
         noise=resolve_noise(estimator.noise, type(estimator).__name__) or None,
         standardize=params["standardize"],
         has_marks=estimator._has_marks,
+        exposure=exposure_of(estimator),
         follows=absorbs and not params["allow_nan"],
         clip=params["clip"],
     )
@@ -214,21 +235,26 @@ def wants_share(estimator):
 # -- before training -------------------------------------------------------------------
 
 
-def _begin(estimator, given, n_expected=None):
+def _begin(estimator, given, n_expected=None, n_samples=None):
     """Forget a stream, and decide the widths, the device and the loss.
 
     Parameters
     ----------
     n_expected : int or None
         Number of rows to learn from, if those of `given` are only the first of them.
+    n_samples : int or None
+        Number of rows in all processes. None is that of `given`.
     """
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
-    n_samples, n_features = given.X.shape
+    n_samples = n_samples or given.X.shape[0]
+    n_features = given.X.shape[1]
     n_features = n_features if given.columns is None else given.columns.rank
     widths = estimator._decide_widths(n_samples, n_features, n_expected)
     set_widths(estimator, *widths, is_new=not _goes_on(estimator))
     set_device(estimator)
+    if not _goes_on(estimator):
+        set_exposure(estimator, None)
     estimator._loss = unfitted_loss(estimator)
     check_clip(estimator, estimator._loss)
     if estimator._network_kind.has_own_code:  # mistakes in it are found first of all
@@ -297,10 +323,12 @@ def _learn_statistics(estimator, given, seed, is_new=True):
 
     A warm start, for which `is_new` is False, keeps its mean and its scale.
     """
+    _check_gaps(estimator, given)
+    _check_range(estimator, given)
+    _learn_exposure(estimator, given, is_new)
     if is_new:
         mean, scale = given.location_and_scale(estimator.standardize)
         set_statistics(estimator, mean, scale)
-    _check_gaps(estimator, given)
     filler = None
     if estimator.allow_nan:  # even if X has no missing cells, rows to come may have some
         filler = given.filler(estimator.mean_, estimator.scale_, seed)
@@ -327,18 +355,38 @@ def _check_gaps(estimator, given):
         )
 
 
-def _loss_statistics(estimator, loss, given):
-    """Check that the rows are in the range of the loss; return its statistics of them."""
-    X = given.goal
+def _check_range(estimator, given):
+    """Refuse rows for which the loss is not defined."""
     if given.summary is None:
-        check_rows(loss, X, estimator, given.numbers)
+        check_rows(estimator._loss, given.goal, estimator, given.numbers)
     if given.X_val is not None:
-        check_rows(loss, given.X_val, estimator)
+        check_rows(estimator._loss, given.X_val, estimator)
+
+
+def _learn_exposure(estimator, given, is_new=True):
+    """Set the exposure of rows of counts, or None; a network that goes on keeps its own."""
+    if is_new:
+        columns, exposure = counted_columns(estimator, estimator._loss, given), None
+        if columns is not None:
+            how = given.weights, columns, given.given_exposure
+            exposure = learn_exposure(given.goal, *how)
+        set_exposure(estimator, exposure)
+    else:
+        check_exposure_given(estimator, exposure_of(estimator), given.given_exposure)
+    given.exposure = exposure_of(estimator)
+    estimator._loss = unfitted_loss(estimator)
+
+
+def _loss_statistics(estimator, loss, given):
+    """Return the statistics of the rows that the loss needs."""
     if loss.statistics is None:
         return {}
+    X, exposed = given.goal, given.exposed(given.goal)
     some = slice(None, None, -(-X.shape[0] * X.shape[1] // MEASURED))
+    rows = loss.within(rows_of(X, some))
+    rows = rows if exposed is None else exposed.followed(rows, some)
     weights = None if given.weights is None else given.weights[some]
-    return loss.measure(rows_of(X, some), weights, estimator.scale_)
+    return loss.measure(rows, weights, estimator.scale_)
 
 
 # -- training --------------------------------------------------------------------------
@@ -366,6 +414,7 @@ def _train(
     callbacks,
     checkpoint,
     deadline,
+    peers,
 ):
     """Train with the given number of components, or find the one that is needed.
 
@@ -400,6 +449,8 @@ def _train(
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
             holds_initial=initial is None or estimator._holds,
             deadline=deadline,
+            peers=peers,
+            verbose=0 if peers.number else estimator.verbose,
         )
 
     def members_with(n_components):
@@ -438,7 +489,7 @@ def _settings(estimator, **others):
         from_pca=kind.has_linear_path and estimator.init == "pca",
         in_any_basis=kind.in_any_basis,
         is_linear=not (estimator.hidden_layer_sizes_ or kind.has_own_code),
-        is_seeded=has_seed,
+        is_seeded=has_seed or others.get("peers", ALONE).are_several,
         penalties=tuple(penalties),
         owner=name,
         **(params | others),
@@ -451,5 +502,7 @@ def _noise_and_units(estimator, given):
     if not noise:
         return None
     statistics = estimator.mean_, estimator.scale_
-    units = noise_units(given.rows_at_ends(), *statistics, is_standardized(estimator))
+    units = noise_units(
+        given.seen(given.rows_at_ends()), *statistics, is_standardized(estimator)
+    )
     return noise, units

@@ -73,11 +73,7 @@ def reconstruction(estimator, inference=None):
     callable (X) -> X_hat
     """
     inference = estimator._inference if inference is None else inference
-    return functools.partial(_reconstruct, inference, estimator.n_components_)
-
-
-def _reconstruct(inference, n_components, X):
-    return inference.decode(inference.encode(X, n_components))
+    return functools.partial(inference.reconstruct, n_components=estimator.n_components_)
 
 
 @in_own_modes()

@@ -10,6 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skae._autoencoders import diagnosis
+from skae._autoencoders.exposures import exposed_rows
 from skae._autoencoders.fitted_attributes import truncate
 from skae._autoencoders.parameters import takes
 from skae._compat import in_frame_like
@@ -71,7 +72,7 @@ class InspectionMixin:
         return smaller
 
     @available_if(takes("ordered"))
-    def truncation_errors(self, X):
+    def truncation_errors(self, X, exposure=None):
         """Compute the error of X for every number of first codes.
 
         It is the curve by which the number of codes is chosen with a single fit.
@@ -80,6 +81,8 @@ class InspectionMixin:
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows that were not in `fit`.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
@@ -102,14 +105,17 @@ class InspectionMixin:
         array([0.091, 0.023, 0.007])
         """
         numbers = range(1, 1 + self.n_components_)
-        return np.array([-self.truncate(k).score(X) for k in numbers])
+        scores = [self.truncate(k).score(X, exposure=exposure) for k in numbers]
+        return -np.array(scores)
 
-    def residuals(self, X):
+    def residuals(self, X, exposure=None):
         """Compute the differences between rows and their reconstructions.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
@@ -120,20 +126,23 @@ class InspectionMixin:
         """
         check_is_fitted(self)
         table, columns = check_table(self, X, reset=False), columns_of(self)
+        exposed = exposed_rows(self, table, exposure)
         out = np.empty((table.shape[0], self.n_features_in_), dtype=table.dtype)
         for block in row_blocks(*table.shape):
             rows = rows_of(table, block)
-            Z = self._inference.encode(rows, self.n_components_)
-            left = rows - self._inference.decode(Z)
+            some = None if exposed is None else exposed[block]
+            left = rows - self._inference.reconstruct(rows, self.n_components_, some)
             out[block] = left if columns is None else columns.left(left)
         return in_frame_like(X, out, _check_feature_names_in(self))
 
-    def components_at(self, X):
+    def components_at(self, X, exposure=None):
         """Differentiate the reconstruction by the codes, at each row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, if `fit` was given exposures.
 
         Returns
         -------
@@ -143,11 +152,14 @@ class InspectionMixin:
             standardized feature, with respect to each code as it is without `whiten`, at
             the code of each row of X. It is that before features are held at ends, see
             `clip`: where one is, its reconstruction does not change. At the mean code these
-            vectors, scaled to unit length, are `components_`.
+            vectors, scaled to unit length, are `components_`. Of counts with exposures they
+            are derivatives of the logarithm that the encoder sees, see `exposure`.
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False, dtype=np.float64)
-        Z = self._inference.encode(X, self.n_components_) / self._inference.code_scale
+        exposed = exposed_rows(self, X, exposure)
+        Z = self._inference.encode(X, self.n_components_, exposed)
+        Z /= self._inference.code_scale
         jacobian, columns = self._inference.jacobian(Z), columns_of(self)
         return jacobian if columns is None else columns.lengths(jacobian)
 

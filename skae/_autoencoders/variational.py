@@ -26,6 +26,7 @@ FIXED = (
     "categorical_features",
     "clip",
     "code_activation",
+    "distributed",
     "handle_unknown",
     "init",
     "noise",
@@ -88,6 +89,12 @@ class VariationalAutoencoder(Density):
         for counts, and the latter also learns a dispersion for each feature. The other
         distributions start from the generalized linear model that `AutoencoderTransformer`
         starts from, with the posterior that it has around the mean.
+    exposure : {"auto", "total"} or None, default=None
+        What the rates of counts are in proportion to, see `AutoencoderTransformer`. With
+        "total" the density is that of rows whose total is known, as in models of single
+        cells (Lopez et al. 2018, "Deep generative modeling for single-cell
+        transcriptomics"). None is the density of the whole row, unless `fit` is given an
+        exposure for each row.
     covariance_type : {"spherical", "diag"}, default="diag"
         Covariance of the noise of "squared_error", in the words of `GaussianMixture`. With
         "spherical" all features have the same variance in the units that are used in
@@ -169,11 +176,13 @@ class VariationalAutoencoder(Density):
         Number of rows in a step. "auto" stands for the power of two nearest to
         4 sqrt(n_samples) or, below 1024 rows, to n_samples / 8, but at least 16 and at most
         1024.
-    lr : float, default=1.5e-2
-        Largest learning rate of AdamW. The rate rises over the first 30 steps and falls
-        with 1 / sqrt(1 + step / 500), and from the first to the last of `max_epochs` also
-        with half a wave of the cosine, to nearly zero. A rate that one of the `callbacks`
-        sets replaces this one, and is multiplied by the same rise and fall.
+    lr : float or "auto", default="auto"
+        Largest learning rate of AdamW. "auto" stands for 0.015, and for dense networks with
+        wide layers for 0.015 * 512 / units * sqrt(batch_size / 256), if that is less. The
+        rate rises over the first 30 steps and falls with 1 / sqrt(1 + step / 500), and from
+        the first to the last of `max_epochs` also with half a wave of the cosine, to nearly
+        zero. A rate that one of the `callbacks` sets replaces this one, and is multiplied
+        by the same rise and fall.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Weights, losses, the choice of the
         epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes
@@ -252,6 +261,8 @@ class VariationalAutoencoder(Density):
         of a feature would have no bound. Constant features have the geometric mean of the
         others. For other losses it is the variance that is not reconstructed, as in
         `AutoencoderTransformer`.
+    dispersion_ : ndarray of shape (n_features,)
+        Dispersions of counts, see `AutoencoderTransformer`.
     mean_ : ndarray of shape (n_features,)
         Means of the features.
     scale_ : float or ndarray of shape (n_features,)
@@ -339,6 +350,7 @@ class VariationalAutoencoder(Density):
     categorical_features = None
     clip = False
     code_activation = "identity"
+    distributed = False
     handle_unknown = "error"
     init = "pca"
     noise = None
@@ -381,6 +393,7 @@ class VariationalAutoencoder(Density):
         sample_shape=None,
         activation="silu",
         loss="squared_error",
+        exposure=None,
         covariance_type="diag",
         beta=1.0,
         n_draws=1,
@@ -398,7 +411,7 @@ class VariationalAutoencoder(Density):
         max_epochs="auto",
         time_limit=None,
         batch_size="auto",
-        lr=1.5e-2,
+        lr="auto",
         precision="auto",
         module=None,
         callbacks=None,
@@ -413,6 +426,7 @@ class VariationalAutoencoder(Density):
         self.sample_shape = sample_shape
         self.activation = activation
         self.loss = loss
+        self.exposure = exposure
         self.covariance_type = covariance_type
         self.beta = beta
         self.n_draws = n_draws
@@ -484,7 +498,7 @@ class VariationalAutoencoder(Density):
         k, hidden_layer_sizes = sizes
         return DenseVariational(n_inputs, k, n_outputs, hidden_layer_sizes, **options)
 
-    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None):
+    def fit(self, X, y=None, sample_weight=None, *, groups=None, X_val=None, exposure=None):
         """Fit the model to X.
 
         Parameters
@@ -506,6 +520,8 @@ class VariationalAutoencoder(Density):
         X_val : array-like of shape (n_held_out, n_features) or None, default=None
             Held-out rows of your own. They choose the epoch, and all rows of X are
             trained on.
+        exposure : array-like of shape (n_samples,) or None, default=None
+            Exposures of rows of counts, see `AutoencoderTransformer.fit`.
 
         Returns
         -------
@@ -532,4 +548,5 @@ class VariationalAutoencoder(Density):
         UserWarning
             If no code carries anything, or if y has the shape of X.
         """
-        return super().fit(X, y, sample_weight, groups=groups, X_val=X_val)
+        how = {"groups": groups, "X_val": X_val, "exposure": exposure}
+        return super().fit(X, y, sample_weight, **how)

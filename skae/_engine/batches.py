@@ -208,9 +208,15 @@ class StreamedRows(Dataset):
             if generator is not None:
                 places = torch.randperm(len(rows), generator=generator).numpy()
             for place in np.array_split(places, len(part)):
-                row_weights = None if weights is None else weights[rows[place]]
+                numbers = rows[place]
+                row_weights = None if weights is None else weights[numbers]
                 yield streamed_batch(
-                    self.X, self.target, rows_of(window, place), row_weights, self.device
+                    self.X,
+                    self.target,
+                    rows_of(window, place),
+                    numbers,
+                    row_weights,
+                    self.device,
                 )
 
     def _order(self, rows, run, generator):
@@ -224,7 +230,7 @@ class StreamedRows(Dataset):
         return np.resize(rows, self.length)
 
 
-def streamed_batch(X, target, rows, weights, device):
+def streamed_batch(X, target, rows, numbers, weights, device):
     """Return a Batch of rows that have been read.
 
     Parameters
@@ -232,13 +238,15 @@ def streamed_batch(X, target, rows, weights, device):
     X, target : Scaled
     rows : ndarray of shape (n, p)
         Rows in their own units.
+    numbers : ndarray of int of shape (n,) or None
+        Numbers of these rows, if `X` or `target` need them, see `Scaled`.
     weights : ndarray of shape (n,) or None
     device : torch.device
     """
-    inputs = _at(torch.from_numpy(X.of(rows)), device)
+    inputs = _at(torch.from_numpy(X.of(rows, numbers)), device)
     targets = inputs
     if target is not X:
-        targets = _at(torch.from_numpy(target.of(rows)), device)
+        targets = _at(torch.from_numpy(target.of(rows, numbers)), device)
     if weights is not None:
         weights = _at(torch.from_numpy(weights).float(), device)
     return Batch(inputs, targets, weights)
@@ -265,17 +273,19 @@ class Batches:
 
     The numbers of rows of the batches differ by at most one, so that no batch is left with
     a single row, for which batch normalization fails. If there is a `Pace`, it chooses the
-    number of threads of each step.
+    number of threads of each step. `n_rows` is the number of rows of all processes, among
+    which the rows of a batch are divided; None means that there is one process.
     """
 
-    def __init__(self, dataset, batch_size, generator=None, pace=None):
+    def __init__(self, dataset, batch_size, generator=None, pace=None, n_rows=None):
+        self.n_rows = len(dataset) if n_rows is None else n_rows
         self.dataset = dataset
         self.batch_size = batch_size
         self.generator = generator
         self.pace = pace
 
     def __len__(self):
-        return -(-len(self.dataset) // self.batch_size)
+        return -(-self.n_rows // self.batch_size)
 
     def __iter__(self):
         batches = self.dataset.batches(len(self), self.generator)

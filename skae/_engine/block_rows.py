@@ -57,7 +57,7 @@ class BlockRows(Dataset):
             for places in np.split(np.arange(len(numbers)), cuts):
                 weights = None if self.weights is None else self.weights[numbers[places]]
                 batch = rows_of(rows, places)
-                yield streamed_batch(self.X, self.target, batch, weights, self.device)
+                yield streamed_batch(self.X, self.target, batch, None, weights, self.device)
 
     def _windows(self, generator, ends):
         """Yield (rows, numbers) of shuffled rows, which end where a batch ends."""

@@ -48,12 +48,16 @@ class DensityInference(Inference):
             both = self.run(step, inputs, inputs.dtype)
         return np.split(both, 2, axis=1)
 
-    def deviations(self, X, n_components):
-        """Return the standard deviations (n, k) of the codes of rows X (n, p)."""
-        dtype = float_of(X.dtype)
+    def deviations(self, X, n_components, exposed=None):
+        """Return the standard deviations (n, k) of the codes of rows X (n, p).
 
-        def step(rows):
-            scaled = ((rows - self.mean) / self.scale).astype(dtype)
+        `exposed` is as in `encode`.
+        """
+        dtype = float_of(X.dtype)
+        exposed = self.exposed(X) if exposed is None else exposed
+
+        def step(rows, numbers):
+            scaled, _ = self._seen(rows, numbers, exposed, dtype)
             return np.exp(self.posterior(scaled)[1] / 2)
 
         return self._in_batches(step, X, (n_components,), dtype)
@@ -91,14 +95,8 @@ class DensityInference(Inference):
 
     # -- densities ---------------------------------------------------------------------
 
-    def row_scores(self, X):
+    def _row_scores(self, X, scaled, goal, dtype):
         """Return lower bounds (n,) of the log-density of rows X (n, p), in units of X."""
-        dtype = float_of(X.dtype)
-        return self._in_batches(lambda rows: self._bounds(rows, dtype), X, (), np.float64)
-
-    def _bounds(self, X, dtype):
-        scaled = ((X - self.mean) / self.scale).astype(dtype)
-        goal = scaled if self.loss.of_scaled else self.loss.within(X).astype(dtype)
         module = self.modules[getattr(torch, dtype.name)]
         rows, goal = (torch.from_numpy(a).to(self.device) for a in (scaled, goal))
         with torch.inference_mode():
@@ -130,7 +128,7 @@ class DensityInference(Inference):
         else:
             Z = self.prior.draw(n_samples, rng)
 
-        def step(codes):
+        def step(codes, numbers):
             output = self.run(lambda module, Z: module.decode(Z), codes, np.float64)
             rows = self.loss.draw(output, rng)
             rows = rows * self.scale + self.mean if self.loss.of_scaled else rows

@@ -99,8 +99,7 @@ def describe(
         some = slice(None, None, -(-len(X) // n_rows))
 
         def reconstruct(codes):
-            X_hat = inference.decode_scaled(codes + mean[: codes.shape[1]])
-            return (X_hat - inference.mean) / inference.scale
+            return inference.decode_scaled(codes + mean[: codes.shape[1]])
 
         some_weights = None if weights is None else weights[some]
         falls = explained_falls(reconstruct, Z[some] - mean, X[some], ordered, some_weights)

@@ -6,9 +6,11 @@ import numpy as np
 import torch
 
 from skae._model.canonical import Codes, canonical_map, decoder_jacobian, matched
+from skae._tables.exposure import Exposed
 from skae._tables.missing import with_marks
 from skae._tables.rows import rows_of
 from skae._torch import in_own_modes, is_out_of_memory
+from skae.losses._counts import LOG_THETA
 from skae.modules import Linear
 from skae.modules._base import decode, encode, reconstruct
 
@@ -50,6 +52,8 @@ class Inference:
         own units.
     columns : Columns or None
         Which of the p columns are of one feature, if some features are categories.
+    exposure : Exposure or None
+        Exposure of rows of counts. Rows are adjusted by it before they are centred.
 
     Attributes
     ----------
@@ -72,9 +76,11 @@ class Inference:
         has_marks=False,
         ends=None,
         columns=None,
+        exposure=None,
     ):
         self.filler, self.has_marks, self.ends = filler, has_marks, ends
         self.features = slice(None) if columns is None else columns.starts
+        self.exposure = exposure
         self.loss, self.mean, self.scale = loss, mean, scale
         self.unit = self.code_scale = unit
         self.device = device
@@ -105,57 +111,82 @@ class Inference:
         )
         return self.modules[torch.float64].folded_encoder(weight, shift)
 
-    def encode(self, X, n_components):
-        """Return the codes (n, k) of X (n, p), in float32 for float32, else in float64."""
-        dtype = float_of(X.dtype)
+    def exposed(self, X, given=None):
+        """Return the `Exposed` of X (n, p), or None for a model without exposures.
+
+        `given` are the exposures (n,) that the model asks for if users give them.
+        """
+        if self.exposure is None:
+            return None
+        return Exposed(self.exposure, self.exposure.relative(X, given))
+
+    def encode(self, X, n_components, exposed=None):
+        """Return the codes (n, k) of X (n, p), in float32 for float32, else in float64.
+
+        `exposed` is what the method of that name returns; None computes it.
+        """
+        exposed = self.exposed(X) if exposed is None else exposed
+        return self.codes_of_seen(X, n_components, exposed)
+
+    def _codes(self, rows, dtype):
+        """Return the network's own codes of rows that are neither centred nor scaled."""
         folded = self.folded.get(dtype.name)
+        has_gaps = self.filler is not None and np.isnan(rows).any()
+        if folded is not None and not has_gaps:
+            return self.run(torch.nn.Module.__call__, rows, dtype, folded)
+        rows = rows - self.mean
+        rows /= self.scale
+        return self.run(encode, self._inputs(rows), dtype)
 
-        def step(rows):
-            has_gaps = self.filler is not None and np.isnan(rows).any()
-            if folded is not None and not has_gaps:
-                return (
-                    self.run(torch.nn.Module.__call__, rows, dtype, folded)
-                    * self.code_scale
-                )
-            rows = rows - self.mean
-            rows /= self.scale
-            return self.run(encode, self._inputs(rows), dtype) * self.code_scale
-
-        return self._in_batches(step, X, (n_components,), dtype)
-
-    def decode(self, Z):
+    def decode(self, Z, exposed=None):
         """Return the reconstruction (n, p) from codes Z (n, k), in the dtype of Z.
 
-        The last of ordered codes may be missing.
+        The last of ordered codes may be missing. Counts are those of rows with the
+        exposures of `exposed`, or of typical rows.
         """
         scale = np.ravel(self.code_scale)[: Z.shape[1]]
 
-        def step(rows):
-            return self._in_units(self.run(decode, rows / scale, Z.dtype))
+        def step(rows, numbers):
+            X_hat = self._in_units(self.run(decode, rows / scale, Z.dtype))
+            return X_hat if exposed is None else exposed.times(X_hat, numbers)
 
         return self._in_batches(step, Z, self.mean.shape, Z.dtype)
 
-    def row_scores(self, X):
+    def reconstruct(self, X, n_components, exposed=None):
+        """Return the reconstruction (n, p) of X (n, p); `exposed` is as in `encode`."""
+        exposed = self.exposed(X) if exposed is None else exposed
+        return self.decode(self.encode(X, n_components, exposed), exposed)
+
+    def row_scores(self, X, exposed=None):
         """Return minus the mean error of each row, (n,), of X (n, p).
 
         Losses of scaled rows are brought to `unit`; all others refer to X in its own units.
+        `exposed` is as in `encode`.
         """
         dtype = float_of(X.dtype)
-        return self._in_batches(
-            lambda rows: self._row_scores(rows, dtype), X, (), np.float64
-        )
+        exposed = self.exposed(X) if exposed is None else exposed
 
-    def _row_scores(self, X, dtype):
-        scaled = ((X - self.mean) / self.scale).astype(dtype)
+        def step(rows, numbers):
+            return self._row_scores(rows, *self._seen(rows, numbers, exposed, dtype), dtype)
+
+        return self._in_batches(step, X, (), np.float64)
+
+    def _seen(self, X, numbers, exposed, dtype):
+        """Return the inputs (n, p) of the network for rows of X, and the loss's targets."""
+        seen = X if exposed is None else exposed.seen(X, numbers)
+        scaled = ((seen - self.mean) / self.scale).astype(dtype)
+        goal = scaled if self.loss.of_scaled else self.loss.within(X).astype(dtype)
+        return scaled, goal if exposed is None else exposed.followed(goal, numbers)
+
+    def _row_scores(self, X, scaled, goal, dtype):
         output = self.run(reconstruct, self._inputs(scaled), dtype)
-        goal, unit = self.loss.within(X).astype(dtype), np.float64(1.0)
-        if self.loss.of_scaled:
-            goal, unit = scaled, np.float64(self.unit)
+        unit = np.float64(self.unit if self.loss.of_scaled else 1.0)
         output, goal = self.loss.hold(torch.from_numpy(output)), torch.from_numpy(goal)
         cells = X[:, self.features]
         n_cells = cells.shape[1]
         if self.filler is not None:
-            output, goal = self.loss.observed(output, goal, ~goal.isnan())
+            observed = torch.from_numpy(~np.isnan(X))
+            output, goal = self.loss.observed(output, goal, observed)
             n_cells = np.maximum((~np.isnan(cells)).sum(axis=1), 1)
         errors = self.loss.function(output, goal).double().numpy()
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -172,18 +203,43 @@ class Inference:
         filled = rows if observed.all() else self.filler(rows.double(), observed).to(rows)
         return (with_marks(filled, observed) if self.has_marks else filled).numpy()
 
+    def codes_of_seen(self, X, n_components, exposed=None):
+        """Return the codes (n, k) of rows (n, p) as the encoder sees them with `exposed`.
+
+        None stands for rows that are adjusted by their exposures already, or have none.
+        """
+        dtype = float_of(X.dtype)
+
+        def step(rows, numbers):
+            rows = rows if exposed is None else exposed.seen(rows, numbers)
+            return self._codes(rows, dtype) * self.code_scale
+
+        return self._in_batches(step, X, (n_components,), dtype)
+
     def scaled_codes(self, X, n_components):
         """Return the network's own codes (n, k) of centred and scaled X (n, p)."""
 
-        def step(rows):
+        def step(rows, numbers):
             return self.run(encode, self._inputs(rows), X.dtype)
 
         return self._in_batches(step, X, (n_components,), X.dtype)
 
     def decode_scaled(self, Z):
-        """Return the reconstruction (n, p), in float64, from the network's own codes."""
+        """Return the scaled reconstruction (n, p), in float64, of the network's own codes.
+
+        It is in the units of the network's input, with exposures that of typical rows.
+        """
         with self._private_states():
-            return self._in_units(self.run(decode, Z, np.float64))
+            X_hat = self._in_units(self.run(decode, Z, np.float64))
+        if self.exposure is not None:
+            X_hat = self.exposure.seen(X_hat, np.ones(len(X_hat)))
+        return (X_hat - self.mean) / self.scale
+
+    def dispersion(self, n_components):
+        """Return the dispersions (p,) of overdispersed counts."""
+        with self._private_states():
+            output = self.run(decode, np.zeros((1, n_components)), np.float64)
+        return np.exp(-output[0, len(self.mean) :].clip(*LOG_THETA))
 
     @in_own_modes()
     def jacobian(self, Z):
@@ -191,7 +247,8 @@ class Inference:
 
         The codes are the network's own. The derivatives are those of the reconstruction by
         the codes when both are in the units of X, or both in standardized units, and before
-        it is held at the ends of features.
+        it is held at the ends of features. With exposures the units are those of the
+        logarithms that the encoder sees.
         """
         module, loss = self.modules[torch.float64], self.loss
 
@@ -201,7 +258,12 @@ class Inference:
         with self._private_states():
             jacobian = decoder_jacobian(output, torch.from_numpy(Z).to(self.device))
         factor = 1.0 if self.loss.of_scaled else 1 / self.scale
-        return jacobian.cpu().numpy() * factor
+        jacobian = jacobian.cpu().numpy() * factor
+        if self.exposure is None:
+            return jacobian
+        with self._private_states():
+            rates = self._in_units(self.run(decode, Z, np.float64))
+        return jacobian * self.exposure.slopes(rates)[:, None]
 
     def canonize(self, inputs, X, n_components, weights=None):
         """Fold into the network the map that makes its codes of `inputs` canonical.
@@ -240,7 +302,7 @@ class Inference:
             Numbers that the codes had before this call.
         """
         k, is_ordered = n_components, self.modules[torch.float64].is_ordered
-        Z_before = before.encode(inputs * self.scale + self.mean, k)
+        Z_before = before.codes_of_seen(inputs * self.scale + self.mean, k)
         order, signs = matched(Z_before, self.scaled_codes(inputs, k), is_ordered)
         self._recode(signs[:, None] * np.eye(k)[order], np.zeros(k))
         return order
@@ -268,8 +330,9 @@ class Inference:
     def _in_batches(self, step, table, shape, dtype):
         """Apply `step` to batches of `table`, and return its results in one array.
 
-        The result of each row has the shape `shape`. If memory is not sufficient, batches
-        are halved, down to one row.
+        It is given the rows of a batch and their numbers, as a slice. The result of each
+        row has the shape `shape`. If memory is not sufficient, batches are halved, down to
+        one row.
         """
         with self._private_states():
             return self._batch_by_batch(step, table, shape, dtype)
@@ -281,7 +344,7 @@ class Inference:
         while i < n_samples:
             block = slice(i, min(i + n_rows, n_samples))
             try:
-                out[block] = step(np.ascontiguousarray(rows_of(table, block)))
+                out[block] = step(np.ascontiguousarray(rows_of(table, block)), block)
             except Exception as error:
                 n_rows = (block.stop - i) // 2
                 if n_rows == 0 or not is_out_of_memory(error):

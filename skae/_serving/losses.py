@@ -36,32 +36,34 @@ def _log_rate(output, mean):
     return np.log(softplus(raised)) + (output - raised) + np.log(mean / UNIT)
 
 
-def _squared(output, X, mean):
+def _squared(output, X, mean, exposure):
     return (output - X) * (output - X)
 
 
-def _absolute(output, X, mean):
+def _absolute(output, X, mean, exposure):
     return np.abs(output - X)
 
 
-def _huber(output, X, mean):
+def _huber(output, X, mean, exposure):
     size = np.abs(output - X)
     inner = np.minimum(size, 1)
     return inner * (size - inner * 0.5)
 
 
-def _cross_entropy(logits, X, mean):
+def _cross_entropy(logits, X, mean, exposure):
     return softplus(logits) - X * logits
 
 
-def _poisson(output, X, mean):
-    return _rate(output, mean) - X * _log_rate(output, mean) + log_gamma(X + 1.0)
+def _poisson(output, X, mean, exposure):
+    log_rates = _log_rate(output, mean) + np.log(exposure)
+    return _rate(output, mean) * exposure - X * log_rates + log_gamma(X + 1.0)
 
 
-def negative_binomial(output, X, mean, log_theta):
+def negative_binomial(output, X, mean, exposure, log_theta):
     """Return minus the log-likelihoods (n, p) of overdispersed counts."""
     log_theta = np.minimum(np.maximum(log_theta, LOG_THETA[0]), LOG_THETA[1])
-    theta, excess = np.exp(log_theta), _log_rate(output, mean) - log_theta
+    log_rates = _log_rate(output, mean) + np.log(exposure)
+    theta, excess = np.exp(log_theta), log_rates - log_theta
     of_gamma = log_gamma(X + 1.0) + log_gamma(theta) - log_gamma(X + theta)
     return (X + theta) * softplus(excess) - X * excess + of_gamma
 
@@ -166,13 +168,15 @@ class Loss:
             return output * self._scale + self._mean
         return self._kind.link(output, self._mean)
 
-    def errors(self, output, X, constants):
-        """Return the error of each row, (n,)."""
+    def errors(self, output, X, constants, exposure=1.0):
+        """Return the error of each row, (n,); exposures, (n, 1), are relative."""
         if self.name == "cosine":
             return cosine(self.link(output), X)
         if self.name == "negative_binomial":
-            return np.sum(negative_binomial(output, X, self._mean, constants), axis=1)
-        return np.sum(self._kind.cells(output, X, self._mean), axis=1)
+            cells = negative_binomial(output, X, self._mean, exposure, constants)
+        else:
+            cells = self._kind.cells(output, X, self._mean, exposure)
+        return np.sum(cells, axis=1)
 
     def check(self, X, owner):
         """Refuse values of X that the loss is not defined for, rounding aside."""
@@ -240,13 +244,13 @@ class MixedLoss(Loss):
         ]
         return np.take(np.concatenate(parts, axis=1), self.order, axis=1)
 
-    def errors(self, output, X, constants):
+    def errors(self, output, X, constants, exposure=1.0):
         total = 0.0
         for kind, columns in self.terms:
             mean, scale = (units[columns] for units in self.units)
             goal = (np.take(X, columns, axis=1) - mean) / scale
             output_part = np.take(output, columns, axis=1)
-            cells = kind.cells(output_part, goal, self.mean[columns])
+            cells = kind.cells(output_part, goal, self.mean[columns], exposure)
             total = total + np.sum(cells * self.weight[columns], axis=1)
         for group in self.groups:
             shares = log_softmax(np.take(output, group, axis=1))

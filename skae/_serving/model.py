@@ -32,6 +32,7 @@ class Model:
     loss : Loss
     ends : (low, high), ndarrays of shape (p,), or None
         Ends at which reconstructions are held.
+    exposure : Exposure or None
     filler : Filler or None
     has_marks, is_ordered, is_variational : bool
     feature_names : list of str or None
@@ -48,6 +49,7 @@ class Model:
     constants: np.ndarray
     loss: object
     ends: tuple | None
+    exposure: object
     filler: Callable | None
     has_marks: bool
     is_ordered: bool
@@ -65,6 +67,8 @@ class Model:
     def encode(self, X):
         """Return the codes (n, k) of X (n, p)."""
         dtype = X.dtype
+        if self.exposure is not None:
+            X = self.exposure.seen(X, self.exposure.relative(X))
         folded = self.folded.get(dtype.name)
         if folded is not None and (self.filler is None or not np.isnan(X).any()):
             Z = folded(X)
@@ -81,6 +85,14 @@ class Model:
             X_hat = np.minimum(np.maximum(X_hat, self.ends[0]), self.ends[1])
         return X_hat.astype(Z.dtype, copy=False)
 
+    def reconstruct(self, X):
+        """Return the reconstruction (n, p) of X (n, p)."""
+        X_hat = self.decode(self.encode(X))
+        if self.exposure is None:
+            return X_hat
+        X_hat = self.exposure.times(X_hat, self.exposure.relative(X))
+        return X_hat.astype(X.dtype, copy=False)
+
     def row_scores(self, X):
         """Return minus the mean error of each row, (n,), of X (n, p), in float64."""
         if self.is_variational:
@@ -88,7 +100,11 @@ class Model:
                 f"score_samples of {self.name} draws codes, which needs torch. Open the "
                 "file with skae.load."
             )
-        scaled = self._scaled(X)
+        seen, relative = X, 1.0
+        if self.exposure is not None:
+            relative = self.exposure.relative(X)
+            seen = self.exposure.seen(X, relative)
+        scaled = self._scaled(seen)
         Z = self.encoders[X.dtype.name](self._inputs(scaled))
         output = self._held(self._output(Z, X.dtype))
         with np.errstate(over="ignore"):
@@ -104,7 +120,8 @@ class Model:
             goal = np.where(observed, goal, self.loss.missing[1])
             n_cells = np.maximum(observed.sum(axis=1), 1)
         output, goal = output.astype(np.float64), goal.astype(np.float64)
-        return self.loss.errors(output, goal, self.constants) * (unit / n_cells) * -1.0
+        errors = self.loss.errors(output, goal, self.constants, relative)
+        return errors * (unit / n_cells) * -1.0
 
     def _scaled(self, X):
         return ((X - self.mean) / self.scale).astype(X.dtype, copy=False)

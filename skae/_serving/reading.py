@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skae._serving.exposure import Exposure
 from skae._serving.filler import Filler
 from skae._serving.losses import loss_of
 from skae._serving.model import Model
@@ -80,6 +81,7 @@ def _model(name, parameters, fitted):
     is_variational = CLASSES[name]
     k, p = (_width(fitted[size]) for size in ("n_components_", "n_features_in_"))
     fitted = {
+        "_exposure": None,
         "_extremes": None,
         "_filler": None,
         "_holds": True,
@@ -109,6 +111,7 @@ def _model(name, parameters, fitted):
         constants=constants,
         loss=loss,
         ends=_ends(params, fitted, loss, p),
+        exposure=_exposure(fitted["_exposure"], p, filler is not None),
         filler=filler,
         has_marks=fitted["_has_marks"] and filler is not None,
         is_ordered=params["ordered"],
@@ -169,6 +172,26 @@ def _ends(params, fitted, loss, p):
     return extremes.ends(params["clip"], loss.can_hold)
 
 
+def _exposure(fields, p, has_gaps):
+    """Return the Exposure of rows of counts, or None."""
+    if fields is None:
+        return None
+    if fields["shares"] is None:
+        raise ModelFileError(
+            "was fitted with exposures of the rows, which skae.runtime does not take. Open "
+            "it with skae.load, which needs torch and scikit-learn."
+        )
+    columns, (is_count, shares) = fields["columns"], np.zeros((2, p))
+    is_count[columns], shares[columns] = (
+        1.0,
+        _array(fields["shares"], columns.shape, "shares"),
+    )
+    typical = float(fields["typical"])
+    if not 0 < typical < np.inf:
+        raise ModelFileError("has an exposure that is not valid.")
+    return Exposure(is_count, shares, typical, has_gaps)
+
+
 def _filler(parts, p):
     if parts is None:
         return None
@@ -225,7 +248,7 @@ def _names(names, p):
 
 def _check_use(model):
     """Pass one row through the model, which fails if values do not fit together."""
-    row = model.mean[None]
+    row = model.mean[None].clip(*model.loss.bounds)
     with np.errstate(all="ignore"):
         Z = model.encode(row)
         results = [Z, model.decode(Z)]

@@ -13,11 +13,13 @@ from skae._tables.block_summary import Summary, summary_of
 from skae._tables.blocks import Blocks
 from skae._tables.categories import Columns
 from skae._tables.dependence import Dependence, equal_rows
+from skae._tables.exposure import Exposed, Exposure
 from skae._tables.filler_fit import MOST_ROWS, fit_filler
 from skae._tables.ranges import Extremes
 from skae._tables.rows import (
     FEW_ROWS,
     SMALL,
+    Scaled,
     is_streamed,
     row_blocks,
     rows_of,
@@ -28,6 +30,8 @@ from skae._tables.table import distance_of_sampled
 __all__ = ["Given"]
 
 TELLING = 64  # number of columns that are sorted by first; most rows differ in them
+# Attributes that are no arrays, or that follow from others.
+NO_TABLES = {"folds", "numbers", "columns", "fills_cells", "summary", "exposure"}
 FEWEST_ROWS = 256  # least number of rows of a streamed table that a filler is fitted to
 
 
@@ -52,6 +56,11 @@ class Given:
     numbers : ndarray of int of shape (n_samples,) or None
         Numbers of the rows in the table that the user passed. None if all of these are
         here in their original order.
+    given_exposure : ndarray of shape (n_samples,) or None
+        Exposures of the rows, if the user passed them.
+    exposure : Exposure or None
+        Set once it is learned, if the rows hold counts whose rates are in proportion to an
+        exposure.
     columns : Columns or None
         Which columns of X are of categories, if some are.
     fills_cells : bool
@@ -59,7 +68,8 @@ class Given:
         which cells are missing even if none are, so that cells are hidden in training, and
         its epoch is chosen by hidden cells alone.
     summary : Summary or None
-        What is known about X if it is `Blocks`, see `summarised`.
+        What is known about all rows, if X is `Blocks`, see `summarised`, or if other
+        processes have rows too.
     """
 
     X: np.ndarray
@@ -69,6 +79,8 @@ class Given:
     groups: np.ndarray | None = None
     folds: list | None = None
     numbers: np.ndarray | None = None
+    given_exposure: np.ndarray | None = None
+    exposure: Exposure | None = None
     columns: Columns | None = None
     fills_cells: bool = False
     summary: Summary | None = None
@@ -138,9 +150,9 @@ class Given:
         Rows are compared by the first value that differs, where NaN is the largest. No
         scaling of the features changes this order.
         """
-        if self.X.shape[0] > FEW_ROWS:
+        if not 1 < self.X.shape[0] <= FEW_ROWS:
             return
-        parts = self.X, self.X_target, self.weights, self.groups
+        parts = self.X, self.X_target, self.weights, self.groups, self.given_exposure
         parts = [np.reshape(p, (len(p), -1)) for p in parts if p is not None]
         first = np.hstack([part[:, :TELLING] for part in parts])[:, :TELLING]
         order = np.lexsort(first.T[::-1])
@@ -152,7 +164,7 @@ class Given:
     def _take(self, rows):
         """Keep these rows, in this order."""
         self.numbers = rows if self.numbers is None else self.numbers[rows]
-        for name in ("X", "X_target", "weights", "groups"):
+        for name in ("X", "X_target", "weights", "groups", "given_exposure"):
             part = getattr(self, name)
             setattr(self, name, None if part is None else part[rows])
         if self.folds is not None:
@@ -175,11 +187,7 @@ class Given:
     @property
     def tables(self):
         """All arguments as a dict of names to arrays or None."""
-        tables = {
-            name: part
-            for name, part in vars(self).items()
-            if name not in {"folds", "numbers", "columns", "fills_cells", "summary"}
-        }
+        tables = {name: part for name, part in vars(self).items() if name not in NO_TABLES}
         if self.summary is not None:  # these stand for the rows
             tables["X"] = self.summary.keys
         for number, (train, held_out) in enumerate(self.folds or []):
@@ -199,6 +207,19 @@ class Given:
             return None
         return ~np.concatenate([np.isnan(X) for X in tables])
 
+    def exposed(self, X):
+        """Return the `Exposed` of X or of `goal`, or None without exposures."""
+        if self.exposure is None:
+            return None
+        return Exposed(self.exposure, self.exposure.relative(X, self.given_exposure))
+
+    def seen(self, X):
+        """Return X or `goal` as the encoder sees it, before it is centred and scaled."""
+        exposed = self.exposed(X)
+        if exposed is None:
+            return X
+        return Scaled(X, before=exposed.seen) if is_streamed(X) else exposed.seen(X)
+
     def location_and_scale(self, standardize):
         """Return the mean (n_features,) and the scale of the features, ignoring NaN.
 
@@ -211,11 +232,12 @@ class Given:
         return self.columns.balanced(*self._location_and_scale(standardize=True))
 
     def _location_and_scale(self, standardize):
+        seen = self.seen(self.goal)
         if self.observed is None:
-            return location_and_scale(self.goal, standardize, self.weights)
+            return location_and_scale(seen, standardize, self.weights)
         if np.isnan(self.X).all():
             raise ValueError("X has no values: all of its cells are missing.")
-        mean, spread = nan_location_and_scale(self.X, self.weights)
+        mean, spread = nan_location_and_scale(seen, self.weights)
         if standardize:
             return mean, np.where(spread == 0, 1.0, spread)
         return mean, one_scale(spread)
@@ -241,7 +263,7 @@ class Given:
 
     def filler(self, mean, scale, seed):
         """Return a `Filler` that fills missing cells of rows like these."""
-        X, w = self.X, self.weights
+        X, w = self.seen(self.X), self.weights
         if is_streamed(X):  # evenly spaced rows are enough
             n_rows = min(MOST_ROWS, max(FEWEST_ROWS, SMALL // X.shape[1]))
             some = slice(None, None, -(-X.shape[0] // n_rows))

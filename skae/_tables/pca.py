@@ -1,9 +1,9 @@
 """Principal axes of a table, in float64."""
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 
-from skae._tables.rows import Scaled, chunks, row_blocks, rows_of
+from skae._tables.rows import Scaled, chunks, row_blocks
 
 __all__ = ["principal_axes", "with_signs"]
 
@@ -120,7 +120,7 @@ def _covariance_times(X, Q, weights):
     products = np.zeros(Q.shape)
     Q_raw, offset = Q / scale, mean @ Q
     for block in row_blocks(*X.shape):
-        rows = X.X[block] if sparse.issparse(X.X) else rows_of(X.X, block)
+        rows = X.raw(block)
         codes = rows @ Q_raw - offset
         codes = codes if weights is None else codes * weights[block, None]
         products += rows.T @ codes / scale - np.outer(mean, codes.sum(axis=0))

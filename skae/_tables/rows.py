@@ -98,12 +98,16 @@ class Scaled:
     bounds : (low, high), floats or arrays of shape (n_features,), or None
         Values outside the bounds are set to them. As X was checked, only rounding errors
         are removed.
+    before, after : callable (rows, numbers) -> rows, or None
+        What is done to rows of X before they are centred and at the end. It is given their
+        numbers too.
     """
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, X, mean=0.0, scale=1.0, bounds=None):
+    def __init__(self, X, mean=0.0, scale=1.0, bounds=None, before=None, after=None):
         self.X, self.mean, self.scale, self.bounds = X, mean, scale, bounds
+        self.before, self.after = before, after
         self.shape = X.shape
 
     def __len__(self):
@@ -114,10 +118,17 @@ class Scaled:
         return self.shape[0] * self.shape[1]
 
     def __getitem__(self, rows):
-        return self.of(rows_of(self.X, rows))
+        return self.of(rows_of(self.X, rows), rows)
 
-    def of(self, rows):
-        """Convert rows (n, p) of X to the units of this table."""
+    def raw(self, rows):
+        """Return rows (n, p) before they are centred, sparse if X is sparse."""
+        found = self.X[rows] if sparse.issparse(self.X) else rows_of(self.X, rows)
+        return found if self.before is None else self.before(found, rows)
+
+    def of(self, rows, numbers):
+        """Convert rows (n, p) of X, which have these numbers, to this table's units."""
+        if self.before is not None:
+            rows = self.before(rows, numbers)
         out = np.empty(rows.shape, dtype=self.dtype)
         for block in row_blocks(*rows.shape):
             part = np.asarray(rows[block], dtype=np.float64) - self.mean
@@ -125,7 +136,7 @@ class Scaled:
             if self.bounds is not None:
                 np.clip(part, *self.bounds, out=part)
             out[block] = part
-        return out
+        return out if self.after is None else self.after(out, numbers)
 
 
 class Selected:

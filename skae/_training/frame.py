@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from skae._tables.fit_data import Given
+from skae._tables.exposure import Exposure
 from skae._tables.missing import Filler
 from skae._tables.table import make_table
 from skae.modules._base import Network
@@ -28,24 +28,39 @@ class Frame:
         Filler of missing cells, if there may be any.
     has_marks : bool
         Whether networks are told which cells are missing.
+    exposure : Exposure or None
+        Exposure of rows of counts, by which they are adjusted before they are centred.
     """
 
     mean: np.ndarray
     scale: float | np.ndarray
     filler: Filler | None = None
     has_marks: bool = False
+    exposure: Exposure | None = None
 
     def table(self, rows, loss, ends=None):
         """Return the Table of StreamRows, with features that are held at these ends."""
         weights = None if (rows.weights == rows.weights[0]).all() else rows.weights
-        given = Given(rows.X if self.has_marks else self.filled(rows.X), weights=weights)
+        given = dataclasses.replace(rows.given(self.exposure), weights=weights)
+        if not self.has_marks:
+            given.X = self.filled(rows)
         table = make_table(given, loss, self.mean, self.scale, self.filler, ends=ends)
         if self.has_marks and table.observed is None:
             table.observed = np.ones(rows.X.shape, dtype=bool)
         return table
 
-    def filled(self, X):
-        """Return X (n, n_features), in its own units, with missing cells filled."""
+    def filled(self, rows):
+        """Return the X of StreamRows, in its own units, with missing cells filled."""
+        if self.filler is None:
+            return rows.X
+        exposed = rows.given(self.exposure).exposed(rows.X)
+        filled = self.seen(rows)
+        filled = filled if exposed is None else exposed.unseen(filled)
+        return np.where(np.isnan(rows.X), filled, rows.X)
+
+    def seen(self, rows):
+        """Return StreamRows as the encoder sees them, filled, before they are centred."""
+        X = rows.given(self.exposure).seen(rows.X)
         if self.filler is None:
             return X
         observed = ~np.isnan(X)

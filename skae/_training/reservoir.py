@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from skae._tables.dependence import is_held_out, row_keys
+from skae._tables.fit_data import Given
 from skae._tables.rows import is_streamed, row_blocks, rows_of
 
 __all__ = ["Memory", "Reservoir", "StreamRows", "joined", "stream_rows"]
@@ -26,17 +27,29 @@ class StreamRows:
     weights : ndarray of shape (n,)
     keys : ndarray of uint64 of shape (n,)
         Rows with the same key depend on each other.
+    exposures : ndarray of shape (n,)
+        Exposures of rows of counts, NaN if the user has not given them.
     """
 
     X: np.ndarray
     weights: np.ndarray
     keys: np.ndarray
+    exposures: np.ndarray
 
     def __len__(self):
         return len(self.X)
 
     def __getitem__(self, rows):
-        return StreamRows(self.X[rows], self.weights[rows], self.keys[rows])
+        return StreamRows(*(part[rows] for part in vars(self).values()))
+
+    def given(self, exposure=None):
+        """Return the rows as `Given`, for an Exposure or None."""
+        return Given(
+            self.X,
+            weights=self.weights,
+            given_exposure=self.exposures,
+            exposure=exposure,
+        )
 
     def replaced(self, places, others):
         """Return a copy with other rows in some places; the last row for a place counts."""
@@ -61,7 +74,10 @@ def stream_rows(given):
     for block in blocks:
         rows = np.asarray(rows_of(X, block))
         w = np.ones(len(rows)) if weights is None else weights[block]
-        yield StreamRows(rows, w, row_keys(rows) if groups is None else groups[block])
+        keys = row_keys(rows) if groups is None else groups[block]
+        exposures = given.given_exposure
+        exposures = np.full(len(rows), np.nan) if exposures is None else exposures[block]
+        yield StreamRows(rows, w, keys, exposures)
 
 
 def joined(parts):

@@ -204,7 +204,7 @@ class Stream:
             self.frame = self.frame or tools.first_frame(new, self.seed)
             units = self.frame.mean, self.frame.scale
             self.pca = RunningPCA.begin(*units, self.n_components)
-        self.pca = self.pca.updated(self.frame.filled(new.X), new.weights)
+        self.pca = self.pca.updated(self.frame.seen(new), new.weights)
         share = settings.validation_fraction if settings.early_stopping else 0.0
         self.memory, own = self.memory.updated(new, share)
         self.n_rows += len(new)
@@ -216,9 +216,9 @@ class Stream:
         if self.network is None and self.kept is None:
             some = self.memory.some(MEASURED)
             self.frame = tools.frame(some, mean, scale, self.seed)
-            self.loss_statistics = tools.loss.measure(some.X, some.weights)
+            self.loss_statistics = tools.measured(some)
         elif tools.follows and self.has_own_pca:
-            self.frame = Frame(mean, scale)
+            self.frame = Frame(mean, scale, exposure=tools.exposure)
 
     def _squares(self, start):
         """Return the sum of the squares of all rows, in the frame.

@@ -11,7 +11,7 @@ from skae._engine.checkpoint import restore, snapshot
 from skae._engine.corruption import Hide, noise_units
 from skae._engine.skorch_net import averaged_tensors
 from skae._tables.dependence import Dependence
-from skae._tables.fit_data import Given
+from skae._tables.exposure import Exposure
 from skae._torch import make_generator, thread_limit
 from skae._training.frame import Frame, FramedNetwork
 from skae._training.linear_start import hold
@@ -51,6 +51,8 @@ class Tools:
         See `Extremes.ends`.
     ends : (low, high), ndarrays of shape (n_features,), or None
         Ends at which features are held, in the units of X.
+    exposure : Exposure or None
+        Exposure of rows of counts.
     """
 
     settings: Settings
@@ -64,6 +66,13 @@ class Tools:
     follows: bool
     clip: bool | str = False
     ends: tuple | None = None
+    exposure: Exposure | None = None
+
+    def measured(self, rows):
+        """Return the statistics of StreamRows that the loss needs."""
+        X, exposed = self.loss.within(rows.X), rows.given(self.exposure).exposed(rows.X)
+        X = X if exposed is None else exposed.followed(X)
+        return self.loss.measure(X, rows.weights)
 
     def fitted(self, loss_statistics, extremes):
         """Return these tools with a loss that has the statistics, and with ends."""
@@ -75,7 +84,8 @@ class Tools:
         """Return the `Units` of StreamRows that noise refers to, or None without noise."""
         if self.noise is None:
             return None
-        return noise_units(rows.X, frame.mean, frame.scale, self.standardize)
+        seen = rows.given(self.exposure).seen(rows.X)
+        return noise_units(seen, frame.mean, frame.scale, self.standardize)
 
     def settings_in(self, frame, units, first_step=0):
         """Return the settings of training in a frame."""
@@ -112,15 +122,15 @@ class Tools:
 
     def first_frame(self, rows, seed):
         """Return the Frame of StreamRows alone."""
-        given = Given(rows.X, weights=rows.weights)
+        given = rows.given(self.exposure)
         return self.frame(rows, *given.location_and_scale(self.standardize), seed)
 
     def frame(self, rows, mean, scale, seed):
         """Return the Frame with this mean and scale, and a filler fitted to StreamRows."""
         if not self.has_marks:
-            return Frame(mean, scale)
-        given = Given(rows.X, weights=rows.weights)
-        return Frame(mean, scale, given.filler(mean, scale, seed), has_marks=True)
+            return Frame(mean, scale, exposure=self.exposure)
+        filler = rows.given(self.exposure).filler(mean, scale, seed)
+        return Frame(mean, scale, filler, has_marks=True, exposure=self.exposure)
 
 
 def members_of(rows, frame, tools, start):

@@ -131,7 +131,7 @@ class Training:
         return dataclasses.replace(result, n_threads=threads.n_threads)
 
     def _sizes(self):
-        return self.settings.sizes(len(self.members.trained[-1]))
+        return self.settings.sizes(self.members.n_trained)
 
     def mean(self, errors):
         """Return the mean of errors (n_cuts, n_judged) with all codes."""
@@ -245,6 +245,8 @@ class Training:
                 module, batch_size, self.start.unexplained, self.device
             ),
             iterator_train__pace=pace,
+            iterator_train__n_rows=self.members.n_trained,
+            peers=settings.peers,
             checkpoint=self.checkpoint,
             deadline=settings.deadline,
             first_step=settings.first_step,
@@ -260,6 +262,11 @@ class Training:
         variance, steps that are suitable when it leaves half would change the model by more
         than there is to gain. Therefore the size of the steps is in proportion to the
         standard deviation that is left.
+
+        If a few rows of counts have most of the exposure, a batch consists of fewer rows in
+        effect, and the steps of Adam are in proportion to the square root of their number
+        (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient
+        Algorithms").
         """
         if not self.settings.from_pca:
             return 1.0
@@ -268,7 +275,8 @@ class Training:
         if self.loss.of_scaled and is_corrupted:
             # PCA reconstructs neither the noise nor hidden cells.
             left = linear_error / (self.start.total or 1.0)
-        return float(min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT))))
+        share = min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT)))
+        return float(share * np.sqrt(self.members.table.even_share))
 
     # -- training and afterwards -------------------------------------------------------
 

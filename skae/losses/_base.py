@@ -30,6 +30,13 @@ class _Hold(torch.autograd.Function):
         return torch.where(is_within, gradient, gradient * SLOPE), None, None
 
 
+def _replaced(values, value, mask):
+    """Replace the first p of values (..., n, q) where the mask (..., n, p) is False."""
+    p = mask.shape[-1]
+    kept = torch.where(mask, values[..., :p], torch.as_tensor(value).to(values))
+    return kept if values.shape[-1] == p else torch.cat([kept, values[..., p:]], dim=-1)
+
+
 def with_statistics(loss, **statistics):
     """Return the loss with these tensors as keyword arguments of its functions."""
     names = "function", "inverse_link", "decoder_start", "constant", "draw"
@@ -81,6 +88,8 @@ class Loss:
         How many numbers are learned for each feature that are the same in all rows.
     can_hold : bool, or ndarray of bool of shape (n_features,)
         Whether the reconstruction of a feature can be held at its ends, see `hold`.
+    is_count : bool, or ndarray of bool of shape (n_features,)
+        Whether a feature is a count, so that its rate can be in proportion to an exposure.
     units_of_output : (mean, scale), floats or Tensors of shape (n_features,)
         An output y of features that can be held is the reconstruction y * scale + mean,
         in the units in which the loss is measured.
@@ -109,6 +118,7 @@ class Loss:
     missing: tuple = (0.0, 0.0)
     n_constants: int = 0
     can_hold: bool | np.ndarray = False
+    is_count: bool | np.ndarray = False
     units_of_output: tuple = (0.0, 1.0)
     ends: tuple | None = None
     name: str | list = ""
@@ -163,7 +173,7 @@ class Loss:
         Parameters
         ----------
         output : Tensor of shape (..., n, p), or (..., n, q) where constants follow
-        target : Tensor of shape (..., n, p)
+        target : Tensor of shape (..., n, p), or (..., n, p + 1) where exposures follow
             It may hold NaN or any other value in missing cells.
         mask : Tensor of bool of shape (..., n, p)
             True where there is a value.
@@ -172,12 +182,7 @@ class Loss:
         -------
         output, target : Tensor, shaped as the arguments
         """
-        p = target.shape[-1]
-        fill = [torch.as_tensor(value).to(output) for value in self.missing]
-        kept = torch.where(mask, output[..., :p], fill[0])
-        if output.shape[-1] > p:
-            kept = torch.cat([kept, output[..., p:]], dim=-1)
-        return kept, torch.where(mask, target, fill[1].to(target))
+        return tuple(map(_replaced, (output, target), self.missing, (mask, mask)))
 
     def measure(self, X, weights=None, scale=1.0):
         """Compute the statistics of the data that the loss needs.
@@ -185,7 +190,8 @@ class Loss:
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
-            The data in its own units. NaN is ignored.
+            The data in its own units, within the bounds. NaN is ignored. For losses with
+            exposures, see `skae.losses._exposed`, these follow in one more column.
         weights : ndarray of shape (n_samples,) or None
             Weights of the rows.
         scale : float or ndarray of shape (n_features,)
@@ -196,7 +202,6 @@ class Loss:
         dict of str to ndarray of float64
             Finite statistics, the argument of `fitted`. Empty where the loss needs none.
         """
-        X = self.within(X)
         found = {} if self.statistics is None else self.statistics(X, weights)
         return {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
 

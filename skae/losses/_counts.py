@@ -39,6 +39,8 @@ LOWEST = -80.0  # log(softplus(t)) is t below it; exp(LOWEST) is still a normal 
 def rate(output, mean=1.0):
     """Return the rates of counts: the mean where the output is 0, and never below zero.
 
+    With exposures these are the rates of a typical row, and `mean` is its mean.
+
     Above the mean a rate grows in proportion to the output and not exponentially, so
     that nothing overflows and no reconstruction is wrong by orders of magnitude.
 
@@ -101,58 +103,65 @@ def log_gammas(X, theta=None):
 
 
 # -- constants -------------------------------------------------------------------------
+# The argument `exposure` is None, or holds the exposures (n, 1) of the rows as multiples
+# of the typical one. Rates are then in proportion to them.
 
 
-def typical(X, weights=None):
+def typical(X, weights=None, exposure=None):
     """Return {"mean": means (p,)} of an array X (n, p) of counts, ignoring NaN.
 
-    A feature that is always zero is taken to have half a count in the whole table.
+    With exposures they are the likeliest rates of a typical row. A feature that is always
+    zero is taken to have half a count in the whole table.
     """
     w = np.ones(len(X)) if weights is None else weights
+    exposed = w if exposure is None else w * exposure[:, 0]
     blocks = [X[:, c] for c in chunks(*X.shape)]
     total = np.concatenate([w @ np.nan_to_num(b) for b in blocks])
-    n_values = np.concatenate([w @ ~np.isnan(b) for b in blocks])
+    n_values = np.concatenate([exposed @ ~np.isnan(b) for b in blocks])
     return {"mean": np.where(total > 0, total, 0.5) / np.where(n_values > 0, n_values, 1.0)}
 
 
-def constant(X, weights=None, mean=1.0):
+def constant(X, weights=None, mean=1.0, exposure=None):
     """Return the output (p,) for the mean of X, where an output of 0 stands for `mean`."""
-    soft = _positive_mean(X, weights) / _rate_scale(mean, X)
+    soft = _positive_mean(X, weights, exposure) / _rate_scale(mean, X)
     return soft + torch.log(-torch.expm1(-soft)) - OFFSET
 
 
-def _positive_mean(X, weights):
-    mean = shares(X, weights) @ X
-    return torch.where(mean == 0, 0.5 / len(X), mean)
+def _positive_mean(X, weights, exposure):
+    w = shares(X, weights)
+    mean = w @ X
+    mean = torch.where(mean == 0, 0.5 / len(X), mean)
+    return mean if exposure is None else mean / (w @ exposure)
 
 
-def overdispersed_constant(X, weights=None, mean=1.0):
+def overdispersed_constant(X, weights=None, mean=1.0, exposure=None):
     """Return (2 p,): the output of `constant`, then log(theta) for the likeliest theta."""
-    average = _positive_mean(X, weights)[:, None]
+    average = _positive_mean(X, weights, exposure)[:, None]
+    average = average if exposure is None else average * exposure.T
     w = len(X) * shares(X, weights)
     parts = [_log_dispersion(X[:, c].T, average[c], w) for c in chunks(*X.shape)]
-    return torch.cat([constant(X, weights, mean), *parts])
+    return torch.cat([constant(X, weights, mean, exposure), *parts])
 
 
 # -- linear decoders -------------------------------------------------------------------
 
 
-def regression(Z, X, weights=None, mean=1.0, n_iter=12):
+def regression(Z, X, weights=None, mean=1.0, n_iter=12, exposure=None):
     """Fit Poisson regressions with the link of `rate`, see `_regression`."""
-    return _regression(Z, X, weights, mean, None, (n_iter,))
+    return _regression(Z, X, weights, mean, exposure, None, (n_iter,))
 
 
-def overdispersed_regression(Z, X, weights=None, mean=1.0, rounds=(4, 4, 4)):
+def overdispersed_regression(Z, X, weights=None, mean=1.0, rounds=(4, 4, 4), exposure=None):
     """Fit negative binomial regressions; log(theta) follows the bias, which is (2 p,).
 
     Theta is at first that of the best constant, which counts as noise what the codes can
     explain. After every round of iterations the likeliest theta is found anew.
     """
-    log_theta = overdispersed_constant(X, weights, mean)[X.shape[1] :]
-    return _regression(Z, X, weights, mean, log_theta, rounds)
+    log_theta = overdispersed_constant(X, weights, mean, exposure)[X.shape[1] :]
+    return _regression(Z, X, weights, mean, exposure, log_theta, rounds)
 
 
-def _regression(Z, X, weights, mean, log_theta, rounds):
+def _regression(Z, X, weights, mean, exposure, log_theta, rounds):
     """Return the weight (p, k) and the bias, (p,) or with `log_theta` (2 p,).
 
     The estimate is the maximum a posteriori under a standard normal prior of the slopes,
@@ -165,7 +174,8 @@ def _regression(Z, X, weights, mean, log_theta, rounds):
     U, back = whitened(Z, weights)
     design = torch.cat([U.new_ones(len(U), 1), U], dim=1).float()
     w = len(X) * shares(X, weights)
-    first = constant(X, weights, mean) + OFFSET
+    first = constant(X, weights, mean, exposure) + OFFSET
+    exposure = (X.new_ones(len(X), 1) if exposure is None else exposure).T
     rate_scale = _rate_scale(mean, X).expand(X.shape[1])
     found, refined = [], []
     for c in chunks(*X.shape):
@@ -176,9 +186,10 @@ def _regression(Z, X, weights, mean, log_theta, rounds):
         theta = None if log_theta is None else log_theta[c, None]
         for n_iter in rounds:
             relative = None if theta is None else (theta.exp() / of_chunk).float()
-            B = _descend(B, design, scaled, w.float(), relative, prior, n_iter)
+            how = w.float(), exposure.float(), relative, prior
+            B = _descend(B, design, scaled, *how, n_iter)
             if theta is not None:
-                rates = F.softplus((B @ design.T).to(X)) * of_chunk
+                rates = F.softplus((B @ design.T).to(X)) * of_chunk * exposure
                 theta = _log_dispersion(counts, rates, w, n_iter=8)[:, None]
         found.append(B)
         refined.append(theta)
@@ -189,11 +200,12 @@ def _regression(Z, X, weights, mean, log_theta, rounds):
     return weight, torch.cat([bias, torch.cat(refined)[:, 0]])
 
 
-def _descend(B, design, X, weights, theta, prior, n_iter):
+def _descend(B, design, X, weights, exposure, theta, prior, n_iter):
     """Return better coefficients than B (c, k + 1) for counts X (c, n), see `_errors`."""
     w = weights / len(weights)
     weighted = design * w[:, None]
-    value, slope = _errors(B, design, weighted, w, X, theta, prior)
+    how = design, weighted, w, X, exposure, theta, prior
+    value, slope = _errors(B, *how)
     # Fisher's information about the constant makes the first step Newton's.
     rate = F.softplus(B[:, :1])
     step = rate / torch.square(torch.sigmoid(B[:, :1]))
@@ -201,7 +213,7 @@ def _descend(B, design, X, weights, theta, prior, n_iter):
         step = step * (1 + rate / theta)
     for _ in range(n_iter):
         trial = B - step * slope
-        trial_value, trial_slope = _errors(trial, design, weighted, w, X, theta, prior)
+        trial_value, trial_slope = _errors(trial, *how)
         is_better = (trial_value < value)[:, None]
         moved, turned = trial - B, trial_slope - slope
         bend = (moved * turned).sum(1, keepdim=True)
@@ -214,22 +226,24 @@ def _descend(B, design, X, weights, theta, prior, n_iter):
     return B
 
 
-def _errors(B, design, weighted, w, X, theta, prior):
+def _errors(B, design, weighted, w, X, exposure, theta, prior):
     """Return the mean loss (c,), up to a constant, and its gradient (c, k + 1) for B.
 
     Counts X (c, n), their rates and theta (c, 1) are divided by mean / UNIT, so that a
-    rate is the softplus and all of them are of order one. OFFSET is included in B[:, 0].
+    rate is the softplus times the exposure (1, n) and all of them are of order one. OFFSET
+    is included in B[:, 0].
     The rows of `weighted` are those of the design matrix times their shares w (n,).
     """
     output = (B @ design.T).clamp_(min=LOWEST)
-    rate = F.softplus(output)
+    typical = F.softplus(output)
+    rate = typical * exposure
     residual = rate - X
     if theta is None:
         cells = rate - X * rate.log()
     else:
         cells = (theta + X) * torch.log1p(rate / theta) - X * rate.log()
         residual *= theta / (theta + rate)
-    residual *= output.sigmoid_() / rate
+    residual *= output.sigmoid_() / typical
     slopes = B[:, 1:] * prior
     value = cells @ w + (B[:, 1:] * slopes).sum(1) / 2
     gradient = residual @ weighted

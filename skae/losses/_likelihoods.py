@@ -12,6 +12,7 @@ from skae._tables.scaling import nan_location_and_scale
 from skae.losses import _starts
 from skae.losses._base import Loss
 from skae.losses._counts import LOG_THETA, first_rate, rate
+from skae.losses._exposed import exposed
 from skae.losses._named import LOSSES
 
 __all__ = ["LIKELIHOODS", "Likelihood", "resolve_likelihood"]
@@ -228,7 +229,11 @@ LIKELIHOODS = {
 }
 
 
-def resolve_likelihood(loss, covariance_type):
-    """Return the Likelihood that the parameters `loss` and `covariance_type` stand for."""
+def resolve_likelihood(loss, covariance_type, has_exposure=False):
+    """Return the Likelihood that the parameters `loss` and `covariance_type` stand for.
+
+    With `has_exposure` targets of counts end with the exposure of the row, see `exposed`.
+    """
     found = LIKELIHOODS[loss]
-    return found[covariance_type] if isinstance(found, dict) else found
+    found = found[covariance_type] if isinstance(found, dict) else found
+    return exposed(found) if has_exposure else found

@@ -12,6 +12,7 @@ import torch
 from skae._tables.scaling import nan_location_and_scale, shares
 from skae.losses import _starts
 from skae.losses._base import Loss
+from skae.losses._exposed import exposed
 from skae.losses._named import LOSSES
 
 __all__ = ["OF_COLUMNS", "loss_of_columns", "mixed_loss"]
@@ -30,7 +31,7 @@ N_ITER = 50  # number of iterations of a softmax regression
 ROUNDING = 1e-5  # tolerance of a group's sum, which may have been rounded to float32
 
 
-def mixed_loss(loss, n_features, feature_names, owner):
+def mixed_loss(loss, n_features, feature_names, owner, has_exposure=False):
     """Return the loss of a table in which each column has a loss of its own.
 
     Every column, or group of one-hot columns, counts alike: its error is divided by
@@ -47,6 +48,8 @@ def mixed_loss(loss, n_features, feature_names, owner):
     feature_names : sequence of str or None
     owner : str
         Name of the estimator's class, for messages.
+    has_exposure : bool
+        Whether targets end with the exposure of the row's counts, see `exposed`.
 
     Returns
     -------
@@ -59,10 +62,11 @@ def mixed_loss(loss, n_features, feature_names, owner):
         If a name is unknown, if a column is not named exactly once, or if a group has
         only one column.
     """
-    return loss_of_columns(_terms(loss, n_features, feature_names, owner), n_features)
+    terms = _terms(loss, n_features, feature_names, owner)
+    return loss_of_columns(terms, n_features, has_exposure)
 
 
-def loss_of_columns(terms, n_features):
+def loss_of_columns(terms, n_features, has_exposure=False):
     """Return the `mixed_loss` of columns that are given by index.
 
     Parameters
@@ -70,24 +74,28 @@ def loss_of_columns(terms, n_features):
     terms : dict of str to list of int
         The value of "cross_entropy" is a list of lists. A group may have one column.
     n_features : int
+    has_exposure : bool
+        See `mixed_loss`.
     """
     low, high = np.full(n_features, -np.inf), np.full(n_features, np.inf)
-    names, can_hold = [""] * n_features, np.zeros(n_features, dtype=bool)
+    names, (can_hold, is_count) = [""] * n_features, np.zeros((2, n_features), dtype=bool)
     for name, columns in terms.items():
         bounds = (0.0, 1.0) if name == "cross_entropy" else LOSSES[name].bounds
         for j in _indices(name, columns):
             low[j], high[j], names[j] = *bounds, name
             can_hold[j] = name != "cross_entropy" and LOSSES[name].can_hold
+            is_count[j] = name != "cross_entropy" and LOSSES[name].is_count
     groups = terms.get("cross_entropy", [])
     return Loss(
         _unfitted,
         decoder_start=_unfitted,
         bounds=(low, high),
         can_hold=can_hold,
+        is_count=is_count,
         name=names,
         checks=(functools.partial(_check_groups, groups),),
-        statistics=functools.partial(_statistics, terms),
-        fit=functools.partial(_fit, terms),
+        statistics=functools.partial(_statistics, terms, has_exposure),
+        fit=functools.partial(_fit, terms, has_exposure),
     )
 
 
@@ -95,13 +103,14 @@ def _unfitted(*args):
     raise RuntimeError("A loss of mixed columns was used before `Loss.fitted`.")
 
 
-def _statistics(terms, X, weights=None):
+def _statistics(terms, has_exposure, X, weights=None):
     """Return the means and scales (p,) of columns and the errors (p,) of best constants.
 
     All columns of a group have the error of the group. A scale is 1 where a column does
     not vary. An error is 0 where a column has no values, and where it does not vary and
     its loss is measured in scaled units.
     """
+    X, exposure = (X[:, :-1], X[:, -1:]) if has_exposure else (X, None)
     mean, scale = nan_location_and_scale(X, weights)
     varies = scale > 0
     scale[~varies] = 1.0
@@ -117,21 +126,31 @@ def _statistics(terms, X, weights=None):
         for j in columns:
             has_value = ~np.isnan(X[:, j])
             values, w = X[has_value][:, [j]].astype(np.float64), row_weights[has_value]
+            if has_exposure:
+                values = np.concatenate([values, exposure[has_value]], axis=1)
             # A loss of counts has a mean of its own, which is never zero.
-            mean[j] = LOSSES[name].measure(values, w).get("mean", mean[j]).item()
-            if varies[j] or (len(values) and not LOSSES[name].of_scaled):
+            loss = _loss_of(name, has_exposure)
+            mean[j] = loss.measure(values, w).get("mean", mean[j]).item()
+            if varies[j] or (len(values) and not loss.of_scaled):
                 ends = [torch.tensor([end]) for end in (mean[j], scale[j], 1.0)]
-                term, values = _Columns(name, [0], *ends), torch.from_numpy(values)
-                constant = term.constant(values, torch.tensor(w)).expand_as(values)
+                term = _Columns(name, [0], has_exposure, *ends)
+                values = torch.from_numpy(values)
+                constant = term.constant(values, torch.tensor(w)).expand(len(values), 1)
                 baseline[j] = np.average(term.errors(constant, values).numpy(), weights=w)
     return {"mean": mean, "scale": scale, "baseline": baseline}
 
 
-def _fit(terms, loss, **statistics):
+def _loss_of(name, has_exposure):
+    """Return the loss of a column, whose targets end with exposures if it is of counts."""
+    loss = LOSSES[name]
+    return exposed(loss) if has_exposure and loss.is_count else loss
+
+
+def _fit(terms, has_exposure, loss, **statistics):
     parts = [
         _Groups(columns, statistics["baseline"])
         if name == "cross_entropy"
-        else _Columns(name, columns, **statistics)
+        else _Columns(name, columns, has_exposure, **statistics)
         for name, columns in terms.items()
     ]
     mix = _Mix(parts)
@@ -276,13 +295,16 @@ class _Columns:
     ----------
     name : str
     columns : list of c int
+    has_exposure : bool
+        Whether the target ends with the exposure of the row.
     mean, scale, baseline : Tensor of shape (n_features,)
     """
 
-    def __init__(self, name, columns, mean, scale, baseline):
-        loss = LOSSES[name]
+    def __init__(self, name, columns, has_exposure, mean, scale, baseline):
+        loss = _loss_of(name, has_exposure)
         mean, scale = mean[columns], scale[columns]
         self.columns = columns
+        self.has_exposure = has_exposure and loss.is_count
         self.loss = loss.fitted({"mean": mean})
         # A loss sums over the last axis. With features on the axis of the samples, and a
         # last axis of length one, it returns one number for each cell.
@@ -296,7 +318,11 @@ class _Columns:
 
     def errors(self, output, X):
         output = output[..., self.columns, None]
-        errors = self.cells.function(output, self._scaled(X)[..., None])
+        cells = self._scaled(X)[..., None]
+        if self.has_exposure:
+            exposure = X[..., -1:, None].expand_as(cells)
+            cells = torch.cat([cells, exposure], dim=-1)
+        errors = self.cells.function(output, cells)
         return errors @ self.weight.to(output)
 
     def reconstruct(self, output):
@@ -305,10 +331,16 @@ class _Columns:
 
     def start(self, Z, X, weights):
         start = self.loss.decoder_start or _starts.least_squares
-        return start(Z, self._scaled(X), weights)
+        return start(Z, self._target(X), weights)
 
     def constant(self, X, weights):
-        return self.loss.constant(self._scaled(X), weights)
+        return self.loss.constant(self._target(X), weights)
+
+    def _target(self, X):
+        """Return the scaled columns of rows (n, p), or of rows that exposures follow."""
+        if not self.has_exposure:
+            return self._scaled(X)
+        return torch.cat([self._scaled(X), X[:, -1:]], dim=1)
 
     def units(self):
         """Return the mean and the scale (c,) of the units of the output."""

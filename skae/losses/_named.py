@@ -71,7 +71,7 @@ def binary_cross_entropy(logits, X):
     return F.binary_cross_entropy_with_logits(logits, X, reduction="none").sum(-1)
 
 
-def poisson(output, X, mean=1.0):
+def poisson(output, X, mean=1.0, exposure=1.0):
     """Return minus the log-likelihood of counts X under Poisson distributions.
 
     No term is left out, so that the loss can be compared with `negative_binomial`. The
@@ -87,16 +87,19 @@ def poisson(output, X, mean=1.0):
     output, X : Tensor of shape (..., n_samples, n_features)
     mean : Tensor of shape (n_features,), or float
         The rate of an output of 0, see `skae.losses._counts.rate`.
+    exposure : Tensor of shape (..., n_samples, 1), or float
+        Factors of the rates of the rows.
 
     Returns
     -------
     Tensor of shape (..., n_samples)
     """
-    errors = rate(output, mean) - X * log_rate(output, mean)
+    log_exposure = torch.as_tensor(exposure).log()
+    errors = rate(output, mean) * exposure - X * (log_rate(output, mean) + log_exposure)
     return errors.sum(-1) + log_gammas(X)
 
 
-def negative_binomial(output, X, mean=1.0):
+def negative_binomial(output, X, mean=1.0, exposure=1.0):
     """Return minus the log-likelihood of overdispersed counts.
 
     A count of rate r has the variance r + r² / theta, and theta is learned for each
@@ -110,7 +113,7 @@ def negative_binomial(output, X, mean=1.0):
         The output that `poisson` takes, then the logarithms of theta. These are read
         from the first row, because they are the same in every row.
     X : Tensor of shape (..., n_samples, n_features)
-    mean : as in `poisson`
+    mean, exposure : as in `poisson`
 
     Returns
     -------
@@ -118,7 +121,8 @@ def negative_binomial(output, X, mean=1.0):
     """
     output, log_theta = output.tensor_split(2, dim=-1)
     log_theta = log_theta[..., :1, :].clamp(*LOG_THETA)
-    theta, excess = log_theta.exp(), log_rate(output, mean) - log_theta
+    log_rates = log_rate(output, mean) + torch.as_tensor(exposure).log()
+    theta, excess = log_theta.exp(), log_rates - log_theta
     return ((theta + X) * F.softplus(excess) - X * excess).sum(-1) + log_gammas(X, theta)
 
 
@@ -153,7 +157,12 @@ def _count_loss(function, **fields):
     """Return the `Loss` of a function of counts."""
     bounds, missing = (0.0, LARGEST_COUNT), (-100.0, 0.0)
     return Loss(
-        function, bounds=bounds, missing=missing, statistics=_counts.typical, **fields
+        function,
+        bounds=bounds,
+        missing=missing,
+        statistics=_counts.typical,
+        is_count=True,
+        **fields,
     )
 
 

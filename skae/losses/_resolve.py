@@ -11,13 +11,16 @@ from torch import nn
 from skae._tables.scaling import nan_location_and_scale
 from skae.losses import _starts
 from skae.losses._base import Loss
+from skae.losses._exposed import exposed
 from skae.losses._mixed import mixed_loss
 from skae.losses._named import LOSSES
 
 __all__ = ["resolve_loss"]
 
 
-def resolve_loss(loss, n_features, feature_names=None, owner="the estimator"):
+def resolve_loss(
+    loss, n_features, feature_names=None, owner="the estimator", has_exposure=False
+):
     """Return the `Loss` that the parameter `loss` stands for.
 
     Parameters
@@ -32,6 +35,8 @@ def resolve_loss(loss, n_features, feature_names=None, owner="the estimator"):
     feature_names : sequence of str or None
     owner : str
         Name of the estimator's class, for messages.
+    has_exposure : bool
+        Whether targets of counts end with the exposure of the row, see `exposed`.
 
     Returns
     -------
@@ -47,12 +52,12 @@ def resolve_loss(loss, n_features, feature_names=None, owner="the estimator"):
         every column once.
     """
     if isinstance(loss, str) and loss in LOSSES:
-        found = LOSSES[loss]
+        found = exposed(LOSSES[loss]) if has_exposure else LOSSES[loss]
         # A loss in the units of X that has no link would need weights in these units.
         is_trainable = found.of_scaled or found.inverse_link is not None
         return found if is_trainable else _with_scaled_output(found)
     if isinstance(loss, dict):
-        return mixed_loss(loss, n_features, feature_names, owner)
+        return mixed_loss(loss, n_features, feature_names, owner, has_exposure)
     if callable(loss) and not isinstance(loss, type):
         return _with_scaled_output(_from_callable(loss, owner))
     allowed = f"one of {sorted(LOSSES)}, a callable (X_hat, X) or a dict"

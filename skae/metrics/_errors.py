@@ -20,6 +20,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from skae._compat import StrOptions, validate_params
 from skae._tables import ranges
+from skae._tables.exposure import Exposure
 from skae._tables.frames import holds_categories, library_of
 from skae._tables.rows import is_lazy, is_streamed, row_blocks, rows_of
 
@@ -29,6 +30,7 @@ __all__ = [
     "as_table",
     "check_reconstructs",
     "checked_scale",
+    "decoded",
     "deviations",
     "errors_by_feature_and_row",
     "own_scale",
@@ -319,7 +321,26 @@ def reconstructed(estimator, X):
     """
     check_reconstructs(estimator)
     for part, rows in parts_of(X):
-        yield rows, estimator.inverse_transform(estimator.transform(part))
+        yield rows, decoded(estimator, estimator.transform(part), part)
+
+
+def decoded(estimator, Z, X):
+    """Decode the codes Z of rows X, for counts with the exposures of these rows.
+
+    `inverse_transform` does not know the exposures, and returns counts of typical rows.
+    """
+    final = next(reversed(steps_of(estimator)), None)
+    fields = getattr(final, "_exposure", None)
+    if fields is None:
+        return estimator.inverse_transform(Z)
+    if isinstance(estimator, Pipeline):
+        before, (_, last) = estimator[:-1], estimator.steps[-1]
+        if not before.steps:
+            return decoded(last, Z, X)
+        return before.inverse_transform(decoded(last, Z, before.transform(X)))
+    exposure = Exposure(**fields)
+    totals = exposure.typical * exposure.relative(as_table(X))
+    return estimator.inverse_transform(Z, exposure=totals)
 
 
 def steps_of(estimator):
@@ -347,9 +368,12 @@ def own_scale(estimator):
     """Return what a fitted estimator that standardizes divides the features by, (p,).
 
     The result is None if it does not standardize. Only the first step of a Pipeline is
-    considered, because later steps may not see the features of X.
+    considered, because later steps may not see the features of X. The divisors of counts
+    with exposures are those of their logarithms, and not returned.
     """
     first = next(iter(steps_of(estimator)), None)
+    if getattr(first, "_exposure", None) is not None:
+        return None
     return getattr(first, "scale_", None) if standardizes(first) else None
 
 

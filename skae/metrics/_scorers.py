@@ -12,6 +12,7 @@ from skae.metrics._errors import (
     Tally,
     check_reconstructs,
     checked_scale,
+    decoded,
     parts_of,
     reconstructed,
     steps_of,
@@ -85,7 +86,7 @@ def _filled(estimator, given, part):
 
     def reconstruct(X):
         like = _in_frame(X, part)
-        return np.asarray(estimator.inverse_transform(estimator.transform(like)))
+        return np.asarray(decoded(estimator, estimator.transform(like), like))
 
     is_hidden = np.isnan(given)
     if all(get_tags(step).input_tags.allow_nan for step in steps_of(estimator)):

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from skae.metrics._errors import check_reconstructs
+from skae.metrics._errors import check_reconstructs, decoded
 from skae.plotting._legends import short_label
 
 __all__ = [
@@ -83,7 +83,7 @@ def reconstruct(estimator, X):
     check_reconstructs(estimator)
     check_is_fitted(estimator)
     Z = estimator.transform(X)
-    X_hat = as_dense(estimator.inverse_transform(Z))
+    X_hat = as_dense(decoded(estimator, Z, X))
     return as_dense(X, allow_nan=True), Z, X_hat
 
 

@@ -7,6 +7,7 @@ from skae._compat import check_matplotlib_support
 from skae.metrics._errors import (
     as_table,
     check_reconstructs,
+    decoded,
     errors_by_feature_and_row,
     own_scale,
 )
@@ -123,7 +124,7 @@ class ScreeDisplay:
             known = Z[:, :k]
             if not params.get("ordered", False):
                 known = np.where(numbers <= k, Z, means)
-            errors.append(_errors_of_rows(X, estimator.inverse_transform(known), scale))
+            errors.append(_errors_of_rows(X, decoded(estimator, known, X), scale))
         return cls._from_rows(numbers, errors, name or name_of(estimator), scale, ax)
 
     @classmethod
@@ -153,7 +154,7 @@ class ScreeDisplay:
             check_is_fitted(estimator)
             Z, scale = estimator.transform(X), own_scale(estimator)
             numbers.append(np.shape(Z)[1])
-            errors.append(_errors_of_rows(X, estimator.inverse_transform(Z), scale))
+            errors.append(_errors_of_rows(X, decoded(estimator, Z, X), scale))
         return cls._from_rows(numbers, errors, name or name_of(estimator), scale, ax)
 
     @classmethod

@@ -53,6 +53,7 @@ OTHERS = {
     "activation": ["tanh", "silu"],
     "init": ["random", "pca"],
     "loss": ["absolute_error", "squared_error", {"huber": [0, 1, 2, 3, 4, 5]}, "poisson"],
+    "exposure": ["total", None],
     "code_activation": ["relu", "identity"],
     "dropout": [0.5, 0.0],
     "normalization": ["layer", None],
@@ -76,6 +77,7 @@ OTHERS = {
     "checkpoint": ["nowhere/at/all", None],
     "time_limit": [1e-9, None],
     "device": ["meta", "cuda", "cpu"],
+    "distributed": [True],
     "random_state": [1, np.random.RandomState(0), None],
     "verbose": [2],
 }

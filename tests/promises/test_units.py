@@ -262,7 +262,9 @@ def test_losses_of_own_units(X, loss, errors):
         rows = np.random.default_rng(0).poisson(3 * np.exp(X / UNLIKE / 2)).astype(float)
     else:
         rows = MinMaxScaler().fit_transform(X) * np.array([1, 0.9, 0.5, 0.1, 0.01, 1])
-    ae = autoencoder(loss=loss, standardize=True, early_stopping=False).fit(rows)
+    ae = autoencoder(loss=loss, exposure=None, standardize=True, early_stopping=False).fit(
+        rows
+    )
     Z = ae.transform(rows)
     X_hat = ae.inverse_transform(Z)
     close(ae.score_samples(rows), -errors(rows, X_hat), 1e-5)
