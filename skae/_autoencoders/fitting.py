@@ -422,10 +422,9 @@ def _train(
     -------
     Result
     """
-    columns, of_features = columns_of(estimator), {}
-    if columns is not None:
-        of_features = {"columns": columns.starts}
-    filler, share = filler_of(estimator), table.observed_share(**of_features)
+    columns = columns_of(estimator)
+    starts = slice(None) if columns is None else columns.starts
+    filler, share = filler_of(estimator), table.observed_share(starts)
     # With noise the filled values depend on it, so that cells are hidden in every step.
     n_copies = 1 if table.has_marks else ROTATIONS
     n_versions = number_of_versions(n_copies * table.X.size)
