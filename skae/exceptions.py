@@ -1,6 +1,6 @@
 """Exceptions that only this package raises."""
 
-__all__ = ["DivergenceError", "ModelFileError"]
+__all__ = ["DivergenceError", "ModelFileError", "PeerError"]
 
 
 class DivergenceError(RuntimeError):
@@ -14,3 +14,7 @@ class ModelFileError(ValueError):
     is a pickle or another kind of file, or its contents do not make a model. A file that
     does not exist raises FileNotFoundError instead.
     """
+
+
+class PeerError(RuntimeError):
+    """Another process of a fit with `distributed=True` has failed, or has been killed."""

@@ -60,7 +60,13 @@ class Result:
 
 
 def read(name):
-    """A frame of numbers and categories, and labels for its rows."""
+    """A frame of floats and categories, and labels for its rows."""
+    frame, labels = _read(name)
+    numbers = frame.select_dtypes("number").columns
+    return frame.astype(dict.fromkeys(numbers, float)), labels
+
+
+def _read(name):
     folder = Path(os.environ["SKAE_DATA"])
     if name == "drug":
         frame = pd.read_csv(folder / "uci" / "drug.csv", index_col=0)
@@ -129,7 +135,7 @@ def hide(frame, seed):
     """The frame with cells hidden, and where they are, of columns that still vary."""
     rng = np.random.default_rng(seed)
     hidden = (rng.random(frame.shape) < HIDDEN) & frame.notna().to_numpy()
-    visible = frame.mask(hidden).astype(frame.dtypes)
+    visible = frame.mask(hidden)
     varies = visible.nunique().to_numpy() > 1
     return frame.loc[:, varies], visible.loc[:, varies], hidden[:, varies]
 
@@ -230,9 +236,9 @@ def measure(task, name, arguments):
     function, methods = TASKS[task]
     methods = [m for m in methods if m not in arguments.without]
     frame, labels = read(name)
-    if arguments.rows and len(frame) > arguments.rows:
-        rows = np.random.default_rng(0).permutation(len(frame))[: arguments.rows]
-        frame, labels = frame.iloc[rows].reset_index(drop=True), labels[rows]
+    # In random order, because some frames are sorted.
+    rows = np.random.default_rng(0).permutation(len(frame))[: arguments.rows or None]
+    frame, labels = frame.iloc[rows].reset_index(drop=True), labels[rows]
     found = [function(name, frame, labels, s, methods) for s in range(arguments.seeds)]
     means = {m: np.mean([each[m] for each in found], axis=0).tolist() for m in methods}
     parts = ({m: values[i] for m, values in means.items()} for i in range(4))

@@ -61,7 +61,8 @@ def given_to_fit(
     if is_new:
         set_columns(estimator, columns or columns_to_fit(estimator, X))
     if columns is None:
-        how = {"reset": True, "ensure_min_samples": 2, "is_read": False}
+        least = 0 if estimator.distributed else 2  # others may have all rows
+        how = {"reset": True, "ensure_min_samples": least, "is_read": False}
         X = check_table(estimator, X, for_fit=True, owner=owner, **how)
     if isinstance(X, Blocks):
         _check_single_network(estimator)

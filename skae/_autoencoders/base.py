@@ -40,6 +40,7 @@ from skae._compat import (
     in_container,
 )
 from skae._engine.callbacks import CallbackSupportMixin, FitTasks
+from skae._engine.distributed import processes
 from skae._engine.skorch_net import Interrupted, StopTraining
 from skae._files.container import write_model
 from skae._tables.blocks import is_dask
@@ -123,6 +124,7 @@ class BaseAutoencoder(
         "callbacks": [list, None],
         "checkpoint": [str, os.PathLike, None],
         "device": [str, torch.device],
+        "distributed": ["boolean"],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -323,7 +325,8 @@ class BaseAutoencoder(
         Ctrl-C in training raises `Interrupted`, which is for `fit` to turn into the
         exception that users see.
         """
-        with as_before_on_error(self):
+        owner = type(self).__name__
+        with as_before_on_error(self), processes(self.distributed, owner) as peers:
             tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
             with in_own_modes(), tasks:
                 return fitting.fit(
@@ -336,6 +339,7 @@ class BaseAutoencoder(
                     X_target,
                     exposure,
                     tasks.callbacks,
+                    peers=peers,
                     **how,
                 )
 

@@ -299,6 +299,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     device : str or torch.device, default="auto"
         Device of the network. "auto" is CUDA where there is a CUDA device, otherwise the
         CPU.
+    distributed : bool, default=False
+        Whether the processes of `torch.distributed`, which torchrun starts, fit one model
+        together. All call `fit`, each with rows of its own, of which there may be none, and
+        all end with the same model. Rows are held out by their values, at most 10 000 of
+        all, and each process gets all of these. An error, Ctrl-C or the end of one process
+        ends the fit of the others with a `skae.exceptions.PeerError`; only the first
+        prints and warns. The rows must be held in memory, losses must be of the kind of
+        "squared_error", and parameters that need one process are refused.
     warm_start : bool, default=False
         Whether to go on with the network of the last `fit` instead of a new one. Training
         goes on at the learning rate of so many steps, which then falls to zero again, and
@@ -543,6 +551,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         callbacks=None,
         checkpoint=None,
         device="auto",
+        distributed=False,
         warm_start=False,
         random_state=None,
         verbose=0,
@@ -582,6 +591,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.device = device
+        self.distributed = distributed
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose

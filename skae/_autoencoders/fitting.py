@@ -39,10 +39,12 @@ from skae._autoencoders.parameters import (
     parameter_names,
     params_of_fit,
 )
+from skae._autoencoders.together import check_together, given_together
 from skae._compat import draw_seed
 from skae._engine.checkpoint import Checkpoint, fingerprint
 from skae._engine.corruption import Hide, noise_units, number_of_versions
 from skae._engine.deadline import Deadline
+from skae._engine.run import ALONE
 from skae._engine.skorch_net import check_callbacks
 from skae._tables.categories import columns_of
 from skae._tables.checks import check_finite, check_rows, explained
@@ -83,6 +85,7 @@ def fit(
     keeps_folds=False,
     fills_cells=False,
     columns=None,
+    peers=ALONE,
 ):
     """Fit an estimator; the other arguments are those of its method `fit`.
 
@@ -98,6 +101,8 @@ def fit(
         Whether the only purpose of the network is to fill missing cells, see `Given`.
     columns : Columns or None
         Columns of categories, if X and what goes with it are one-hot already.
+    peers : Alone or Peers
+        The processes of the fit.
 
     Returns
     -------
@@ -116,14 +121,18 @@ def fit(
         estimator, X, y, sample_weight, groups, X_val, X_target, exposure, **how
     )
     given.fills_cells = fills_cells
-    _begin(estimator, given)
+    _begin(estimator, given, n_samples=sum(peers.gather(given.X.shape[0])))
+    seed = peers.gather(draw_seed(estimator.random_state))[0]
+    if peers.are_several:
+        others = {"sample_weight": sample_weight, "groups": groups, "exposure": exposure}
+        check_together(estimator, **others, X_val=X_val, X_target=X_target)
+        given = given_together(estimator, given, peers, seed)
     given = _summarised(estimator, given)
     before = extremes_of(estimator) if _goes_on(estimator) else None
     extremes = given.extremes().joined(before)
     ends = extremes.ends(estimator.clip, estimator._loss.can_hold)
     estimator._has_marks = is_told_of_gaps(estimator, given, ends)
     initial = _initial(estimator, given.X)
-    seed = draw_seed(estimator.random_state)
     if initial is not None:  # the same rows are held out as before
         seed = getattr(estimator, "_seed", seed)
     checkpoint = _open_checkpoint(estimator, given, seed, initial)
@@ -135,6 +144,7 @@ def fit(
             scopes.enter_context(checkpoint)
         before = None if initial is None else estimator._inference
         how = {"callbacks": callbacks, "checkpoint": checkpoint, "deadline": deadline}
+        how["peers"] = peers
         how["noise_and_units"] = _noise_and_units(estimator, given)
         table = _table(estimator, given, ends)
         numbers = given.numbers
@@ -225,17 +235,20 @@ def wants_share(estimator):
 # -- before training -------------------------------------------------------------------
 
 
-def _begin(estimator, given, n_expected=None):
+def _begin(estimator, given, n_expected=None, n_samples=None):
     """Forget a stream, and decide the widths, the device and the loss.
 
     Parameters
     ----------
     n_expected : int or None
         Number of rows to learn from, if those of `given` are only the first of them.
+    n_samples : int or None
+        Number of rows in all processes. None is that of `given`.
     """
     estimator._ongoing = None
     check_callbacks(estimator.callbacks, type(estimator).__name__)
-    n_samples, n_features = given.X.shape
+    n_samples = n_samples or given.X.shape[0]
+    n_features = given.X.shape[1]
     n_features = n_features if given.columns is None else given.columns.rank
     widths = estimator._decide_widths(n_samples, n_features, n_expected)
     set_widths(estimator, *widths, is_new=not _goes_on(estimator))
@@ -401,6 +414,7 @@ def _train(
     callbacks,
     checkpoint,
     deadline,
+    peers,
 ):
     """Train with the given number of components, or find the one that is needed.
 
@@ -408,10 +422,9 @@ def _train(
     -------
     Result
     """
-    columns, of_features = columns_of(estimator), {}
-    if columns is not None:
-        of_features = {"columns": columns.starts}
-    filler, share = filler_of(estimator), table.observed_share(**of_features)
+    columns = columns_of(estimator)
+    starts = slice(None) if columns is None else columns.starts
+    filler, share = filler_of(estimator), table.observed_share(starts)
     # With noise the filled values depend on it, so that cells are hidden in every step.
     n_copies = 1 if table.has_marks else ROTATIONS
     n_versions = number_of_versions(n_copies * table.X.size)
@@ -436,6 +449,8 @@ def _train(
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
             holds_initial=initial is None or estimator._holds,
             deadline=deadline,
+            peers=peers,
+            verbose=0 if peers.number else estimator.verbose,
         )
 
     def members_with(n_components):
@@ -474,7 +489,7 @@ def _settings(estimator, **others):
         from_pca=kind.has_linear_path and estimator.init == "pca",
         in_any_basis=kind.in_any_basis,
         is_linear=not (estimator.hidden_layer_sizes_ or kind.has_own_code),
-        is_seeded=has_seed,
+        is_seeded=has_seed or others.get("peers", ALONE).are_several,
         penalties=tuple(penalties),
         owner=name,
         **(params | others),

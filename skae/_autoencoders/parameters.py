@@ -27,6 +27,7 @@ OF_THE_FIT_ALONE = {
     "callbacks",
     "checkpoint",
     "cv",
+    "distributed",
     "noise",
     "random_state",
     "regularizer",

@@ -26,6 +26,7 @@ FIXED = (
     "categorical_features",
     "clip",
     "code_activation",
+    "distributed",
     "handle_unknown",
     "init",
     "noise",
@@ -175,11 +176,13 @@ class VariationalAutoencoder(Density):
         Number of rows in a step. "auto" stands for the power of two nearest to
         4 sqrt(n_samples) or, below 1024 rows, to n_samples / 8, but at least 16 and at most
         1024.
-    lr : float, default=1.5e-2
-        Largest learning rate of AdamW. The rate rises over the first 30 steps and falls
-        with 1 / sqrt(1 + step / 500), and from the first to the last of `max_epochs` also
-        with half a wave of the cosine, to nearly zero. A rate that one of the `callbacks`
-        sets replaces this one, and is multiplied by the same rise and fall.
+    lr : float or "auto", default="auto"
+        Largest learning rate of AdamW. "auto" stands for 0.015, and for dense networks with
+        wide layers for 0.015 * 512 / units * sqrt(batch_size / 256), if that is less. The
+        rate rises over the first 30 steps and falls with 1 / sqrt(1 + step / 500), and from
+        the first to the last of `max_epochs` also with half a wave of the cosine, to nearly
+        zero. A rate that one of the `callbacks` sets replaces this one, and is multiplied
+        by the same rise and fall.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Weights, losses, the choice of the
         epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes
@@ -347,6 +350,7 @@ class VariationalAutoencoder(Density):
     categorical_features = None
     clip = False
     code_activation = "identity"
+    distributed = False
     handle_unknown = "error"
     init = "pca"
     noise = None
@@ -407,7 +411,7 @@ class VariationalAutoencoder(Density):
         max_epochs="auto",
         time_limit=None,
         batch_size="auto",
-        lr=1.5e-2,
+        lr="auto",
         precision="auto",
         module=None,
         callbacks=None,

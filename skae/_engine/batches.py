@@ -273,17 +273,19 @@ class Batches:
 
     The numbers of rows of the batches differ by at most one, so that no batch is left with
     a single row, for which batch normalization fails. If there is a `Pace`, it chooses the
-    number of threads of each step.
+    number of threads of each step. `n_rows` is the number of rows of all processes, among
+    which the rows of a batch are divided; None means that there is one process.
     """
 
-    def __init__(self, dataset, batch_size, generator=None, pace=None):
+    def __init__(self, dataset, batch_size, generator=None, pace=None, n_rows=None):
+        self.n_rows = len(dataset) if n_rows is None else n_rows
         self.dataset = dataset
         self.batch_size = batch_size
         self.generator = generator
         self.pace = pace
 
     def __len__(self):
-        return -(-len(self.dataset) // self.batch_size)
+        return -(-self.n_rows // self.batch_size)
 
     def __iter__(self):
         batches = self.dataset.batches(len(self), self.generator)

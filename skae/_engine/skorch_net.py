@@ -13,6 +13,7 @@ from skae._engine.backprop import Backprop, is_plain
 from skae._engine.batches import Batches
 from skae._engine.deadline import Deadline
 from skae._engine.optimizer import BETAS, AdamW
+from skae._engine.run import ALONE
 from skae._torch import make_generator
 from skae.modules._base import set_generators
 
@@ -81,6 +82,8 @@ class AutoencoderNet(NeuralNet):
     first_step : int
         Number of steps that the network was trained for before. The learning rate goes on
         from there.
+    peers : Alone or Peers
+        The processes that train the network.
 
     Attributes
     ----------
@@ -111,6 +114,7 @@ class AutoencoderNet(NeuralNet):
         deadline=None,
         seed=0,
         first_step=0,
+        peers=ALONE,
         **kwargs,
     ):
         super().__init__(network.unwrapped, objective, **kwargs)
@@ -122,6 +126,7 @@ class AutoencoderNet(NeuralNet):
         self.deadline = deadline or Deadline()
         self.seed = seed
         self.first_step = first_step
+        self.peers = peers
 
     @property
     def lr(self):
@@ -171,7 +176,7 @@ class AutoencoderNet(NeuralNet):
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         epochs = self.max_epochs if epochs is None else epochs
-        self.n_planned_ = epochs * -(-len(X) // self.batch_size)
+        self.n_planned_ = epochs * len(self.get_iterator(X, training=True))
         if self.checkpoint is not None:
             self.checkpoint.resume_rates(self)
         try:
@@ -195,15 +200,10 @@ class AutoencoderNet(NeuralNet):
 
     def train_step(self, batch, **fit_params):
         self._set_rate()
-        if self.backprop_ is not None:
-            inputs = self.objective.inputs(batch, self.noise_generator_)
-            loss, output = self.backprop_(inputs, batch)
-        else:
-            self.optimizer_.zero_grad()
-            loss, output = self.objective.step(
-                self.network, batch, self.noise_generator_, self.bfloat16
-            )
-            loss.backward()
+        loss, output = self._backward(batch)
+        if self.peers.are_several:
+            weights = [w for w in self.module_.parameters() if w.requires_grad]
+            loss = self.peers.reduce(weights, loss, len(batch.inputs))
         if self.has_batch_callbacks_:
             self.notify(
                 "on_grad_computed",
@@ -214,6 +214,20 @@ class AutoencoderNet(NeuralNet):
         self.optimizer_.step()
         vars(self)["n_steps_"] += 1  # skorch's setattr takes as long as a small product
         return {"loss": loss.detach(), "y_pred": output.detach()}
+
+    def _backward(self, batch):
+        """Compute the gradients of a batch; return its loss and the reconstruction."""
+        if not batch.inputs.shape[-2]:  # all its rows are in other processes
+            return batch.inputs.sum(), batch.inputs
+        if self.backprop_ is not None:
+            inputs = self.objective.inputs(batch, self.noise_generator_)
+            return self.backprop_(inputs, batch)
+        self.optimizer_.zero_grad()
+        loss, output = self.objective.step(
+            self.network, batch, self.noise_generator_, self.bfloat16
+        )
+        loss.backward()
+        return loss, output
 
     def _set_rate(self):
         """Set the factor of all learning rates. Rates are set and read by callbacks.

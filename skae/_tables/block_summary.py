@@ -13,7 +13,7 @@ from skae._tables.rows import row_blocks, rows_of
 from skae._tables.running_pca import RunningPCA
 from skae._tables.scaling import location_and_scale
 
-__all__ = ["Summary", "summary_of"]
+__all__ = ["Summary", "summary_of", "summary_of_rows"]
 
 MOST_FEATURES = 1024  # largest number of features for which PCA is exact
 FAN_IN = 8  # number of summaries that are joined at once
@@ -74,7 +74,7 @@ def summary_of(blocks, weights, check, *, standardize, n_components, every):
     starts = blocks.starts
     w = np.split(np.ones(len(blocks)) if weights is None else weights, starts[1:-1])
     how = {"check": check, "standardize": standardize, "every": every}
-    summarise = functools.partial(_summary, n_components=n_components, **how)
+    summarise = functools.partial(summary_of_rows, n_components=n_components, **how)
     parts = blocks.each(summarise, starts[:-1].tolist(), w)
     return blocks.reduced(parts, _joined, FAN_IN)
 
@@ -83,8 +83,11 @@ def _joined(*summaries):
     return functools.reduce(Summary.joined, summaries)
 
 
-def _summary(block, start, weights, *, check, standardize, n_components, every):
-    """Return the Summary of one block, the first row of which has the number `start`."""
+def summary_of_rows(block, start, weights, *, check, standardize, n_components, every):
+    """Return the Summary of rows, the first of which has the number `start`.
+
+    The arguments are those of `summary_of`, for one block.
+    """
     block = block.tocsr() if sparse.issparse(block) else np.asarray(block)
     numbers = np.arange(start, start + block.shape[0])
     pieces = row_blocks(*block.shape)

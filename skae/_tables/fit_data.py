@@ -68,7 +68,8 @@ class Given:
         which cells are missing even if none are, so that cells are hidden in training, and
         its epoch is chosen by hidden cells alone.
     summary : Summary or None
-        What is known about X if it is `Blocks`, see `summarised`.
+        What is known about all rows, if X is `Blocks`, see `summarised`, or if other
+        processes have rows too.
     """
 
     X: np.ndarray
@@ -149,7 +150,7 @@ class Given:
         Rows are compared by the first value that differs, where NaN is the largest. No
         scaling of the features changes this order.
         """
-        if self.X.shape[0] > FEW_ROWS:
+        if not 1 < self.X.shape[0] <= FEW_ROWS:
             return
         parts = self.X, self.X_target, self.weights, self.groups, self.given_exposure
         parts = [np.reshape(p, (len(p), -1)) for p in parts if p is not None]

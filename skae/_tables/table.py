@@ -7,13 +7,31 @@ import torch
 
 from skae._tables.dependence import Dependence
 from skae._tables.rows import SMALL, Scaled, is_streamed, row_blocks
-from skae._tables.running_pca import RunningPCA
 from skae._tables.scaling import scaled
 
 __all__ = ["Table", "distance_of_sampled", "ends_of_target", "make_table"]
 
 # A sample of a streamed table has about so many values, but at least so many rows.
 SAMPLED, FEWEST_SAMPLED = 2**24, 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """What is known of all rows of a fit without reading them.
+
+    Attributes
+    ----------
+    n_samples : int
+        Number of all rows, also of those that are held out.
+    principal : (deviations, axes, total)
+        What `principal_axes` returns for all rows.
+    sample : ndarray of shape (n, n_features) or None
+        Evenly spaced rows, centred and scaled. None if the table has them itself.
+    """
+
+    n_samples: int
+    principal: tuple
+    sample: np.ndarray | None = None
 
 
 @dataclasses.dataclass
@@ -44,8 +62,8 @@ class Table:
         Ends at which features are held, in the units of `target`, see `Loss.hold`.
     fills_cells : bool
         Whether held-out rows are judged by hidden cells alone, see `Given`.
-    pca : RunningPCA or None
-        Moments of the rows, if they are known.
+    whole : Whole or None
+        What is known of all rows, if they are in `Blocks` or also in other processes.
     exposures : ndarray of shape (n_samples,) or None
         Relative exposures of rows of counts.
     """
@@ -60,7 +78,7 @@ class Table:
     n_held_out: int = 0
     dependence: Dependence | None = None
     ends: tuple | None = None
-    pca: RunningPCA | None = None
+    whole: Whole | None = None
     exposures: np.ndarray | None = None
 
     @property
@@ -91,6 +109,8 @@ class Table:
 
         Of a streamed table they hold only some of these rows, evenly spaced.
         """
+        if self.whole is not None and self.whole.sample is not None:
+            return self.whole.sample, self.whole.sample, None
         own = self if n == len(self.X) else self.first(n)
         if self.is_streamed:
             own = self.first(slice(None, None, distance_of_sampled(n, self.X.shape[1])))
@@ -142,8 +162,8 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None
         before, after = (exposed.seen, exposed.followed) if exposed else (None, None)
         X = Scaled(given.X, mean, scale, before=before)
         target = X if loss.of_scaled else Scaled(given.X, bounds=loss.bounds, after=after)
-        known = {} if given.summary is None else {"pca": given.summary.pca}
-        known |= {"weights": given.weights, "dependence": dependence, "ends": ends}
+        known = {"whole": _whole(given, mean, scale), "weights": given.weights}
+        known |= {"dependence": dependence, "ends": ends}
         return Table(X, target, exposures=exposed and exposed.relative, **known)
     goal, weights, n_held_out = given.goal, given.weights, 0
     if given.X_val is not None:  # X_target is then None
@@ -176,8 +196,20 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None
         n_held_out=n_held_out,
         dependence=dependence,
         ends=ends,
+        whole=_whole(given, mean, scale),
         exposures=exposed and exposed.relative,
     )
+
+
+def _whole(given, mean, scale):
+    """Return what the summary of `given` tells of all rows, or None without one."""
+    summary = given.summary
+    if summary is None:
+        return None
+    principal, sample = summary.pca.principal_axes(mean, scale)[1:], None
+    if not is_streamed(given.X):
+        sample = scaled(summary.rows, mean, scale, np.float64)
+    return Whole(summary.extremes.n_rows, principal, sample)
 
 
 def ends_of_target(ends, loss, mean, scale):

@@ -209,9 +209,9 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
     -------
     Start
     """
-    if table.pca is not None:
-        units = table.X.mean, table.X.scale
-        principal = np.zeros(table.X.shape[1]), *table.pca.principal_axes(*units)[1:]
+    if table.whole is not None:
+        deviations, axes, total = table.whole.principal
+        principal = np.zeros(table.X.shape[1]), deviations, axes.copy(), total
     else:
         X, weights, mean = _centred(table, rows)
         principal = mean, *principal_axes(X, n_components, weights)

@@ -49,12 +49,23 @@ class Members:
 
     @property
     def n_own(self):
-        """Number of rows that the user passed for training."""
+        """Number of rows that the user passed for training, in all processes."""
+        if self.table.whole is not None:
+            return self.table.whole.n_samples
         return len(self.table.X) - self.table.n_held_out
+
+    @property
+    def n_trained(self):
+        """Number of rows that the last member is trained on, in all processes."""
+        if self.table.whole is None:
+            return len(self.trained[-1])
+        return self.n_own - max(self.table.n_held_out, len(self.held_out[-1]))
 
     @property
     def n_different(self):
         """Number of different training rows of the member that has the fewest."""
+        if self.table.n_held_out and self.table.whole is not None:
+            return self.n_trained
         copies = self.dependence.copies
         return min(len(np.unique(copies[rows])) for rows in self.trained)
 
@@ -116,6 +127,9 @@ def make_members(table, loss, settings, seed):
     own = table if not table.n_held_out else table.first(len(table.X) - table.n_held_out)
     n_samples, n_features = own.X.shape
     is_wide = len(pairs) > 1 or n_features > n_samples
+    if table.whole is not None:
+        own = dataclasses.replace(own, whole=table.whole)
+        n_samples, is_wide = table.whole.n_samples, False
     how = {
         "n_components": min(settings.n_components, n_samples, n_features),
         "loss": loss,
@@ -155,8 +169,8 @@ def _pairs_of_rows(table, dependence, settings, seed):
         cv=settings.cv,
         validation_fraction=settings.validation_fraction,
         seed=seed,
-        can_cross_fit=settings.is_stackable and table.pca is None,
-        run=RUN if table.is_streamed and table.pca is None else 1,
+        can_cross_fit=settings.is_stackable and table.whole is None,
+        run=RUN if table.is_streamed and table.whole is None else 1,
     )
 
 

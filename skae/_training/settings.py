@@ -8,6 +8,7 @@ import torch
 
 from skae._engine.corruption import Corruption
 from skae._engine.deadline import Deadline
+from skae._engine.run import ALONE, Alone
 from skae._engine.threads import Pace
 from skae._torch import has_fast_bfloat16
 
@@ -53,6 +54,8 @@ class Settings:
         Regularizers.
     deadline : Deadline or None
         When training has to end. None is never.
+    peers : Alone or Peers
+        The processes that train the network.
     owner : str
         Name of the estimator's class, for messages.
     """
@@ -87,6 +90,7 @@ class Settings:
     hide: Callable | None = None
     penalties: tuple = ()
     deadline: Deadline | None = None
+    peers: Alone = ALONE
     owner: str = "the estimator"
 
     def sizes(self, n_rows):

@@ -131,7 +131,7 @@ class Training:
         return dataclasses.replace(result, n_threads=threads.n_threads)
 
     def _sizes(self):
-        return self.settings.sizes(len(self.members.trained[-1]))
+        return self.settings.sizes(self.members.n_trained)
 
     def mean(self, errors):
         """Return the mean of errors (n_cuts, n_judged) with all codes."""
@@ -246,6 +246,8 @@ class Training:
                 module, batch_size, self.start.unexplained, self.device
             ),
             iterator_train__pace=pace,
+            iterator_train__n_rows=self.members.n_trained,
+            peers=settings.peers,
             checkpoint=self.checkpoint,
             deadline=settings.deadline,
             first_step=settings.first_step,

@@ -58,9 +58,6 @@ class Variational(LinearPathAutoencoder):
     in_any_basis = False
     generator = None
 
-    def lr(self, batch_size):
-        return 5e-3
-
     def posterior(self, X):
         """Return the means of the codes of X, and the logarithms of their variances.
 

@@ -24,6 +24,8 @@ ELSEWHERE = {
     "_autoencoders/rollback.py": "promises/test_faults.py",
     "_autoencoders/saving.py": "test_persistence.py",
     "_autoencoders/widths.py": "_autoencoders/test_dense.py",
+    "_autoencoders/together.py": "_engine/test_distributed.py",
+    "_engine/run.py": "_engine/test_distributed.py",
     "_engine/corruption.py": "promises/test_combinations.py",
     "_engine/skorch_net.py": "promises/test_callbacks.py",
     "_tables/checks.py": "promises/test_input.py",

@@ -77,6 +77,7 @@ OTHERS = {
     "checkpoint": ["nowhere/at/all", None],
     "time_limit": [1e-9, None],
     "device": ["meta", "cuda", "cpu"],
+    "distributed": [True],
     "random_state": [1, np.random.RandomState(0), None],
     "verbose": [2],
 }
