@@ -45,7 +45,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     The score of a row joins two squared distances, as multivariate process control does
     with PCA (Jackson and Mudholkar 1979). The *residual* is the distance of the row from
     its reconstruction: it is large if the features do not go together as they do in
-    other rows. The *score distance* is that of the reconstruction from the ten nearest
+    other rows. The *score distance* is that of the reconstruction from the 15 nearest
     reconstructions of training rows: it is large if the row follows the rules, but at a
     place where no other rows are. Each of the two, and their sum, is compared with the same
     distance of rows that the autoencoder has not seen, and becomes the surprise -log(P),
@@ -72,7 +72,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         the rows that the autoencoder has not seen are beyond it, and therefore about 5 % of
         normal rows to come.
     support_fraction : float in (0, 1], default=0.95
-        Share of the rows to which the autoencoder is fitted. The others, whose ten nearest
+        Share of the rows to which the autoencoder is fitted. The others, whose 15 nearest
         neighbours are the farthest away, take part in the calibration, and are neighbours
         of new rows. An autoencoder that is fitted to outliers learns to reconstruct them,
         and then does not find them. 1.0 fits to all rows.
@@ -253,7 +253,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         -------
         distances : ndarray of shape (n_samples, 2)
             The squared distance of the row from its reconstruction, and the mean squared
-            distance of the reconstruction from the ten nearest reconstructions of training
+            distance of the reconstruction from the 15 nearest reconstructions of training
             rows. Features are divided by `scale_` of `estimator_`. In rows with missing
             cells the residual is that of the other cells, multiplied by the ratio of the
             number of all cells to that of the others.
@@ -381,7 +381,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     def contributions(self, X):
         """Divide the score of each row among the features.
 
-        They are in proportion to the squared differences between the row and the ten
+        They are in proportion to the squared differences between the row and the 15
         reconstructions of training rows that are nearest to its own. Unlike the squares of
         `residuals`, these do not spread the deviation of one feature over all features that
         the autoencoder derives from it.

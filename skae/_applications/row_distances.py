@@ -10,7 +10,7 @@ from skae._tables.rows import row_blocks, rows_of
 
 __all__ = ["MOST_ROWS", "RowDistances", "evenly_spaced", "isolation"]
 
-N_NEIGHBORS = 10
+N_NEIGHBORS = 15
 MOST_REFERENCES = 10_000  # most reconstructions among which neighbours are looked for
 MOST_ROWS = 2000  # most rows that are looked at before the fit
 MOST_VALUES = 2**24  # most values in either, 128 MB
@@ -63,7 +63,7 @@ class RowDistances:
     def in_proportion_to(self, other):
         """Return the same with as many neighbours as suit the number of references.
 
-        The distance to the eight nearest of 80 rows is about that to the ten nearest of
+        The distance to the four nearest of 40 rows is about that to the ten nearest of
         100 rows, so that distances with few references and with many can be compared.
         """
         ratio = len(self.references) / len(other.references)

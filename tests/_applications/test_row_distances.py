@@ -26,7 +26,7 @@ def test_totals_and_shares_by_definition(X):
     U, codes = X / scale, cut(X) / scale
     for i, total, share in zip(range(20, 30), totals, shares, strict=True):
         squares = np.square(codes[i] - codes[rows]).sum(axis=1)
-        nearest = np.argsort(squares)[:10]
+        nearest = np.argsort(squares)[:15]
         residual = np.square(U[i] - codes[i]).sum()
         np.testing.assert_allclose(total, [residual, squares[nearest].mean()])
         parts = np.square(U[i] - codes[nearest]).sum(axis=0)
@@ -53,16 +53,16 @@ def test_few_references(X):
 
 def test_isolation_leaves_the_row_itself_out(X):
     squares = np.square(X[:, None] - X).sum(axis=2)
-    expected = np.sort(squares, axis=1)[:, 1:11].mean(axis=1)
+    expected = np.sort(squares, axis=1)[:, 1:16].mean(axis=1)
     np.testing.assert_allclose(isolation(X), expected)
 
 
 def test_isolation_among_some_of_many_rows(X, monkeypatch):
-    monkeypatch.setattr(row_distances, "MOST_ROWS", 15)
-    chosen = np.unique(np.linspace(0, 29, 15).astype(int))
+    monkeypatch.setattr(row_distances, "MOST_ROWS", 20)
+    chosen = np.unique(np.linspace(0, 29, 20).astype(int))
     squares = np.square(X[:, None] - X[chosen]).sum(axis=2)
-    squares[chosen, np.arange(15)] = np.inf
-    expected = np.sort(squares, axis=1)[:, :10].mean(axis=1)
+    squares[chosen, np.arange(20)] = np.inf
+    expected = np.sort(squares, axis=1)[:, :15].mean(axis=1)
     np.testing.assert_allclose(isolation(X), expected)
 
 
@@ -74,11 +74,11 @@ def test_references_of_many_rows_are_some(X, monkeypatch):
 
 
 def test_long_rows_have_fewer_references(X, monkeypatch):
-    monkeypatch.setattr(row_distances, "MOST_VALUES", 60)
+    monkeypatch.setattr(row_distances, "MOST_VALUES", 80)
     distances = RowDistances.among(cut, X, np.arange(30), 1.0)
-    assert len(distances.references) == 15
+    assert len(distances.references) == 20
     monkeypatch.setattr(row_distances, "MOST_VALUES", 1)
-    assert len(RowDistances.among(cut, X, np.arange(30), 1.0).references) == 11
+    assert len(RowDistances.among(cut, X, np.arange(30), 1.0).references) == 16
 
 
 def test_isolation_leaves_the_table_as_it_is(X):
@@ -94,7 +94,7 @@ def test_neighbours_in_proportion_to_the_references():
     kept = RowDistances.among(cut, X, np.arange(2000), 1.0)
     few = RowDistances.among(cut, X, np.arange(400), 1.0)
     own = few.in_proportion_to(kept)
-    assert (few.n_neighbors, own.n_neighbors) == (10, 2)
+    assert (few.n_neighbors, own.n_neighbors) == (15, 3)
     new = np.arange(2000, 2200)
     medians = [np.median(d.totals(X, new)[:, 1]) for d in (kept, few, own)]
     assert medians[1] > 3 * medians[0]
