@@ -1,6 +1,6 @@
 """Fit to a table that is computed in blocks by the workers of a Dask cluster.
 
-Run it with `python examples/dask_cluster.py`; it takes about half a minute. A cluster of
+Run it with `python examples/dask_cluster.py`; it takes less than a minute. A cluster of
 machines has another `Client(...)`, and the rest stays as it is. Needs
 `pip install "skae[dask]"`.
 """
@@ -24,15 +24,13 @@ def surface(rows):
 
 
 def main():
-    angles = da.random.default_rng(0).uniform(-1, 1, (200_000, 2), chunks=(25_000, 2))
+    angles = da.random.default_rng(0).uniform(-1, 1, (80_000, 2), chunks=(10_000, 2))
     X = angles.map_blocks(surface, dtype=float, chunks=(angles.chunks[0], (30,)))
 
     # Each block is computed once in an epoch, and none stays in memory.
-    ae = AutoencoderTransformer(
-        2, hidden_layer_sizes=(64, 32), max_epochs=5, random_state=0
-    )
+    ae = AutoencoderTransformer(2, hidden_layer_sizes=(64, 32), random_state=0)
     ae.fit(X)
-    some = X[:5000].compute()
+    some = X[:2000].compute()
     pca = PCA(2).fit(some)
     pca_error = np.square(pca.inverse_transform(pca.transform(some)) - some).mean()
     print(f"error of PCA: {pca_error:.3f}, of the autoencoder: {-ae.score(X):.3f}")

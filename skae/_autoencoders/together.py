@@ -97,18 +97,7 @@ def given_together(estimator, given, peers, seed):
     start, n_samples = sizes[: peers.number, 0].sum(), sizes[:, 0].sum()
     share = min(estimator.validation_fraction, MOST_HELD_OUT / max(n_samples, 1))
     judges = is_held_out(row_keys(given.X), share, seed)
-    own = None
-    if len(given.X):
-        with explained(estimator, given.X, "X", estimator.allow_nan):
-            own = summary_of_rows(
-                given.X,
-                int(start),
-                np.ones(len(given.X)),
-                check=lambda rows, _: check_finite(rows, owner),
-                standardize=estimator._params_of_fit["standardize"],
-                n_components=estimator.n_components_,
-                every=distance_of_sampled(int(n_samples), given.X.shape[1]),
-            )
+    own = _own_summary(estimator, given.X, int(start), int(n_samples))
     found = peers.gather((own, given.X[judges]))
     summaries = [summary for summary, _ in found if summary is not None]
     held_out = np.concatenate([rows for _, rows in found])
@@ -122,3 +111,30 @@ def given_together(estimator, given, peers, seed):
     for other in summaries[1:]:
         summary = summary.joined(other)
     return Given(given.X[~judges], X_val=held_out, summary=summary)
+
+
+def _own_summary(estimator, X, start, n_samples):
+    """Return the Summary of the rows X of this process, or None if it has none.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : ndarray of shape (n, n_features)
+    start : int
+        Number of rows of the processes before this one.
+    n_samples : int
+        Number of rows of all processes.
+    """
+    if not len(X):
+        return None
+    owner = type(estimator).__name__
+    with explained(estimator, X, "X", estimator.allow_nan):
+        return summary_of_rows(
+            X,
+            start,
+            np.ones(len(X)),
+            check=lambda rows, _: check_finite(rows, owner),
+            standardize=estimator._params_of_fit["standardize"],
+            n_components=estimator.n_components_,
+            every=distance_of_sampled(n_samples, X.shape[1]),
+        )
