@@ -229,6 +229,8 @@ class Training:
         settings, module = self.settings, self.networks.joined
         batch_size, max_epochs = self._sizes()
         pca_error = settings.unit * linear_error
+        # A stream goes on with this net for chunks of other numbers of rows.
+        n_rows = self.members.n_trained if settings.peers.are_several else None
         return build_net(
             module,
             self.objective,
@@ -246,7 +248,7 @@ class Training:
                 module, batch_size, self.start.unexplained, self.device
             ),
             iterator_train__pace=pace,
-            iterator_train__n_rows=self.members.n_trained,
+            iterator_train__n_rows=n_rows,
             peers=settings.peers,
             checkpoint=self.checkpoint,
             deadline=settings.deadline,
