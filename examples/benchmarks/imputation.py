@@ -120,6 +120,7 @@ def measure(name, task, share, arguments):
 def measure_once(X, share, seed, arguments):
     """Errors in rows of the fit and in others, seconds, coverage, and the shape."""
     X = some_rows(X, arguments.rows or None, seed)
+    X = np.random.default_rng(seed).permutation(X)  # files are in the order of classes
     visible, hidden, values = hide(X, share, seed)
     true = np.where(hidden, 0.0, visible)
     true[hidden] = values

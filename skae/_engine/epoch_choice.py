@@ -68,6 +68,10 @@ class Choice:
     n_seen : int or None
         Number of independent rows, or groups of rows, that were seen in training or here.
         None is the number of those held out.
+    sizes : ndarray of shape (n_held_out,) or None
+        Sizes of the rows, such as how much was counted in them, to which gains are expected
+        to be in proportion. Only the rest counts in standard errors, as in the ratio
+        estimator of Cochran (1977), "Sampling techniques". None are equal sizes.
     unit : float or None
         Divisor of errors that have no natural zero, such as minus a log-likelihood; `tol`
         is then a share of it. None divides them by the mean of `reference`.
@@ -83,12 +87,15 @@ class Choice:
         weights=None,
         groups=None,
         n_seen=None,
+        sizes=None,
         unit=None,
     ):
         self.weights = weights
         n_held_out = reference.shape[1]
         self.shares = np.full(n_held_out, 1.0) if weights is None else weights
         self.shares = self.shares / (self.shares.sum() or 1.0)
+        self.sizes = np.full(n_held_out, 1.0) if sizes is None else sizes
+        self.sizes = self.sizes / self.mean(self.sizes)
         self.groups = np.arange(n_held_out)
         if groups is not None:
             self.groups = np.unique(groups, return_inverse=True)[1]
@@ -151,7 +158,7 @@ class Choice:
             return False
         row_gains = gains.mean(axis=0)
         gain = self.mean(row_gains)
-        error = self._standard_error(row_gains - gain)
+        error = self._standard_error(row_gains - gain * self.sizes)
         least = certainty(self.margin, self.n_independent) * error
         return gain > times * least and self.mean(gains).min() >= 0
 
@@ -164,7 +171,8 @@ class Choice:
         lead = self.mean(ahead)
         if self._is_certain(gains, BEYOND_DOUBT):
             return lead > 0
-        deviation = self._standard_error(ahead - lead) * np.sqrt(self.n_independent)
+        error = self._standard_error(ahead - lead * self.sizes)
+        deviation = error * np.sqrt(self.n_independent)
         return lead > UNSEEN * deviation / self.n_seen
 
     @property

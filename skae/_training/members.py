@@ -83,6 +83,12 @@ class Members:
         weights = self.table.weights
         return None if weights is None else weights[self.judged]
 
+    @property
+    def judged_exposures(self):
+        """Exposures (n_judged,) of the rows `judged`, or None."""
+        exposures = self.table.exposures
+        return None if exposures is None else exposures[self.judged]
+
     def weights(self, index):
         """Return weights (n,), or (m, n) for several members.
 

@@ -36,7 +36,7 @@ class Judge:
         self.n_independent = memory.n_independent
         members = members_of(rows, frame, tools, start)
         self.rows, _ = member_rows(members, tools.loss, tools.device, False)
-        self.weights = members.table.weights
+        self.weights, self.sizes = members.table.weights, members.table.exposures
         settings = tools.settings_in(frame, tools.units(rows, frame))
         self.margin = MARGIN if settings.from_pca else 0.0
         self.objective = Objective(
@@ -78,6 +78,7 @@ class Judge:
             weights=self.weights,
             groups=self.keys,
             n_seen=self.n_independent,
+            sizes=self.sizes,
         )
         nothing = np.full_like(reference, np.nan)  # is never chosen
         choice.see(nothing if kept is None else kept, [])

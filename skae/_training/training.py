@@ -220,6 +220,7 @@ class Training:
             weights=members.judged_weights,
             groups=labels[members.judged],
             n_seen=int(labels.max()) + 1,
+            sizes=members.judged_exposures,
             unit=len(self.start.mean) if self.loss.is_likelihood else None,
         )
 
@@ -228,6 +229,8 @@ class Training:
         settings, module = self.settings, self.networks.joined
         batch_size, max_epochs = self._sizes()
         pca_error = settings.unit * linear_error
+        # A stream goes on with this net for chunks of other numbers of rows.
+        n_rows = self.members.n_trained if settings.peers.are_several else None
         return build_net(
             module,
             self.objective,
@@ -245,15 +248,28 @@ class Training:
                 module, batch_size, self.start.unexplained, self.device
             ),
             iterator_train__pace=pace,
-            iterator_train__n_rows=self.members.n_trained,
+            iterator_train__n_rows=n_rows,
             peers=settings.peers,
             checkpoint=self.checkpoint,
             deadline=settings.deadline,
             first_step=settings.first_step,
-            lr=settings.lr,
+            lr=self._lr(batch_size),
             max_epochs=max_epochs,
             batch_size=batch_size,
         )
+
+    def _lr(self, batch_size):
+        """Return the learning rate.
+
+        If a few rows of counts have most of the exposure, a batch consists of fewer rows in
+        effect. The steps of Adam are in proportion to the square root of their number
+        (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient
+        Algorithms").
+        """
+        if not isinstance(self.settings.lr, str):
+            return self.settings.lr
+        even_share = self.members.table.even_share
+        return float(self.networks.joined.lr(batch_size) * np.sqrt(even_share))
 
     def _caution(self, linear_error):
         """Return the share of the learning rate for linear paths and corrections.
@@ -262,11 +278,6 @@ class Training:
         variance, steps that are suitable when it leaves half would change the model by more
         than there is to gain. Therefore the size of the steps is in proportion to the
         standard deviation that is left.
-
-        If a few rows of counts have most of the exposure, a batch consists of fewer rows in
-        effect, and the steps of Adam are in proportion to the square root of their number
-        (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient
-        Algorithms").
         """
         if not self.settings.from_pca:
             return 1.0
@@ -275,8 +286,7 @@ class Training:
         if self.loss.of_scaled and is_corrupted:
             # PCA reconstructs neither the noise nor hidden cells.
             left = linear_error / (self.start.total or 1.0)
-        share = min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT)))
-        return float(share * np.sqrt(self.members.table.even_share))
+        return float(min(1.0, 2 * np.sqrt(max(left, NOTHING_LEFT))))
 
     # -- training and afterwards -------------------------------------------------------
 

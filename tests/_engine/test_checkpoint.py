@@ -386,7 +386,7 @@ def shifted(X):
         (
             {"lr": 1e-3},
             None,
-            r"lr was 0\.015 and is 0\.001\. To go on with that fit call fit",
+            r"lr was 'auto' and is 0\.001\. To go on with that fit call fit",
         ),
         ({"random_state": 1}, None, "random_state was 0 and is 1"),
         ({"random_state": None}, None, "random_state was 0 and is None"),

@@ -202,3 +202,21 @@ def test_certainty_is_students_quantile(level, n_independent, expected):
 def test_certainty_of_very_few_and_very_many():
     assert certainty(2.25, 1) == np.inf
     assert certainty(2.25, 10**7) == pytest.approx(2.25, abs=1e-5)
+
+
+def test_gains_in_proportion_to_sizes_are_certain():
+    """One large row has most of the gain, and each row has its part of it."""
+    sizes = np.r_[np.ones(40), 1000.0]
+    noise = 1 + 0.1 * np.random.default_rng(0).normal(size=41)
+    reference = np.tile(10 * sizes, (1, 1))
+    gained = reference - sizes * noise
+
+    def kept(gained, **how):
+        choice = Choice(reference, 2.0, True, 100, 0.0, **how)
+        choice.see(gained, [])
+        return choice.best_epoch
+
+    assert kept(gained) == 0
+    assert kept(gained, sizes=sizes) == 1
+    gained = reference - sizes * np.where(sizes > 1, -1.0, 1.0)  # the large row loses
+    assert kept(gained, sizes=sizes) == 0

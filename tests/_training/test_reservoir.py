@@ -10,7 +10,8 @@ from skae._training.reservoir import Memory, Reservoir, StreamRows
 def numbered(start, stop):
     """Rows whose values, weights and keys are their numbers."""
     numbers = np.arange(start, stop)
-    return StreamRows(numbers[:, None] * 1.0, numbers * 1.0, numbers.astype(np.uint64))
+    weights, keys = numbers * 1.0, numbers.astype(np.uint64)
+    return StreamRows(numbers[:, None] * 1.0, weights, keys, np.full(len(numbers), np.nan))
 
 
 def test_every_row_is_as_likely_to_be_kept():

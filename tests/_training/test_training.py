@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from skae import AutoencoderTransformer
 from skae._tables.table import Table
 from skae._training.members import make_members
 from skae._training.networks import make_networks
@@ -101,3 +102,15 @@ def test_auto_sizes(n):
     is_bound = max_epochs in (FEWEST_EPOCHS, MOST_EPOCHS)
     times = max(1, 4 * np.sqrt(n) / 1024)
     assert is_bound or steps == pytest.approx(times * STEPS, rel=0.3)
+
+
+def test_steps_are_smaller_where_few_rows_have_most_of_the_exposure():
+    rng = np.random.default_rng(0)
+    rates = {}
+    for name, exposure in {"even": np.ones(60), "uneven": np.r_[np.ones(59), 1e3]}.items():
+        X = rng.poisson(20 * exposure[:, None] * rng.dirichlet(np.ones(5), 60))
+        how = {"loss": "poisson", "early_stopping": False, "max_epochs": 1}
+        ae = AutoencoderTransformer(2, random_state=0, **how).fit(X, exposure=exposure)
+        rates[name] = ae.net_.lr
+    share = np.r_[np.ones(59), 1e3].mean() ** 2 / np.square(np.r_[np.ones(59), 1e3]).mean()
+    assert rates["uneven"] == pytest.approx(rates["even"] * np.sqrt(share))
