@@ -7,9 +7,9 @@ A collection of texts becomes a sparse table of word frequencies, tf-idf, which
 analysis). The autoencoder takes the same sparse table, of which only batches become dense.
 With ``loss="cosine"`` it is trained for what texts are compared by: the angle between rows.
 
-The texts are those of 20 Newsgroups, which scikit-learn downloads, or which are in the folder
-that the environment variable ``SKAE_DATA`` names. Where there is neither they are the
-descriptions of scikit-learn's own data sets, passage by passage.
+The texts are those of 20 Newsgroups, which scikit-learn downloads, or which are in the
+folder that the environment variable ``SKAE_DATA`` names. Where there is neither they are
+the descriptions of scikit-learn's own data sets, passage by passage.
 """
 
 import os
