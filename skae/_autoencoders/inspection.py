@@ -1,6 +1,7 @@
 """What a fitted autoencoder tells about itself and about rows."""
 
 import copy
+import html
 from numbers import Integral
 
 import numpy as np
@@ -27,9 +28,16 @@ class InspectionMixin:
 
     def __repr__(self, N_CHAR_MAX=700):
         """Return the constructor call and, as a comment, what the fit has gained."""
-        text = super().__repr__(N_CHAR_MAX)
-        gain = diagnosis.outcome(self) if self.__sklearn_is_fitted__() else ""
+        text, gain = super().__repr__(N_CHAR_MAX), self._outcome_in_words()
         return f"{text}  # {gain}" if gain else text
+
+    def _html_repr(self):
+        """Return scikit-learn's diagram and, below it, what the fit has gained."""
+        diagram, gain = super()._html_repr(), self._outcome_in_words()
+        return f"{diagram}<p>{html.escape(gain)}</p>" if gain else diagram
+
+    def _outcome_in_words(self):
+        return diagnosis.outcome(self) if self.__sklearn_is_fitted__() else ""
 
     @available_if(takes("ordered"))
     @in_own_modes()

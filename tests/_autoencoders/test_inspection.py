@@ -31,6 +31,13 @@ def test_repr_of_what_ended_as_pca(iris):
     assert eval(repr(ae), vars(skae)).get_params() == ae.get_params()
 
 
+def test_diagram_of_what_ended_as_pca(iris):
+    ae = AutoencoderTransformer(2, hidden_layer_sizes=())
+    assert "ended as PCA" not in ae._repr_html_()
+    assert ae.fit(iris)._repr_html_().endswith("<p>ended as PCA</p>")
+    assert ae._repr_mimebundle_()["text/html"].endswith("<p>ended as PCA</p>")
+
+
 def test_repr_of_what_was_trained():
     X = load_digits().data
     ae = AutoencoderTransformer(8, max_epochs=3, random_state=0).fit(X)
