@@ -11,10 +11,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skae._autoencoders import diagnosis
-from skae._autoencoders.exposures import exposed_rows
+from skae._autoencoders.exposures import check_no_exposure, exposed_rows
 from skae._autoencoders.fitted_attributes import truncate
+from skae._autoencoders.lazy import lazily
 from skae._autoencoders.parameters import takes
 from skae._compat import in_frame_like
+from skae._tables.blocks import is_dask
 from skae._tables.categories import columns_of
 from skae._tables.checks import check_table
 from skae._tables.rows import row_blocks, rows_of
@@ -133,6 +135,9 @@ class InspectionMixin:
             the probability of the category that is there.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            check_no_exposure(self, exposure, "residuals")
+            return lazily(self, "residuals", X, self.n_features_in_)
         table, columns = check_table(self, X, reset=False), columns_of(self)
         exposed = exposed_rows(self, table, exposure)
         out = np.empty((table.shape[0], self.n_features_in_), dtype=table.dtype)

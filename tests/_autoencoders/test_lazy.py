@@ -10,7 +10,7 @@ from skae import AutoencoderTransformer, VariationalAutoencoder
 da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
 
-METHODS = "transform", "denoise", "score_samples", "impute"
+METHODS = "transform", "denoise", "score_samples", "impute", "residuals"
 NAMES = [*"abcdef"]
 
 
