@@ -18,16 +18,13 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.utils import _safe_indexing
 
 from skae._compat import Interval, StrOptions, draw_seed, validate_parameter_constraints
-from skae.metrics._errors import (
-    METRICS,
-    Tally,
-    check_reconstructs,
-    decoded,
-    deviations,
-    parts_of,
-    standardizes,
-    steps_of,
-)
+from skae._rivals import OnIndicators
+from skae._tables.blocks import is_dask
+from skae._tables.categorical_features import find_columns
+from skae._tables.rows import is_lazy
+from skae.metrics._errors import Tally, decoded, deviations, parts_of, standardizes
+from skae.metrics._metric import METRICS, check_reconstructs, steps_of
+from skae.metrics._mixed import Mixed, MixedTally, codes_of, has_categories, reader_of
 
 __all__ = ["compare"]
 
@@ -78,7 +75,7 @@ def compare(
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         The data. If some of the estimators refuse it, for instance because it has
-        missing values, the others are compared.
+        missing values, the others are compared. Of frames with categories see Notes.
     estimators : list of estimators, or dict of names to estimators
         Estimators with `transform` and `inverse_transform`, such as PCA, NMF,
         autoencoders, and Pipelines of them. They are cloned, and only clones are fitted.
@@ -94,7 +91,8 @@ def compare(
         the units of X. The units are the same for all estimators, and all of them are
         fitted to X as it is. None stands for True if all estimators standardize, by
         `standardize=True` or by a `StandardScaler` in their Pipeline. Otherwise it stands
-        for False, with a warning if some of them standardize.
+        for False, with a warning if some of them standardize. With columns of categories
+        it is always True.
     random_state : int, RandomState instance or None, default=None
         Seed of the shuffling, and of every estimator that has `random_state=None`.
     verbose : int, default=0
@@ -135,6 +133,25 @@ def compare(
         If some estimators standardize and others do not, and `standardize` does not say
         in which units to compare them.
 
+    Notes
+    -----
+    Columns of categories are those that the estimators with `categorical_features` find,
+    and otherwise those with a dtype of categories. Estimators that take no categories, such
+    as PCA, are fitted to what autoencoders start from: numbers are standardized, and the
+    indicators of a column of categories are centred and divided by one number, such that
+    their variances sum to 1, so that every column counts alike. Missing cells of this table
+    are at the mean. A rival's probabilities of categories are those of a softmax regression
+    on its codes, because linear reconstructions of indicators are no probabilities; this
+    too is where autoencoders start.
+
+    All are scored in the same loss, whose units are those of the training rows of the
+    fold. Numbers are in standard deviations. "squared_error" and "r2" count the
+    cross-entropy of a category over that of the best constant, "absolute_error" and
+    "root_mean_squared_error" count categories that are wrong; see the Notes of
+    `skae.metrics.reconstruction_error`. Cells of categories that were not in the training
+    rows are not scored. Autoencoders take them with `handle_unknown="ignore"` and
+    `allow_nan=True`.
+
     Examples
     --------
     >>> import skae
@@ -163,8 +180,14 @@ def compare(
     named = _named(estimators)
     for estimator in named.values():
         check_reconstructs(estimator)
-    if standardize is None:
+    categorical = _categorical_features(named, X)
+    if categorical is None and standardize is None:
         standardize = _common_units(named, metric)
+    elif categorical is not None and standardize is False:
+        raise ValueError(
+            "standardize=False of compare leaves numbers in their units, and X has columns "
+            "of categories, which have none. Set standardize=None."
+        )
     if isinstance(random_state, np.random.RandomState):
         random_state = draw_seed(random_state)
     if isinstance(cv, Integral):
@@ -178,7 +201,10 @@ def compare(
                 model = _seeded(clone(estimator), random_state)
                 parts = _safe_indexing(X, train), _safe_indexing(X, test)
                 try:
-                    found = _rate(model, *parts, metric, standardize)
+                    if categorical is None:
+                        found = _rate(model, *parts, metric, standardize)
+                    else:
+                        found = _rate_mixed(model, *parts, metric, categorical)
                 except Exception as error:
                     traceback.clear_frames(error.__traceback__)  # frees tables of the fit
                     failures.append((name, fold, error))
@@ -312,6 +338,53 @@ def _rate(estimator, X_train, X_test, metric, standardize):
         "fit_seconds": fit_seconds,
         "transform_seconds": transform_seconds,
         "n_parameters": _n_parameters(estimator),
+    }
+
+
+def _categorical_features(named, X):
+    """Return which columns of X hold categories, as `find_columns` takes it, or None."""
+    steps = [step for each in named.values() for step in steps_of(each)]
+    chosen = [getattr(step, "categorical_features", None) for step in steps]
+    kinds = {repr(each): each for each in chosen if each is not None}
+    if sparse.issparse(X) or is_lazy(X) or is_dask(X):
+        return None
+    if not kinds:
+        return "from_dtype" if has_categories(X) else None
+    if len(kinds) > 1:
+        raise ValueError(
+            "Estimators of compare must agree on the columns of categories, so that their "
+            f"errors are of the same columns, got categorical_features={[*kinds.values()]}."
+        )
+    (categorical,) = kinds.values()
+    return None if find_columns(X, categorical) is None else categorical
+
+
+def _rate_mixed(estimator, X_train, X_test, metric, categorical):
+    """Do the same as `_rate`, if `find_columns` finds columns of categories."""
+    columns = find_columns(X_train, categorical)
+    train, test = (codes_of(columns, X, "compare", True) for X in (X_train, X_test))
+    mixed = Mixed.of_rows(columns, train)
+    error, r2 = MixedTally(metric, mixed), MixedTally("r2", mixed)
+    steps = steps_of(estimator)
+    is_rival = all(getattr(s, "categorical_features", None) is None for s in steps)
+    model = OnIndicators(estimator, columns) if is_rival else estimator
+    start = time.perf_counter()
+    model.fit(train if is_rival else X_train)
+    fit_seconds, start = time.perf_counter() - start, time.perf_counter()
+    Z = model.transform(test if is_rival else X_test)
+    transform_seconds = time.perf_counter() - start
+    X_hat = model.decode(Z) if is_rival else reader_of(model).decode(Z)
+    for tally in error, r2:
+        tally.add(test, X_hat)
+    n_parameters = _n_parameters(estimator)
+    if is_rival and n_parameters is not None:
+        n_parameters += model.weight_.size + model.bias_.size
+    return {
+        "error": error.overall(),
+        "r2": r2.overall(),
+        "fit_seconds": fit_seconds,
+        "transform_seconds": transform_seconds,
+        "n_parameters": n_parameters,
     }
 
 

@@ -288,3 +288,50 @@ def test_a_convolutional_estimator(digits):
     ae.fit(digits[0][:60])
     weights = ae.net_.module_.parameters()
     assert (table["n_parameters"] == sum(weight.numel() for weight in weights)).all()
+
+
+def test_frames_with_categories(mixed_frame):
+    """PCA of the same table is the start of an autoencoder, and scored in the same loss."""
+    rivals = {"PCA": PCA(1), "autoencoder": autoencoder(1)}
+    table = compare(mixed_frame, rivals, cv=2, random_state=0)
+    errors = table["error"].to_numpy().reshape(2, 2)
+    train, test = next(KFold(2, shuffle=True, random_state=0).split(mixed_frame))
+    ae = autoencoder(1).fit(mixed_frame.iloc[train])
+    assert errors[1, 0] == pytest.approx(-ae.score(mixed_frame.iloc[test]), rel=1e-6)
+    untrained = autoencoder(1, early_stopping=False, max_epochs=1, lr=1e-12)
+    untrained.fit(mixed_frame.iloc[train])
+    assert errors[0, 0] == pytest.approx(-untrained.score(mixed_frame.iloc[test]), rel=1e-3)
+    assert table["n_parameters"][0] == 10 + 10 + 2 * 10
+    wrong = compare(mixed_frame, rivals, cv=2, random_state=0, metric="absolute_error")
+    assert (wrong["error"] != table["error"]).all()
+    assert (wrong["r2"] == table["r2"]).all()
+
+
+def test_gaps_and_rare_categories_of_frames(gapped_frame):
+    frame = gapped_frame.assign(rare=pd.Categorical(["a", "b"] * 149 + ["b", "c"]))
+    rivals = [PCA(1), autoencoder(1, allow_nan=True, handle_unknown="ignore")]
+    table = compare(frame, rivals, cv=KFold(2))
+    assert table["error"].notna().all()
+    strict = autoencoder(1, allow_nan=True)
+    with pytest.warns(
+        FitFailedWarning, match=r"unknown categories \['c'\] in column 'rare'"
+    ):
+        table = compare(frame, [*rivals, strict], cv=KFold(2))
+    assert table["error"].isna().tolist() == [False] * 5 + [True]
+
+
+def test_which_columns_are_of_categories(mixed_frame):
+    numbers = mixed_frame.assign(
+        color=mixed_frame["color"].cat.codes, size=mixed_frame["size"].cat.codes
+    )
+    by_name = autoencoder(1, categorical_features=["color", "size"])
+    table = compare(numbers, [by_name, PCA(1)], cv=2, random_state=0)
+    X = numbers.to_numpy(dtype=float)
+    by_index = autoencoder(1, categorical_features=[1, 4])
+    of_array = compare(X, [by_index, PCA(1)], cv=2, random_state=0)
+    np.testing.assert_allclose(table["error"], of_array["error"], rtol=1e-6)
+    with pytest.raises(ValueError, match="must agree on the columns of categories"):
+        compare(X, [by_index, autoencoder(1)], cv=2)
+    with pytest.raises(ValueError, match=r"standardize=False .* of categories"):
+        compare(X, [by_index], cv=2, standardize=False)
+    assert compare(numbers[["age", "old"]], [PCA(1)], cv=2)["error"].notna().all()

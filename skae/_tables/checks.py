@@ -14,12 +14,14 @@ from skae._tables.frames import library_of
 from skae._tables.rows import is_lazy, is_streamed, row_blocks, rows_of
 
 __all__ = [
+    "FLOATS",
     "check_codes",
     "check_features",
     "check_finite",
     "check_rows",
     "check_table",
     "explained",
+    "numbers_of",
 ]
 
 FLOATS = [np.float64, np.float32]
@@ -143,17 +145,29 @@ def check_codes(estimator, X, columns, ignores_unknown, *, reset, dtype, **check
             f"Found array with {n_samples} sample(s) (shape={X.shape}) while a minimum of "
             f"{least} is required by {type(estimator).__name__}."
         )
-    places = np.flatnonzero(~columns.is_categorical)
-    numbers = np.empty((n_samples, 0))
-    if len(places):
-        part = _safe_indexing(X, places, axis=1)
-        checks |= {"estimator": estimator, "input_name": "X"}
-        numbers = check_array(part, dtype=dtype, **checks)
+    how = {"estimator": estimator, "input_name": "X"}
+    numbers = numbers_of(X, columns, dtype=dtype, **checks, **how)
     owner = type(estimator).__name__
     table = columns.with_codes(X, numbers, owner, ignores_unknown)
     if checks["ensure_all_finite"] is True:
         check_array(table, dtype=None, input_name="X", estimator=estimator)
     return table
+
+
+def numbers_of(X, columns, **checks):
+    """Return the columns of numbers (n_samples, n_numbers) of a table, as an array.
+
+    Parameters
+    ----------
+    X : array or frame of shape (n_samples, n_features)
+    columns : Columns
+    **checks
+        Arguments of `sklearn.utils.check_array`.
+    """
+    places = np.flatnonzero(~columns.is_categorical)
+    if not len(places):
+        return np.empty((X.shape[0], 0))
+    return check_array(_safe_indexing(X, places, axis=1), **checks)
 
 
 def _read_in_blocks(X, owner, has_autoencoder):

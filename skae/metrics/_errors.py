@@ -6,12 +6,9 @@ that a sparse table never becomes dense as a whole.
 """
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.special import xlogy
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -21,14 +18,20 @@ from sklearn.utils.validation import _check_sample_weight
 from skae._compat import StrOptions, validate_params
 from skae._tables import ranges
 from skae._tables.exposure import Exposure
-from skae._tables.frames import holds_categories, library_of
+from skae._tables.frames import holds_categories
 from skae._tables.rows import is_lazy, is_streamed, row_blocks, rows_of
+from skae.metrics._metric import METRICS, check_reconstructs, steps_of
+from skae.metrics._mixed import (
+    Mixed,
+    MixedTally,
+    has_categories,
+    reader_of,
+    tally_of_frames,
+)
 
 __all__ = [
-    "METRICS",
     "Tally",
     "as_table",
-    "check_reconstructs",
     "checked_scale",
     "decoded",
     "deviations",
@@ -38,82 +41,12 @@ __all__ = [
     "reconstructed",
     "reconstruction_error",
     "standardizes",
-    "steps_of",
+    "tally_of",
+    "units_of",
     "value_range",
 ]
 
 FLOATS = [np.float64, np.float32]
-
-
-# -- metrics ---------------------------------------------------------------------------
-
-
-def _squares(X, X_hat):
-    return np.square(X - X_hat)
-
-
-def _distances(X, X_hat):
-    return np.abs(X - X_hat)
-
-
-def _cross_entropies(X, X_hat):
-    eps = np.finfo(X_hat.dtype).eps
-    P = np.clip(X_hat, eps, 1 - eps)
-    return -xlogy(X, P) - xlogy(1 - X, 1 - P)
-
-
-def _mean(error, variance):
-    return error
-
-
-def _root(error, variance):
-    return np.sqrt(error)
-
-
-def _r2(error, variance):
-    """Return R². For constant X it is 1 if the error is zero and otherwise 0.
-
-    This is scikit-learn's convention for a constant.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(variance == 0, error != 0, error / variance)
-    return 1 - share
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One measure of a reconstruction.
-
-    Attributes
-    ----------
-    cells : callable (X, X_hat) -> ndarray of shape (n, p)
-        Computes the error of each cell from X, in float64, and X_hat, in its own dtype.
-    finish : callable (error, variance) -> float or ndarray
-        Computes the metric from the mean error and from the variance, which is the mean
-        squared distance of the values from the mean of their feature. Both are floats,
-        or arrays (p,) with a number for each feature.
-    bounds : (low, high), floats
-        Smallest and largest value that X may hold, rounding aside.
-    is_error : bool
-        Whether less is better.
-    has_units : bool
-        Whether the metric depends on the units of X. Probabilities have no units.
-    """
-
-    cells: Callable
-    finish: Callable = _mean
-    bounds: tuple = (-np.inf, np.inf)
-    is_error: bool = True
-    has_units: bool = True
-
-
-METRICS = {
-    "squared_error": Metric(_squares),
-    "absolute_error": Metric(_distances),
-    "root_mean_squared_error": Metric(_squares, finish=_root),
-    "r2": Metric(_squares, finish=_r2, is_error=False),
-    "binary_cross_entropy": Metric(_cross_entropies, bounds=(0.0, 1.0), has_units=False),
-}
 
 
 # -- tables, block by block ------------------------------------------------------------
@@ -232,6 +165,11 @@ def deviations(X):
     return np.where(varies, spread, 1.0)
 
 
+def tally_of(metric, units):
+    """Return the Tally or the MixedTally of a metric in such units, see `units_of`."""
+    return (MixedTally if isinstance(units, Mixed) else Tally)(metric, units)
+
+
 def errors_by_feature_and_row(pairs, metric, scale=None):
     """Compute the metric of each feature and of each row.
 
@@ -240,8 +178,8 @@ def errors_by_feature_and_row(pairs, metric, scale=None):
     pairs : iterable of (rows, X_hat), both of shape (n, n_features)
         The pairs that `reconstructed` yields.
     metric : str
-    scale : ndarray of shape (n_features,) or None
-        See `Tally`.
+    scale : ndarray of shape (n_features,), Mixed or None
+        See `units_of`.
 
     Returns
     -------
@@ -249,6 +187,11 @@ def errors_by_feature_and_row(pairs, metric, scale=None):
     row_errors : ndarray of shape (n_samples,)
         Both are NaN where there are no values.
     """
+    if isinstance(scale, Mixed):
+        tally = MixedTally(metric, scale)
+        for rows, X_hat in pairs:
+            tally.add(rows, X_hat)
+        return tally.by_feature(), tally.by_row()
     by_feature, row_errors = Tally(metric, scale), []
     column_of_scales = None if scale is None else scale[:, None]
     for rows, X_hat in pairs:
@@ -269,13 +212,12 @@ def _checked(X, input_name="X"):
     try:
         return check_array(X, dtype=FLOATS, input_name=input_name, **checks)
     except (TypeError, ValueError) as error:
-        if library_of(X) is None or not holds_categories(X).any():
+        if not has_categories(X):
             raise
         names = [str(name) for name in np.array(X.columns)[holds_categories(X)]]
         raise ValueError(
-            f"{error}\nErrors of reconstructions are of numbers, and {input_name} has the "
-            f"columns of categories {names}. score and score_samples of the estimator take "
-            "them."
+            f"{error}\n{input_name} has the columns of categories {names}, which need an "
+            "estimator that is fitted to them, such as AutoencoderTransformer."
         ) from None
 
 
@@ -314,12 +256,20 @@ def parts_of(X):
 def reconstructed(estimator, X):
     """Reconstruct X by a fitted estimator, part by part, see `parts_of`.
 
+    If it is fitted to columns of categories, these are rows and reconstructions as in
+    `skae.metrics._mixed`.
+
     Yields
     ------
     rows : ndarray or sparse matrix of shape (n, n_features)
     X_hat : array-like of shape (n, n_features)
     """
     check_reconstructs(estimator)
+    reader = reader_of(estimator)
+    if reader is not None:
+        rows = reader.rows(X)
+        yield rows, reader.reconstruct(rows)
+        return
     for part, rows in parts_of(X):
         yield rows, decoded(estimator, estimator.transform(part), part)
 
@@ -343,15 +293,6 @@ def decoded(estimator, Z, X):
     return estimator.inverse_transform(Z, exposure=totals)
 
 
-def steps_of(estimator):
-    """Return the steps of a Pipeline and of Pipelines in it, or a list of the estimator."""
-    if not isinstance(estimator, Pipeline):
-        return [estimator]
-    steps = [step for _, step in estimator.steps]
-    steps = [step for step in steps if step is not None and step != "passthrough"]
-    return [each for step in steps for each in steps_of(step)]
-
-
 def standardizes(estimator):
     """Whether an estimator divides each feature by its standard deviation.
 
@@ -369,12 +310,34 @@ def own_scale(estimator):
 
     The result is None if it does not standardize. Only the first step of a Pipeline is
     considered, because later steps may not see the features of X. The divisors of counts
-    with exposures are those of their logarithms, and not returned.
+    with exposures are those of their logarithms, and not returned. Tables with columns of
+    categories have `Mixed` units.
     """
+    reader = reader_of(estimator)
+    if reader is not None:
+        return reader.mixed
     first = next(iter(steps_of(estimator)), None)
     if getattr(first, "_exposure", None) is not None:
         return None
     return getattr(first, "scale_", None) if standardizes(first) else None
+
+
+def units_of(estimator, scale):
+    """Return the units of errors of a fitted estimator, for `tally_of`.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    scale : ndarray of shape (n_features,) or None
+        The scale that users have given.
+
+    Returns
+    -------
+    units : ndarray of shape (n_features,), None or Mixed
+        `scale` itself, unless the estimator is fitted to columns of categories.
+    """
+    reader = reader_of(estimator)
+    return scale if reader is None else reader.mixed.in_scale(scale)
 
 
 def value_range(X):
@@ -416,7 +379,7 @@ def reconstruction_error(
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         The data. NaN marks a missing cell, which is left out of all means. A sparse
-        matrix is made dense some rows at a time.
+        matrix is made dense some rows at a time. Of frames see Notes.
     X_hat : {array-like, sparse matrix} of shape (n_samples, n_features)
         The reconstruction. It must have a value in every cell in which X has one.
     metric : {"squared_error", "absolute_error", "root_mean_squared_error", "r2", \
@@ -451,6 +414,29 @@ def reconstruction_error(
         if X_hat is not finite where X has a value, if X is outside [0, 1] for
         "binary_cross_entropy", or if `scale` is not one positive number for each feature.
 
+    Notes
+    -----
+    In frames of which some columns have a dtype of categories, see `categorical_features`
+    of `AutoencoderTransformer`, each column has an error in units that can be compared:
+
+    ======================= =========================== ==================================
+    metric                  number                      category
+    ======================= =========================== ==================================
+    squared_error           squared error               cross-entropy over that of the
+                                                        best constant
+    r2                      1 - error / best constant's 1 - error / best constant's
+    absolute_error          absolute error              1 if wrong, else 0
+    root_mean_squared_error root mean squared error     share that is wrong
+    ======================= =========================== ==================================
+
+    Numbers are in standard deviations, unless there is a `scale`. "squared_error" is what
+    the loss of an autoencoder counts, and needs the probabilities of categories, which
+    scorers, displays and `skae.compare` have, but not X_hat. Root mean squared errors and
+    shares that are wrong are those by which Stekhoven and Bühlmann (2012, "MissForest")
+    rate filled cells; their mean over the columns is the result for all of them. All other
+    metrics are means over the cells. A category is wrong if it is not the most probable
+    one. X_hat is a frame, or an array with the codes of X.
+
     Examples
     --------
     >>> from skae.metrics import reconstruction_error
@@ -464,12 +450,16 @@ def reconstruction_error(
     >>> reconstruction_error(X, X_hat, scale=[1.0, 2.0])
     0.3125
     """
-    X = as_table(X)
+    is_mixed = has_categories(X)
+    X = X if is_mixed else as_table(X)
     scale = checked_scale(scale, X.shape[1], metric, "reconstruction_error")
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, X)
-    tally = Tally(metric, scale)
-    tally.add(X, X_hat, sample_weight)
+    if is_mixed:
+        tally = tally_of_frames(X, X_hat, metric, scale, sample_weight)
+    else:
+        tally = Tally(metric, scale)
+        tally.add(X, X_hat, sample_weight)
     overall = tally.overall()
     return overall if multioutput == "uniform_average" else tally.by_feature()
 
@@ -491,20 +481,3 @@ def checked_scale(scale, n_features, metric, owner):
             f"features of X, such as scale_ of a StandardScaler, got {scale!r}."
         )
     return scale
-
-
-def check_reconstructs(estimator):
-    """Raise a TypeError unless the estimator has transform and inverse_transform."""
-    methods = ["transform", "inverse_transform"]
-    missing = [name for name in methods if not hasattr(estimator, name)]
-    if not missing:
-        return
-    name = type(estimator).__name__
-    if isinstance(estimator, Pipeline):
-        steps = [type(s) for _, s in estimator.steps if s not in (None, "passthrough")]
-        culprits = [s.__name__ for s in steps if not all(hasattr(s, m) for m in methods)]
-        name += f" (its {', '.join(culprits)})" if culprits else ""
-    raise TypeError(
-        "A reconstruction needs an estimator with transform and inverse_transform, but "
-        f"{name} has no {' and no '.join(missing)}."
-    )

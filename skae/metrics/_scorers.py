@@ -8,15 +8,15 @@ from sklearn.utils import check_random_state, get_tags
 from skae._compat import Interval, StrOptions, validate_params
 from skae._tables.rows import rows_of
 from skae.metrics._errors import (
-    METRICS,
-    Tally,
-    check_reconstructs,
     checked_scale,
     decoded,
     parts_of,
     reconstructed,
-    steps_of,
+    tally_of,
+    units_of,
 )
+from skae.metrics._metric import METRICS, check_reconstructs, steps_of
+from skae.metrics._mixed import reader_of
 
 __all__ = ["make_hidden_cell_scorer", "make_reconstruction_scorer"]
 
@@ -42,7 +42,7 @@ class _ReconstructionScorer:
         scale = checked_scale(
             self.options["scale"], np.shape(X)[1], self.metric, self.made_by
         )
-        tally = Tally(self.metric, scale)
+        tally = tally_of(self.metric, units_of(estimator, scale))
         for rows, X_hat in self._pairs(estimator, X):
             tally.add(rows, X_hat)
         return -tally.overall() if tally.metric.is_error else tally.overall()
@@ -60,12 +60,36 @@ class _HiddenCellScorer(_ReconstructionScorer):
     def _pairs(self, estimator, X):
         check_reconstructs(estimator)
         random = check_random_state(self.options["random_state"])
+        reader = reader_of(estimator)
+        if reader is not None:
+            yield self._pair_of_mixed(reader, reader.rows(X), random)
+            return
         for part, rows in parts_of(X):
             rows = rows_of(rows, slice(None))
             is_hidden = random.random_sample(rows.shape) < self.options["fraction"]
             given = np.where(is_hidden, np.nan, rows)
             X_hat = _filled(estimator, given, part)
             yield np.where(is_hidden, rows, np.nan), X_hat
+
+    def _pair_of_mixed(self, reader, rows, random):
+        """Return the hidden cells of rows with codes, and their reconstruction."""
+        is_hidden = random.random_sample(rows.shape) < self.options["fraction"]
+        given = np.where(is_hidden, np.nan, rows)
+        if not reader.allows_nan:
+            given = _filled_with_constants(reader.columns, given)
+            for _ in range(MOST_ROUNDS):
+                guesses = reader.columns.most_probable(reader.reconstruct(given))
+                before, given = given, np.where(is_hidden, guesses, rows)
+                if (np.abs(given - before) <= CLOSE * reader.mixed.scale).all():
+                    break
+        return np.where(is_hidden, rows, np.nan), reader.reconstruct(given)
+
+
+def _filled_with_constants(columns, given):
+    """Return rows (n, n_features) with means, and the most frequent categories, in gaps."""
+    shares = np.nanmean(columns.one_hot(given), axis=0, keepdims=True)
+    constants = columns.most_probable(np.nan_to_num(shares))
+    return np.where(np.isnan(given), constants, given)
 
 
 def _filled(estimator, given, part):
@@ -123,6 +147,11 @@ def make_reconstruction_scorer(metric="squared_error", *, scale=None):
     whatever X the estimator takes. Missing cells are not scored, and a large sparse
     matrix is made dense some rows at a time. Errors are in the units of X, even if an
     estimator standardizes, unless `scale` is set.
+
+    If an estimator was fitted to columns of categories, every column counts alike: numbers
+    are in standard deviations of the rows of the fit, and for categories "squared_error"
+    and "r2" count cross-entropies and the other metrics wrong categories, see the Notes of
+    `reconstruction_error`. The default is then minus the loss, as in `score`.
 
     Parameters
     ----------

@@ -4,7 +4,8 @@ import numpy as np
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skae._compat import check_matplotlib_support
-from skae.metrics._errors import check_reconstructs, own_scale, value_range
+from skae.metrics._errors import own_scale, value_range
+from skae.metrics._metric import check_reconstructs
 from skae.plotting._arrows import draw_arrows, loadings_of
 from skae.plotting._decoded import decode_grid, draw_decoded
 from skae.plotting._drawing import (

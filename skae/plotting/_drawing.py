@@ -10,7 +10,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from skae.metrics._errors import check_reconstructs, decoded
+from skae.metrics._errors import decoded
+from skae.metrics._metric import check_reconstructs
 from skae.plotting._legends import short_label
 
 __all__ = [

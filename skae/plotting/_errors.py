@@ -5,13 +5,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae._compat import check_matplotlib_support
 from skae.metrics._errors import (
-    METRICS,
     as_table,
     checked_scale,
     errors_by_feature_and_row,
     own_scale,
     reconstructed,
 )
+from skae.metrics._metric import METRICS
 from skae.plotting._drawing import (
     COLORS,
     PAPER,

@@ -4,13 +4,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skae._compat import check_matplotlib_support
-from skae.metrics._errors import (
-    as_table,
-    check_reconstructs,
-    decoded,
-    errors_by_feature_and_row,
-    own_scale,
-)
+from skae.metrics._errors import as_table, decoded, errors_by_feature_and_row, own_scale
+from skae.metrics._metric import check_reconstructs
 from skae.metrics._one_standard_error import numbers_of_components, scores_of_splits
 from skae.plotting._drawing import (
     COLORS,

@@ -30,6 +30,7 @@ FLOORS = [
     "_applications",  # the estimators that have an autoencoder
     "onnx",  # estimators as graphs of ONNX
     "persistence",  # estimators in files
+    "_rivals",  # estimators without categories, on frames that have them
     "_compare",  # estimators side by side
     "_versions",  # what a report of a bug begins with
     "plotting",  # pictures

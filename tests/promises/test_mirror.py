@@ -37,6 +37,8 @@ ELSEWHERE = {
     "_training/stream_judge.py": "_training/test_stream.py",
     "_training/stream_result.py": "_training/test_stream.py",
     "_training/streamed_network.py": "_training/test_stream.py",
+    "_rivals.py": "test_compare.py",
+    "metrics/_metric.py": "metrics/test_errors.py",
     "_compat.py": "promises/test_pipeline.py",
     "_torch.py": "promises/test_modes.py",
     # Every part of a model that is answered from a file, against the estimator.
