@@ -111,6 +111,7 @@ def _rebuild(name, parameters, fitted, module, device):
     if not issubclass(CLASSES[name], BaseAutoencoder):
         return _rebuild_with_autoencoder(name, parameters, fitted, module, device)
     _check_module(parameters.pop("module", None), module)
+    fitted.pop("_points", None)  # for skae.runtime; others compute them
     model = _unfitted(CLASSES[name], parameters, module, device)
     of_fit = _params_of_fit(model, fitted)
     taken = [attribute for attribute in fitted if hasattr(model, attribute)]

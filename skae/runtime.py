@@ -5,18 +5,19 @@ and scikit-learn. This module imports neither of them, nor scipy.
 """
 
 import os
-import warnings
 
 import numpy as np
 
 from skae._files.container import read_model
+from skae._serving.detection import detector_of
+from skae._serving.imputation import imputer_of
 from skae._serving.reading import model_of
+from skae._serving.rows import as_floats, check_finite, checked
 from skae.exceptions import ModelFileError
 
-__all__ = ["RuntimeModel", "load"]
+__all__ = ["RuntimeDetector", "RuntimeImputer", "RuntimeModel", "load"]
 
 BATCH = 2**19  # number of values of a batch of rows in the widest layer
-SHOWN = 5  # number of feature names that a message shows
 
 
 def load(path):
@@ -28,13 +29,14 @@ def load(path):
     Parameters
     ----------
     path : str or path-like
-        File of an `AutoencoderTransformer` or of a `VariationalAutoencoder`.
+        File of an `AutoencoderTransformer`, a `VariationalAutoencoder`, an
+        `AutoencoderOutlierDetector` or an `AutoencoderImputer`.
 
     Returns
     -------
-    model : RuntimeModel
-        An object with the methods `transform`, `inverse_transform`, `denoise` and
-        `score_samples` of the estimator.
+    model : RuntimeModel, RuntimeDetector or RuntimeImputer
+        An object with methods of the estimator. Those of an autoencoder are `transform`,
+        `inverse_transform`, `denoise`, `impute` and `score_samples`.
 
     Raises
     ------
@@ -42,8 +44,8 @@ def load(path):
         If there is no such file.
     ModelFileError
         If the file was cut short or altered, has a newer format, is not a model file, if
-        its contents do not make a model, or if they need torch: a `module` of one's own, or
-        another estimator. This error is a ValueError.
+        its contents do not make a model, or if they need torch: a `module` of one's own,
+        columns of categories, or an imputer that draws. This error is a ValueError.
 
     Examples
     --------
@@ -60,14 +62,52 @@ def load(path):
     >>> bool(np.allclose(model.transform(X), ae.transform(X)))
     True
     """
-    parts = read_model(path)
+    name, *parts = read_model(path)
     try:
-        return RuntimeModel(model_of(*parts))
+        if name == "AutoencoderOutlierDetector":
+            return RuntimeDetector(detector_of(name, *parts))
+        if name == "AutoencoderImputer":
+            return RuntimeImputer(imputer_of(name, *parts))
+        return RuntimeModel(model_of(name, *parts))
     except ModelFileError as error:
         raise ModelFileError(f"{os.fspath(path)!r} {error}") from error.__cause__
 
 
-class RuntimeModel:
+class _Runtime:
+    """What a saved estimator has, whatever it computes.
+
+    Parameters
+    ----------
+    model : Model, Detector or Imputer
+        What it computes.
+    """
+
+    def __init__(self, model):
+        self._model = model
+        self.n_features_in_ = model.n_features
+        if model.feature_names is not None:
+            self.feature_names_in_ = np.array(model.feature_names, dtype=object)
+
+    def __repr__(self):
+        text = f"<{type(self).__name__} of {self._model.name}: "
+        return text + f"{self.n_features_in_} features{self._more_in_repr()}>"
+
+    def _more_in_repr(self):
+        return f", {self.n_components_} components"
+
+    def _checked(self, X):
+        return checked(X, self._model)
+
+    def _by_batches(self, step, X, width=None):
+        """Return step(X), batch by batch if rows of this width are many values."""
+        n_rows = max(1, BATCH // (width or self._model.width))
+        if len(X) <= n_rows:
+            return step(X)
+        starts = range(0, len(X), n_rows)
+        return np.concatenate([step(X[i : i + n_rows]) for i in starts])
+
+
+class RuntimeModel(_Runtime):
     """A fitted autoencoder that computes with NumPy alone, as `load` returns it.
 
     Methods take arrays, frames, sparse matrices and nested lists of numbers, and return
@@ -90,19 +130,8 @@ class RuntimeModel:
     """
 
     def __init__(self, model):
-        self._model = model
-        self._loss = model.loss
-        self.n_features_in_ = model.n_features
+        super().__init__(model)
         self.n_components_ = model.n_components
-        if model.feature_names is not None:
-            self.feature_names_in_ = np.array(model.feature_names, dtype=object)
-        self._n_rows = max(1, BATCH // max(model.n_features, model.n_components))
-
-    def __repr__(self):
-        return (
-            f"<RuntimeModel of {self._model.name}: {self.n_features_in_} features, "
-            f"{self.n_components_} components>"
-        )
 
     def transform(self, X):
         """Encode X.
@@ -145,14 +174,14 @@ class RuntimeModel:
         ValueError
             If X has another number of columns, or values that are not finite.
         """
-        Z, k = _as_floats(X), self.n_components_
+        Z, k = as_floats(X), self.n_components_
         is_cut = self._model.is_ordered and 0 < Z.shape[1] < k
         if Z.shape[1] != k and not is_cut:
             raise ValueError(
                 f"X has {Z.shape[1]} columns, but inverse_transform of {self._model.name} "
                 f"takes codes: it expects {k} columns, one for each component."
             )
-        _check_finite(Z, takes_nan=False)
+        check_finite(Z, takes_nan=False)
         return self._by_batches(self._model.decode, Z)
 
     def denoise(self, X):
@@ -171,8 +200,26 @@ class RuntimeModel:
         self._check_counts(X)
         return self._by_batches(self._model.reconstruct, X)
 
+    def impute(self, X):
+        """Fill the missing cells of X with their reconstruction.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_)
+            Rows with NaN where a value is missing, if the estimator was fitted with
+            `allow_nan`.
+
+        Returns
+        -------
+        X_filled : ndarray of shape (n_samples, n_features_in_)
+            X with its missing cells filled, in the units of X.
+        """
+        X = self._checked(X)
+        self._check_counts(X)
+        return self._by_batches(self._model.impute, X)
+
     def score_samples(self, X):
-        """Compute minus the reconstruction error of each row.
+        """Compute minus the reconstruction error, or the log-density, of each row.
 
         Parameters
         ----------
@@ -181,107 +228,203 @@ class RuntimeModel:
         Returns
         -------
         score : ndarray of shape (n_samples,)
-            Scores as the estimator computes them. Higher is better.
+            Scores as the estimator computes them. Higher is better. Those of a
+            `VariationalAutoencoder` are lower bounds of log-densities.
 
         Raises
         ------
         NotImplementedError
-            If the model is variational: its scores need torch.
+            If the file of a `VariationalAutoencoder` is from before it held the codes
+            that this takes. Save it again.
         ValueError
             For the same reasons as in `transform`, or if values of X are out of the range
             of the loss.
         """
-        X = self._checked(X)
-        self._loss.check(X, self._model.name)
-        return self._by_batches(self._model.row_scores, X)
+        X, model = self._checked(X), self._model
+        model.loss.check(X, model.name)
+        return self._by_batches(model.row_scores, X, model.score_width)
 
     def _check_counts(self, X):
         """Refuse rows that have no logarithms, if the model takes logarithms of counts."""
         if self._model.exposure is not None:
-            self._loss.check(X, self._model.name)
-
-    def _checked(self, X):
-        """Return X as an array of floats, after the checks of scikit-learn."""
-        self._check_names(X)
-        rows = _as_floats(X)
-        if rows.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {rows.shape[1]} features, but {self._model.name} is expecting "
-                f"{self.n_features_in_} features as input."
-            )
-        _check_finite(rows, takes_nan=self._model.filler is not None)
-        return rows
-
-    def _check_names(self, X):
-        """Refuse a frame with other names than the X of `fit`; warn where names lack."""
-        expected = self._model.feature_names
-        columns = getattr(X, "columns", None)
-        names = None if columns is None else [*columns]
-        if names is not None and not all(isinstance(name, str) for name in names):
-            names = None  # as in scikit-learn, names are strings
-        if names == expected:
-            return
-        if names is None:
-            complaint = "does not have valid feature names, but {} was fitted with"
-        elif expected is None:
-            complaint = "has feature names, but {} was fitted without"
-        else:
-            raise ValueError(_names_complaint(names, expected))
-        complaint = complaint.format(self._model.name)
-        warnings.warn(f"X {complaint} feature names", UserWarning, stacklevel=4)
-
-    def _by_batches(self, step, X):
-        if len(X) <= self._n_rows:
-            return step(X)
-        starts = range(0, len(X), self._n_rows)
-        return np.concatenate([step(X[i : i + self._n_rows]) for i in starts])
+            self._model.loss.check(X, self._model.name)
 
 
-def _names_complaint(names, expected):
-    """Return scikit-learn's message about names that differ."""
-    lines = ["The feature names should match those that were passed during fit."]
-    unseen = sorted(set(names) - set(expected))
-    missing = sorted(set(expected) - set(names))
-    for title, found in [
-        ("Feature names unseen at fit time:", unseen),
-        ("Feature names seen at fit time, yet now missing:", missing),
-    ]:
-        if found:
-            lines += [title, *(f"- {name}" for name in found[:SHOWN])]
-            lines += ["- ..."] * (len(found) > SHOWN)
-    if not unseen and not missing:
-        lines.append("Feature names must be in the same order as they were in fit.")
-    return "\n".join(lines) + "\n"
+class RuntimeDetector(_Runtime):
+    """A fitted `AutoencoderOutlierDetector` that computes with NumPy alone.
+
+    `load` returns it. What is said of `RuntimeModel` holds for it, too.
+
+    Parameters
+    ----------
+    model : Detector
+        What it computes.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of features.
+    n_components_ : int
+        Number of codes of the autoencoder.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names of the features, if the X of `fit` had any.
+    offset_ : float
+        The limit: `decision_function` is `score_samples` minus `offset_`.
+    """
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.n_components_ = model.n_components
+        self.offset_ = model.offset
+
+    def score_samples(self, X):
+        """Compute the scores, which are large for normal rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_)
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            They are at most 0.
+
+        Raises
+        ------
+        ValueError
+            If X has another number of features or other names than the X of `fit`, or has
+            values that are not finite. Missing cells are taken if the autoencoder was
+            fitted with `allow_nan`.
+        """
+        return self._answers(self._model.row_scores, X)
+
+    def decision_function(self, X):
+        """Compute `score_samples(X) - offset_`, which is negative for outliers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_)
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,)
+            Scores relative to the limit.
+        """
+        return self._answers(self._model.decisions, X)
+
+    def predict(self, X):
+        """Tell outliers from normal rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_)
+
+        Returns
+        -------
+        labels : ndarray of int of shape (n_samples,)
+            -1 for outliers, 1 for all other rows.
+        """
+        return self._answers(self._model.labels, X)
+
+    def p_values(self, X):
+        """Compute conformal p values: a small one tells that a row is not like the others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_)
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples,)
+            They are in (0, 1]. What they promise, and when, is said in the method of the
+            estimator.
+        """
+        return self._answers(self._model.p_values, X)
+
+    def distances(self, X):
+        """Compute the residual and the score distance of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_)
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, 2)
+            Both are squared, and in units of the scale of the features.
+        """
+        return self._answers(self._model.distances, X)
+
+    def contributions(self, X):
+        """Divide the score of each row among the features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_)
+
+        Returns
+        -------
+        contributions : ndarray of shape (n_samples, n_features_in_)
+            They sum to `-score_samples(X)` in each row.
+        """
+        return self._answers(self._model.contributions, X)
+
+    def residuals(self, X):
+        """Compute the differences between rows and their reconstructions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_)
+
+        Returns
+        -------
+        residuals : ndarray of shape (n_samples, n_features_in_)
+            Differences in the units of X, NaN where a cell is missing.
+        """
+        return self._answers(self._model.residuals, X)
+
+    def _answers(self, step, X):
+        return self._by_batches(step, self._checked(X))
 
 
-def _as_floats(X):
-    """Return X as an array (n, p) of float32 or float64."""
-    if hasattr(X, "toarray"):
-        X = X.toarray()
-    X = np.asarray(X)
-    if X.ndim != 2:
-        raise ValueError(
-            f"Expected 2D array, got {X.ndim}D array instead. Reshape your data using "
-            "array.reshape(-1, 1) if it has a single feature or array.reshape(1, -1) if it "
-            "contains a single sample."
-        )
-    if len(X) == 0:
-        raise ValueError(
-            f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 is "
-            "required."
-        )
-    if X.dtype.kind not in "fiubO":
-        raise ValueError(f"X must hold numbers, got dtype {X.dtype}.")
-    if X.dtype != np.float32 and X.dtype != np.float64:
-        X = X.astype(np.float64)
-    return X
+class RuntimeImputer(_Runtime):
+    """A fitted `AutoencoderImputer` that computes with NumPy alone.
 
+    `load` returns it. What is said of `RuntimeModel` holds for it, too.
 
-def _check_finite(X, takes_nan):
-    is_finite = np.isfinite(X)
-    if is_finite.all():
-        return
-    if np.isinf(X).any():
-        raise ValueError(f"Input X contains infinity or a value too large for {X.dtype!r}.")
-    if not takes_nan:
-        raise ValueError("Input X contains NaN.")
+    Parameters
+    ----------
+    model : Imputer
+        What it computes.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names of the features, if the X of `fit` had any.
+    """
+
+    def transform(self, X):
+        """Fill the missing values of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_)
+
+        Returns
+        -------
+        X_filled : ndarray of shape (n_samples, n_features_out)
+            X with its missing values filled, and with the columns of the indicator at the
+            end. All other values are as they were.
+
+        Raises
+        ------
+        ValueError
+            If X has another number of features or other names than the X of `fit`, or has
+            values that are not finite and do not stand for missing ones.
+        """
+        return self._by_batches(self._model.filled, self._checked(X))
+
+    def _more_in_repr(self):
+        return ""

@@ -110,6 +110,12 @@ SERVED = {
     "negative_binomial": ("counts", {"loss": "negative_binomial"}),
     "mixed": ("mixed", {"loss": MIXED}),
     "incomplete": ("incomplete", {"allow_nan": True}),
+    "incomplete mixed": ("incomplete mixed", {"loss": MIXED, "allow_nan": True}),
+    "incomplete counts": ("incomplete counts", {"loss": "poisson", "allow_nan": True}),
+    "incomplete whitened": (
+        "incomplete",
+        {"allow_nan": True, "standardize": True, "whiten": True, "loss": "huber"},
+    ),
     "complete": ("plain", {"allow_nan": True}),
     "images": ("images", {"sample_shape": (1, 5, 6)}),
     "signals": (
@@ -127,6 +133,12 @@ SERVED = {
     ),
     "random images": ("images", {"sample_shape": (1, 5, 6), "init": "random"}),
     "variational": ("plain", {}),
+    "variational spherical": (
+        "constant",
+        {"covariance_type": "spherical", "standardize": True},
+    ),
+    "variational constant": ("constant", {"prior": "mixture"}),
+    "variational zeros and ones": ("zeros and ones", {"loss": "binary_cross_entropy"}),
     "variational images": (
         "images",
         {"sample_shape": (2, 3, 5), "normalization": "batch"},
@@ -147,12 +159,19 @@ def served_tables(curved):
     def with_gaps(table):
         return np.where(rng.random(table.shape) < 0.1, np.nan, table)
 
+    mixed, counts = np.c_[X[:, :2], shares[:, 2], one_hot], np.round(20 * shares)
+    incomplete_mixed = with_gaps(mixed)
+    incomplete_mixed[:, 3:] = np.where(np.isnan(incomplete_mixed[:, 3:4]), np.nan, one_hot)
     return {
         "plain": X * [1, 10, 1, 1, 3, 1],
         "far": X + 1e4,
         "shares": shares,
-        "counts": np.round(20 * shares),
-        "mixed": np.c_[X[:, :2], shares[:, 2], one_hot],
+        "counts": counts,
+        "zeros and ones": (X > 0).astype(float),
+        "constant": np.c_[X, np.full(len(X), 3.0)],
+        "mixed": mixed,
+        "incomplete mixed": incomplete_mixed,
+        "incomplete counts": with_gaps(counts),
         "incomplete": with_gaps(X),
         "images": images,
         "incomplete images": with_gaps(images),
@@ -171,3 +190,54 @@ def served(request, served_tables):
     short = {"early_stopping": False, "hidden_layer_sizes": (8, 5), "max_epochs": 2}
     ae = Estimator(2, **short | params, random_state=0)
     return ae.fit(served_tables[kind]), served_tables[kind]
+
+
+# Name, kind of table, and parameters of the autoencoder, or None for the default.
+DETECTORS = {
+    "default": ("plain", None),
+    "incomplete": ("incomplete", {"allow_nan": True, "n_components": 2}),
+    "standardized": ("plain", {"n_components": 3, "standardize": True}),
+    "few": ("few", {"n_components": 1}),
+    "variational": ("plain", {"n_components": 2, "covariance_type": "spherical"}),
+}
+
+
+@pytest.fixture(scope="session", params=DETECTORS)
+def served_detector(request, served_tables):
+    """A fitted detector, its table, and rows that are unlike these."""
+    from skae import (
+        AutoencoderOutlierDetector,
+        AutoencoderTransformer,
+        VariationalAutoencoder,
+    )
+
+    kind, params = DETECTORS[request.param]
+    ae, short = None, {"hidden_layer_sizes": (8, 5), "max_epochs": 2}
+    if params is not None:
+        is_density = request.param == "variational"
+        Estimator = VariationalAutoencoder if is_density else AutoencoderTransformer
+        ae = Estimator(**short | params)
+    X = served_tables["plain"][:12] if kind == "few" else served_tables[kind]
+    centre = np.nanmean(X, axis=0)
+    others = centre + 3 * (X[::-1] - centre)
+    return AutoencoderOutlierDetector(ae, random_state=0).fit(X), X, others
+
+
+IMPUTERS = {
+    "default": {},
+    "marked": {"add_indicator": True},
+    "kept": {"keep_empty_features": True, "add_indicator": True},
+    "number": {"missing_values": -99, "keep_empty_features": True},
+}
+
+
+@pytest.fixture(scope="session", params=IMPUTERS)
+def served_imputer(request, served_tables):
+    """A fitted imputer and its table, one column of which is empty."""
+    from skae import AutoencoderImputer, AutoencoderTransformer
+
+    params = IMPUTERS[request.param]
+    X = np.insert(served_tables["incomplete"], 2, np.nan, axis=1)
+    X[np.isnan(X)] = params.get("missing_values", np.nan)
+    ae = AutoencoderTransformer(2, hidden_layer_sizes=(8, 5), max_epochs=2)
+    return AutoencoderImputer(ae, random_state=0, **params).fit(X), X

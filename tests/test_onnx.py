@@ -9,7 +9,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import skae.onnx
-from skae import AutoencoderTransformer, VariationalAutoencoder
+from skae import (
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    AutoencoderTransformer,
+    VariationalAutoencoder,
+)
 
 skl2onnx = pytest.importorskip("skl2onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -36,16 +41,17 @@ def check_equal(found, expected, tolerance=1e-4):
         ("transform", np.float64),
         ("inverse_transform", np.float64),
         ("denoise", np.float32),
+        ("impute", np.float64),
         ("score_samples", np.float32),
+        ("score_samples", np.float64),
     ],
 )
 def test_answers_are_those_of_the_estimator(served, method, dtype):
     ae, X = served
     X = X.astype(dtype)
     rows = ae.transform(X) if method == "inverse_transform" else X
-    is_density = isinstance(ae, VariationalAutoencoder) and method == "score_samples"
-    if is_density or (ae._filler is not None and method != "inverse_transform"):
-        with pytest.raises(NotImplementedError):
+    if method == "impute" and isinstance(ae, VariationalAutoencoder):
+        with pytest.raises(ValueError, match="method of to_onnx for Var"):
             skae.onnx.to_onnx(ae, rows, method=method)
         return
     graph = skae.onnx.to_onnx(ae, rows, method=method)
@@ -55,6 +61,50 @@ def test_answers_are_those_of_the_estimator(served, method, dtype):
     assert found.shape == expected.shape
     check_equal(found, expected, 1e-5 if dtype == np.float32 else 1e-6)
     check_equal(run(graph, rows[:1])[0], expected[:1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_detector_answers_as_the_estimator(served_detector, dtype):
+    detector, X, others = served_detector
+    for rows in (X.astype(dtype), others.astype(dtype)):
+        expected = detector.decision_function(rows)
+        labels, decisions = run(skae.onnx.to_onnx(detector, rows), rows)
+        assert (labels.dtype, decisions.dtype) == (np.int64, dtype)
+        check_equal(decisions, expected, 1e-5 if dtype == np.float32 else 1e-9)
+        is_apart = np.abs(expected) > 1e-4
+        assert (labels == detector.predict(rows))[is_apart].all()
+        for method in ("predict", "decision_function", "score_samples", "p_values"):
+            (found,) = run(skae.onnx.to_onnx(detector, rows, method=method), rows)
+            if method == "predict":
+                assert np.array_equal(found, labels)
+            elif method != "p_values" or rows is not X:
+                check_equal(found, getattr(detector, method)(rows), 1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_imputer_answers_as_the_estimator(served_imputer, dtype):
+    imputer, X = served_imputer
+    X = X.astype(dtype)
+    (found,) = run(skae.onnx.to_onnx(imputer, X), X)
+    assert found.dtype == dtype
+    check_equal(found, imputer.transform(X), 1e-5 if dtype == np.float32 else 1e-9)
+
+
+def test_an_imputer_and_a_detector_in_pipelines(served_tables):
+    X = served_tables["incomplete"]
+    y = np.nan_to_num(X[:, 0]) > 0
+    ae = AutoencoderTransformer(2, **QUICK)
+    pipe = make_pipeline(AutoencoderImputer(ae, random_state=0), LogisticRegression())
+    graph = skl2onnx.to_onnx(pipe.fit(X, y), X[:1], options={"zipmap": False})
+    check_equal(run(graph, X)[1], pipe.predict_proba(X))
+    X = served_tables["plain"]
+    detector = AutoencoderOutlierDetector(ae, random_state=0)
+    pipe = make_pipeline(StandardScaler(), detector).fit(X)
+    labels, decisions = run(skl2onnx.to_onnx(pipe, X[:1]), X)
+    check_equal(decisions, pipe.decision_function(X))
+    assert np.array_equal(labels, pipe.predict(X))
+    graph = skl2onnx.to_onnx(pipe, X[:1], options={id(detector): {"p_values": True}})
+    assert [output.name for output in graph.graph.output] == ["p_values"]
 
 
 @pytest.mark.parametrize("opset", [13, 17, 18, None])
@@ -67,6 +117,11 @@ def test_versions_of_the_operators(served_tables, opset):
         used = {entry.domain: entry.version for entry in graph.opset_import}
         assert opset is None or used[""] <= opset
         check_equal(run(graph, X)[0], getattr(ae, method)(X))
+    X = served_tables["incomplete"].astype(np.float32)
+    ae = AutoencoderTransformer(2, allow_nan=True, **QUICK)
+    detector = AutoencoderOutlierDetector(ae, random_state=0).fit(X)
+    graph = skae.onnx.to_onnx(detector, X, method="p_values", target_opset=opset)
+    check_equal(run(graph, 2 * X)[0], detector.p_values(2 * X))
 
 
 @pytest.mark.parametrize("params", [{}, {"sample_shape": (2, 3)}], ids=str)
@@ -136,13 +191,25 @@ def test_what_cannot_be_converted(curved):
             skae.onnx.to_onnx(other, curved)
     with pytest.raises(ValueError, match="not fitted"):
         skae.onnx.to_onnx(AutoencoderTransformer(), curved)
+    X = np.where(np.arange(200)[:, None] % 7 == np.arange(6), np.nan, curved)
+    draws = AutoencoderImputer(AutoencoderTransformer(2, **QUICK), sample_posterior=True)
+    with pytest.raises(NotImplementedError, match="a graph does not draw"):
+        skae.onnx.to_onnx(draws.fit(X), X)
+
+
+@pytest.mark.parametrize("kind", [AutoencoderOutlierDetector, AutoencoderImputer, None])
+def test_columns_of_categories(mixed_frame, kind):
+    ae = AutoencoderTransformer(2, **QUICK)
+    ae = (ae if kind is None else kind(ae)).fit(mixed_frame)
+    with pytest.raises(NotImplementedError, match="columns of categories cannot be"):
+        skae.onnx.to_onnx(ae, np.zeros((1, 5)))
 
 
 def test_arguments_that_are_not_valid(curved):
     ae = AutoencoderTransformer(2, **QUICK).fit(curved)
-    with pytest.raises(ValueError, match="method of to_onnx must be in"):
+    with pytest.raises(ValueError, match="method of to_onnx for AutoencoderTransformer"):
         skae.onnx.to_onnx(ae, curved, method="fit")
-    with pytest.raises(ValueError, match="X has 5 columns, but transform of"):
+    with pytest.raises(ValueError, match="X has 5 columns, but AutoencoderTransformer is"):
         skae.onnx.to_onnx(ae, curved[:, :5])
     with pytest.raises(ValueError, match="X has 1 columns, but inverse_transform"):
         skae.onnx.to_onnx(ae, curved[:, :1], method="inverse_transform")

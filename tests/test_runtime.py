@@ -12,14 +12,21 @@ from scipy import sparse
 from torch import nn
 
 import skae.runtime
-from skae import AutoencoderOutlierDetector, AutoencoderTransformer, VariationalAutoencoder
+from skae import (
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    AutoencoderTransformer,
+    VariationalAutoencoder,
+)
+from skae._applications import calibration, row_distances
 from skae._autoencoders import fitted_attributes
 from skae._files import container
+from skae._model import density as _density
 from skae._model import model as _model
-from skae._serving import losses, network, reading
+from skae._serving import density, detection, losses, network, reading
 from skae.exceptions import ModelFileError
-from skae.losses import LOSSES, _counts, _mixed, _named
-from skae.modules import _convolutional
+from skae.losses import LOSSES, _counts, _likelihoods, _mixed, _named
+from skae.modules import _convolutional, _variational
 
 pytest.importorskip("safetensors")
 
@@ -73,8 +80,8 @@ def test_answers_are_those_of_the_estimator(served, path, dtype):
         "denoise": X,
         "score_samples": X,
     }
-    if isinstance(ae, VariationalAutoencoder):
-        del methods["score_samples"]
+    if not isinstance(ae, VariationalAutoencoder):
+        methods["impute"] = X
     for name, argument in methods.items():
         found = getattr(model, name)(argument)
         expected = getattr(ae, name)(argument)
@@ -82,6 +89,58 @@ def test_answers_are_those_of_the_estimator(served, path, dtype):
         assert found.shape == expected.shape
         check_equal(found, expected, dtype)
     check_equal(model.transform(X[:1]), Z[:1], dtype)
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_a_detector_answers_as_the_estimator(served_detector, path, dtype):
+    detector, X, others = served_detector
+    model = opened(detector, path)
+    assert (model.offset_, model.n_features_in_) == (detector.offset_, X.shape[1])
+    names = "distances", "score_samples", "decision_function", "contributions", "residuals"
+    for rows in (X, others, others[:1]):
+        rows = rows.astype(dtype)
+        for name in names:
+            found, expected = getattr(model, name)(rows), getattr(detector, name)(rows)
+            assert found.dtype == expected.dtype
+            assert np.array_equal(np.isnan(found), np.isnan(expected))
+            check_equal(np.nan_to_num(found), np.nan_to_num(expected), dtype)
+        assert model.predict(rows).dtype == detector.predict(rows).dtype
+        is_apart = np.abs(detector.decision_function(rows)) > 1e-4
+        assert (model.predict(rows) == detector.predict(rows))[is_apart].all()
+    # Scores of rows of the fit may be equal to those of held-out rows, but for rounding.
+    others = others.astype(dtype)
+    check_equal(model.p_values(others), detector.p_values(others), dtype)
+    assert (model.predict(others) == -1).any()
+
+
+def test_neighbors_of_rows_far_from_zero(served_tables, path):
+    X = served_tables["far"]
+    detector = AutoencoderOutlierDetector(AutoencoderTransformer(2, **QUICK)).fit(X)
+    found = opened(detector, path).distances(X)
+    np.testing.assert_allclose(found, detector.distances(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_an_imputer_answers_as_the_estimator(served_imputer, path, dtype):
+    imputer, X = served_imputer
+    model, X = opened(imputer, path), X.astype(dtype)
+    for rows in (X, X[:1]):
+        found, expected = model.transform(rows), imputer.transform(rows)
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+        check_equal(found, expected, dtype)
+    names = [int(name[1:]) for name in imputer.get_feature_names_out() if name[0] == "x"]
+    is_known = ~np.isnan(X[:, names]) & (X[:, names] != imputer.missing_values)
+    found = model.transform(X)[:, : len(names)]
+    assert np.array_equal(found[is_known], X[:, names][is_known])
+    with pytest.raises(ValueError, match=r"infinity|NaN"):
+        model.transform(np.where(is_known[:, :1], X, np.inf))
+
+
+def test_an_imputer_of_a_table_without_values(path):
+    X = np.full((4, 2), np.nan)
+    model = opened(AutoencoderImputer(keep_empty_features=True).fit(X), path)
+    assert repr(model) == "<RuntimeImputer of AutoencoderImputer: 2 features>"
+    assert np.array_equal(model.transform(X), np.zeros((4, 2)))
 
 
 @pytest.mark.parametrize("params", [{}, {"sample_shape": (2, 3)}], ids=str)
@@ -106,6 +165,10 @@ def test_all_rows_of_many_batches(small, data, path, monkeypatch):
     model = skae.runtime.load(path)
     for name in ("transform", "denoise", "score_samples"):
         check_equal(getattr(model, name)(X), getattr(small, name)(X), np.float64)
+    for kind in (VariationalAutoencoder, AutoencoderOutlierDetector):
+        ae = kind(2, **QUICK) if kind is VariationalAutoencoder else kind(small)
+        model = opened(ae.fit(X), path)
+        check_equal(model.score_samples(X), ae.score_samples(X), np.float64)
 
 
 def test_files_of_every_format_are_read():
@@ -165,6 +228,9 @@ def test_constants_are_those_of_the_package():
     assert (reading.FAR, reading.EXTREME) == (_model.FAR, _model.EXTREME)
     assert reading.SMALLEST == fitted_attributes.SMALLEST
     assert network.KERNEL == _convolutional.KERNEL
+    assert detection.N_NEIGHBORS == row_distances.N_NEIGHBORS
+    assert detection.ROUNDING == calibration.ROUNDING
+    assert (density.LOGITS, density.FLOOR) == (_variational.LOGITS, _likelihoods.FLOOR)
 
 
 # -- rows ------------------------------------------------------------------------------
@@ -246,12 +312,35 @@ def test_what_needs_torch(curved, path):
     own = AutoencoderTransformer(2, module=Own, **QUICK).fit(curved)
     with pytest.raises(ModelFileError, match=r"Open it with skae\.load and module="):
         opened(own, path)
-    detector = AutoencoderOutlierDetector(AutoencoderTransformer(2, max_epochs=1))
-    with pytest.raises(ModelFileError, match="'AutoencoderOutlierDetector'"):
-        opened(detector.fit(curved), path)
-    variational = opened(VariationalAutoencoder(2, **QUICK).fit(curved), path)
-    with pytest.raises(NotImplementedError, match="needs torch"):
-        variational.score_samples(curved)
+    short = AutoencoderTransformer(2, hidden_layer_sizes=(4,), **QUICK)
+    X = np.where(np.arange(200)[:, None] % 7 == np.arange(6), np.nan, curved)
+    draws = AutoencoderImputer(short, sample_posterior=True, random_state=0).fit(X)
+    with pytest.raises(ModelFileError, match=r"draws values .* Open it with skae\.load"):
+        opened(draws, path)
+
+
+@pytest.mark.parametrize(
+    "kind", [AutoencoderTransformer, AutoencoderOutlierDetector, AutoencoderImputer]
+)
+def test_columns_of_categories(mixed_frame, path, kind):
+    short = AutoencoderTransformer(2, hidden_layer_sizes=(4,), **QUICK)
+    ae = short if kind is AutoencoderTransformer else kind(short)
+    with pytest.raises(ModelFileError, match=r"categories.*Open it with skae\.load"):
+        opened(ae.fit(mixed_frame), path)
+
+
+def test_scores_of_a_density_in_an_early_file(curved, path):
+    ae = VariationalAutoencoder(2, **QUICK).fit(curved)
+    model = opened(ae, path)
+    name, parameters, fitted = parts(path.read_bytes())
+    assert fitted["_points"].shape == (_density.N_DRAWS, 2)
+    assert not hasattr(skae.load(path), "_points")
+    del fitted["_points"]
+    write(path, name, parameters, fitted)
+    early = skae.runtime.load(path)
+    assert (early.transform(curved) == model.transform(curved)).all()
+    with pytest.raises(NotImplementedError, match="save it again"):
+        early.score_samples(curved)
 
 
 def test_damaged_files(data, path):
@@ -350,6 +439,69 @@ def test_weights_that_are_not_valid(data, path):
     fitted["net_"] = weights | {"more": np.zeros(3, dtype=np.float32)}
     write(path, name, parameters, fitted)
     with pytest.raises(ModelFileError, match="surplus"):
+        skae.runtime.load(path)
+
+
+@pytest.fixture(scope="module")
+def forged(curved, tmp_path_factory):
+    """A function that writes a changed file of another estimator."""
+    folder, X = tmp_path_factory.mktemp("others"), curved.copy()
+    X[::5, 1] = np.nan
+    small = {"hidden_layer_sizes": (4,)} | QUICK
+    ae = AutoencoderTransformer(2, **small)
+    mixture = VariationalAutoencoder(2, prior="mixture", **small)
+    files = {}
+    for model, table in [
+        (mixture, curved),
+        (AutoencoderOutlierDetector(ae), curved),
+        (AutoencoderImputer(ae), X),
+    ]:
+        model.fit(table).save(folder / "model.skae")
+        files[type(model)] = parts((folder / "model.skae").read_bytes())
+
+    def write_changed(path, kind, change):
+        name, parameters, fitted = copy.deepcopy(files[kind])
+        write(path, name, parameters, fitted | change)
+
+    return write_changed
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "match"),
+    [
+        (VariationalAutoencoder, {"_points": np.zeros((3, 5))}, "_points"),
+        (VariationalAutoencoder, {"_points": np.zeros((0, 2))}, "no valid"),
+        (VariationalAutoencoder, {"_points": np.full((3, 2), np.nan)}, "_points"),
+        (VariationalAutoencoder, {"weights_": np.ones(0)}, "prior"),
+        (VariationalAutoencoder, {"weights_": -np.ones(1)}, "prior"),
+        (VariationalAutoencoder, {"covariances_": np.zeros((1, 2, 2))}, "prior|no valid"),
+        (VariationalAutoencoder, {"_loss_statistics": {}}, "scale"),
+        (VariationalAutoencoder, {"_loss_statistics": {"scale": 1.0}}, "scale"),
+        (AutoencoderOutlierDetector, {"_tails": np.zeros((2, 3))}, "calibration"),
+        (AutoencoderOutlierDetector, {"_tails": np.zeros((3, 2))}, "_tails"),
+        (AutoencoderOutlierDetector, {"offset_": np.nan}, "calibration"),
+        (AutoencoderOutlierDetector, {"offset_": "0"}, "no valid|calibration"),
+        (AutoencoderOutlierDetector, {"held_out_scores_": np.zeros(3)}, "held_out_weig"),
+        (AutoencoderOutlierDetector, {"_references": np.zeros((0, 6))}, "calibration"),
+        (AutoencoderOutlierDetector, {"_references": np.zeros((9, 5))}, "_references"),
+        (AutoencoderOutlierDetector, {"n_features_in_": 7}, "fit together"),
+        (AutoencoderOutlierDetector, {"estimator_": None}, "no valid"),
+        (AutoencoderImputer, {"_is_empty": np.zeros(6)}, "fit together"),
+        (AutoencoderImputer, {"_is_empty": np.ones(6, dtype=bool)}, "fit together"),
+        (AutoencoderImputer, {"estimator_": None}, "fit together"),
+        (AutoencoderImputer, {"_features_out": np.array([6])}, "numbers of features"),
+        (AutoencoderImputer, {"indicator_": np.array([-1])}, "numbers of features"),
+        (AutoencoderImputer, {"indicator_": 3}, "no valid"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_other_estimators_with_attributes_that_are_not_valid(
+    forged, path, kind, change, match
+):
+    forged(path, kind, {})
+    skae.runtime.load(path)
+    forged(path, kind, change)
+    with pytest.raises(ModelFileError, match=match):
         skae.runtime.load(path)
 
 

@@ -391,6 +391,10 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             If a class is not one of skae's, or an attribute is not plain data.
         """
         check_is_fitted(self)
+        write_model(path, type(self).__name__, *self._parts_of_file())
+
+    def _parts_of_file(self):
+        """Return parameters and fitted attributes, as a file holds them."""
         params, fitted = parts_with_autoencoder(self)
         if is_pandas_na(self.missing_values):
             params["missing_values"] = np.nan
@@ -398,7 +402,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             fitted["indicator_"] = self.indicator_.features_
         if "random_state_" in fitted:
             fitted["random_state_"] = self.random_state_.get_state(legacy=False)
-        write_model(path, type(self).__name__, params, fitted)
+        return params, fitted
 
     def _take_from_file(self, fitted):
         """Take fitted attributes as `save` writes them."""

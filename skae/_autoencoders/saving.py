@@ -2,6 +2,8 @@
 
 from numbers import Integral
 
+from skae._model.density import normal_draws
+
 __all__ = ["parts_of_file"]
 
 
@@ -35,4 +37,6 @@ def parts_of_file(estimator):
         fitted["net_"] = {name: tensor.numpy() for name, tensor in tensors.items()}
     for name in set(fitted_with).intersection(estimator._fixed_parameters):
         del fitted_with[name]
+    if estimator._network_kind.is_variational:
+        fitted["_points"] = normal_draws(estimator.n_components_).numpy()
     return params, fitted | {"_params_of_fit": fitted_with}

@@ -27,6 +27,8 @@ class Filler:
 
     def __call__(self, X, observed):
         """Return X (n, p) with the cells filled that are not `observed`."""
+        if not isinstance(X, np.ndarray):  # in a graph, rows are not chosen
+            return self._filled(X, observed).astype(X.dtype)
         X = X.copy()
         gaps = np.flatnonzero(~observed.all(axis=1))
         step = max(1, BLOCK // self.weight.size)
@@ -36,8 +38,10 @@ class Filler:
         return X
 
     def _filled(self, X, observed):
-        weight, q = self.weight, self.weight.shape[1]
-        precisions = (weight.T * observed[:, None]) @ weight + self.noise * np.eye(q)
+        weight, (p, q) = self.weight, self.weight.shape
+        known = np.reshape(observed, (-1, 1, p)) * weight.T
+        precisions = known @ weight + self.noise * np.eye(q)
         centred = np.where(observed, X - self.mean, 0.0)
-        Z = np.linalg.solve(precisions, (centred @ weight)[:, :, None])[:, :, 0]
+        goals = np.reshape(centred @ weight, (-1, q, 1))
+        Z = np.reshape(np.linalg.solve(precisions, goals), (-1, q))
         return np.where(observed, X, self.mean + Z @ weight.T)

@@ -9,7 +9,19 @@ import math
 
 import numpy as np
 
-__all__ = ["ACTIVATIONS", "gelu", "log_gamma", "log_softmax", "sigmoid", "softplus"]
+__all__ = [
+    "ACTIVATIONS",
+    "gelu",
+    "has_gaps",
+    "log_gamma",
+    "log_softmax",
+    "log_sum_exp",
+    "log_tail",
+    "rows_at",
+    "sigmoid",
+    "smallest",
+    "softplus",
+]
 
 SMALL = 512  # number of values up to which `math.erfc` takes less time than a polynomial
 CENTRE = 3.75
@@ -56,8 +68,22 @@ def polynomial(x, coefficients):
 
 def erfc(x):
     """Return the complementary error function of x >= 0, with an error below 1e-13."""
+    return erfcx(x) * np.exp(-x * x)
+
+
+def erfcx(x):
+    """Return exp(x²) erfc(x) for x >= 0, with a relative error below 1e-12."""
     ratio = (x - CENTRE) / (x + CENTRE)
-    return polynomial(ratio, COEFFICIENTS) * np.exp(-x * x) / (1 + 2 * x)
+    return polynomial(ratio, COEFFICIENTS) / (1 + 2 * x)
+
+
+def log_tail(x):
+    """Return the logarithm of the probability that a standard normal number exceeds x."""
+    size = np.abs(x) * math.sqrt(0.5)
+    half = erfcx(size) * 0.5
+    above = np.log(half) - size * size
+    below = np.log1p(half * np.exp(-size * size) * -1)
+    return np.where(x > 0, above, below)
 
 
 def gelu(x):
@@ -97,10 +123,33 @@ def log_gamma(x):
     return (z - 0.5) * np.log(z) - z + math.log(2 * math.pi) / 2 + tail - np.log(product)
 
 
+def log_sum_exp(x):
+    """Return the logarithms of the sums of exp(x) over the last axis."""
+    largest = np.max(x, axis=-1, keepdims=True)
+    return np.log(np.sum(np.exp(x - largest), axis=-1)) + np.max(x, axis=-1)
+
+
 def log_softmax(x):
     """Return the logarithms of the softmax over the last axis."""
     x = x - np.max(x, axis=-1, keepdims=True)
     return x - np.log(np.sum(np.exp(x), axis=-1, keepdims=True))
+
+
+def has_gaps(X):
+    """Whether cells of X are missing. Those of a symbol may be."""
+    return hasattr(X, "rows_at") or bool(np.isnan(X).any())
+
+
+def smallest(values, n):
+    """Return the places (n_rows, n) of the n smallest values in each row."""
+    if hasattr(values, "smallest"):
+        return values.smallest(n)
+    return np.argpartition(values, n - 1, axis=1)[:, :n]
+
+
+def rows_at(array, places):
+    """Return the rows of an array at some places, which may be a symbol."""
+    return places.rows_at(array) if hasattr(places, "rows_at") else array[places]
 
 
 def _identity(x):

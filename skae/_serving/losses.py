@@ -9,7 +9,7 @@ from skae._serving.functions import log_gamma, log_softmax, sigmoid, softplus
 from skae._tables import ranges
 from skae.exceptions import ModelFileError
 
-__all__ = ["NAMES", "Loss", "loss_of"]
+__all__ = ["NAMES", "Loss", "loss_of", "statistic"]
 
 # The link of counts, see `skae.losses._counts`, where the reasons are.
 OFFSET = 2.5
@@ -157,9 +157,9 @@ class Loss:
         self.n_constants, self._kind = kind.n_constants, kind
         self._mean, self._scale = 0.0, 1.0
         if kind.link is _rate or name == "cosine":
-            self._mean = _statistic(statistics, "mean", n_features, kind.link is _rate)
+            self._mean = statistic(statistics, "mean", n_features, kind.link is _rate)
         if name == "cosine":
-            self._scale = _statistic(statistics, "scale", 1, is_positive=True)
+            self._scale = statistic(statistics, "scale", 1, is_positive=True)
             self.missing = -self._mean / self._scale, 0.0
 
     def link(self, output):
@@ -207,7 +207,7 @@ class MixedLoss(Loss):
     def __init__(self, loss, statistics, n_features, names):
         terms = _terms(loss, n_features, names)
         self.mean, scale, baseline = (
-            _statistic(statistics, name, n_features)
+            statistic(statistics, name, n_features)
             for name in ("mean", "scale", "baseline")
         )
         if not (scale > 0).all():
@@ -277,7 +277,7 @@ def loss_of(loss, statistics, n_features, names):
     return Loss(loss, statistics, n_features)
 
 
-def _statistic(statistics, name, size, is_positive=False):
+def statistic(statistics, name, size, is_positive=False):
     """Return a statistic (size,) of the loss, after a check."""
     array = np.asarray(statistics[name], dtype=np.float64)
     if array.shape != (size,) or not np.isfinite(array).all():

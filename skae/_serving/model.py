@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from skae._serving.functions import has_gaps
+
 __all__ = ["Model"]
 
 LARGEST = np.finfo(np.float64).max
@@ -34,7 +36,7 @@ class Model:
         Ends at which reconstructions are held.
     exposure : Exposure or None
     filler : Filler or None
-    has_marks, is_ordered, is_variational : bool
+    has_marks, is_ordered : bool
     feature_names : list of str or None
     """
 
@@ -53,7 +55,6 @@ class Model:
     filler: Callable | None
     has_marks: bool
     is_ordered: bool
-    is_variational: bool
     feature_names: list | None
 
     @property
@@ -64,13 +65,27 @@ class Model:
     def n_components(self):
         return len(self.code_scale)
 
+    @property
+    def takes_nan(self):
+        return self.filler is not None
+
+    @property
+    def width(self):
+        """Number of values that a row takes."""
+        return max(self.n_features, self.n_components)
+
+    @property
+    def score_width(self):
+        """Number of values that the score of a row takes."""
+        return self.width
+
     def encode(self, X):
         """Return the codes (n, k) of X (n, p)."""
         dtype = X.dtype
         if self.exposure is not None:
             X = self.exposure.seen(X, self.exposure.relative(X))
         folded = self.folded.get(dtype.name)
-        if folded is not None and (self.filler is None or not np.isnan(X).any()):
+        if folded is not None and (self.filler is None or not has_gaps(X)):
             Z = folded(X)
         else:
             Z = self.encoders[dtype.name](self._inputs(self._scaled(X)))
@@ -93,35 +108,41 @@ class Model:
         X_hat = self.exposure.times(X_hat, self.exposure.relative(X))
         return X_hat.astype(X.dtype, copy=False)
 
+    def impute(self, X):
+        """Return X (n, p) with its missing cells filled by the reconstruction."""
+        return np.where(np.isnan(X), self.reconstruct(X), X)
+
     def row_scores(self, X):
         """Return minus the mean error of each row, (n,), of X (n, p), in float64."""
-        if self.is_variational:
-            raise NotImplementedError(
-                f"score_samples of {self.name} draws codes, which needs torch. Open the "
-                "file with skae.load."
-            )
-        seen, relative = X, 1.0
-        if self.exposure is not None:
-            relative = self.exposure.relative(X)
-            seen = self.exposure.seen(X, relative)
-        scaled = self._scaled(seen)
+        relative, scaled = self._seen(X)
         Z = self.encoders[X.dtype.name](self._inputs(scaled))
         output = self._held(self._output(Z, X.dtype))
         with np.errstate(over="ignore"):
             unit = np.minimum(self.unit**self.loss.degree, LARGEST)  # 0 * LARGEST is 0
         goal = scaled
         if not self.loss.of_scaled:
-            goal = np.minimum(np.maximum(X, self.loss.bounds[0]), self.loss.bounds[1])
-            unit = 1.0
+            goal, unit = self._within(X), 1.0
         n_cells = self.n_features
         if self.filler is not None:
             observed = ~np.isnan(X)
             output = np.where(observed, output, self.loss.missing[0])
             goal = np.where(observed, goal, self.loss.missing[1])
-            n_cells = np.maximum(observed.sum(axis=1), 1)
+            n_cells = np.maximum(np.sum(observed, axis=1), 1)
         output, goal = output.astype(np.float64), goal.astype(np.float64)
         errors = self.loss.errors(output, goal, self.constants, relative)
         return errors * (unit / n_cells) * -1.0
+
+    def _seen(self, X):
+        """Return relative exposures of rows, and the rows as the network sees them."""
+        if self.exposure is None:
+            return 1.0, self._scaled(X)
+        relative = self.exposure.relative(X)
+        return relative, self._scaled(self.exposure.seen(X, relative))
+
+    def _within(self, X):
+        """Return X within the range of the loss, from which rounding may have moved it."""
+        low, high = self.loss.bounds
+        return np.minimum(np.maximum(X, low), high)
 
     def _scaled(self, X):
         return ((X - self.mean) / self.scale).astype(X.dtype, copy=False)

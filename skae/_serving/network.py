@@ -85,7 +85,8 @@ def network_of(params, fitted, n_constants):
     -------
     encoder, decoder : steps
         The encoder takes scaled rows, followed by marks of missing cells if the network
-        has them. The decoder returns its output, without constants.
+        has them. If it is variational it returns the means of the codes, followed by the
+        logits of their variances. The decoder returns its output, without constants.
     constants : ndarray of shape (n_constants * n_features,)
     """
     weights = Weights(fitted["net_"])
@@ -100,8 +101,6 @@ def network_of(params, fitted, n_constants):
     make = _dense if is_dense else _convolutional
     encoder, decoder = make(weights, sizes, params, fitted)
     weights.finish()
-    if fitted["is_variational"]:  # the logits of the variances follow the means
-        encoder = Chain((encoder, First(fitted["n_components_"])))
     code = Apply(ACTIVATIONS[params["code_activation"]])
     if params["code_activation"] != "identity":
         encoder = Chain((encoder, code))

@@ -1,24 +1,29 @@
 """Makes a `Model` out of the plain values of a file, and checks them."""
 
+import contextlib
+
 import numpy as np
 
+from skae._serving.density import Density, NormalLoss, prior_of
 from skae._serving.exposure import Exposure
 from skae._serving.filler import Filler
 from skae._serving.losses import loss_of
 from skae._serving.model import Model
 from skae._serving.network import network_of
-from skae._serving.steps import cast
+from skae._serving.steps import Chain, First, cast
 from skae._tables import ranges
 from skae.exceptions import ModelFileError
 
-__all__ = ["model_of"]
+__all__ = ["array_of", "columns_refused", "model_of", "names_of", "read_as"]
 
 CLASSES = {"AutoencoderTransformer": False, "VariationalAutoencoder": True}
+TAKEN = [*CLASSES, "AutoencoderImputer", "AutoencoderOutlierDetector"]
 # Parameters that decide what a model computes, and what they are in files without them.
 DEFAULTS = {
     "activation": "gelu",
     "clip": "auto",
     "code_activation": "identity",
+    "covariance_type": "diag",
     "dropout": 0.0,
     "init": "pca",
     "loss": "squared_error",
@@ -49,9 +54,9 @@ def model_of(name, parameters, fitted):
     ModelFileError
         If these values do not make a model.
     """
-    if name not in CLASSES:
+    if not isinstance(name, str) or name not in CLASSES:
         raise ModelFileError(
-            f"holds a {name[:60]!r}, but skae.runtime takes {sorted(CLASSES)}. Open it "
+            f"holds a {str(name)[:60]!r}, but skae.runtime takes {sorted(TAKEN)}. Open it "
             "with skae.load, which needs torch and scikit-learn."
         )
     if parameters.get("module") is not None:
@@ -60,20 +65,32 @@ def model_of(name, parameters, fitted):
             "skae.load and module=, which needs torch."
         )
     if fitted.get("_columns") is not None:
-        raise ModelFileError(
-            "has columns of categories, which skae.runtime does not read. Open it with "
-            "skae.load, which needs torch and scikit-learn."
-        )
-    try:
+        raise ModelFileError(columns_refused())
+    with read_as(name):
         model = _model(name, parameters, fitted)
         _check_use(model)
+    return model
+
+
+@contextlib.contextmanager
+def read_as(name):
+    """Turn errors in this context, which wrong contents cause, into a ModelFileError."""
+    try:
+        yield
     except ModelFileError:
         raise
-    except Exception as error:  # wrong contents may cause any error
+    except Exception as error:
         raise ModelFileError(
             f"holds no valid {name}: {type(error).__name__}: {error}"
         ) from error
-    return model
+
+
+def columns_refused():
+    """Return what is said of a file with columns of categories."""
+    return (
+        "has columns of categories, which skae.runtime does not read. Open it with "
+        "skae.load, which needs torch and scikit-learn."
+    )
 
 
 def _model(name, parameters, fitted):
@@ -87,19 +104,23 @@ def _model(name, parameters, fitted):
         "_holds": True,
         "_has_marks": False,
         "_n_left_out": 0,
+        "_points": None,
         **fitted,
         "is_variational": is_variational,
     }
     for flag in ("_holds", "_has_marks"):
         _check_flag(flag, fitted[flag])
-    _array(fitted["components_"], (k, p), "components_")
-    names = _names(fitted.get("feature_names_in_"), p)
-    loss = loss_of(params["loss"], fitted["_loss_statistics"], p, names)
-    n_constants = 1 if is_variational and loss.of_scaled else loss.n_constants
-    encoder, decoder, constants = network_of(params, fitted, n_constants)
-    mean, scale = _array(fitted["mean_"], (p,), "mean_"), _scale(fitted["scale_"], p)
+    array_of(fitted["components_"], (k, p), "components_")
+    names = names_of(fitted.get("feature_names_in_"), p)
+    loss = _loss(params, fitted, p, names)
+    encoder, decoder, constants = network_of(params, fitted, loss.n_constants)
+    kind, more = Model, {}
+    if is_variational:
+        kind, more = Density, _of_density(fitted, encoder, k)
+        encoder = Chain((encoder, First(k)))
+    mean, scale = array_of(fitted["mean_"], (p,), "mean_"), _scale(fitted["scale_"], p)
     filler = _filler(fitted["_filler"], p)
-    return Model(
+    return kind(
         name=name,
         mean=mean,
         scale=scale,
@@ -115,9 +136,31 @@ def _model(name, parameters, fitted):
         filler=filler,
         has_marks=fitted["_has_marks"] and filler is not None,
         is_ordered=params["ordered"],
-        is_variational=is_variational,
         feature_names=names,
+        **more,
     )
+
+
+def _loss(params, fitted, p, names):
+    """Return the loss, which for a density of numbers is a normal distribution."""
+    statistics = fitted["_loss_statistics"]
+    if not fitted["is_variational"] or params["loss"] != "squared_error":
+        return loss_of(params["loss"], statistics, p, names)
+    if params["covariance_type"] not in ("spherical", "diag"):
+        raise ModelFileError("has an invalid parameter covariance_type.")
+    return NormalLoss(statistics, p, params["covariance_type"] == "spherical")
+
+
+def _of_density(fitted, encoder, k):
+    """Return what a Density has besides what a Model has."""
+    prior, points = None, fitted["_points"]
+    if "weights_" in fitted:
+        names = "weights_", "means_", "covariances_"
+        prior = prior_of(*(array_of(fitted[n], fitted[n].shape, n) for n in names), k)
+    if points is not None:
+        points = array_of(points, (len(points), k), "_points")
+    posteriors = {dtype: cast(encoder, dtype) for dtype in EXTREME}
+    return {"prior": prior, "points": points, "posteriors": posteriors}
 
 
 def _params_of_fit(parameters, fitted):
@@ -148,7 +191,7 @@ def _folded(encoder, mean, scale, has_marks):
 
 def _code_scale(params, fitted, scale, k):
     if params["whiten"]:
-        deviations = _array(fitted["_code_deviations"], (k,), "_code_deviations")
+        deviations = array_of(fitted["_code_deviations"], (k,), "_code_deviations")
         varies = deviations > SMALLEST * deviations.max()
         return 1 / np.where(varies, deviations, 1.0)
     if fitted["is_variational"] or params["standardize"]:
@@ -184,7 +227,7 @@ def _exposure(fields, p, has_gaps):
     columns, (is_count, shares) = fields["columns"], np.zeros((2, p))
     is_count[columns], shares[columns] = (
         1.0,
-        _array(fields["shares"], columns.shape, "shares"),
+        array_of(fields["shares"], columns.shape, "shares"),
     )
     typical = float(fields["typical"])
     if not 0 < typical < np.inf:
@@ -197,8 +240,8 @@ def _filler(parts, p):
         return None
     mean, weight, noise = parts
     filler = Filler(
-        _array(mean, (p,), "_filler"),
-        _array(weight, (p, weight.shape[1]), "_filler"),
+        array_of(mean, (p,), "_filler"),
+        array_of(weight, (p, weight.shape[1]), "_filler"),
         float(noise),
     )
     if not 0 <= filler.noise < np.inf:
@@ -220,7 +263,7 @@ def _width(value):
     return value
 
 
-def _array(value, shape, name):
+def array_of(value, shape, name):
     if not isinstance(value, np.ndarray) or value.shape != shape:
         raise ModelFileError(f"has an attribute {name!r} that does not have shape {shape}.")
     if not np.isfinite(value).all():
@@ -237,7 +280,7 @@ def _scale(value, p):
     return scale.astype(np.float64)
 
 
-def _names(names, p):
+def names_of(names, p):
     if names is None:
         return None
     names = [*names]
@@ -252,7 +295,7 @@ def _check_use(model):
     with np.errstate(all="ignore"):
         Z = model.encode(row)
         results = [Z, model.decode(Z)]
-        if not model.is_variational:
+        if not isinstance(model, Density) or model.points is not None:
             results.append(model.row_scores(np.maximum(row, model.loss.bounds[0])))
     if not np.isfinite(results[0]).all() or not np.isfinite(results[1]).all():
         raise ModelFileError("gives codes or reconstructions that are not finite.")

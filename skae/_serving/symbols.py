@@ -20,13 +20,23 @@ __all__ = ["NUMBERS", "Graph", "Node", "Symbol"]
 
 FIRST_OPSET = 13
 AXES_ARE_INPUTS = 18  # first opset in which the axes of ReduceMax are an input
-NUMBERS = {np.dtype(np.float32): 1, np.dtype(np.bool_): 9, np.dtype(np.float64): 11}
+NUMBERS = {
+    np.dtype(np.float32): 1,
+    np.dtype(np.int64): 7,
+    np.dtype(np.bool_): 9,
+    np.dtype(np.float64): 11,
+}
+OF_TRUTH = {np.equal, np.greater, np.invert, np.isnan, np.less}  # they return booleans
 UFUNCS = {
     np.absolute: "Abs",
     np.add: "Add",
     np.divide: "Div",
     np.equal: "Equal",
     np.exp: "Exp",
+    np.greater: "Greater",
+    np.invert: "Not",
+    np.isnan: "IsNaN",
+    np.less: "Less",
     np.log: "Log",
     np.matmul: "MatMul",
     np.maximum: "Max",
@@ -40,11 +50,11 @@ UFUNCS = {
 
 
 class Node(NamedTuple):
-    """An operator of ONNX with the names of its inputs and of its output."""
+    """An operator of ONNX with the names of its inputs and of its outputs."""
 
     operator: str
     inputs: list
-    output: str
+    outputs: list
     attributes: dict
 
 
@@ -86,9 +96,14 @@ class Graph:
 
     def add(self, operator, inputs, dtype, shape, **attributes):
         """Add a node, and return a symbol for its output."""
-        name = f"value_{len(self.nodes)}"
-        self.nodes.append(Node(operator, inputs, name, attributes))
-        return Symbol(self, name, np.dtype(dtype), shape)
+        return self.add_all(operator, inputs, [(dtype, shape)], **attributes)[0]
+
+    def add_all(self, operator, inputs, outputs, **attributes):
+        """Add a node, and return symbols for its outputs, pairs of dtype and shape."""
+        names = [f"value_{len(self.nodes)}_{i}" for i in range(len(outputs))]
+        self.nodes.append(Node(operator, inputs, names, attributes))
+        pairs = zip(names, outputs, strict=True)
+        return [Symbol(self, name, np.dtype(kind), shape) for name, (kind, shape) in pairs]
 
 
 class Symbol(NDArrayOperatorsMixin):
@@ -121,7 +136,7 @@ class Symbol(NDArrayOperatorsMixin):
             shape = (*inputs[0].shape[:-1], inputs[1].shape[-1])
         else:
             shape = _broadcast(inputs)
-        dtype = np.bool_ if ufunc is np.equal else dtype
+        dtype = np.bool_ if ufunc in OF_TRUTH else dtype
         return self.graph.add(UFUNCS[ufunc], names, dtype, shape)
 
     def __array_function__(self, function, types, args, kwargs):
@@ -153,6 +168,19 @@ class Symbol(NDArrayOperatorsMixin):
         scaled = self * np.float32(np.sqrt(0.5))
         erf = self.graph.add("Erf", [scaled.name], self.dtype, self.shape)
         return (erf + 1) * self * 0.5
+
+    def smallest(self, n):
+        """Return the places (None, n) of the n smallest values in each row."""
+        names = [self.name, self.graph.constant(np.array([n]))]
+        shape = (*self.shape[:-1], n)
+        outputs = [(self.dtype, shape), (np.int64, shape)]
+        return self.graph.add_all("TopK", names, outputs, largest=0)[1]
+
+    def rows_at(self, array):
+        """Return the rows of an array (m, *sizes) at these places."""
+        names = [self.graph.constant(array), self.name]
+        shape = (*self.shape, *array.shape[1:])
+        return self.graph.add("Gather", names, array.dtype, shape, axis=0)
 
     def convolution(self, step):
         """Return the values after a `Convolution`, which is computed in float32.
@@ -191,13 +219,19 @@ def _log1p(x):
 
 
 def _where(condition, first, second):
-    names, dtype = condition.graph.aligned([first, second])
+    graph = _graph_of([condition, first, second])
+    names, dtype = graph.aligned([first, second])
+    (name,), _ = graph.aligned([condition])
     shape = _broadcast([condition, first, second])
-    return condition.graph.add("Where", [condition.name, *names], dtype, shape)
+    return graph.add("Where", [name, *names], dtype, shape)
+
+
+def _graph_of(values):
+    return next(value.graph for value in values if isinstance(value, Symbol))
 
 
 def _concatenate(parts, axis=0):
-    graph = next(part.graph for part in parts if isinstance(part, Symbol))
+    graph = _graph_of(parts)
     names, dtype = graph.aligned(parts)
     shape = list(parts[0].shape)
     shape[axis] = sum(part.shape[axis] for part in parts)
@@ -225,6 +259,7 @@ def _reduced(operator, x, axis, keepdims=False):
 
 
 def _sum(x, axis, keepdims=False):
+    x = x.astype(np.float64) if x.dtype == np.bool_ else x
     return _reduced("ReduceSum", x, axis, keepdims)
 
 
@@ -246,11 +281,36 @@ def _reshape(x, shape):
     return x.graph.add("Reshape", names, x.dtype, (None, *shape[1:]))
 
 
+def _searchsorted(a, v, side):
+    """Return how many values of the sorted array a (m,) are at most those of v (n,)."""
+    if side != "right":
+        raise NotImplementedError(f"a symbol has no place on the side {side!r}")
+    return _sum(~(np.reshape(v, (-1, 1)) < a), axis=1).astype(np.int64)
+
+
+def _solve(a, b):
+    """Return the solutions (n, q, 1) of positive definite systems a (n, q, q), b (n, q, 1).
+
+    This is the method of Gauss and Jordan, which needs no pivots for such systems.
+    """
+    q = a.shape[1]
+    both = np.concatenate([a, b], axis=2)
+    for j in range(q):
+        row = np.take(both, [j], axis=1)
+        row = row / np.take(row, [j], axis=2)
+        others = both - np.take(both, [j], axis=2) * row
+        is_own = np.arange(q)[:, None] == j
+        both = np.where(is_own[None], row, others)
+    return np.take(both, [q], axis=2)
+
+
 FUNCTIONS = {
     np.concatenate: _concatenate,
+    np.linalg.solve: _solve,
     np.max: _max,
     np.mean: _mean,
     np.reshape: _reshape,
+    np.searchsorted: _searchsorted,
     np.sum: _sum,
     np.take: _take,
     np.transpose: _transpose,

@@ -52,3 +52,15 @@ def test_log_softmax():
     logits = np.random.default_rng(0).normal(size=(5, 4)) * 300
     expected = special.log_softmax(logits, axis=-1)
     np.testing.assert_allclose(functions.log_softmax(logits), expected, rtol=1e-13)
+
+
+def test_log_tail():
+    values = np.concatenate([np.linspace(-40, 40, 4001), [-1e3, 1e3, 0.0, 1e-9]])
+    found, expected = functions.log_tail(values), special.log_ndtr(-values)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-300)
+
+
+def test_log_sum_exp():
+    values = np.random.default_rng(0).normal(size=(5, 4)) * 300
+    expected = special.logsumexp(values, axis=1)
+    np.testing.assert_allclose(functions.log_sum_exp(values), expected, rtol=1e-13)

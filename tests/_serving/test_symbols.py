@@ -13,7 +13,7 @@ def test_a_graph_is_plain_data():
     Z = np.tanh(X @ np.ones((3, 2), dtype=np.float32) + 1) * 2.0
     assert [node.operator for node in graph.nodes] == ["MatMul", "Add", "Tanh", "Mul"]
     assert graph.nodes[0].inputs == ["X", "constant_0"]
-    assert (Z.shape, Z.dtype, Z.name) == ((None, 2), np.float32, graph.nodes[-1].output)
+    assert (Z.shape, Z.dtype, Z.name) == ((None, 2), np.float32, graph.nodes[-1].outputs[0])
     assert graph.constants["constant_1"].dtype == np.float32  # a number of Python's
 
 
@@ -36,9 +36,59 @@ def test_shapes():
         (None, 2, 3): np.reshape(X, (-1, 2, 3)),
         (None, 3, 2): np.transpose(np.reshape(X, (-1, 2, 3)), (0, 2, 1)),
         (None, 6): X - np.mean(X, axis=-1, keepdims=True),
+        (None, 5): functions.smallest(X, 5),
+        (None, 4, 7): functions.rows_at(np.zeros((9, 7)), functions.smallest(X, 4)),
     }
     for shape, symbol in shapes.items():
         assert symbol.shape == shape
+
+
+def test_truths_are_counted():
+    X = Graph(13).input("X", np.float32, 3)
+    assert (~np.isnan(X)).dtype == np.bool_
+    assert np.sum(np.isnan(X), axis=1).dtype == np.float64
+    assert np.where(X < 0, np.int64(-1), np.int64(1)).dtype == np.int64
+
+
+def test_functions_of_symbols_give_what_those_of_arrays_give():
+    """The rarer ones, run by ONNX's own reference implementation."""
+    reference = pytest.importorskip("onnx.reference")
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(5, 4))
+    roots, limits = rng.normal(size=(4, 4, 4)), np.sort(rng.normal(size=7))
+
+    def systems(X):
+        matrices = np.reshape(np.reshape(X * X, (-1, 1, 4)) @ np.ones((4, 16)), (-1, 4, 4))
+        both = matrices + 0.1 * np.eye(4) + sum(root.T @ root for root in roots)
+        return np.linalg.solve(both, np.reshape(X, (-1, 4, 1)))
+
+    for function in (
+        systems,
+        lambda X: np.searchsorted(limits, np.sum(X, axis=1), side="right"),
+        lambda X: functions.smallest(X, 1),
+        lambda X: functions.rows_at(roots, functions.smallest(X, 1)),
+        functions.log_tail,
+        functions.log_sum_exp,
+    ):
+        graph = Graph(17)
+        out = function(graph.input("X", np.float64, 4))
+        nodes = [
+            helper.make_node(node.operator, node.inputs, node.outputs, **node.attributes)
+            for node in graph.nodes
+        ]
+        constants = [numpy_helper.from_array(a, n) for n, a in graph.constants.items()]
+        ends = [
+            helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None)
+            for name in ("X", out.name)
+        ]
+        made = helper.make_graph(nodes, "made", ends[:1], ends[1:], constants)
+        model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)])
+        (found,) = reference.ReferenceEvaluator(model).run(None, {"X": rows})
+        expected = function(rows)
+        assert (found.shape, found.dtype) == (expected.shape, out.dtype)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_what_cannot_be_recorded():

@@ -42,11 +42,15 @@ ELSEWHERE = {
     "_compat.py": "promises/test_pipeline.py",
     "_torch.py": "promises/test_modes.py",
     # Every part of a model that is answered from a file, against the estimator.
+    "_serving/density.py": "test_runtime.py",
+    "_serving/detection.py": "test_runtime.py",
     "_serving/filler.py": "test_runtime.py",
+    "_serving/imputation.py": "test_runtime.py",
     "_serving/losses.py": "test_runtime.py",
     "_serving/model.py": "test_runtime.py",
     "_serving/network.py": "test_runtime.py",
     "_serving/reading.py": "test_runtime.py",
+    "_serving/rows.py": "test_runtime.py",
     "_serving/steps.py": "test_runtime.py",
     # One family of checks, over every network.
     "modules/_linear_path.py": "modules/test_base.py",
