@@ -189,7 +189,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     weight_decay : float or "auto", default="auto"
         Weight decay of AdamW, as a multiple of the learning rate. "auto" is more for rows
         of more features: p / (p + 100) for p features, or principal axes if there are
-        fewer rows than features. It is 0.5 with `sample_shape` and 0.01 with `module`.
+        fewer rows than features. It is twice that with `sample_shape`, and 0.01 with
+        `module`.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over PCA must exceed two standard errors, and slightly more if there are few rows,

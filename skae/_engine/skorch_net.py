@@ -404,7 +404,7 @@ def build_net(
     choice : Choice or None
         Choice of the epoch; None if `held_out` is None.
     caution : float
-        Share of the learning rate that layers named `linear` and `correction` get.
+        Share of the learning rate that the `cautious_layers` of the network get.
     **params
         Other parameters of the net: `max_epochs`, `batch_size`, `bfloat16`,
         `checkpoint`, `deadline`, `first_step` and those of its iterators.
@@ -426,10 +426,11 @@ def build_net(
         optimizer__fused=True,
         optimizer__weight_decay=weight_decay,
         optimizer__betas=BETAS,
-        # The pattern is that of linear paths and corrections of "encoder" and "decoder".
         # Without caution there is one group of weights, because each group takes another
         # call in every step.
-        optimizer__param_groups=[("[ed][ne]coder.[lc]*", {"share": caution})]
+        optimizer__param_groups=[
+            (layers, {"share": caution}) for layers in network.cautious_layers
+        ]
         if caution < 1
         else [],
         iterator_train=Batches,

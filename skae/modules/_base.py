@@ -51,6 +51,9 @@ class Network(nn.Module):
         Whether the network can decode any number of the first codes.
     weight_decay : float
         Weight decay that suits the network, as a multiple of the learning rate.
+    cautious_layers : tuple of str
+        Names, with wildcards, of the weights that act on the codes or on the reconstruction
+        directly. Their steps are small if PCA leaves little to gain.
     is_variational : bool
         Whether a row has a distribution of codes, which `posterior` returns. The codes can
         then only change places and signs.
@@ -69,6 +72,7 @@ class Network(nn.Module):
     absorbs = False
     is_ordered = False
     weight_decay = 0.01
+    cautious_layers = ("[ed][ne]coder.[lc]*",)  # `linear` and `correction` of both
     is_variational = False
     paths = None
 

@@ -44,7 +44,8 @@ class Convolution(nn.Module):
     Attributes
     ----------
     n_uses : int
-        How many times each weight is used for a row.
+        How many times each weight is used for a row in one call of the function. In a
+        stack there is one call after another for the members.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Convolution(nn.Module):
         super().__init__()
         (n_in, *sizes_in), (n_out, *sizes_out) = shape_in, shape_out
         n_axes = len(sizes_in)
-        self.n_uses = math.prod(sizes_in if transposed else sizes_out)
+        self.n_positions = math.prod(sizes_in if transposed else sizes_out)
         self.function = CONVOLUTIONS[n_axes, transposed]
         self.options = {"stride": 2, "padding": KERNEL // 2}
         n_seen, channels = n_in * KERNEL**n_axes, (n_out, n_in)
@@ -70,6 +71,11 @@ class Convolution(nn.Module):
 
         self.weight = draw(*channels, *[KERNEL] * n_axes)
         self.bias = draw(n_out)
+
+    @property
+    def n_uses(self):
+        n_members = 1 if self.bias.ndim == 1 else len(self.bias)
+        return self.n_positions / n_members
 
     def forward(self, X):
         if self.bias.ndim == 1:
@@ -141,6 +147,8 @@ class Convolutions(Network):
 
     Attributes
     ----------
+    n_features : int
+        Number of values of a sample.
     n_encoded : int
         Width of what the encoder returns.
     """
@@ -161,7 +169,8 @@ class Convolutions(Network):
     ):
         super().__init__()
         shapes = _shapes(sample_shape, hidden_layer_sizes)
-        self.n_encoded, n_axes = math.prod(shapes[-1]), len(sample_shape) - 1
+        self.n_features, self.n_encoded = math.prod(sample_shape), math.prod(shapes[-1])
+        n_axes = len(sample_shape) - 1
 
         def hidden(shape):
             return _hidden(shape[0], n_axes, activation, dropout, normalization)
@@ -210,8 +219,6 @@ class ConvolutionalAutoencoder(GatedAutoencoder):
         See `GatedAutoencoder`.
     """
 
-    weight_decay = 0.5
-
     def __init__(
         self,
         sample_shape,
@@ -244,6 +251,20 @@ class ConvolutionalAutoencoder(GatedAutoencoder):
             ordered=ordered,
         )
         self.code = ACTIVATIONS[code_activation]()
+
+    @property
+    def weight_decay(self):
+        # As that of dense layers it grows with the number of features, but is twice as
+        # large, because every kernel is used at many positions.
+        n_features = self.corrections.n_features
+        return 2 * n_features / (n_features + 100)
+
+    @property
+    def cautious_layers(self):
+        # The last convolution starts at zero in place of the gate of the output.
+        name = list(self.corrections.decoder.named_parameters())[-1][0]
+        last = name.split(".")[0]
+        return (*super().cautious_layers, f"corrections.decoder.{last}.*")
 
     def encode(self, X):
         """Return the codes (..., n, k) of X (..., n, n_inputs)."""

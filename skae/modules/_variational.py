@@ -160,6 +160,8 @@ class ConvolutionalVariational(Variational, ConvolutionalAutoencoder):
     no order.
     """
 
+    weight_decay = 0.5
+
 
 class FirstHalf(nn.Module):
     """Returns the first half of the last axis."""

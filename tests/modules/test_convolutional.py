@@ -1,6 +1,7 @@
 """Convolutional networks: shapes, stacks, and what they share with other networks."""
 
 import math
+from fnmatch import fnmatch
 
 import pytest
 import torch
@@ -48,6 +49,7 @@ def test_a_transposed_convolution_leads_back_to_every_size(size):
     assert down(X).shape == (5, 4, half)
     assert up(down(X)).shape == X.shape
     assert down.n_uses == up.n_uses == half
+    assert stack([down, down]).n_uses == half / 2
 
 
 def test_layers_start_in_the_scale_of_their_input():
@@ -78,6 +80,23 @@ def test_every_shape_comes_back(sample_shape, linear_path):
     assert f.encode(X).shape == (4, 3)
     assert f(X).shape == X.shape
     assert f.encode(X).any() == (not linear_path)  # closed gates
+
+
+@pytest.mark.parametrize("channels", [(), (4,), (4, 8)], ids=str)
+@pytest.mark.parametrize("normalization", [None, "batch"])
+def test_layers_that_start_at_zero_take_cautious_steps(channels, normalization):
+    """One large step of theirs would be an error far above that of PCA."""
+    f = ConvolutionalAutoencoder((1, 9), 3, channels, normalization=normalization)
+    zero = {n for n, w in f.named_parameters() if n.endswith("weight") and not w.any()}
+    cautious = {
+        name
+        for name, _ in f.named_parameters()
+        if any(fnmatch(name, layers) for layers in f.cautious_layers)
+    }
+    assert zero
+    assert zero <= cautious
+    inner = {name for name in cautious if name.startswith("corrections")}
+    assert len(inner) == 2  # one layer, with its bias
 
 
 def test_it_is_convolutional():

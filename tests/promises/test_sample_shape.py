@@ -130,7 +130,7 @@ def test_auto_and_the_weight_decay_that_suits(X):
         model.fit(X).net_.optimizer_.param_groups[-1]["weight_decay"]
         for model in (ae, small(sample_shape=None), small(weight_decay=0.2))
     ]
-    assert rates == [0.5, 64 / 164, 0.2]
+    assert rates == [2 * 64 / 164, 64 / 164, 0.2]
 
 
 class Own(nn.Module):
