@@ -16,7 +16,7 @@ __all__ = ["Settings", "Threads", "error_unit"]
 
 STEPS = 2_000  # number of steps, approximately, that "auto" stands for, see `sizes`
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 200
-SMALLEST_BATCH, LARGEST_BATCH = 16, 1024
+SMALLEST_BATCH, USUAL_BATCH, LARGEST_BATCH = 16, 512, 1024
 WORTH_THREADS = 2e7  # products in the forward pass from which threads are worth it
 WORTH_BFLOAT16 = 3e7  # the same for bfloat16
 SAFE_FOR_BFLOAT16 = 1e-3  # smallest share of the variance left by PCA for which it is safe
@@ -103,8 +103,9 @@ class Settings:
         if max_epochs == "auto":
             max_epochs = STEPS * batch_size // n_rows
             max_epochs = min(max(max_epochs, FEWEST_EPOCHS), MOST_EPOCHS)
-        if self.batch_size == "auto":  # passes over large tables have more steps
-            batch_size = min(batch_size, LARGEST_BATCH)
+        is_large = batch_size > USUAL_BATCH and self.batch_size == "auto"
+        if is_large:  # passes over large tables have more steps
+            batch_size = min(batch_size // 2, LARGEST_BATCH)
         return batch_size, max_epochs
 
     def threads(self, module, batch_size, device):
