@@ -238,7 +238,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         33 000 rows it stands for half of that, but at most 1024.
     lr : float or "auto", default="auto"
         Largest learning rate of AdamW. "auto" stands for 0.015, and for dense networks with
-        wide layers for 0.015 * 512 / units * sqrt(batch_size / 256), if that is less [6]_
+        wide layers for 0.015 * 256 / units * sqrt(batch_size / 256), if that is less [6]_
         [7]_. It is also less where a few rows of counts have most of the `exposure`. The
         rate rises over the first 30 steps and falls with 1 / sqrt(1 + step / 500), and from
         the first to the last of `max_epochs` also with half a wave of the cosine, to nearly

@@ -178,7 +178,7 @@ class VariationalAutoencoder(Density):
         33 000 rows it stands for half of that, but at most 1024.
     lr : float or "auto", default="auto"
         Largest learning rate of AdamW. "auto" stands for 0.015, and for dense networks with
-        wide layers for 0.015 * 512 / units * sqrt(batch_size / 256), if that is less. The
+        wide layers for 0.015 * 256 / units * sqrt(batch_size / 256), if that is less. The
         rate rises over the first 30 steps and falls with 1 / sqrt(1 + step / 500), and from
         the first to the last of `max_epochs` also with half a wave of the cosine, to nearly
         zero. A rate that one of the `callbacks` sets replaces this one, and is multiplied

@@ -173,7 +173,7 @@ class DenseAutoencoder(LinearPathAutoencoder):
         # epochs than before training. Larger batches bear more.
         hidden = [*self.encoder.hidden, *self.decoder.hidden]
         widths = [layer.bias.shape[-1] for layer in hidden if isinstance(layer, Linear)]
-        share = 512 / max(widths, default=1) * (batch_size / 256) ** 0.5
+        share = 256 / max(widths, default=1) * (batch_size / 256) ** 0.5
         return super().lr(batch_size) * min(share, 1.0)
 
     @property

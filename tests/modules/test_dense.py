@@ -154,6 +154,7 @@ def test_rate_and_weight_decay_that_suit_the_sizes():
     small = DenseAutoencoder(100, 2, 100, (512, 8))
     wide = DenseAutoencoder(100, 2, 100, (8, 2048), linear_path=False).tie()
     none = DenseAutoencoder(300, 2, 300)
-    assert [net.lr(256) for net in (small, wide, none)] == [1.5e-2, 1.5e-2 / 4, 1.5e-2]
-    assert [net.lr(1024) for net in (small, wide, none)] == [1.5e-2, 1.5e-2 / 2, 1.5e-2]
-    assert [net.weight_decay for net in (small, wide, none)] == [0.5, 0.5, 0.75]
+    nets = small, wide, none
+    assert [net.lr(256) for net in nets] == [1.5e-2 / 2, 1.5e-2 / 8, 1.5e-2]
+    assert [net.lr(1024) for net in nets] == [1.5e-2, 1.5e-2 / 4, 1.5e-2]
+    assert [net.weight_decay for net in nets] == [0.5, 0.5, 0.75]
