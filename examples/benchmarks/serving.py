@@ -1,20 +1,25 @@
 """What it takes to answer one row: pickle, skops, skae.load, skae.runtime and ONNX.
 
 A network for the digits of scikit-learn, with 8 components and default layers, is saved in
-every way. Each file is then opened in processes of its own, which are this script again:
+every way. Each file is then opened in a process of its own, which is this script again and
+has one thread:
 
     python examples/benchmarks/serving.py --json serving.json --markdown
 
 start: seconds from the first import until the first row is answered, and the CPU seconds of
 it, because other processes may slow the clock. memory: largest resident memory of the
-process (`VmHWM`, on Linux alone). row: `transform` of one row of float64, in CPU
-microseconds, the fastest mean of 20 times 200 calls. PCA, opened by pickle, is what the
-ways are compared with. Those whose packages are not installed are left out.
+process by then (`VmHWM`, on Linux alone). row: `transform` of one row of float64, in CPU
+microseconds. All processes are open at the same time and take turns of 200 calls, so that
+what else the machine does slows all of them alike; shown are medians of the turns, and of
+the ratios to PCA in the same turn. PCA, opened by pickle, is what the ways are compared
+with. Those whose packages are not installed are left out.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -30,6 +35,9 @@ NEEDS = {
     "skae.runtime": ("safetensors, skae, NumPy", ["safetensors"]),
     "ONNX": ("onnxruntime, NumPy", ["skl2onnx", "onnxruntime"]),
 }
+
+ONE_THREAD = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
+N_CALLS = 200  # of a turn
 
 
 # -- what is measured, in a process of its own -----------------------------------------
@@ -62,8 +70,8 @@ def opened(way, path):
     return lambda X: session.run(None, {"X": X})[0]
 
 
-def measure(way, path):
-    """Return the figures of one process."""
+def serve(way, path):
+    """Print the figures of the start, and for each line of input those of a turn."""
     start, cpu = time.perf_counter(), time.process_time()
     answer = opened(way, path)
     import numpy as np
@@ -71,8 +79,9 @@ def measure(way, path):
     X = np.full((1, 64), 8.0)
     answer(X)
     start, cpu = time.perf_counter() - start, time.process_time() - cpu
-    found = {"start": start, "cpu": cpu, "memory": peak_memory()}
-    return found | {"row": fastest(answer, X)}
+    print(json.dumps({"start": start, "cpu": cpu, "memory": peak_memory()}), flush=True)
+    for line in sys.stdin:
+        print(turn(answer, X, int(line)), flush=True)
 
 
 def peak_memory():
@@ -82,15 +91,12 @@ def peak_memory():
     return int(kilobytes) / 1000
 
 
-def fastest(answer, X, n_rounds=20, n_calls=200):
-    """Return the CPU microseconds of a call, in the fastest of some rounds."""
-    seconds = []
-    for _ in range(n_rounds):
-        start = time.process_time()
-        for _ in range(n_calls):
-            answer(X)
-        seconds.append(time.process_time() - start)
-    return min(seconds) / n_calls * 1e6
+def turn(answer, X, n_calls):
+    """Return the CPU microseconds of a call, in the mean of some calls."""
+    start = time.process_time()
+    for _ in range(n_calls):
+        answer(X)
+    return (time.process_time() - start) / n_calls * 1e6
 
 
 # -- the files, and the table ----------------------------------------------------------
@@ -124,23 +130,49 @@ def save_all(folder, ways):
     return paths
 
 
-def run(way, path):
-    """Return the figures of a new process."""
-    command = [sys.executable, __file__, "--way", way, "--file", str(path)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(ended.stdout.splitlines()[-1])
+def run(paths, n_turns, n_calls):
+    """Return the figures of one process for each way: those of the start, and turns."""
+    alone = dict.fromkeys(ONE_THREAD, "1")
+    with contextlib.ExitStack() as stack:
+        processes, found = {}, {}
+        for way, path in paths.items():
+            command = [sys.executable, __file__, "--way", way, "--file", str(path)]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            process = subprocess.Popen(command, env=os.environ | alone, **pipes)
+            processes[way] = stack.enter_context(process)
+            found[way] = json.loads(process.stdout.readline()) | {"turns": []}
+        for _ in range(n_turns):
+            for way, process in processes.items():
+                process.stdin.write(f"{n_calls}\n")
+                process.stdin.flush()
+                found[way]["turns"].append(float(process.stdout.readline()))
+        for process in processes.values():
+            process.stdin.close()
+    return found
+
+
+def summary(rounds, way):
+    """Return medians over rounds, and over the turns of all rounds."""
+    names = "start", "cpu", "memory"
+    found = {n: statistics.median(r[way][n] for r in rounds) for n in names}
+    turns, of_pca = (
+        [turn for r in rounds for turn in r[w]["turns"]] for w in (way, "PCA, pickle")
+    )
+    ratios = [own / other for own, other in zip(turns, of_pca, strict=True)]
+    return found | {"row": statistics.median(turns), "ratio": statistics.median(ratios)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5, help="processes; medians")
+    parser.add_argument("--repeats", type=int, default=5, help="processes of each way")
+    parser.add_argument("--turns", type=int, default=20, help="of each process")
     parser.add_argument("--json", type=Path, help="file for the results")
     parser.add_argument("--markdown", action="store_true", help="print a table")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.way:
-        print(json.dumps(measure(args.way, args.file)))
+        serve(args.way, args.file)
         return
     ways = [
         way
@@ -150,18 +182,18 @@ def main():
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         paths = save_all(Path(folder), ways)
-        rounds = [{way: run(way, paths[way]) for way in ways} for _ in range(args.repeats)]
+        rounds = [run(paths, args.turns, N_CALLS) for _ in range(args.repeats)]
         for way in ways:
-            names = rounds[0][way]
-            found = {n: statistics.median(r[way][n] for r in rounds) for n in names}
-            results[way] = found | {"size": paths[way].stat().st_size / 1000}
+            size = paths[way].stat().st_size / 1000
+            results[way] = summary(rounds, way) | {"size": size}
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))
     print_table(results, args.markdown)
 
 
 def print_table(results, is_markdown):
-    head = ["way", "needs", "start, s", "CPU, s", "memory, MB", "file, kB", "row, µs"]
+    head = ["way", "needs", "start, s", "CPU, s", "memory, MB", "file, kB"]
+    head += ["row, µs", "row / PCA"]
     rows = [head, ["---"] * len(head)] if is_markdown else [head]
     rows += [
         [
@@ -172,6 +204,7 @@ def print_table(results, is_markdown):
             f"{found['memory']:.0f}",
             f"{found['size']:.0f}",
             f"{found['row']:.0f}",
+            f"{found['ratio']:.2f}",
         ]
         for way, found in results.items()
     ]
