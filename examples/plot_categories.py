@@ -11,9 +11,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from sklearn.datasets import load_wine
+from sklearn.decomposition import PCA
 
-from skae import AutoencoderImputer, AutoencoderOutlierDetector, AutoencoderTransformer
-from skae.plotting import CodesDisplay
+from skae import (
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    AutoencoderTransformer,
+    compare,
+)
+from skae.plotting import CodesDisplay, ReconstructionDisplay
 
 # %%
 # A frame of wines: their grape, how deep their colour is, whether they are strong, and six
@@ -46,10 +52,30 @@ for name in ("grape", "depth", "strong"):
     print(f"{name:8} right in {(again[name] == wines[name]).mean():.0%} of the rows")
 
 # %%
-# ``components_`` have one entry for each column of the frame, and so have all displays.
+# Rows and what is left of them after two codes, column by column. The darker a cell, the
+# larger its error: in standard deviations for a number, and one minus the probability of
+# the right one for a category.
 
-display = CodesDisplay.from_estimator(ae, wines, y=wines["grape"].astype(str))
-display.figure_.suptitle("Codes of wines")
+ReconstructionDisplay.from_estimator(ae, wines[::60])
+
+# %%
+# ``components_`` have one entry for each column of the frame. In the plane of the codes a
+# number has an arrow, and so has each category.
+
+CodesDisplay.from_estimator(ae, wines, y=wines["grape"].astype(str), loadings=8)
+
+# %%
+# What the points of the plane are decoded into, by column.
+
+CodesDisplay.from_estimator(ae, wines, decoded=24)
+
+# %%
+# The same loss for PCA of the standardized numbers and scaled indicators, from which the
+# autoencoder starts, on rows that neither has seen.
+
+rivals = {"AutoencoderTransformer": AutoencoderTransformer(2), "PCA": PCA(2)}
+table = compare(wines, rivals, cv=3, random_state=0)
+print(table.groupby("estimator")[["error", "r2"]].mean().round(2))
 
 # %%
 # Gaps

@@ -32,6 +32,7 @@ from skae.metrics._mixed import (
 __all__ = [
     "Tally",
     "as_table",
+    "checked",
     "checked_scale",
     "decoded",
     "deviations",
@@ -92,7 +93,7 @@ class Tally:
             self._add(rows_of(X, block), rows_of(X_hat, block), w[block])
 
     def _add(self, X, X_hat, w):
-        X = self._in_bounds(_checked(X)).astype(np.float64, copy=False)
+        X = self._in_bounds(checked(X)).astype(np.float64, copy=False)
         observed = ~np.isnan(X)
         if np.isnan(X_hat).any() and np.isnan(X_hat[observed]).any():
             check_array(X_hat, input_name="X_hat")  # raises, in scikit-learn's words
@@ -206,9 +207,9 @@ def errors_by_feature_and_row(pairs, metric, scale=None):
     return by_feature.by_feature(), np.concatenate(row_errors)
 
 
-def _checked(X, input_name="X"):
-    """Return X as an array or a CSR matrix of finite numbers; NaN is allowed."""
-    checks = {"accept_sparse": "csr", "ensure_all_finite": "allow-nan"}
+def checked(X, input_name="X", finite="allow-nan"):
+    """Return X as an array or a CSR matrix of finite numbers; NaN may be allowed."""
+    checks = {"accept_sparse": "csr", "ensure_all_finite": finite}
     try:
         return check_array(X, dtype=FLOATS, input_name=input_name, **checks)
     except (TypeError, ValueError) as error:
@@ -225,7 +226,7 @@ def as_table(X, input_name="X"):
     """Return X as a table that `rows_of` takes. A large file is checked when it is read."""
     may_be_file = is_lazy(X) or isinstance(X, np.memmap)
     is_file = may_be_file and len(X.shape) == 2 and is_streamed(X)
-    return X if is_file else _checked(X, input_name)
+    return X if is_file else checked(X, input_name)
 
 
 def parts_of(X):

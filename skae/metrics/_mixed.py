@@ -184,6 +184,11 @@ class MixedTally:
         w = np.ones(len(rows)) if sample_weight is None else sample_weight
         self._parts.append((rows, cells, w))
 
+    @property
+    def cells(self):
+        """Errors of all cells (n, n_features), NaN in missing cells."""
+        return np.concatenate([cells for _, cells, _ in self._parts])
+
     def _sums(self):
         """Return errors, weights and errors of constants, (n_features,) each."""
         rows, cells, w = map(np.concatenate, zip(*self._parts, strict=True))
@@ -215,7 +220,7 @@ class MixedTally:
 
     def by_row(self):
         """Return the metric of each row (n,), without r2, NaN for one without values."""
-        cells = np.concatenate([cells for _, cells, _ in self._parts])
+        cells = self.cells
         counts = (~np.isnan(cells)).sum(axis=1)
         means = np.nansum(cells, axis=1) / np.where(counts > 0, counts, np.nan)
         return self.metric.finish(means, np.ones(len(cells)))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skae.metrics._mixed import reader_of
 from skae.plotting._drawing import extent_of, final_step, shortened, spread_apart
 
 __all__ = ["draw_arrows", "loadings_of"]
@@ -11,14 +12,21 @@ SHORTEST = 0.4  # share of the length that arrows without names would have
 
 
 def loadings_of(estimator, codes, owner):
-    """Return the change (n_features, 2) of the features with each of the two codes."""
+    """Return the change (n_features, 2) of the features with each of the two codes.
+
+    Instead of a feature of categories it holds one row for each category.
+    """
     final = final_step(estimator)
     if not hasattr(final, "components_"):
         raise TypeError(
             f"loadings of {owner} are drawn from components_, which "
             f"{type(final).__name__} does not have."
         )
-    loadings = np.asarray(final.components_)[codes].T
+    loadings, reader = np.asarray(final.components_)[codes].T, reader_of(final)
+    if reader is not None:
+        components = reader.components()[codes].T
+        lengths = np.linalg.norm(components, axis=0)
+        loadings = components / np.where(lengths > 0, lengths, 1.0)
     if getattr(final, "whiten", False) is True:  # codes are divided by their deviations
         loadings = loadings * np.sqrt(final.explained_variance_[codes])
     return loadings

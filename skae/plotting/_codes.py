@@ -6,8 +6,14 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from skae._compat import check_matplotlib_support
 from skae.metrics._errors import own_scale, value_range
 from skae.metrics._metric import check_reconstructs
+from skae.metrics._mixed import reader_of
 from skae.plotting._arrows import draw_arrows, loadings_of
-from skae.plotting._decoded import decode_grid, draw_decoded
+from skae.plotting._decoded import (
+    decode_grid,
+    decode_values,
+    draw_decoded,
+    draw_maps,
+)
 from skae.plotting._drawing import (
     PAPER,
     as_dense,
@@ -17,6 +23,7 @@ from skae.plotting._drawing import (
     code_names,
     explain_powers,
     feature_names_of,
+    final_step,
     first_rows,
     make_axes,
     sample_shape_of,
@@ -44,6 +51,9 @@ class CodesDisplay:
     decoded : ndarray of shape (n_side, n_side, n_features), default=None
         Reconstructions at the points of the grid, which are drawn beside the codes. The
         first axis belongs to the second code.
+    decoded_names : list of str, default=None
+        Names of the features in `decoded`, if their columns are mixed: numbers, and strings
+        for categories. Each has a small map of the plane.
     loadings : ndarray of shape (n_features, 2), default=None
         Arrows of a biplot: the change of each feature with each of the two codes.
     feature_names : array-like of str of shape (n_features,), default=None
@@ -99,6 +109,7 @@ class CodesDisplay:
         names=None,
         grid=None,
         decoded=None,
+        decoded_names=None,
         loadings=None,
         feature_names=None,
         n_loadings=10,
@@ -112,6 +123,7 @@ class CodesDisplay:
         self.names = names
         self.grid = grid
         self.decoded = decoded
+        self.decoded_names = decoded_names
         self.loadings = loadings
         self.feature_names = feature_names
         self.n_loadings = n_loadings
@@ -155,10 +167,13 @@ class CodesDisplay:
         decoded : int, default=0
             Number of points on each side of the grid that is decoded. The grid goes from
             the 1st to the 99th percentile of the two codes; the other codes are at their
-            mean.
+            mean. Frames with categories have a map of the plane for each column, with the
+            number or the most probable category that is decoded; of more than nine columns
+            for those that change most.
         loadings : int, default=0
             Number of arrows, the longest of those of all features. They are computed from
-            `components_`.
+            `components_`. Of a feature of categories each category has an arrow, as in
+            biplots of multiple correspondence analysis: its probability rises along it.
         feature_names : array-like of str of shape (n_features,), default=None
             Names of the arrows. None stands for those of a frame or of `fit`, or for x0,
             x1, ...
@@ -193,13 +208,23 @@ class CodesDisplay:
         extras = {}
         if decoded:
             _need_two(codes, "decoded", cls.__name__)
-            extras["grid"], extras["decoded"] = decode_grid(estimator, Z, codes, decoded)
-            extras |= {"limits": value_range(X), "scale": own_scale(estimator)}
-            extras["sample_shape"] = sample_shape_of(estimator, np.shape(X)[1])
+            reader, decode = reader_of(estimator), None
+            if reader is None:
+                extras |= {"limits": value_range(X), "scale": own_scale(estimator)}
+                extras["sample_shape"] = sample_shape_of(estimator, np.shape(X)[1])
+            else:
+                components = reader.autoencoder.components_
+                decode, names = decode_values(reader, components, codes)
+                extras["decoded_names"] = names
+            grid, values = decode_grid(estimator, Z, codes, decoded, decode)
+            extras |= {"grid": grid, "decoded": values}
         if loadings:
             _need_two(codes, "loadings", cls.__name__)
             extras["loadings"] = loadings_of(estimator, codes, cls.__name__)
-            if feature_names is None:
+            reader = reader_of(final_step(estimator))
+            if feature_names is None and reader is not None:
+                feature_names = reader.columns.encoded_names
+            elif feature_names is None:
                 row = before_final(estimator, first_rows(X, 1))
                 feature_names = feature_names_of(row, estimator)
             extras |= {"feature_names": feature_names, "n_loadings": loadings}
@@ -248,7 +273,8 @@ class CodesDisplay:
             self._scatter(self.axes_[0, 0], 0, 1, groups)
         else:
             self._pairs(groups)
-        if beside:
+        has_maps = beside and self.decoded_names is not None
+        if beside and not has_maps:
             n_features = self.decoded.shape[2]
             owner, sample_shape = type(self).__name__, self.sample_shape
             layout = layout_of(self.shape, sample_shape, n_features, owner)
@@ -256,6 +282,8 @@ class CodesDisplay:
             draw_decoded(*self.axes_[0], self.grid, self.decoded, layout, **look)
             self.axes_[0, 1].set(xlabel=self._name(0), ylabel=self._name(1))
         groups.explain(self.axes_)
+        if has_maps:  # words in maps are as long as the legend leaves room for
+            draw_maps(*self.axes_[0], self.grid, self.decoded, self.decoded_names)
         if self.loadings is not None:
             longest = self.loadings, self.feature_names, self.n_loadings
             draw_arrows(self.axes_[0, 0], self.Z.mean(axis=0), *longest)

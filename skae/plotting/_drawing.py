@@ -7,14 +7,16 @@ import numpy as np
 from scipy import sparse
 from sklearn.isotonic import isotonic_regression
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from skae.metrics._errors import decoded
-from skae.metrics._metric import check_reconstructs
+from skae._tables.categories import columns_of
+from skae.metrics._errors import checked, decoded
+from skae.metrics._metric import check_reconstructs, steps_of
 from skae.plotting._legends import short_label
 
 __all__ = [
+    "CATEGORY",
+    "CHARACTER",
     "COLORS",
     "DASHES",
     "MARKERS",
@@ -25,6 +27,7 @@ __all__ = [
     "bare_frame",
     "before_final",
     "bin_edges",
+    "categorical_of",
     "checked_codes",
     "code_names",
     "counted",
@@ -34,6 +37,7 @@ __all__ = [
     "final_step",
     "first_rows",
     "make_axes",
+    "mask_of",
     "mosaic_of",
     "name_of",
     "reconstruct",
@@ -44,6 +48,7 @@ __all__ = [
     "show_images",
     "spread_apart",
     "two_figures",
+    "values_of",
 ]
 
 # The colours of Okabe and Ito and two more, so that ten classes have one each. Yellow comes
@@ -60,8 +65,10 @@ COLORS = [
     "#882255",
     "#F0E442",
 ]
+CATEGORY = COLORS[2]  # colour of bars of features that hold categories
 MARKERS = "osD^vPXd<>*"  # one more than colours: pairs are repeated after 110 classes
 DASHES = ["--", ":", "-.", (0, (6, 1))]  # all models except the last, which is solid
+CHARACTER = 0.62  # width of a character, as a share of the size of its font
 PAPER = 6.9  # width in inches of a page with two columns
 SMALLEST_POWER, LARGEST_POWER = -3, 4  # of ten, that are written as plain numbers
 MOST_NAMED = 16  # largest number of features whose names do not cover each other
@@ -71,7 +78,7 @@ def as_dense(X, allow_nan=False):
     """Return X as a finite array of floats. NaN is kept if it is allowed."""
     X = X.toarray() if sparse.issparse(X) else X
     finite = "allow-nan" if allow_nan else True
-    return check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=finite)
+    return checked(X, finite=finite)
 
 
 def first_rows(X, n):
@@ -137,6 +144,22 @@ def feature_names_of(X, estimator=None):
         if names is not None and len(names) == np.shape(X)[1]:
             return list(names)
     return None
+
+
+def categorical_of(estimator):
+    """Return which features (n_features,) of an estimator hold categories, or None."""
+    for step in steps_of(estimator):
+        columns = columns_of(getattr(step, "estimator_", step))
+        if columns is not None:
+            return columns.is_categorical
+    return None
+
+
+def mask_of(is_categorical, n_features):
+    """Return the mask as an array (n_features,); None stands for numbers alone."""
+    if is_categorical is None:
+        return np.zeros(n_features, dtype=bool)
+    return np.asarray(is_categorical, dtype=bool)
 
 
 def sample_shape_of(estimator, n_features):
@@ -290,6 +313,18 @@ def two_figures(value):
 def counted(number, noun):
     """Return a number with a noun in the singular or plural."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def values_of(columns, rows):
+    """Return numbers and categories (n, n_features) of a table with codes."""
+    values = rows.astype(object)
+    for categories, j in zip(
+        columns.categories, np.flatnonzero(columns.is_categorical), strict=True
+    ):
+        known = [*map(str, categories), None]
+        codes = np.nan_to_num(rows[:, j], nan=-1).astype(int)
+        values[:, j] = [known[code] for code in codes]
+    return values
 
 
 def spread_apart(places, gap):

@@ -10,18 +10,23 @@ from skae.metrics._errors import (
     errors_by_feature_and_row,
     own_scale,
     reconstructed,
+    units_of,
 )
 from skae.metrics._metric import METRICS
+from skae.metrics._mixed import Mixed
 from skae.plotting._drawing import (
+    CATEGORY,
     COLORS,
     PAPER,
     axis_label,
     bare_frame,
     bin_edges,
+    categorical_of,
     counted,
     explain_powers,
     feature_names_of,
     make_axes,
+    mask_of,
     sample_shape_of,
     set_title,
     shortened,
@@ -32,6 +37,13 @@ from skae.plotting._legends import legend_above
 from skae.plotting._named_places import name_places
 
 __all__ = ["ErrorDisplay"]
+
+# Labels of errors in tables with categories, see `skae.metrics.reconstruction_error`.
+OF_MIXED = {
+    "squared_error": "loss of the {}\n(best constant: 1)",
+    "absolute_error": "mean deviation or\nshare wrong of the {}",
+    "root_mean_squared_error": "deviation (RMS) or\nshare wrong of the {}",
+}
 
 
 class ErrorDisplay:
@@ -61,6 +73,9 @@ class ErrorDisplay:
         Positions of the features on an axis, such as wavelengths or times.
     standardized : bool, default=False
         Whether the errors are in standardized units, for the labels of the axes.
+    is_categorical : array-like of bool of shape (n_features,), default=None
+        Which features hold categories. Their bars have another colour. None stands for
+        features that are all numbers.
 
     Attributes
     ----------
@@ -96,6 +111,7 @@ class ErrorDisplay:
         sample_shape=None,
         x=None,
         standardized=False,
+        is_categorical=None,
     ):
         self.feature_errors = feature_errors
         self.row_errors = row_errors
@@ -106,13 +122,17 @@ class ErrorDisplay:
         self.sample_shape = sample_shape
         self.x = x
         self.standardized = standardized
+        self.is_categorical = is_categorical
 
     @classmethod
     def from_estimator(cls, estimator, X, **params):
         """Draw the errors of an estimator's reconstruction of X.
 
         They are in the units of X, or in standardized units if the estimator standardizes,
-        with `standardize=True` or with a `StandardScaler` at the start of a Pipeline.
+        with `standardize=True` or with a `StandardScaler` at the start of a Pipeline. Of
+        frames with categories each column has one error: that in the loss, with
+        `metric="absolute_error"` or `"root_mean_squared_error"` the share of categories
+        that are wrong, see the Notes of `skae.metrics.reconstruction_error`.
 
         Parameters
         ----------
@@ -141,7 +161,17 @@ class ErrorDisplay:
         has_units = METRICS[params.get("metric", "squared_error")].has_units
         own = {"scale": own_scale(estimator) if has_units else None}
         own["sample_shape"] = sample_shape_of(estimator, np.shape(X)[1])
-        return cls._draw(reconstructed(estimator, X), X, **(own | params))
+        pairs, params = reconstructed(estimator, X), own | params
+        is_categorical = categorical_of(estimator)
+        if is_categorical is None:
+            return cls._draw(pairs, X, **params)
+        metric, scale = params.get("metric", "squared_error"), params["scale"]
+        if not isinstance(scale, Mixed):
+            scale = checked_scale(scale, np.shape(X)[1], metric, cls.__name__)
+            params["scale"] = units_of(estimator, scale)
+        names = feature_names_of(X, estimator)
+        kinds = {"is_categorical": is_categorical, "feature_names": names}
+        return cls._draw(pairs, X, **params, **kinds)
 
     @classmethod
     def from_reconstruction(
@@ -223,6 +253,8 @@ class ErrorDisplay:
         n_worst=5,
         n_bars=15,
         ax=None,
+        feature_names=None,
+        is_categorical=None,
     ):
         """Draw the errors of pairs of rows of X and their reconstructions."""
         if metric == "r2":
@@ -230,16 +262,18 @@ class ErrorDisplay:
                 f"metric of {cls.__name__} must be an error, but 'r2' is a score. Use "
                 "metric='squared_error'."
             )
-        scale = checked_scale(scale, np.shape(X)[1], metric, cls.__name__)
+        if not isinstance(scale, Mixed):
+            scale = checked_scale(scale, np.shape(X)[1], metric, cls.__name__)
         display = cls(
             *errors_by_feature_and_row(pairs, metric, scale),
-            feature_names=feature_names_of(X),
+            feature_names=feature_names or feature_names_of(X),
             row_names=getattr(X, "index", None),
             metric=metric,
             shape=shape,
             sample_shape=sample_shape,
             x=x,
             standardized=scale is not None,
+            is_categorical=is_categorical,
         )
         return display.plot(ax, n_worst=n_worst, n_bars=n_bars)
 
@@ -265,7 +299,8 @@ class ErrorDisplay:
         layout = layout_of(self.shape, self.sample_shape, n_features, owner)
         n_bars = min(n_bars, n_features)
         bars = self.x is None and not (layout.is_image or layout.is_signal)
-        size = PAPER, max(2.8, 0.6 + 0.17 * n_bars if bars else 0)
+        height = 0.6 + 0.17 * n_bars if bars else 0
+        size = PAPER, max(2.8, height) + 0.4 * (self.is_categorical is not None)
         self.axes_ = make_axes(ax, (1, 2), size, owner)
         self.figure_ = self.axes_[0, 0].figure
         left, right = self.axes_[0]
@@ -281,6 +316,8 @@ class ErrorDisplay:
         return self
 
     def _label(self, what):
+        if self.is_categorical is not None:
+            return OF_MIXED[self.metric].format(what)
         error = self.metric.removeprefix("root_mean_").replace("_", " ")
         return f"mean {error}\nof the {what}" + ", standardized" * self.standardized
 
@@ -309,15 +346,29 @@ class ErrorDisplay:
         if names is None:
             names = [f"x{j}" for j in range(len(self.feature_errors))]
         order = np.argsort(-self.feature_errors, kind="stable")[:n_bars]
-        ax.barh(np.arange(n_bars), self.feature_errors[order], color=COLORS[0], height=0.7)
+        errors, places = self.feature_errors[order], np.arange(n_bars)
+        kinds = mask_of(self.is_categorical, len(names))
+        for kind, color, label in (
+            (False, COLORS[0], "number"),
+            (True, CATEGORY, "category"),
+        ):
+            chosen = kinds[order] == kind
+            style = {"color": color, "height": 0.7, "label": label}
+            if chosen.any():
+                ax.barh(places[chosen], errors[chosen], **style)
         ax.set_yticks(
             np.arange(n_bars), [shortened(names[j]) for j in order], fontsize="small"
         )
         ax.set(ylim=(n_bars - 0.4, -0.6), xlabel=self._label("feature"))
         ax.tick_params(axis="y", length=0)
-        if n_bars < len(names):
-            set_title(ax, f"the {n_bars} largest of {len(names)} features")
         bare_frame(ax)
+        note = f"the {n_bars} largest of {len(names)} features"
+        if self.is_categorical is not None:
+            if n_bars < len(names):
+                ax.set_xlabel(f"{self._label('feature')}\n{note}")
+            legend_above(ax)
+        elif n_bars < len(names):
+            set_title(ax, note)
 
     def _draw_rows(self, ax, n_worst):
         errors, order = self.row_errors, np.argsort(-self.row_errors, kind="stable")

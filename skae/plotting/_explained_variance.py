@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae._compat import check_matplotlib_support
 from skae.metrics._errors import own_scale
+from skae.metrics._mixed import reader_of
 from skae.plotting._drawing import (
     COLORS,
     DASHES,
@@ -78,6 +79,8 @@ class ExplainedVarianceDisplay:
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
             Training data, to which PCA is fitted after the earlier steps of a Pipeline, and
             in standardized units if the estimator standardizes. PCA takes no missing cells.
+            Of frames with categories it is PCA of standardized numbers and scaled
+            indicators, from which the estimator starts, see `skae.compare`.
             None draws the estimator alone.
         threshold : float in (0, 1), default=None
             See the class.
@@ -112,7 +115,10 @@ class ExplainedVarianceDisplay:
         name = name_of(estimator) if name is None else name
         if X is not None:
             inputs = before_final(estimator, X)
-            spectrum = _spectrum(inputs, own_scale(final), cls.__name__)
+            scale, reader = own_scale(final), reader_of(final)
+            if reader is not None:
+                inputs, scale = reader.columns.one_hot(reader.rows(inputs)), final.scale_
+            spectrum = _spectrum(inputs, scale, cls.__name__)
             enough = np.searchsorted(np.cumsum(spectrum), threshold or 0) + 1
             shown = max(len(final.explained_variance_ratio_), enough)
             ratios["PCA" if name != "PCA" else "PCA of X"] = spectrum[:shown]

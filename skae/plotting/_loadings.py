@@ -1,15 +1,18 @@
 """LoadingsDisplay: components as curves, bars or images."""
 
 import numpy as np
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from skae._compat import check_matplotlib_support
 from skae.plotting._drawing import (
+    CATEGORY,
     COLORS,
     PAPER,
     axis_label,
     bare_frame,
     before_final,
+    categorical_of,
     checked_codes,
     code_names,
     explain_powers,
@@ -17,6 +20,7 @@ from skae.plotting._drawing import (
     final_step,
     first_rows,
     make_axes,
+    mask_of,
     sample_shape_of,
     set_title,
     shortened,
@@ -56,6 +60,9 @@ class LoadingsDisplay:
         components are curves.
     feature_names : array-like of str of shape (n_features,), default=None
         Names of the features. None stands for x0, x1, ...
+    is_categorical : array-like of bool of shape (n_features,), default=None
+        Which features hold categories. Their bars, which have another colour, are lengths
+        over all their categories and have no sign. None stands for numbers alone.
 
     Attributes
     ----------
@@ -66,7 +73,7 @@ class LoadingsDisplay:
 
     See Also
     --------
-    CodesDisplay : Codes, and the components of two of them as arrows.
+    CodesDisplay : Codes, and the components of two of them as arrows, of categories too.
 
     Examples
     --------
@@ -92,6 +99,7 @@ class LoadingsDisplay:
         sample_shape=None,
         x=None,
         feature_names=None,
+        is_categorical=None,
     ):
         self.components = components
         self.components_at_row = components_at_row
@@ -101,6 +109,7 @@ class LoadingsDisplay:
         self.sample_shape = sample_shape
         self.x = x
         self.feature_names = feature_names
+        self.is_categorical = is_categorical
 
     @classmethod
     def from_estimator(
@@ -189,6 +198,7 @@ class LoadingsDisplay:
             sample_shape=sample_shape,
             x=x,
             feature_names=feature_names,
+            is_categorical=categorical_of(estimator),
             **extras,
         )
         return display.plot(ax, n_bars=n_bars, cmap=cmap)
@@ -293,12 +303,16 @@ class LoadingsDisplay:
             [f"x{j}" for j in range(self.components.shape[1])] if names is None else names
         )
         places, longest = np.arange(n_bars), 18 if len(self.axes_[0]) < 3 else 12
+        kinds = mask_of(self.is_categorical, len(names))
         for code, ax in enumerate(self.axes_[0]):
             shown = self._kinds()[-1][0][code]
             order = np.argsort(-np.abs(shown), kind="stable")[:n_bars]
             for place, (components, style) in enumerate(self._kinds()):
                 thin = {"height": 0.7 if place == 0 else 0.3}
-                ax.barh(places, components[code, order], **style, **thin)
+                bars = ax.barh(places, components[code, order], **style, **thin)
+                for bar in np.array(bars.patches)[kinds[order]]:
+                    bar.set(facecolor=CATEGORY if style["color"] == COLORS[0] else "0.7")
+                    bar.set(hatch="////", edgecolor="white", linewidth=0)
             ax.set_yticks(
                 places, [shortened(names[j], longest) for j in order], fontsize="small"
             )
@@ -310,10 +324,20 @@ class LoadingsDisplay:
             set_title(ax, self._name(code).replace(" (", "\n("))
             bare_frame(ax)
             explain_powers(ax)
-        if self.components_at_row is not None:
-            handles, labels = self.axes_[0, 0].get_legend_handles_labels()
+        handles, labels = self.axes_[0, 0].get_legend_handles_labels()
+        if self.components_at_row is None:
+            handles, labels = [], []
+        if kinds.any():
+            from matplotlib.patches import Patch
+
+            style = {"hatch": "////", "edgecolor": "white", "linewidth": 0}
+            handles.append(Patch(facecolor=CATEGORY, **style))
+            labels.append("categories (length)")
+        if handles:
             figure = self.axes_[0, 0].figure
-            figure.legend(handles, labels, loc="outside upper left", ncols=2, frameon=False)
+            n_columns = len(labels) if figure.bbox.width > 4 * figure.dpi else 1
+            style = {"loc": "outside upper left", "ncols": n_columns, "frameon": False}
+            figure.legend(handles, labels, fontsize="small", **style)
 
 
 def _need(final, attribute, owner):
@@ -326,9 +350,7 @@ def _need(final, attribute, owner):
 
 def _row(X, row):
     """Return one row of X as the same kind of table."""
-    if hasattr(X, "iloc"):
-        return X.iloc[[row]]
-    return (X.tocsr() if hasattr(X, "tocsr") else np.asarray(X))[[row]]
+    return _safe_indexing(X.tocsr() if hasattr(X, "tocsr") else X, [row])
 
 
 def _unit(components):

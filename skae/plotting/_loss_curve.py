@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skae._compat import check_matplotlib_support
+from skae._tables.categories import columns_of
 from skae.plotting._drawing import (
     COLORS,
     bare_frame,
@@ -110,12 +111,13 @@ class LossCurveDisplay:
                 f"{cls.__name__} draws loss_curve_ and validation_curve_, which "
                 f"{type(final).__name__} does not have. Pass a fitted autoencoder of skae."
             )
+        loss, columns = final._params_of_fit["loss"], columns_of(final)
         display = cls(
             final.loss_curve_,
             final.validation_curve_,
             pca_error=-final.pca_score_,
             best_epoch=final.best_epoch_,
-            loss=final._params_of_fit["loss"],
+            loss=loss if columns is None else columns.terms(loss),
             name=name,
         )
         return display.plot(ax, yscale=yscale)

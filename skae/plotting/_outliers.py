@@ -5,14 +5,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from skae._compat import check_matplotlib_support
 from skae.plotting._drawing import (
+    CATEGORY,
     COLORS,
     PAPER,
     bare_frame,
     before_final,
+    categorical_of,
     explain_powers,
     feature_names_of,
     final_step,
     make_axes,
+    mask_of,
     shortened,
 )
 from skae.plotting._legends import legend_above
@@ -50,6 +53,9 @@ class OutlierDisplay:
         Names of the features. None stands for x0, x1, ...
     row_name : object, default=None
         Name of the row. None stands for its position.
+    is_categorical : array-like of bool of shape (n_features,), default=None
+        Which features hold categories, which are neither above nor below. None stands for
+        numbers alone.
 
     Attributes
     ----------
@@ -84,6 +90,7 @@ class OutlierDisplay:
         alarm_rate,
         feature_names=None,
         row_name=None,
+        is_categorical=None,
     ):
         self.distances = distances
         self.is_alarm = is_alarm
@@ -94,6 +101,7 @@ class OutlierDisplay:
         self.alarm_rate = alarm_rate
         self.feature_names = feature_names
         self.row_name = row_name
+        self.is_categorical = is_categorical
 
     @classmethod
     def from_estimator(cls, estimator, X, *, row=None, alarm_rate=0.05, n_bars=10, ax=None):
@@ -149,6 +157,7 @@ class OutlierDisplay:
             alarm_rate=alarm_rate,
             feature_names=names,
             row_name=None if index is None else index[row],
+            is_categorical=categorical_of(detector),
         )
         return display.plot(ax, n_bars=n_bars)
 
@@ -206,10 +215,13 @@ class OutlierDisplay:
             names = [f"x{j}" for j in range(len(self.contributions))]
         order = np.argsort(-self.contributions, kind="stable")[:n_bars]
         is_above = np.nan_to_num(self.residuals[order]) >= 0
+        kinds = mask_of(self.is_categorical, len(names))
+        is_number = ~kinds[order]
         places = np.arange(n_bars)
         for chosen, color, hatch, label in [
-            (is_above, ABOVE, None, "value above its reconstruction"),
-            (~is_above, BELOW, "////", "value below it"),
+            (is_above & is_number, ABOVE, None, "value above its reconstruction"),
+            (~is_above & is_number, BELOW, "////", "value below it"),
+            (~is_number, CATEGORY, "....", "category"),
         ]:
             style = {"color": color, "hatch": hatch, "ec": "white", "lw": 0, "height": 0.7}
             if chosen.any():

@@ -1,6 +1,7 @@
 """ReconstructionDisplay: rows of X and their reconstructions."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skae._compat import check_matplotlib_support
 from skae.metrics._errors import (
@@ -8,6 +9,16 @@ from skae.metrics._errors import (
     errors_by_feature_and_row,
     own_scale,
     value_range,
+)
+from skae.metrics._metric import check_reconstructs
+from skae.metrics._mixed import has_categories
+from skae.plotting._cells import (
+    MOST_LINES,
+    Strips,
+    draw_strips,
+    has_mixed_columns,
+    strips_of_frames,
+    strips_of_models,
 )
 from skae.plotting._drawing import (
     COLORS,
@@ -49,6 +60,12 @@ class ReconstructionDisplay:
     drawn in the units of X. Differences and errors are in the units of X or in
     standardized units.
 
+    Rows of mixed columns, of frames with categories or of an estimator whose `loss` is a
+    dict, are strips of cells with the values of each column, the original on the left and
+    reconstructions on the right. Cells are the darker the larger their error is: that of a
+    number in standard deviations, and of a category one minus the probability of the one
+    that is there, or 1 if there are no probabilities and it is wrong.
+
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
@@ -73,12 +90,17 @@ class ReconstructionDisplay:
         Standard deviations of the features, such as `scale_` of a `StandardScaler`.
         Differences and errors are then in standardized units. None stands for the units of
         X.
+    cell_errors : dict of str to ndarray of shape (n_samples, n_features), default=None
+        Errors of the cells by model. With them the rows are strips of cells, and X and the
+        reconstructions may hold strings.
+    row_names : array-like of shape (n_samples,), default=None
+        Names of the rows, for strips of cells. None stands for 0, 1, ...
 
     Attributes
     ----------
     axes_ : ndarray of Axes of shape (n_lines, n_samples)
-        Axes. Images have one line more than models, curves have two lines, and signals
-        with several channels have one line for each channel.
+        Axes. Images have one line more than models, curves have two lines, strips of cells
+        have one, and signals with several channels have one line for each channel.
     figure_ : matplotlib Figure
 
     See Also
@@ -106,6 +128,8 @@ class ReconstructionDisplay:
         x=None,
         feature_names=None,
         scale=None,
+        cell_errors=None,
+        row_names=None,
     ):
         self.X = X
         self.reconstructions = reconstructions
@@ -114,6 +138,8 @@ class ReconstructionDisplay:
         self.x = x
         self.feature_names = feature_names
         self.scale = scale
+        self.cell_errors = cell_errors
+        self.row_names = row_names
 
     @classmethod
     def from_estimator(
@@ -158,7 +184,7 @@ class ReconstructionDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         n_features = np.shape(X)[1]
         own = {"sample_shape": sample_shape_of(estimator, n_features)}
-        params = own | {"scale": own_scale(estimator)} | params
+        params = own | params
         shape = params.get("shape", "auto")
         layout = layout_of(shape, params["sample_shape"], n_features, cls.__name__)
         n_shown = (10 if layout.is_image else 3) if n_shown is None else n_shown
@@ -166,14 +192,22 @@ class ReconstructionDisplay:
             raise ValueError(
                 f"n_shown of {cls.__name__} must be 1 or more, got {n_shown!r}."
             )
-        rows, reconstructions = first_rows(X, n_shown), {}
+        models, names = {}, feature_names_of(X, estimator)
         for model, label in [(baseline, None), (estimator, name)]:
             if model is not None:
-                _, Z, X_hat = reconstruct(model, rows)
+                check_reconstructs(model)
+                check_is_fitted(model)
+                Z = model.transform(first_rows(X, 1))
                 label = label or f"{name_of(model)}, {counted(Z.shape[1], 'component')}"
-                label += " (2)" if label in reconstructions else ""
-                reconstructions[label] = X_hat
-        names = feature_names_of(X, estimator)
+                models[f"{label} (2)" if label in models else label] = model
+        is_table = not (layout.is_image or layout.is_signal) and params.get("x") is None
+        if is_table and has_mixed_columns(estimator):
+            strips = strips_of_models(models, X, n_shown)
+            rows = first_rows(X, n_shown)
+            return cls._draw_strips(rows, strips, names, ax=params.get("ax"))
+        rows = first_rows(X, n_shown)
+        params = {"scale": own_scale(estimator)} | params
+        reconstructions = {label: reconstruct(m, rows)[2] for label, m in models.items()}
         return cls._draw(rows, reconstructions, feature_names=names, **params)
 
     @classmethod
@@ -221,6 +255,10 @@ class ReconstructionDisplay:
             If the shapes of X and a reconstruction differ.
         """
         check_matplotlib_support(f"{cls.__name__}.from_reconstructions")
+        if has_categories(X):
+            scale = checked_scale(scale, np.shape(X)[1], "squared_error", cls.__name__)
+            strips = strips_of_frames(X, reconstructions, scale)
+            return cls._draw_strips(X, strips, feature_names_of(X), ax=ax)
         return cls._draw(
             X,
             reconstructions,
@@ -232,6 +270,13 @@ class ReconstructionDisplay:
             cmap=cmap,
             ax=ax,
         )
+
+    @classmethod
+    def _draw_strips(cls, X, strips, feature_names, ax):
+        """Draw Strips of the rows of a table."""
+        named = {"feature_names": feature_names, "row_names": getattr(X, "index", None)}
+        display = cls(strips.values, strips.guesses, cell_errors=strips.errors, **named)
+        return display.plot(ax)
 
     @classmethod
     def _draw(cls, X, reconstructions, *, cmap="gray", ax=None, **params):
@@ -258,6 +303,8 @@ class ReconstructionDisplay:
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         owner, (n_rows, n_features) = type(self).__name__, self.X.shape
+        if self.cell_errors is not None:
+            return self._plot_strips(ax, owner)
         layout = layout_of(self.shape, self.sample_shape, n_features, owner)
         scale = checked_scale(self.scale, n_features, "squared_error", owner)
         errors = {  # raises an error if the shapes differ
@@ -281,6 +328,19 @@ class ReconstructionDisplay:
             self.axes_ = make_axes(ax, (2, n_rows), size, owner, height_ratios=[3, 2])
             self._draw_curves(layout, errors, 1.0 if scale is None else scale)
         self.figure_ = self.axes_[0, 0].figure
+        return self
+
+    def _plot_strips(self, ax, owner):
+        n_rows, n_features = self.X.shape
+        names = [f"x{j}" for j in range(n_features)]
+        names = names if self.feature_names is None else self.feature_names
+        rows = range(n_rows) if self.row_names is None else self.row_names
+        width = 1.3 + 0.75 * n_rows * (1 + len(self.reconstructions))
+        size = min(PAPER, width), 1.3 + 0.17 * min(n_features, MOST_LINES)
+        self.axes_ = make_axes(ax, (1, n_rows), size, owner)
+        self.figure_ = self.axes_[0, 0].figure
+        strips = Strips(self.X, self.reconstructions, self.cell_errors)
+        draw_strips(self.axes_[0], strips, names, list(rows))
         return self
 
     @property

@@ -6,6 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 from skae._compat import check_matplotlib_support
 from skae.metrics._errors import as_table, decoded, errors_by_feature_and_row, own_scale
 from skae.metrics._metric import check_reconstructs
+from skae.metrics._mixed import Mixed, reader_of
 from skae.metrics._one_standard_error import numbers_of_components, scores_of_splits
 from skae.plotting._drawing import (
     COLORS,
@@ -113,13 +114,14 @@ class ScreeDisplay:
         check_reconstructs(estimator)
         check_is_fitted(estimator)
         Z, scale = as_dense(estimator.transform(X)), own_scale(estimator)
+        rows, decode = _rows_and_decoder(estimator, X)
         params = getattr(final_step(estimator), "_params_of_fit", {})
         numbers, means, errors = np.arange(1, Z.shape[1] + 1), Z.mean(axis=0), []
         for k in numbers:
             known = Z[:, :k]
             if not params.get("ordered", False):
                 known = np.where(numbers <= k, Z, means)
-            errors.append(_errors_of_rows(X, decoded(estimator, known, X), scale))
+            errors.append(_errors_of_rows(rows, decode(known), scale))
         return cls._from_rows(numbers, errors, name or name_of(estimator), scale, ax)
 
     @classmethod
@@ -148,8 +150,9 @@ class ScreeDisplay:
             check_reconstructs(estimator)
             check_is_fitted(estimator)
             Z, scale = estimator.transform(X), own_scale(estimator)
+            rows, decode = _rows_and_decoder(estimator, X)
             numbers.append(np.shape(Z)[1])
-            errors.append(_errors_of_rows(X, decoded(estimator, Z, X), scale))
+            errors.append(_errors_of_rows(rows, decode(Z), scale))
         return cls._from_rows(numbers, errors, name or name_of(estimator), scale, ax)
 
     @classmethod
@@ -201,6 +204,7 @@ class ScreeDisplay:
         errors = np.array(errors)[np.argsort(numbers, kind="stable")]
         spread = np.nanstd(errors, axis=1, ddof=1) / np.sqrt(errors.shape[1])
         words = "mean squared error" + (", standardized" if scale is not None else "")
+        words = "mean loss (best constants: 1)" if isinstance(scale, Mixed) else words
         params = {"standard_errors": spread, "name": name, "error_name": words}
         return cls(np.sort(numbers), np.nanmean(errors, axis=1), **params).plot(ax)
 
@@ -246,8 +250,14 @@ class ScreeDisplay:
         return self
 
 
-def _errors_of_rows(X, X_hat, scale):
-    """Return the mean squared error of each row."""
-    return errors_by_feature_and_row(
-        [(as_table(X), as_dense(X_hat))], "squared_error", scale
-    )[1]
+def _rows_and_decoder(estimator, X):
+    """Return X as a table, and a function that decodes codes of its rows."""
+    reader = reader_of(estimator)
+    if reader is not None:
+        return reader.rows(X), reader.decode
+    return as_table(X), lambda Z: as_dense(decoded(estimator, Z, X))
+
+
+def _errors_of_rows(rows, X_hat, scale):
+    """Return the mean squared error, or the mean loss of mixed columns, of each row."""
+    return errors_by_feature_and_row([(rows, X_hat)], "squared_error", scale)[1]

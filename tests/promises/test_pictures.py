@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.text import Text
 from sklearn.decomposition import PCA
 
-from skae import plotting
+from skae import AutoencoderOutlierDetector, AutoencoderTransformer, plotting
 from skae.plotting import (
     CodesDisplay,
     ErrorDisplay,
@@ -132,6 +132,40 @@ def faults(texts, boxes, frame):
 @pytest.mark.parametrize("name", plotting.__all__)
 def test_words_are_apart(name, case, monkeypatch):
     display = draw(name, *INPUTS[case])
+    texts, boxes = words(display.figure_, monkeypatch)
+    assert len(texts) > 3
+    assert not faults(texts, boxes, display.figure_.bbox)
+
+
+def mixed_table(n_more):
+    """Rows of numbers and of categories with long names, in a frame."""
+    X = table(200, 2).rename(columns={"x0": LONG})
+    words = np.array([f"{LONG}_{k}" for k in "abc"] + ["d", "e"])
+    for j in range(n_more):
+        order = np.argsort(X.iloc[:, j % 2] + j).to_numpy()
+        X[f"{LONG}_{j}" if j % 3 else f"c{j}"] = pd.Categorical(words[order % 5])
+    return X
+
+
+@pytest.fixture(scope="module", params=[3, 40], ids=["few columns", "many columns"])
+def of_mixed_columns(request):
+    X = mixed_table(request.param)
+    ae = AutoencoderTransformer(2, max_epochs=1, early_stopping=False, random_state=0)
+    detector = AutoencoderOutlierDetector(AutoencoderTransformer(2, max_epochs=1))
+    return X, ae.fit(X), detector.fit(X)
+
+
+@pytest.mark.parametrize("name", sorted({*plotting.__all__} - {"SamplesDisplay"}))
+def test_words_of_mixed_columns_are_apart(of_mixed_columns, name, monkeypatch):
+    X, ae, detector = of_mixed_columns
+    params = {
+        "CodesDisplay": {"decoded": 9},
+        "ReconstructionDisplay": {"baseline": ae},
+        "LoadingsDisplay": {"row": 3},
+    }
+    estimator = detector if name == "OutlierDisplay" else ae
+    draw = getattr(plotting, name).from_estimator
+    display = draw(estimator, X, **params.get(name, {}))
     texts, boxes = words(display.figure_, monkeypatch)
     assert len(texts) > 3
     assert not faults(texts, boxes, display.figure_.bbox)
