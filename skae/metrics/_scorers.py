@@ -232,9 +232,9 @@ def make_hidden_cell_scorer(
     scorer : callable (estimator, X, y=None) -> float
         Greater is better: errors are negated. The hidden cells are missing for an
         estimator that takes missing values, such as an autoencoder with `allow_nan=True`.
-        For every other they are filled with the mean of their column and then, until they
-        stay the same, with their reconstruction (Walczak and Massart 2001, "Dealing with
-        missing data").
+        For every other they are filled with the mean of their column, or its most frequent
+        category, and then, until they stay the same, with their reconstruction (Walczak
+        and Massart 2001, "Dealing with missing data").
 
     See Also
     --------
