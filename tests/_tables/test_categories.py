@@ -252,7 +252,7 @@ def test_copies(gapped_frame, trip, tmp_path):
     with pytest.raises(ModelFileError, match=r"categories, which skae\.runtime"):
         load_runtime(path)
     with pytest.raises(NotImplementedError, match="columns of categories"):
-        skae.onnx._model(ae, "inverse_transform")
+        skae.onnx._model(ae)
 
 
 DAMAGE = {
