@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.utils.extmath import randomized_svd
 
+from skae._tables.covariance_fit import best_ridge, fit_covariance
 from skae._tables.missing import Filler, factor_precisions, pairs, symmetric
 from skae._tables.pca import principal_axes
 from skae._tables.scaling import shares
@@ -27,7 +28,7 @@ N_COLUMNS = 2048  # number of columns whose weights are computed at a time
 SMALLEST_NOISE = 1e-6
 
 
-def fit_filler(X, observed, seed, weights=None, feature_of=None):
+def fit_filler(X, observed, seed, weights=None, feature_of=None, any_covariance=False):
     """Fit a `Filler` to a table. Held-out cells choose its number of factors.
 
     The time is linear in the number of columns.
@@ -44,6 +45,10 @@ def fit_filler(X, observed, seed, weights=None, feature_of=None):
         Weights of the rows.
     feature_of : ndarray of int of shape (p,) or None
         Columns with the same number are missing together, and are held out together.
+    any_covariance : bool
+        Whether a normal distribution with any covariance may take the place of the one of
+        few factors, if that is better in the held-out cells. This is for tables of few
+        columns only, because its time grows with the cube of their number.
 
     Returns
     -------
@@ -62,8 +67,15 @@ def fit_filler(X, observed, seed, weights=None, feature_of=None):
         feature_of = torch.arange(n_columns)
     else:
         feature_of = torch.from_numpy(feature_of)[columns]
-    filler = _chosen(some, seed, feature_of, is_complete=bool(observed[rows].all()))
-    if observed[rows].all():
+    is_complete = bool(observed[rows].all())
+    trained, error = _trial(some, seed, feature_of)
+    most = max(1, min(n_columns - 1, MOST_FACTORS, n_rows // 4))
+    filler, smallest = _chosen(trained, error, most, seed, is_complete)
+    if any_covariance and n_columns == p:
+        ridge, found = best_ridge(trained, error)
+        if found < smallest:
+            return fit_covariance(cells, ridge)
+    if is_complete:
         return principal_filler(cells)(filler.weight.shape[1])
     filler = part.improved(filler, N_ITER)
     if n_columns == p:
@@ -71,11 +83,8 @@ def fit_filler(X, observed, seed, weights=None, feature_of=None):
     return cells.improved(cells.maximized(*part.expected(filler), filler.noise), N_WHOLE)
 
 
-def _chosen(cells, seed, feature_of, is_complete):
-    """Return the Filler with the number of factors that is best in held-out cells.
-
-    The best is iterated further as long as its error in these cells falls, because some
-    tables need more iterations, and others are fitted too closely by more.
+def _trial(cells, seed, feature_of):
+    """Return the Cells of a trial fit, and a function for the error in other cells.
 
     If most rows have the same cells, such as all of them, the model is fitted to every
     other row. The hidden cells are in the remaining rows, so that the rows that it is
@@ -87,27 +96,35 @@ def _chosen(cells, seed, feature_of, is_complete):
     judged, trained = slice(None), cells.without(hidden)
     if 2 * len(cells.row_patterns) <= len(cells.X):
         judged, trained = slice(1, None, 2), cells.rows(slice(None, None, 2))
+    return trained, functools.partial(cells.rows(judged).error, hidden=hidden[judged])
+
+
+def _chosen(trained, error, most, seed, is_complete):
+    """Return the Filler with the best number of factors up to `most`, and its error.
+
+    The best is iterated further as long as its error in these cells falls, because some
+    tables need more iterations, and others are fitted too closely by more.
+    """
     fit = principal_filler(trained) if is_complete else None
     best, filler, smallest, n_misses = None, None, float("inf"), 0
-    most = max(1, min(cells.X.shape[1] - 1, MOST_FACTORS, len(cells.X) // 4))
     for q in [2**i for i in range(most.bit_length() if most > 1 else 1)]:
         if is_complete:
             filler = fit(q)
         else:
             filler = trained.improved(trained.grown(filler, q, seed), N_TRIAL)
-        error = cells.rows(judged).error(filler, hidden[judged])
-        n_misses = 0 if error < smallest else n_misses + 1
+        found = error(filler)
+        n_misses = 0 if found < smallest else n_misses + 1
         if n_misses >= 2 and q >= COSTLY:
             break
         if not n_misses:
-            best, smallest = filler, error
+            best, smallest = filler, found
     for _ in range(0 if is_complete else N_MORE):
         filler = trained.improved(best, N_TRIAL)
-        error = cells.rows(judged).error(filler, hidden[judged])
-        if error >= smallest:
+        found = error(filler)
+        if found >= smallest:
             break
-        best, smallest = filler, error
-    return best
+        best, smallest = filler, found
+    return best, smallest
 
 
 def principal_filler(cells):
@@ -177,6 +194,11 @@ class Cells:
         """The different rows (u, p) of `observed`."""
         return self._row_patterns[0]
 
+    @property
+    def pattern_of_row(self):
+        """The number (n,) of each row of `observed` in `row_patterns`."""
+        return self._row_patterns[1]
+
     @functools.cached_property
     def _blocks(self):
         """Blocks of columns, each with its different columns of `observed`."""
@@ -219,7 +241,7 @@ class Cells:
 
     def expected(self, filler):
         """Return the expected factors (n, q) of rows, and their covariances (n, q, q)."""
-        patterns, pattern_of_row = self._row_patterns
+        patterns, pattern_of_row = self.row_patterns, self.pattern_of_row
         precisions = factor_precisions(patterns, filler.weight, filler.noise)
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(precisions))[pattern_of_row]
         products = torch.where(self.observed, self.X - filler.mean, 0.0) @ filler.weight

@@ -271,7 +271,7 @@ class Given:
         X = torch.from_numpy((X - mean) / scale).double()
         w = None if w is None else torch.from_numpy(w)
         feature_of = None if self.columns is None else self.columns.feature_of
-        return fit_filler(X, ~X.isnan(), seed, w, feature_of)
+        return fit_filler(X, ~X.isnan(), seed, w, feature_of, self.fills_cells)
 
 
 def _has_missing(X):
