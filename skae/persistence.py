@@ -130,10 +130,7 @@ def _rebuild_with_autoencoder(name, parameters, fitted, module, device):
     """Return the fitted estimator that plain values describe, with its autoencoder."""
     inner, autoencoder = fitted.pop("estimator_"), None
     if inner is not None:
-        kinds = inner["class"], inner["parameters"], inner["fitted"]
-        autoencoder = _rebuild(*kinds, module, device)
-        if not isinstance(autoencoder, BaseAutoencoder):
-            raise ModelFileError("has an estimator_ that is not an autoencoder.")
+        autoencoder = _rebuild_inner(inner, module, device)
     has_own = parameters.pop("has_own_estimator") and autoencoder is not None
     unfitted = clone(autoencoder) if has_own else None
     model = CLASSES[name](estimator=unfitted, **parameters)
@@ -142,6 +139,8 @@ def _rebuild_with_autoencoder(name, parameters, fitted, module, device):
     if taken:
         raise ModelFileError(f"has attributes that fit does not set: {taken[:6]}.")
     fitted["estimator_"] = autoencoder
+    if name == "AutoencoderImputer":
+        fitted["_others"] = [_rebuild_inner(o, module, device) for o in fitted["_others"]]
     check = _check_imputer if name == "AutoencoderImputer" else _check_detector
     check(fitted)
     if name == "AutoencoderImputer":
@@ -149,6 +148,15 @@ def _rebuild_with_autoencoder(name, parameters, fitted, module, device):
     else:
         vars(model).update(fitted)
     return model
+
+
+def _rebuild_inner(inner, module, device):
+    """Return the fitted autoencoder of an estimator, which plain values describe."""
+    kinds = inner["class"], inner["parameters"], inner["fitted"]
+    autoencoder = _rebuild(*kinds, module, device)
+    if not isinstance(autoencoder, BaseAutoencoder):
+        raise ModelFileError("has an estimator_ that is not an autoencoder.")
+    return autoencoder
 
 
 def _check_detector(fitted):
@@ -179,7 +187,13 @@ def _check_imputer(fitted):
         columns = fitted[name]
         if columns is not None:
             are_wrong |= columns.ndim != 1 or not np.isin(columns, range(n_features)).all()
-    if are_wrong or (autoencoder is not None and not autoencoder.allow_nan):
+    ends = fitted["min_value_"], fitted["max_value_"]
+    are_wrong |= not all(end.shape == (n_features,) for end in ends)
+    are_wrong |= not (ends[0] <= ends[1]).all()
+    autoencoders = [] if autoencoder is None else [autoencoder, *fitted["_others"]]
+    are_wrong |= not all(each.allow_nan for each in autoencoders)
+    are_wrong |= any(n_encoded(each) != n_encoded(autoencoder) for each in autoencoders)
+    if are_wrong:
         raise ModelFileError("has attributes that do not fit together.")
     if fitted["_error_quantiles"] is not None:
         _check_arrays(fitted, {"_error_quantiles": (N_LEVELS, n_encoded(autoencoder))})

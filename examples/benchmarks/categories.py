@@ -34,6 +34,7 @@ from skae import AutoencoderImputer, AutoencoderTransformer
 FRAMES = "adult", "ames", "drug", "mice_boys"
 HIDDEN = 0.2  # share of the cells
 N_COMPONENTS = 5
+FOREST_ROWS = 4000  # most rows that a forest is fitted to, drawn at random
 FEW = 12  # a column of drug.csv with so few values holds categories
 
 
@@ -104,8 +105,13 @@ def with_most_frequent(fit, frame, seed):
 
 
 def by_forest(fit, frame, seed):
-    """Regressions on each other's numbers and codes by trees, in turns."""
+    """Regressions on each other's numbers and codes by trees, in turns.
+
+    They are fitted to at most `FOREST_ROWS` rows, because the time of all would be hours.
+    """
     names = categories_of(frame)
+    some = np.random.default_rng(seed).permutation(len(fit))[:FOREST_ROWS]
+    fit = fit.iloc[np.sort(some)]
 
     def with_codes(table):
         codes = {c: table[c].cat.codes.where(table[c].notna()).astype(float) for c in names}

@@ -1,28 +1,36 @@
 """AutoencoderImputer: fills missing cells, and draws what they could be."""
 
+from numbers import Integral, Real
+
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     _check_feature_names_in,
+    _check_sample_weight,
     check_is_fitted,
     validate_data,
 )
 
-from skae._applications.saving import parts_with_autoencoder
+from skae._applications.fills import (
+    OBSERVED,
+    fit_autoencoders,
+    limits,
+    mean_fill,
+    seeded_clones,
+)
+from skae._applications.saving import described, parts_with_autoencoder
 from skae._applications.unknown_cells import UnknownCells, errors_of_fills
 from skae._autoencoders.arguments import columns_to_fit
 from skae._autoencoders.dense import AutoencoderTransformer
 from skae._autoencoders.fitted_attributes import filler_of
-from skae._autoencoders.held_out import (
-    fit_to_fill,
-    folds_of_clones,
-    reconstruction,
-)
+from skae._autoencoders.held_out import folds_of_clones
 from skae._autoencoders.rollback import as_before_on_error
 from skae._compat import (
+    Interval,
     MissingValues,
+    StrOptions,
     _fit_context,
     draw_seed,
     in_container,
@@ -37,17 +45,17 @@ from skae._tables.checks import check_codes
 __all__ = ["AutoencoderImputer"]
 
 FLOATS = [np.float64, np.float32]
-OF_CATEGORIES = 128, 64  # hidden layers without an estimator, with columns of categories
-NARROW = 0.3  # components that are tried without an estimator, as a share of the features
+LIMIT = [StrOptions({OBSERVED}), Interval(Real, None, None, closed="both"), "array-like"]
 
 
 class AutoencoderImputer(TransformerMixin, BaseEstimator):
     """Fills missing values with what an autoencoder expects, given the rest of the row.
 
     The autoencoder is fitted to the values that there are. In training it hides some of
-    them, and learns to tell them from the others of their row. Its fit starts from
-    probabilistic PCA, which takes a row as a draw from a normal distribution, and goes on
-    from there only as far as hidden values of rows that it has not seen are filled better.
+    them, and learns to tell them from the others of their row. Its fit starts from a
+    normal distribution, which fills a value with what the others of its row let expect,
+    and goes on from there only as far as hidden values of rows that it has not seen are
+    filled better. Fills are means over several autoencoders.
 
     Columns of categories, see `categorical_features` of `AutoencoderTransformer`, are
     filled with the most probable category. Frames that `set_output` asks for have their
@@ -56,11 +64,15 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     estimator : AutoencoderTransformer or None, default=None
-        Unfitted autoencoder of which a clone is fitted, with `allow_nan=True`. None is an
+        Unfitted autoencoder of which clones are fitted, with `allow_nan=True`. None is an
         `AutoencoderTransformer(standardize=True)`, which is fitted with as many components
-        as features, which lets it start from the linear fill as it is, and with 0.3 times
-        as many. The fit whose error in hidden values of held-out rows is smaller is kept.
-        With columns of categories its hidden layers are (128, 64).
+        as features, which lets it start from the linear fill as it is. One more, with 0.3
+        times as many, joins them if training has improved it, or if its error in hidden
+        values of held-out rows is smaller. With columns of categories their hidden layers
+        are (128, 64).
+    n_estimators : int, default=2
+        Number of autoencoders with different seeds, which hide different values. The time
+        is in proportion to it.
     missing_values : int, float, np.nan or pandas.NA, default=np.nan
         The placeholder of missing values. In frames with nullable dtypes, `pandas.NA`
         and `np.nan` are the same.
@@ -74,18 +86,26 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         Whether to draw the filled values at random, for multiple imputation (Rubin 1987):
         each call of `transform` then draws from what a value could be, given the others of
         its row. How far off a fill can be is known from values that were hidden in rows
-        that the autoencoder has not seen. Categories are drawn by their probabilities.
+        that an autoencoder has not seen. Categories are drawn by their probabilities.
         False fills with the value that is expected, which is best if the table is filled
         only once.
+    min_value, max_value : "observed", float or array-like of shape (n_features,), \
+            default="observed"
+        Limits of filled values. "observed" is the smallest (largest) value of a feature in
+        `fit`; -np.inf (np.inf) is none. Columns of categories have no limits.
     random_state : int, RandomState instance or None, default=None
-        Seed of the autoencoder and of the draws. None leaves the `random_state` of
-        `estimator` as it is.
+        Seed of the autoencoders and of the draws. None leaves the `random_state` of
+        `estimator` as it is, and draws seeds of further autoencoders from it.
 
     Attributes
     ----------
     estimator_ : AutoencoderTransformer or None
-        The fitted autoencoder, of the features that had values in `fit`. None if no
+        The first fitted autoencoder, of the features that had values in `fit`. None if no
         feature had any.
+    estimators_ : list of AutoencoderTransformer
+        All fitted autoencoders, of which fills are the mean.
+    min_value_, max_value_ : ndarray of shape (n_features_in_,)
+        Limits of filled values.
     indicator_ : sklearn.impute.MissingIndicator or None
         The indicator of missing values; None if `add_indicator` is False.
     random_state_ : RandomState
@@ -106,7 +126,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     Draws are made in two steps. The missing values of a row get normal random numbers,
     which are correlated as in the normal distribution, given the values that are known.
     These are turned into errors whose distribution is that of the errors in values that
-    were hidden, feature by feature. Draws are not restricted to the range of a feature.
+    were hidden, feature by feature. They are errors of single autoencoders, which are a
+    little larger than those of the mean. Draws beyond a limit are moved to it.
 
     References
     ----------
@@ -134,6 +155,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         "add_indicator": ["boolean"],
         "keep_empty_features": ["boolean"],
         "sample_posterior": ["boolean"],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "min_value": LIMIT,
+        "max_value": LIMIT,
         "random_state": ["random_state"],
     }
 
@@ -145,6 +169,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         add_indicator=False,
         keep_empty_features=False,
         sample_posterior=False,
+        n_estimators=2,
+        min_value=OBSERVED,
+        max_value=OBSERVED,
         random_state=None,
     ):
         self.estimator = estimator
@@ -152,6 +179,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         self.add_indicator = add_indicator
         self.keep_empty_features = keep_empty_features
         self.sample_posterior = sample_posterior
+        self.n_estimators = n_estimators
+        self.min_value = min_value
+        self.max_value = max_value
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -188,16 +218,21 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
     def _fit(self, X, sample_weight, groups):
         random_state = check_random_state(self.random_state)
-        autoencoder = self._unfitted(random_state)
+        unfitted = self._unfitted(random_state)
+        autoencoder = unfitted[0]
         columns = columns_to_fit(autoencoder, X)
         self._columns = columns and vars(columns)
-        self.estimator_, self._error_quantiles = None, None
+        self.estimator_, self._others, self._error_quantiles = None, [], None
         table = self._checked(X, reset=True, ignores=autoencoder.handle_unknown == "ignore")
         is_empty = np.isnan(table).all(axis=0)
         self._is_empty = is_empty
         is_out = ~is_empty | self.keep_empty_features
         self._features_out = np.flatnonzero(is_out)
         self.indicator_ = _indicator(table) if self.add_indicator else None
+        is_categorical = False if columns is None else columns.is_categorical
+        counts = _check_sample_weight(sample_weight, table) != 0
+        used = table[counts] if counts.any() else table
+        self.min_value_, self.max_value_ = limits(self, used, is_categorical)
         if is_empty.all():
             return
         rows, how = table[:, ~is_empty], {"sample_weight": sample_weight, "groups": groups}
@@ -205,26 +240,32 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         if inside is not None:
             rows, how["columns"] = inside.one_hot(rows), inside
         else:
-            autoencoder.set_params(categorical_features=None)
+            for each in unfitted:
+                each.set_params(categorical_features=None)
         named = rows
         if hasattr(self, "feature_names_in_") and inside is None:
             named = in_frame_like(X, rows, self.feature_names_in_[~is_empty])
-        fit = _fit_default if self.estimator is None else _fit_one
-        self.estimator_ = fit(autoencoder, named, how)
+        is_default = self.estimator is None
+        fitted = fit_autoencoders(unfitted, named, how, is_default=is_default)
+        self.estimator_, *self._others = fitted
         if self.sample_posterior:
             how = {"sample_weight": sample_weight, "groups": groups, "fills_cells": True}
             folds = folds_of_clones(self.estimator_, rows, **how)
             self._learn_errors(rows, folds, random_state)
 
     def _unfitted(self, random_state):
-        """Return the autoencoder that is going to be fitted."""
+        """Return the autoencoders that are going to be fitted."""
         has_own = self.estimator is not None
-        kind = AutoencoderTransformer(standardize=True)
-        autoencoder = clone(self.estimator if has_own else kind).set_params(allow_nan=True)
-        if self.random_state is not None or not has_own:
-            # Fits with different numbers of components hide the same cells.
-            autoencoder.set_params(random_state=draw_seed(random_state))
-        return autoencoder
+        kind = self.estimator if has_own else AutoencoderTransformer(standardize=True)
+        autoencoder = clone(kind).set_params(allow_nan=True)
+        is_seeded = self.random_state is not None or not has_own
+        source = random_state if is_seeded else None
+        return seeded_clones(autoencoder, self.n_estimators, source)
+
+    @property
+    def estimators_(self):
+        check_is_fitted(self, "estimator_")
+        return [] if self.estimator_ is None else [self.estimator_, *self._others]
 
     def _learn_errors(self, rows, folds, random_state):
         """Find out how far off fills are, from rows (n, p) of the fit."""
@@ -331,7 +372,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         if some.any():
             columns = columns_of(self.estimator_)
             known = rows[some] if columns is None else columns.one_hot(rows[some])
-            expected, draws = reconstruction(self.estimator_)(known), self._error_quantiles
+            expected, draws = mean_fill(self.estimators_, known), self._error_quantiles
             if draws is not None:
                 errors = self._unknown_cells.draw(np.isnan(known), self.random_state_)
                 expected = expected + errors
@@ -339,6 +380,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
                 expected = columns.drawn(expected, self.random_state_)
             elif columns is not None:
                 expected = columns.most_probable(expected)
+            ends = self.min_value_[~self._is_empty], self.max_value_[~self._is_empty]
+            expected = np.clip(expected, *ends)
             filled[some] = np.where(is_missing[some], expected, rows[some])
         return filled
 
@@ -396,6 +439,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     def _parts_of_file(self):
         """Return parameters and fitted attributes, as a file holds them."""
         params, fitted = parts_with_autoencoder(self)
+        fitted["_others"] = [described(each) for each in self._others]
         if is_pandas_na(self.missing_values):
             params["missing_values"] = np.nan
         if self.indicator_ is not None:
@@ -423,28 +467,6 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         )
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _fit_default(autoencoder, rows, how):
-    """Fit a wide autoencoder and a narrow one, and return the better one."""
-    columns = how.get("columns")
-    if columns is not None:
-        n_wide = min(columns.n_features, columns.rank, len(rows))
-        autoencoder.set_params(n_components=n_wide, hidden_layer_sizes=OF_CATEGORIES)
-    wide = _fit_one(autoencoder, rows, how)
-    n_features = rows.shape[1] if columns is None else columns.n_features
-    n_components = int(np.ceil(NARROW * n_features))
-    if n_components >= wide.n_components_ or not wide.validation_curve_:
-        return wide
-    narrow = _fit_one(clone(autoencoder).set_params(n_components=n_components), rows, how)
-    errors = [ae.validation_curve_[ae.best_epoch_] for ae in (wide, narrow)]
-    return narrow if errors[1] < errors[0] else wide
-
-
-def _fit_one(autoencoder, rows, how):
-    """Fit an autoencoder and return it."""
-    fit_to_fill(autoencoder, rows, **how)
-    return autoencoder
 
 
 def _indicator(table):

@@ -4,7 +4,7 @@ from numbers import Integral
 
 from skae._autoencoders.saving import parts_of_file
 
-__all__ = ["parts_with_autoencoder"]
+__all__ = ["described", "parts_with_autoencoder"]
 
 
 def parts_with_autoencoder(model):
@@ -39,12 +39,14 @@ def parts_with_autoencoder(model):
     fitted = {name: value for name, value in vars(model).items() if name not in params}
     fitted.pop("_metadata_request", None)
     if autoencoder is not None:
-        of_file = parts_of_file(autoencoder)
-        fitted["estimator_"] = {
-            "class": type(autoencoder).__name__,
-            **dict(zip(("parameters", "fitted"), of_file, strict=True)),
-        }
+        fitted["estimator_"] = described(autoencoder)
     params["has_own_estimator"] = params.pop("estimator") is not None
     if not isinstance(params["random_state"], Integral):
         params["random_state"] = None
     return params, fitted
+
+
+def described(autoencoder):
+    """Return a fitted autoencoder as a dict of its class, parameters and attributes."""
+    parameters, fitted = parts_of_file(autoencoder)
+    return {"class": type(autoencoder).__name__, "parameters": parameters, "fitted": fitted}

@@ -19,8 +19,10 @@ class Imputer:
     ----------
     name : str
         Name of the estimator's class.
-    model : Model or None
-        The autoencoder of the features that had values.
+    models : list of Model
+        The autoencoders of the features that had values, of which fills are the mean.
+    limits : ndarray of shape (2, p)
+        Smallest and largest value of what is filled.
     is_empty : ndarray of bool of shape (p,)
         Features without values.
     features_out : ndarray of int
@@ -33,7 +35,8 @@ class Imputer:
     """
 
     name: str
-    model: Model | None
+    models: list[Model]
+    limits: np.ndarray
     is_empty: np.ndarray
     features_out: np.ndarray
     marked: np.ndarray
@@ -55,7 +58,7 @@ class Imputer:
     @property
     def width(self):
         """Number of values that a row takes."""
-        return max(self.n_features, 0 if self.model is None else self.model.width)
+        return max(self.n_features, *(model.width for model in self.models), 0)
 
     def filled(self, X):
         """Return X (n, p) without missing values, (n, n_columns_out)."""
@@ -63,15 +66,22 @@ class Imputer:
         (empty,), (full,) = self.is_empty.nonzero(), (~self.is_empty).nonzero()
         zeros = np.where(is_missing, 0.0, X).astype(X.dtype)
         parts = [np.take(zeros, empty, axis=1)]
-        if self.model is not None:
+        if self.models:
             rows = np.take(np.where(is_missing, np.nan, X).astype(X.dtype), full, axis=1)
-            parts.append(self.model.impute(rows))
+            parts.append(self._imputed(rows, *self.limits[:, full].astype(X.dtype)))
         places = np.argsort(np.concatenate([empty, full]))[self.features_out]
         out = np.take(np.concatenate(parts, axis=1), places, axis=1)
         if not len(self.marked):
             return out
         marks = np.take(is_missing, self.marked, axis=1).astype(X.dtype)
         return np.concatenate([out, marks], axis=1)
+
+    def _imputed(self, rows, low, high):
+        """Return rows (n, q) of the features that had values, without missing values."""
+        first, *others = (model.impute(rows) for model in self.models)
+        mean = sum(others, first) * (1 / len(self.models))
+        bounded = np.minimum(np.maximum(mean, low), high).astype(rows.dtype)
+        return np.where(np.isnan(rows), bounded, rows).astype(rows.dtype)
 
 
 def imputer_of(name, parameters, fitted):
@@ -98,25 +108,32 @@ def imputer_of(name, parameters, fitted):
 def _imputer(name, parameters, fitted):
     inner, is_empty = fitted["estimator_"], fitted["_is_empty"]
     p = len(is_empty)
-    model = inner
-    if inner is not None:
-        model = model_of(inner["class"], inner["parameters"], inner["fitted"])
+    inner = [] if inner is None else [inner, *fitted["_others"]]
+    models = [model_of(m["class"], m["parameters"], m["fitted"]) for m in inner]
     array_of(is_empty, (p,), "_is_empty")
-    n_inside = 0 if model is None else model.n_features
+    n_inside = {model.n_features for model in models} or {0}
     are_wrong = is_empty.dtype != bool or fitted["n_features_in_"] != p
-    if are_wrong or (~is_empty).sum() != n_inside:
+    if are_wrong or {(~is_empty).sum()} != n_inside:
         raise ModelFileError("has attributes that do not fit together.")
-    if model is not None and not model.takes_nan:
+    if not all(model.takes_nan for model in models):
         raise ModelFileError("has an autoencoder that does not fill missing cells.")
     return Imputer(
         name=name,
-        model=model,
+        models=models,
+        limits=np.stack([_limit(fitted[name], p) for name in ("min_value_", "max_value_")]),
         is_empty=is_empty,
         features_out=_features(fitted["_features_out"], p),
         marked=_features(fitted["indicator_"], p),
         missing_value=float(parameters["missing_values"]),
         feature_names=names_of(fitted.get("feature_names_in_"), p),
     )
+
+
+def _limit(values, n_features):
+    """Return limits of the features, which may be infinite, after a check."""
+    if values.shape != (n_features,) or np.isnan(values).any():
+        raise ModelFileError("has limits of what is filled that are not valid.")
+    return values
 
 
 def _features(numbers, n_features):

@@ -13,15 +13,16 @@ MOST_PRODUCTS = 2**27  # products of an iteration, above which it is not worth i
 SMALLEST_SHARE = 1e-3  # smallest variance of the prior, as a share of their mean
 
 
-def best_ridge(cells, error):
+def best_ridge(trials):
     """Return the ridge with the smallest error, and that error.
 
     Each fit goes on from the one before, whose prior is stronger.
 
     Parameters
     ----------
-    cells : Cells
-    error : callable (Filler) -> float
+    trials : list of (Cells, error)
+        Cells to fit to, all of the same table, and a function that returns the error of a
+        Filler in others. Errors are added up.
 
     Returns
     -------
@@ -29,14 +30,22 @@ def best_ridge(cells, error):
         `smallest` is inf if the fit would take too long, or the rows do not vary.
     """
     best, smallest, n_misses = RIDGES[0], float("inf"), 0
-    prior = _prior(cells)
+    priors = [_prior(cells) for cells, _ in trials]
+    cells, _ = trials[0]
     n, p = cells.row_patterns.shape
-    if not 2 <= p <= len(cells.X) or n * p**3 > MOST_PRODUCTS or not prior.any():
+    is_long = not 2 <= p <= len(cells.X) or n * p**3 > MOST_PRODUCTS
+    if is_long or not all(map(torch.Tensor.any, priors)):
         return best, smallest
-    mean, S = torch.zeros_like(prior), prior.diag()
+    fits = [(torch.zeros_like(prior), prior.diag()) for prior in priors]
     for ridge in RIDGES:
-        mean, S = _improved(cells, mean, S, ridge, prior, N_TRIAL)
-        found = error(_as_filler(mean, S))
+        fits = [
+            _improved(cells, *fit, ridge, prior, N_TRIAL)
+            for (cells, _), fit, prior in zip(trials, fits, priors, strict=True)
+        ]
+        errors = (error for _, error in trials)
+        found = sum(
+            error(_as_filler(*fit)) for error, fit in zip(errors, fits, strict=True)
+        )
         n_misses = 0 if found < smallest else n_misses + 1
         if n_misses >= 2:
             break

@@ -20,6 +20,7 @@ MOST_CELLS, FEWEST_COLUMNS = 2**17, 256
 MOST_FACTORS = 32
 COSTLY = 16  # more factors than these are tried only as long as they improve the model
 HELD_OUT = 0.1  # share of the cells that choose the number of factors
+ENOUGH, MOST_TRIALS = 2000, 5  # cells that choose between models, and most trials for them
 N_TRIAL, N_ITER = 5, 8  # most iterations of each trial, and of the final fit
 N_MORE = 4  # how often the best trial goes on, as long as it improves
 N_WHOLE = 1  # and of those over all columns, if the final fit was to some of them
@@ -68,12 +69,13 @@ def fit_filler(X, observed, seed, weights=None, feature_of=None, any_covariance=
     else:
         feature_of = torch.from_numpy(feature_of)[columns]
     is_complete = bool(observed[rows].all())
-    trained, error = _trial(some, seed, feature_of)
     most = max(1, min(n_columns - 1, MOST_FACTORS, n_rows // 4))
-    filler, smallest = _chosen(trained, error, most, seed, is_complete)
+    trials = _trials(some, seed, feature_of, several=any_covariance)
+    found = [_chosen(*trial, most, seed, is_complete) for trial in trials]
+    filler = found[0][0]
     if any_covariance and n_columns == p:
-        ridge, found = best_ridge(trained, error)
-        if found < smallest:
+        ridge, smallest = best_ridge(trials)
+        if smallest < sum(error for _, error in found):
             return fit_covariance(cells, ridge)
     if is_complete:
         return principal_filler(cells)(filler.weight.shape[1])
@@ -83,20 +85,27 @@ def fit_filler(X, observed, seed, weights=None, feature_of=None, any_covariance=
     return cells.improved(cells.maximized(*part.expected(filler), filler.noise), N_WHOLE)
 
 
-def _trial(cells, seed, feature_of):
-    """Return the Cells of a trial fit, and a function for the error in other cells.
+def _trials(cells, seed, feature_of, several):
+    """Return pairs of Cells of a trial fit and a function for the error in other cells.
 
     If most rows have the same cells, such as all of them, the model is fitted to every
     other row. The hidden cells are in the remaining rows, so that the rows that it is
     fitted to stay alike, which saves time. Otherwise it is fitted to all other cells.
+
+    `several` asks for more than one pair if a small table has too few cells to hide.
     """
+    generator, trials = make_generator(seed), []
     shape = len(cells.X), int(feature_of.max()) + 1
-    drawn = torch.rand(shape, generator=make_generator(seed))[:, feature_of]
-    hidden = cells.observed & (drawn < HELD_OUT)
-    judged, trained = slice(None), cells.without(hidden)
-    if 2 * len(cells.row_patterns) <= len(cells.X):
-        judged, trained = slice(1, None, 2), cells.rows(slice(None, None, 2))
-    return trained, functools.partial(cells.rows(judged).error, hidden=hidden[judged])
+    n_trials = round(ENOUGH / max(1, HELD_OUT * int(cells.observed.sum())))
+    for _ in range(min(max(n_trials, 1), MOST_TRIALS) if several else 1):
+        drawn = torch.rand(shape, generator=generator)[:, feature_of]
+        hidden = cells.observed & (drawn < HELD_OUT)
+        judged, trained = slice(None), cells.without(hidden)
+        if 2 * len(cells.row_patterns) <= len(cells.X):
+            judged, trained = slice(1, None, 2), cells.rows(slice(None, None, 2))
+        error = functools.partial(cells.rows(judged).error, hidden=hidden[judged])
+        trials.append((trained, error))
+    return trials
 
 
 def _chosen(trained, error, most, seed, is_complete):

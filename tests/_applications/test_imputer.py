@@ -105,6 +105,76 @@ def test_the_default_estimator(rows):
     assert fitted.estimator_.n_components_ in (2, 6)
 
 
+def test_fills_are_means_over_autoencoders(rows):
+    gapped = rows[1][:100]
+    far = {"min_value": -np.inf, "max_value": np.inf}
+    fitted = imputer(n_estimators=3, **far).fit(gapped)
+    assert fitted.estimators_[0] is fitted.estimator_
+    assert len({each.random_state for each in fitted.estimators_}) == 3
+    expected = np.mean([each.impute(gapped) for each in fitted.estimators_], axis=0)
+    np.testing.assert_allclose(fitted.transform(gapped), expected)
+    single = imputer(n_estimators=1, **far).fit(gapped)
+    np.testing.assert_array_equal(
+        single.transform(gapped), fitted.estimator_.impute(gapped)
+    )
+    own = [imputer(None).set_params(estimator__random_state=5).fit(gapped) for _ in "ab"]
+    seeds = [[each.random_state for each in one.estimators_] for one in own]
+    assert seeds[0] == seeds[1]
+    assert seeds[0][0] == 5 != seeds[0][1]
+
+
+def test_a_narrow_autoencoder_joins_where_it_was_trained(curved):
+    rng = np.random.default_rng(0)
+    gapped = np.where(rng.random(curved.shape) < 0.2, np.nan, curved)
+    fitted = AutoencoderImputer(random_state=0).fit(gapped)
+    wide, narrow = gapped.shape[1], -(-gapped.shape[1] * 3 // 10)
+    sizes = [each.n_components_ for each in fitted.estimators_]
+    assert sorted(sizes)[-2:] == [wide, wide]
+    joined = [each for each in fitted.estimators_ if each.n_components_ == narrow]
+    assert len(joined) == len(sizes) - 2 <= 1
+    assert all(each.best_epoch_ > 0 or sizes[0] == narrow for each in joined)
+
+
+def test_fills_stay_within_limits(rows):
+    X, gapped = rows
+    far = 3 * (X - X.mean(axis=0)) + X.mean(axis=0)
+    far = np.where(np.isnan(gapped), np.nan, far)
+    fitted = imputer(sample_posterior=True).fit(gapped)
+    low, high = np.nanmin(gapped, axis=0), np.nanmax(gapped, axis=0)
+    np.testing.assert_array_equal(fitted.min_value_, low)
+    np.testing.assert_array_equal(fitted.max_value_, high)
+    missing = np.isnan(gapped)
+    for filled in (fitted.transform(far), imputer().fit(gapped).transform(far)):
+        assert ((filled >= low) & (filled <= high))[missing].all()
+        assert np.array_equal(filled[~missing], far[~missing])
+    free = imputer(min_value=-np.inf, max_value=np.inf).fit(gapped).transform(far)
+    assert (free < low).any()
+    assert (free > high).any()
+    one = imputer(min_value=4.5, max_value=np.arange(6, 12.0)).fit(gapped).transform(far)
+    expected = np.where(missing, np.clip(free, 4.5, np.arange(6, 12.0)), far)
+    np.testing.assert_array_equal(one, expected)
+
+
+def test_rows_of_weight_zero_set_no_limits(rows):
+    weights = np.r_[np.ones(200), np.zeros(200)]
+    fitted = imputer().fit(rows[1], sample_weight=weights)
+    np.testing.assert_array_equal(fitted.max_value_, np.nanmax(rows[1][:200], axis=0))
+
+
+def test_limits_that_are_refused(rows):
+    for params, message in [
+        ({"min_value": [0.0, 1.0]}, r"'min_value' .* should be of shape \(6,\)"),
+        ({"max_value": "large"}, "The 'max_value' parameter"),
+        (
+            {"min_value": 3, "max_value": 2},
+            r"min_value .* larger than max_value in columns",
+        ),
+        ({"n_estimators": 0}, "The 'n_estimators' parameter"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            imputer(**params).fit(rows[1])
+
+
 @pytest.mark.parametrize("marker", [-1, 999.5, pd.NA])
 def test_missing_values(rows, marker):
     gapped = rows[1]

@@ -89,7 +89,7 @@ def test_columns_of_unequal_noise_are_filled_better():
 def test_tables_without_a_covariance(X, limit, monkeypatch):
     monkeypatch.setattr(covariance_fit, "MOST_PRODUCTS", limit)
     cells = cells_of(with_gaps(X))
-    assert best_ridge(cells, lambda filler: 0.0) == (RIDGES[0], np.inf)
+    assert best_ridge([(cells, lambda filler: 0.0)]) == (RIDGES[0], np.inf)
     gapped = torch.tensor(with_gaps(X))
     found = [fit_filler(gapped, ~gapped.isnan(), 0, any_covariance=a) for a in (0, 1)]
     assert torch.equal(found[0].weight, found[1].weight)
@@ -97,5 +97,5 @@ def test_tables_without_a_covariance(X, limit, monkeypatch):
 
 def test_the_ridge_with_the_smallest_error_is_chosen():
     cells = cells_of(with_gaps(unequal()))
-    errors = iter([5.0, 3.0, 2.0, 4.0, 3.0, 1.0])
-    assert best_ridge(cells, lambda filler: next(errors)) == (RIDGES[2], 2.0)
+    errors = iter([1.0, 5.0, 3.0, 2.0, 1.5, 0.5, 4.0, 0.0, 3.0, 0.0])
+    assert best_ridge([(cells, lambda filler: next(errors))] * 2) == (RIDGES[2], 2.0)
