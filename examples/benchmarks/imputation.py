@@ -149,13 +149,14 @@ def chances(X, share, rng):
 def hide(X, share, seed, depends=False):
     """X (n, p) with a share of its cells NaN, standardized; which; and their values.
 
-    Cells are hidden at random or, with `depends`, depending on another column. A row keeps
-    at least one cell; a column that keeps no two different ones is left out.
+    Cells are hidden at random or, with `depends`, depending on another column (`chances`).
+    A row keeps at least one cell; a column that keeps no two different ones is left out.
     """
     rng = np.random.default_rng(seed)
     hidden = rng.random(X.shape) < (chances(X, share, rng) if depends else share)
     kept = rng.integers(X.shape[1], size=len(X))
-    hidden[np.arange(len(X)), kept] = False
+    if not depends:
+        hidden[np.arange(len(X)), kept] = False
     visible = np.where(hidden, np.nan, X)
     varies = np.nanmax(visible, axis=0) > np.nanmin(visible, axis=0)
     X, visible, hidden = X[:, varies], visible[:, varies], hidden[:, varies]

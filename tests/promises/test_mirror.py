@@ -17,6 +17,7 @@ TESTS = Path(__file__).parents[1]
 # Files that have no test file of their own name, and the one that tests them instead.
 ELSEWHERE = {
     # What can only be seen through the estimator.
+    "_applications/fills.py": "_applications/test_imputer.py",
     "_applications/saving.py": "_applications/test_outliers.py",
     "_autoencoders/arguments.py": "promises/test_validation_rows.py",
     "_autoencoders/density.py": "_autoencoders/test_variational.py",
