@@ -5,7 +5,9 @@ means over seeds: of a fit to a dask array of twelve blocks, of two processes of
 half of the rows each, and of one process in memory; then how often a block was computed
 beyond once an epoch, and CPU seconds of each. With --gigabyte, a line has the largest
 memory of a process that fits to blocks of a table of 1 GB beyond what it held before. The
-blocks are made when they are computed.
+blocks are made when they are computed. Further lines have the largest memory of each of two
+processes of gloo beyond what it held before it had its half of 1 GB, over this half, for
+halves in memory of float32 and float64, and for memory maps.
 
     SKAE_DATA=path/to/data python examples/benchmarks/blocks.py [--seeds 3] [--sets letter]
 """
@@ -14,8 +16,10 @@ import argparse
 import collections
 import multiprocessing
 import socket
+import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import dask
 import dask.array as da
@@ -38,6 +42,7 @@ HEADER = (
     + "|"
 )
 GIGABYTE = (1_250_000, 100)  # rows and columns of float64
+SMALL_FIT = {"hidden_layer_sizes": (64, 32), "max_epochs": 2, "random_state": 0}
 
 
 def in_blocks(X, counts):
@@ -59,31 +64,42 @@ def fit(X, X_test, k, seed, **params):
     return held_out_error(ae, X_test), time.process_time() - begin, ae.n_iter_
 
 
-def join(number, port, answers, X, *others):
+def fit_to_half(number, X, *others):
     """Fit to half of the rows, as one of two processes."""
+    return fit(X[number::2], *others, distributed=True)
+
+
+def join(work, number, port, answers, *arguments):
+    """Put in `answers` what `work` returns in one of two processes."""
     warnings.simplefilter("ignore", ConvergenceWarning)
     place = {"init_method": f"tcp://127.0.0.1:{port}", "rank": number, "world_size": 2}
     distributed.init_process_group("gloo", **place)
-    answers.put(fit(X[number::2], *others, distributed=True))
+    answers.put(work(number, *arguments))
     distributed.destroy_process_group()
 
 
-def by_two(*arguments):
-    """What `fit` returns in two processes; their errors are equal, seconds are added."""
+def in_two(work, *arguments):
+    """What a function returns in two processes that know each other."""
     context = multiprocessing.get_context("spawn")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     answers = context.SimpleQueue()
     both = [
-        context.Process(target=join, args=(number, port, answers, *arguments))
+        context.Process(target=join, args=(work, number, port, answers, *arguments))
         for number in range(2)
     ]
     for process in both:
         process.start()
-    one, other = answers.get(), answers.get()
+    found = answers.get(), answers.get()
     for process in both:
         process.join()
+    return found
+
+
+def by_two(*arguments):
+    """What `fit` returns in two processes; their errors are equal, seconds are added."""
+    one, other = in_two(fit_to_half, *arguments)
     assert one[0] == other[0], "the processes have different models"
     return one[0], one[1] + other[1], one[2]
 
@@ -126,11 +142,48 @@ def memory_of_a_gigabyte(n_rows, chunk):
     """Peak of the memory of this process in a fit, beyond what it held before, in MB."""
     angles = da.random.default_rng(0).uniform(-1, 1, (n_rows, 2), chunks=(chunk, 2))
     table = angles.map_blocks(made, dtype=float, chunks=(angles.chunks[0], GIGABYTE[1:]))
-    params = {"hidden_layer_sizes": (64, 32), "max_epochs": 2, "random_state": 0}
-    AutoencoderTransformer(2, **params).fit(table[: 3 * chunk])  # imports and buffers
+    AutoencoderTransformer(2, **SMALL_FIT).fit(table[: 3 * chunk])  # imports and buffers
     before = peak_megabytes()
-    AutoencoderTransformer(2, **params).fit(table)
+    AutoencoderTransformer(2, **SMALL_FIT).fit(table)
     return peak_megabytes() - before, before
+
+
+def memory_of_half(number, dtype, folder=None):
+    """Largest memory of a process with half of 1 GB over this half, and seconds of `fit`.
+
+    What the process held before it had the half, after a fit to a few rows, does not count.
+    """
+    p, size = GIGABYTE[1], GIGABYTE[0] * GIGABYTE[1] * np.dtype(float).itemsize // 2
+    n_rows, rng = size // (p * np.dtype(dtype).itemsize), np.random.default_rng(number)
+    ae = AutoencoderTransformer(2, distributed=True, **SMALL_FIT)
+    ae.fit(made(rng.uniform(-1, 1, (2000, 2))).astype(dtype))  # imports and buffers
+    before = reset_peak()
+    how = {"dtype": dtype, "shape": (n_rows, p)}
+    X = np.empty(**how)
+    if folder is not None:
+        X = np.memmap(Path(folder) / f"{number}.bin", mode="w+", **how)
+    for rows in np.array_split(np.arange(n_rows), 2000):
+        X[rows[0] : rows[-1] + 1] = made(rng.uniform(-1, 1, (len(rows), 2)))
+    begin = time.monotonic()
+    ae.fit(X)
+    share = (peak_megabytes() - before) * 2**20 / X.nbytes
+    return share, time.monotonic() - begin
+
+
+def reset_peak():
+    """Begin anew to measure `peak_megabytes`, on Linux, and return what is held now."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return peak_megabytes()
+
+
+def memory_of_two():
+    """Print the memory of each of two processes with half of 1 GB each."""
+    print("process with half of 1 GB | most memory over the half | seconds of fit")
+    for dtype in ("float32", "float64"):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, where in {"in memory": None, "memory map": folder}.items():
+                for share, seconds in in_two(memory_of_half, dtype, where):
+                    print(f"{dtype} {name} | {share:.2f} | {seconds:.0f}", flush=True)
 
 
 def main():
@@ -144,6 +197,7 @@ def main():
     if arguments.gigabyte:
         more, before = memory_of_a_gigabyte(GIGABYTE[0], 62_500)
         print(f"1 GB in 20 blocks: {more:.0f} MB beyond {before:.0f} MB", flush=True)
+        memory_of_two()
     skae._tables.rows.SMALL = 0  # small tables are read in blocks too
     print(HEADER)
     data = available()

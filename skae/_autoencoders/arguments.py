@@ -75,6 +75,8 @@ def given_to_fit(
         given.X_val = _check_held_out_rows(estimator, X_val, given)
     if groups is not None:
         given.groups = check_groups(groups, X)
+        if estimator.distributed:  # the same numbers in all processes
+            given.groups = label_keys(groups)
     given.given_exposure = check_exposure(estimator, exposure, X)
     if exposure is not None and X_val is not None:
         raise ValueError(
@@ -83,7 +85,9 @@ def given_to_fit(
         )
     if holds_out_rows(estimator, given):
         given.folds = _folds(estimator, X, y, groups) if splits is None else splits
-    if sample_weight is not None:
+    if sample_weight is not None and estimator.distributed:
+        given.weigh_in_part(sample_weight)
+    elif sample_weight is not None:
         given.weigh(sample_weight)
     given.sort()
     return given

@@ -328,6 +328,8 @@ class BaseAutoencoder(
         owner = type(self).__name__
         with as_before_on_error(self), processes(self.distributed, owner) as peers:
             tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
+            if peers.number:  # the first process reports to callbacks
+                tasks.callbacks = []
             with in_own_modes(), tasks:
                 return fitting.fit(
                     self,

@@ -303,11 +303,16 @@ class AutoencoderTransformer(BaseAutoencoder):
     distributed : bool, default=False
         Whether the processes of `torch.distributed`, which torchrun starts, fit one model
         together. All call `fit`, each with rows of its own, of which there may be none, and
-        all end with the same model. Rows are held out by their values, at most 10 000 of
-        all, and each process gets all of these. An error, Ctrl-C or the end of one process
-        ends the fit of the others with a `skae.exceptions.PeerError`; only the first
-        prints and warns. The rows must be held in memory, losses must be of the kind of
-        "squared_error", and parameters that need one process are refused.
+        all end with the same model. Rows are held out by their values, or by their groups,
+        at most 10 000 of all, and each process gets all of these. An error, Ctrl-C or the
+        end of one process ends the fit of the others with a `skae.exceptions.PeerError`.
+        Only the first prints, warns, writes the checkpoint, from which all go on, and runs
+        `callbacks`: what these change, or that they end training, holds in all processes.
+        A regularizer is computed of the rows of each process, and averaged. A table of more
+        than two million values is read where it is, be it an array or a file, and not
+        copied. Refused are `allow_nan=True`, columns of categories, a `module`,
+        `normalization="batch"`, a `cv`, a share as `n_components`, `X_target`, exposures
+        (counts need `exposure=None`), `partial_fit` and dask tables.
     warm_start : bool, default=False
         Whether to go on with the network of the last `fit` instead of a new one. Training
         goes on at the learning rate of so many steps, which then falls to zero again, and

@@ -39,9 +39,13 @@ from skae._autoencoders.parameters import (
     parameter_names,
     params_of_fit,
 )
-from skae._autoencoders.together import check_together, given_together
+from skae._autoencoders.together import (
+    check_same_start,
+    check_together,
+    given_together,
+)
 from skae._compat import draw_seed
-from skae._engine.checkpoint import Checkpoint, fingerprint
+from skae._engine.checkpoint import Checkpoint, SharedCheckpoint, fingerprint
 from skae._engine.corruption import Hide, noise_units, number_of_versions
 from skae._engine.deadline import Deadline
 from skae._engine.run import ALONE
@@ -107,14 +111,15 @@ def fit(
     Returns
     -------
     result : Result
-    numbers : ndarray of int of shape (n_rows,)
-        For each row of the table of the result, its number in X.
+    numbers : ndarray of int of shape (n_rows,) or None
+        For each row of the table of the result, its number in X. None if all are there in
+        their original order.
     """
     if _goes_on(estimator):
         check_same_network(
             estimator, "warm_start=True", "set warm_start=False to start anew"
         )
-    deadline = Deadline(estimator.time_limit)
+    deadline = peers.shared(Deadline(estimator.time_limit))
     estimator._params_of_fit = params_of_fit(estimator)
     how = {"columns": columns, "is_new": not _goes_on(estimator), "splits": splits}
     given = given_to_fit(
@@ -123,9 +128,12 @@ def fit(
     given.fills_cells = fills_cells
     _begin(estimator, given, n_samples=sum(peers.gather(given.X.shape[0])))
     seed = peers.gather(draw_seed(estimator.random_state))[0]
+    if _goes_on(estimator):  # the same rows are held out as before
+        seed = getattr(estimator, "_seed", seed)
     if peers.are_several:
-        others = {"sample_weight": sample_weight, "groups": groups, "exposure": exposure}
-        check_together(estimator, **others, X_val=X_val, X_target=X_target)
+        others = {"exposure": exposure, "X_target": X_target}
+        others["folds"] = keeps_folds or None
+        check_together(estimator, given, **others)
         given = given_together(estimator, given, peers, seed)
     given = _summarised(estimator, given)
     before = extremes_of(estimator) if _goes_on(estimator) else None
@@ -133,9 +141,9 @@ def fit(
     ends = extremes.ends(estimator.clip, estimator._loss.can_hold)
     estimator._has_marks = is_told_of_gaps(estimator, given, ends)
     initial = _initial(estimator, given.X)
-    if initial is not None:  # the same rows are held out as before
-        seed = getattr(estimator, "_seed", seed)
-    checkpoint = _open_checkpoint(estimator, given, seed, initial)
+    if peers.are_several:
+        check_same_start(estimator, initial, peers)
+    checkpoint = _open_checkpoint(estimator, given, seed, initial, peers)
     seed = seed if checkpoint is None else checkpoint.seed
     _learn_statistics(estimator, given, seed, is_new=initial is None)
     with contextlib.ExitStack() as scopes:
@@ -158,12 +166,17 @@ def fit(
         if result.interrupt is not None:
             result.interrupt.is_kept = True
             raise result.interrupt
-    return result, np.arange(result.n_samples) if numbers is None else numbers
+    return result, numbers
 
 
 def partial_fit(estimator, X, sample_weight, groups, exposure):
     """Train on a chunk of a stream; the other arguments are those of `partial_fit`."""
     is_first = not hasattr(estimator, "net_")
+    if estimator.distributed:
+        raise ValueError(
+            f"partial_fit of {type(estimator).__name__} trains in one process. Set "
+            "distributed=False, or call fit."
+        )
     if not is_first:
         check_same_network(
             estimator, "partial_fit", "call fit to start anew", with_widths=True
@@ -298,9 +311,9 @@ def _initial(estimator, X):
     return copy.deepcopy(estimator.net_.network)
 
 
-def _open_checkpoint(estimator, given, seed, initial):
+def _open_checkpoint(estimator, given, seed, initial, peers):
     """Return the file that keeps the state of training, or None without `checkpoint`."""
-    if estimator.checkpoint is None:
+    if not peers.gather(estimator.checkpoint is not None)[0]:
         return None
     name = type(estimator).__name__
     if wants_share(estimator):
@@ -315,7 +328,11 @@ def _open_checkpoint(estimator, given, seed, initial):
     if isinstance(estimator.random_state, np.random.RandomState):
         parameters["random_state"] = f"RandomState that gives {seed}"
     items = fingerprint(name, parameters, given.tables, initial, estimator.device_)
-    return Checkpoint(estimator.checkpoint, name, items, seed)
+    if not peers.are_several:
+        return Checkpoint(estimator.checkpoint, name, items, seed)
+    return SharedCheckpoint(
+        peers, lambda items: Checkpoint(estimator.checkpoint, name, items, seed), items
+    )
 
 
 def _learn_statistics(estimator, given, seed, is_new=True):
@@ -381,6 +398,9 @@ def _loss_statistics(estimator, loss, given):
     """Return the statistics of the rows that the loss needs."""
     if loss.statistics is None:
         return {}
+    if given.shared is not None:
+        sample = given.summary.rows, given.shared.sample_weights
+        return loss.measure(loss.within(sample[0]), sample[1], estimator.scale_)
     X, exposed = given.goal, given.exposed(given.goal)
     some = slice(None, None, -(-X.shape[0] * X.shape[1] // MEASURED))
     rows = loss.within(rows_of(X, some))
@@ -445,7 +465,7 @@ def _train(
             noise_and_units=noise_and_units,
             hide=None if table.observed is None else hide,
             unit=unit / share,
-            callbacks=[*(estimator.callbacks or []), *callbacks],
+            callbacks=[] if peers.number else [*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
             holds_initial=initial is None or estimator._holds,
             deadline=deadline,

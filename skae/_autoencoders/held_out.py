@@ -112,6 +112,7 @@ def fit_with_folds(
         used = splits if _n_held_out(splits) >= SMALLEST else []
     how = {"splits": used, "keeps_folds": True, "columns": columns}
     result, numbers = _fit(estimator, X, y, sample_weight, groups, **how)
+    numbers = np.arange(result.n_samples) if numbers is None else numbers
     folds = result.folds()
     if _n_held_out([fold[1:] for fold in folds]) < SMALLEST:
         if columns is None:

@@ -1,37 +1,45 @@
 """What the processes of a distributed fit tell each other before training."""
 
+import dataclasses
+import functools
+from typing import NamedTuple
+
 import numpy as np
 
-from skae._tables.block_summary import summary_of_rows
+from skae._autoencoders.exposures import counted_columns
+from skae._engine.checkpoint import digest_of_weights
+from skae._tables.block_summary import Summary, moments
+from skae._tables.blocks import Blocks
 from skae._tables.categories import columns_of
-from skae._tables.checks import check_finite, explained
-from skae._tables.dependence import is_held_out, row_keys
-from skae._tables.fit_data import Given
-from skae._tables.rows import is_streamed
-from skae._tables.table import distance_of_sampled
+from skae._tables.checks import check_rows
+from skae._tables.dependence import (
+    Dependence,
+    held_out_keys,
+    is_held_out,
+    number_of_keys,
+    row_keys,
+)
+from skae._tables.rows import Followed, is_small, rows_of
+from skae._tables.table import Shared, distance_of_sampled
 from skae._training.members import MOST_HELD_OUT
 
-__all__ = ["check_together", "given_together"]
+__all__ = ["check_same_start", "check_together", "given_together"]
 
 # Parameters that a distributed fit takes with these values alone.
 ONLY = {
     "allow_nan": False,
-    "callbacks": None,
-    "checkpoint": None,
-    "early_stopping": True,
     "module": None,
-    "regularizer": None,
-    "time_limit": None,
-    "warm_start": False,
 }
+SAMPLED = 2**22  # number of values of the rows that the codes of all processes are made of
 
 
-def check_together(estimator, **arguments):
+def check_together(estimator, given, **arguments):
     """Refuse parameters and arguments of `fit` that need one process.
 
     Parameters
     ----------
     estimator : estimator
+    given : Given
     **arguments : dict of str and (array-like or None)
         Optional arguments of `fit`.
 
@@ -48,8 +56,8 @@ def check_together(estimator, **arguments):
         others.append(f"n_components={k!r}")
     if getattr(estimator, "normalization", None) == "batch":
         others.append("normalization='batch'")
-    if not estimator._loss.of_scaled or estimator._loss.statistics is not None:
-        others.append(f"loss={estimator.loss!r}")
+    if counted_columns(estimator, estimator._loss, given) is not None:
+        others.append("counts with an exposure, unless exposure=None")
     if columns_of(estimator) is not None:
         others.append("columns of categories")
     if others:
@@ -64,77 +72,209 @@ def _is_only(estimator, name):
     return value is ONLY[name] or value == ONLY[name]
 
 
+def check_same_start(estimator, initial, peers):
+    """Refuse a warm start from networks that differ between processes.
+
+    Parameters
+    ----------
+    estimator : estimator
+    initial : nn.Module or None
+    peers : Peers
+    """
+    start = None
+    if initial is not None:
+        scale = np.atleast_1d(estimator.scale_).tolist()
+        start = digest_of_weights(initial), estimator.mean_.tolist(), scale
+    if any(other != start for other in peers.gather(start)):
+        raise ValueError(
+            f"warm_start=True of {type(estimator).__name__} goes on with the network of "
+            "the last fit, and processes have different ones. Set warm_start=False to "
+            "start anew, or give all processes the same fitted estimator."
+        )
+
+
 def given_together(estimator, given, peers, seed):
     """Return the arguments of `fit` for this process, with what is known of all rows.
 
-    Rows are held out by their values, so that equal rows are on the same side in all
-    processes. All processes get all held-out rows, and make the same choices with them.
+    Rows, or groups of rows, are held out by their values, so that those that depend on each
+    other are on the same side in all processes. All processes get all held-out rows, and
+    make the same choices with them.
 
     Parameters
     ----------
     estimator : estimator
     given : Given
-        The rows of this process, of which there may be none.
+        The rows of this process, of which there may be none, with weights and keys of
+        groups as the user passed them.
     peers : Peers
     seed : int
 
     Returns
     -------
     Given
+        Its table is read on access if one of the processes has a large one.
     """
     owner = type(estimator).__name__
-    if is_streamed(given.X):
+    if isinstance(given.X, Blocks):
         raise ValueError(
-            f"X of {owner}.fit with distributed=True must be held in memory, and it is so "
-            "large that it would be read in parts. Use more processes."
+            f"X of {owner}.fit with distributed=True must not be a large dask table, whose "
+            "blocks would be computed in every process. Pass the rows of each process."
         )
-    sizes = np.array(peers.gather(given.X.shape))
-    if len(set(sizes[:, 1])) > 1:
-        raise ValueError(
-            f"X of {owner}.fit with distributed=True must have the same columns in all "
-            f"processes, got {sizes[:, 1].tolist()}."
-        )
-    start, n_samples = sizes[: peers.number, 0].sum(), sizes[:, 0].sum()
-    share = min(estimator.validation_fraction, MOST_HELD_OUT / max(n_samples, 1))
-    judges = is_held_out(row_keys(given.X), share, seed)
-    own = _own_summary(estimator, given.X, int(start), int(n_samples))
-    found = peers.gather((own, given.X[judges]))
-    summaries = [summary for summary, _ in found if summary is not None]
-    held_out = np.concatenate([rows for _, rows in found])
-    if len(held_out) < 2:
+    optional = given.weights, given.groups, given.X_val
+    told = peers.gather((given.X.shape, [part is not None for part in optional]))
+    shapes, has = [shape for shape, _ in told], np.array([has for _, has in told])
+    _check_alike(shapes, has[:, 1], owner)
+    has_weights, has_groups, has_val = has.any(axis=0)
+    n_samples = sum(n for n, _ in shapes)
+    if has_weights:
+        w = np.ones(given.X.shape[0]) if given.weights is None else given.weights
+        given.weights = w * (n_samples / sum(peers.gather(w.sum())))
+    if has_groups and given.groups is None:
+        given.groups = np.empty(0, dtype=np.uint64)
+    check_rows(estimator._loss, given.X, estimator)
+    keys = row_keys(given.X)
+    labels = _labels(given.groups, keys, peers)
+    is_judge = np.zeros(len(keys), dtype=bool)
+    if estimator.early_stopping and not has_val:
+        is_judge = labels.held_out(n_samples, estimator.validation_fraction, seed)
+    held_out = _held_out(given, is_judge, keys, peers, has_val)
+    if estimator.early_stopping and len(held_out.X) < 2:
         raise ValueError(
             f"distributed=True of {owner} holds out a share validation_fraction of the "
             f"rows, which are {n_samples} in all processes, and needs at least 2 held-out "
-            "rows. Fit so few rows in one process."
+            "rows. Fit so few rows in one process, or set early_stopping=False."
         )
-    summary = summaries[0]
-    for other in summaries[1:]:
-        summary = summary.joined(other)
-    return Given(given.X[~judges], X_val=held_out, summary=summary)
+    n_before = sum(n for n, _ in shapes[: peers.number])
+    summary, sample_weights = _summary(estimator, given, keys, n_before, n_samples, peers)
+    own, w = np.flatnonzero(~is_judge), given.weights
+    told = peers.gather((len(own), len(own) if w is None else w[own].sum()))
+    n_trained, weight = (sum(parts) for parts in zip(*told, strict=True))
+    return dataclasses.replace(
+        given,
+        X=_followed(given.X, own, held_out.X, all(is_small(*shape) for shape in shapes)),
+        weights=np.concatenate([w[own], held_out.weights]) if has_weights else None,
+        X_val=None,
+        groups=None,
+        summary=summary,
+        shared=Shared(
+            n_held_out=len(held_out.X),
+            n_trained=n_trained,
+            n_different=labels.n_different,
+            mean_weight=weight / max(n_trained, 1),
+            sample_weights=sample_weights,
+        ),
+        known_dependence=Dependence(_copies(len(own), held_out.labels)),
+    )
 
 
-def _own_summary(estimator, X, start, n_samples):
-    """Return the Summary of the rows X of this process, or None if it has none.
+def _copies(n_own, labels):
+    """Return numbers of rows, each of n_own by itself, and of rows with these labels."""
+    copies = np.arange(n_own + len(labels))
+    copies[n_own:] = n_own + labels
+    return copies
+
+
+def _check_alike(shapes, has_groups, owner):
+    """Refuse tables of different widths, and groups that are not given for all rows."""
+    widths = [width for _, width in shapes]
+    if len(set(widths)) > 1:
+        raise ValueError(
+            f"X of {owner}.fit with distributed=True must have the same columns in all "
+            f"processes, got {widths}."
+        )
+    if sum(n for n, _ in shapes) < 2:
+        raise ValueError(f"{owner}.fit needs at least 2 rows in all processes together.")
+    lacks = [n > 0 and not has for (n, _), has in zip(shapes, has_groups, strict=True)]
+    if has_groups.any() and any(lacks):
+        raise ValueError(
+            f"groups of {owner}.fit with distributed=True must be passed in every process "
+            "that has rows, or in none."
+        )
+
+
+class _Labels:
+    """Keys of the rows of this process, equal for those that are held out together.
 
     Parameters
     ----------
-    estimator : estimator
-    X : ndarray of shape (n, n_features)
-    start : int
-        Number of rows of the processes before this one.
-    n_samples : int
-        Number of rows of all processes.
+    keys : ndarray of uint64 of shape (n,)
+    n_different : int
+        Number of different keys of all processes. Without groups, rows that are equal in
+        two processes count twice.
+    distinct : ndarray of uint64 or None
+        Different keys of all processes, if they are those of groups.
     """
-    if not len(X):
-        return None
-    owner = type(estimator).__name__
-    with explained(estimator, X, "X", estimator.allow_nan):
-        return summary_of_rows(
-            X,
-            start,
-            np.ones(len(X)),
-            check=lambda rows, _: check_finite(rows, owner),
-            standardize=estimator._params_of_fit["standardize"],
-            n_components=estimator.n_components_,
-            every=distance_of_sampled(n_samples, X.shape[1]),
-        )
+
+    def __init__(self, keys, n_different, distinct=None):
+        self.keys, self.n_different, self.distinct = keys, n_different, distinct
+
+    def held_out(self, n_samples, validation_fraction, seed):
+        """Return which rows (n,) of this process are held out.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows in all processes.
+        validation_fraction : float
+        seed : int
+        """
+        share = min(validation_fraction, MOST_HELD_OUT / n_samples)
+        if self.distinct is None:
+            return is_held_out(self.keys, share, seed)
+        n_chosen = min(max(1, int(share * self.n_different)), self.n_different - 1)
+        return np.isin(self.keys, held_out_keys(self.distinct, n_chosen, seed))
+
+
+def _labels(groups, keys, peers):
+    """Return the _Labels of rows with these groups, or with these keys of their values."""
+    if groups is None:
+        return _Labels(keys, sum(peers.gather(number_of_keys(keys))))
+    distinct = np.unique(peers.gather_rows(np.unique(groups)))
+    return _Labels(groups, len(distinct), distinct)
+
+
+class _HeldOut(NamedTuple):
+    """Held-out rows of all processes, with weights, and labels of those that are alike."""
+
+    X: np.ndarray
+    weights: np.ndarray
+    labels: np.ndarray
+
+
+def _held_out(given, is_judge, keys, peers, has_val):
+    """Return the _HeldOut rows of all processes: those of the user's, or chosen ones."""
+    if has_val:
+        X = given.X_val
+        X = peers.gather_rows(rows_of(given.X, np.arange(0)) if X is None else X)
+        return _HeldOut(X, np.ones(len(X)), np.arange(len(X)))
+    chosen = np.flatnonzero(is_judge)
+    w = np.ones(len(chosen)) if given.weights is None else given.weights[chosen]
+    labels = keys if given.groups is None else given.groups
+    parts = rows_of(given.X, chosen), w, labels[chosen]
+    X, w, labels = (peers.gather_rows(part) for part in parts)
+    if given.groups is not None:  # a row may equal one of another group
+        is_copy = np.isin(peers.gather_rows(keys[chosen]), keys[~is_judge])
+        is_new = ~np.any(peers.gather(is_copy), axis=0)
+        X, w, labels = X[is_new], w[is_new], labels[is_new]
+    return _HeldOut(X, w, Dependence.of_keys(labels).copies)
+
+
+def _summary(estimator, given, keys, n_before, n_samples, peers):
+    """Return the Summary of the rows of all processes, and the weights of its sample."""
+    X, w, found = given.X, given.weights, None
+    if X.shape[0]:
+        how = {"n_components": estimator.n_components_}
+        how["standardize"] = estimator._params_of_fit["standardize"]
+        found = moments(X, w, **how)
+    parts = zip(*filter(None, peers.gather(found)), strict=True)
+    pca, extremes = (functools.reduce(lambda a, b: a.joined(b), part) for part in parts)
+    every = distance_of_sampled(n_samples, X.shape[1], SAMPLED)
+    some = np.arange(-n_before % every, X.shape[0], every)
+    rows = peers.gather_rows(rows_of(X, some))
+    w = None if w is None else peers.gather_rows(w[some])
+    return Summary(pca, extremes, keys, np.arange(0), rows), w
+
+
+def _followed(X, own, others, is_copied):
+    """Return some rows of a table and after them others, as an array or read on access."""
+    return np.concatenate([X[own], others]) if is_copied else Followed(X, own, others)

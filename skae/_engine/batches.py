@@ -7,7 +7,7 @@ import torch
 from scipy import sparse
 from torch.utils.data import Dataset
 
-from skae._tables.rows import rows_of
+from skae._tables.rows import reads_any_rows, rows_of
 
 __all__ = ["WINDOW", "Batch", "Batches", "Rows", "StreamedRows", "streamed_batch"]
 
@@ -155,7 +155,8 @@ class StreamedRows(Dataset):
 
     A file is read in windows, which consist of runs of neighbouring rows. The runs are
     drawn at random, and the rows of a window are shuffled in memory. Rows of a sparse
-    matrix are made dense a batch at a time.
+    matrix are made dense a batch at a time. Rows that are held in memory are drawn one by
+    one, and converted a batch at a time.
 
     Parameters
     ----------
@@ -196,10 +197,12 @@ class StreamedRows(Dataset):
 
     def _batches(self, index, weights, n_batches, generator):
         """Yield the batches of one member."""
-        is_sparse = sparse.issparse(self.X.X)
-        order = self._order(index, 1 if is_sparse else RUN, generator)
+        is_sparse, reads_any = sparse.issparse(self.X.X), reads_any_rows(self.X.X)
+        order = self._order(index, 1 if reads_any else RUN, generator)
         batches = np.array_split(order, n_batches)
-        per_window = max(1, WINDOW // (self.X.shape[1] * len(batches[0])))
+        per_window = max(1, WINDOW // (self.X.shape[1] * max(1, len(batches[0]))))
+        if reads_any and not is_sparse:
+            per_window = 1
         for i in range(0, n_batches, per_window):
             part = batches[i : i + per_window]
             rows = np.concatenate(part)
@@ -223,11 +226,13 @@ class StreamedRows(Dataset):
         """Return the row numbers (n,) of one member, repeated if another has more."""
         if not len(rows):  # the member has no rows here, and its errors are dropped
             return np.zeros(self.length, dtype=int)
-        if generator is not None:
+        if generator is not None and run == 1:
+            rows = rows[torch.randperm(len(rows), generator=generator).numpy()]
+        elif generator is not None:
             runs = np.array_split(rows, -(-len(rows) // run))
             order = torch.randperm(len(runs), generator=generator).numpy()
             rows = np.concatenate([runs[i] for i in order])
-        return np.resize(rows, self.length)
+        return rows if len(rows) == self.length else np.resize(rows, self.length)
 
 
 def streamed_batch(X, target, rows, numbers, weights, device):

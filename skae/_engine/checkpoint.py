@@ -18,7 +18,7 @@ from skae._tables.rows import row_blocks, rows_of
 from skae.exceptions import DivergenceError, ModelFileError
 from skae.modules._base import layers_that_draw
 
-__all__ = ["Checkpoint", "fingerprint"]
+__all__ = ["Checkpoint", "SharedCheckpoint", "digest_of_weights", "fingerprint"]
 
 KIND = "checkpoint"  # in the place of the class in a model file
 EVERY = 30.0  # least number of seconds between two writes
@@ -110,9 +110,12 @@ class Checkpoint:
         if self.state is not None:
             restore_rates(net, self.state)
 
-    def note(self, net):
-        """Keep the state of a net between two epochs, and write it if it is time."""
-        self.state = snapshot(net)
+    def note(self, net, others=()):
+        """Keep the state of a net between two epochs, and write it if it is time.
+
+        The items of the dict `others` are kept too.
+        """
+        self.state = snapshot(net) | dict(others)
         if time.monotonic() >= self.due:
             self.write()
 
@@ -153,6 +156,65 @@ class Checkpoint:
         is_over = is_complete or (kind is not None and issubclass(kind, DivergenceError))
         if is_over and _mark(self.path) in (None, self.mark):
             remove_model(self.path)
+
+
+class SharedCheckpoint:
+    """The checkpoint of several processes, whose file is that of the first one.
+
+    All go on from the state in this file, and each with its own generators, which are kept
+    there too.
+
+    Parameters
+    ----------
+    peers : Peers
+    open_file : callable (fingerprint) -> Checkpoint
+        It is called in the first process.
+    fingerprint : dict of str and str
+        Fingerprint of the fit in this process.
+    """
+
+    def __init__(self, peers, open_file, fingerprint):
+        found = peers.gather(fingerprint)
+        joined = {name: [items.get(name) for items in found] for name in found[0]}
+        joined = {name: " and ".join(dict.fromkeys(v)) for name, v in joined.items()}
+        joined["number of processes"] = str(len(found))
+        self.peers, self.file = peers, None if peers.number else open_file(joined)
+        told = self.file and (self.file.seed, self.file.state)
+        self.seed, self.state = peers.gather(told)[0]
+
+    def resume(self, net):
+        """Restore the state of the file, if there is one, before a net trains."""
+        if self.state is not None:
+            own = self.state["generators of processes"][self.peers.number]
+            restore(net, self.state | own)
+
+    def resume_rates(self, net):
+        """Restore the learning rates again, after callbacks have begun and set theirs."""
+        if self.state is not None:
+            restore_rates(net, self.state)
+
+    def note(self, net):
+        """Keep the state of the nets between two epochs, and write it if it is time."""
+        parts = self.peers.gather(generators_of(net))
+        if self.file is not None:
+            self.file.note(net, {"generators of processes": parts})
+
+    def write(self):
+        """Replace the file by one that holds the state after the last epoch."""
+        if self.file is not None:
+            self.file.write()
+
+    def pause(self):
+        """Write the file, and keep it although the fit ends, so that another goes on."""
+        if self.file is not None:
+            self.file.pause()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self.file is not None:
+            self.file.__exit__(*exception)
 
 
 def _file_name(owner, fingerprint):
@@ -206,11 +268,16 @@ def fingerprint(owner, parameters, tables, initial, device):
     items["instructions of the CPU"] = torch.backends.cpu.get_cpu_capability()
     items["network of the warm start"] = "none"
     if initial is not None:
-        sha256 = hashlib.sha256()
-        for tensor in _tensors(initial).values():
-            sha256.update(_array(tensor))
-        items["network of the warm start"] = sha256.hexdigest()
+        items["network of the warm start"] = digest_of_weights(initial)
     return items
+
+
+def digest_of_weights(network):
+    """Return the SHA-256 of all tensors of a network."""
+    sha256 = hashlib.sha256()
+    for tensor in _tensors(network).values():
+        sha256.update(_array(tensor))
+    return sha256.hexdigest()
 
 
 def described(value):
@@ -275,14 +342,20 @@ def snapshot(net):
         "lr": _as_plain(net.lr),
         "rates": [_plain(group) for group in optimizer.param_groups],
         "schedulers": [_plain(scheduler.state_dict()) for scheduler in _schedulers(net)],
-        "generators": [g.get_state().numpy() for g in _generators(net)],
-        "global generators": net.states_.get_state(),
-    }
+    } | generators_of(net)
     if choice is not None:
         state["choice"] = [choice.epoch, float(choice.mark), choice.mark_epoch]
         gains, epoch, weights = choice.best
         state["best"] = [gains, epoch, weights and [*map(_array, weights)]]
     return state
+
+
+def generators_of(net):
+    """Return the states of all generators, as a dict."""
+    return {
+        "generators": [g.get_state().numpy() for g in _generators(net)],
+        "global generators": net.states_.get_state(),
+    }
 
 
 def restore(net, state):

@@ -5,13 +5,35 @@ import signal
 import threading
 import warnings
 
+import numpy as np
 import torch
 from torch import distributed
 
+from skae._engine.deadline import Deadline
 from skae._engine.run import ALONE, Alone
 from skae.exceptions import PeerError
 
 __all__ = ["Peers", "processes"]
+
+
+class SharedDeadline:
+    """The time at which training has to end in all processes, as of their last step.
+
+    Parameters
+    ----------
+    peers : Peers
+    """
+
+    def __init__(self, peers):
+        self.peers = peers
+
+    @property
+    def seconds_left(self):
+        return self.peers.deadline.seconds_left
+
+    @property
+    def is_over(self):
+        return self.peers.is_out_of_time
 
 
 class Peers(Alone):
@@ -35,6 +57,15 @@ class Peers(Alone):
     def __init__(self, group):
         self.group, self.number = group, distributed.get_rank(group)
         self.interrupt = None
+        self.deadline, self.is_out_of_time = Deadline(), False
+
+    def shared(self, deadline):
+        """Return a Deadline that is over at the same step in all processes.
+
+        The first process whose clock says so ends training at its next step.
+        """
+        self.deadline = deadline
+        return SharedDeadline(self)
 
     def gather(self, value):
         """Return a list of the values of all processes, in the order of their numbers."""
@@ -42,6 +73,33 @@ class Peers(Alone):
         with self._exchange():
             distributed.all_gather_object(values, value, group=self.group)
         return values
+
+    def gather_rows(self, array):
+        """Return the rows of arrays (n, ...) of all processes, one after another.
+
+        They are received in place, so that this takes little more memory than the result.
+        """
+        array = np.asarray(array)
+        told = self.gather((len(array), array.dtype.str))
+        sizes, dtypes = zip(*told, strict=True)
+        ends, dtype = np.cumsum((0, *sizes)), np.result_type(*dtypes)
+        rows = np.empty((ends[-1], *array.shape[1:]), dtype)
+        rows[ends[self.number] : ends[self.number + 1]] = array
+        flat = rows.reshape(ends[-1], int(np.prod(array.shape[1:])))
+        bits = torch.from_numpy(flat.view(np.uint8))
+        with self._exchange():
+            for number, size in enumerate(sizes):
+                if size:
+                    part = bits[ends[number] : ends[number + 1]]
+                    distributed.broadcast(part, src=number, group=self.group)
+        return rows
+
+    def of_first(self, tensor):
+        """Return the tensor of the first process; those of the others have its shape."""
+        tensor = tensor.clone()
+        with self._exchange():
+            distributed.broadcast(tensor, src=0, group=self.group)
+        return tensor
 
     def reduce(self, weights, loss, n_rows):
         """Replace gradients by those of the rows of all processes, in one flat tensor.
@@ -59,16 +117,17 @@ class Peers(Alone):
         loss : Tensor of shape ()
             Mean loss over the rows of all processes.
         """
-        flat = torch.zeros(sum(w.numel() for w in weights) + 2)
+        flat = torch.zeros(sum(w.numel() for w in weights) + 3)
         if n_rows:
             parts = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
             parts = [*(part.flatten() for part in parts), loss.detach().reshape(1)]
-            flat[:-1] = torch.cat([part.float() for part in parts]).cpu()
-            flat[:-1] *= n_rows
-        flat[-1] = n_rows
+            flat[:-2] = torch.cat([part.float() for part in parts]).cpu()
+            flat[:-2] *= n_rows
+        flat[-2], flat[-1] = n_rows, self.deadline.is_over
         with self._exchange():
             distributed.all_reduce(flat, group=self.group)
-        flat = (flat[:-1] / flat[-1]).to(weights[0].device)
+        self.is_out_of_time = bool(flat[-1])
+        flat = (flat[:-2] / flat[-2]).to(weights[0].device)
         parts = flat[:-1].split([w.numel() for w in weights])
         for weight, part in zip(weights, parts, strict=True):
             gradient = part.reshape(weight.shape)

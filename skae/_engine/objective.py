@@ -197,6 +197,8 @@ class Objective(nn.Module):
         ndarray of shape (n_cuts, n_held_out)
         """
         network.eval()
+        if not len(rows):
+            return np.zeros((len(self.cuts), 0))
         with (
             network.private_states(SEED, rows.device),
             fresh_generators(network, SEED, rows.device),

@@ -101,6 +101,7 @@ class AutoencoderNet(NeuralNet):
 
     is_finite_ = True  # also if Ctrl-C comes before anything was set
     is_out_of_time_ = False
+    is_led_ = False  # whether callbacks of the first of several processes lead the others
     backprop_ = None
 
     def __init__(
@@ -152,7 +153,10 @@ class AutoencoderNet(NeuralNet):
         self.states_ = self.network.private_states(self.seed, self.device, training=True)
         self.noise_generator_ = self.objective.generator()
         self.averages_ = [p.detach().clone() for p in self.weights_]
-        self.has_batch_callbacks_ = any(map(_wants_batches, dict(self.callbacks_).values()))
+        has_for_batches = any(map(_wants_batches, dict(self.callbacks_).values()))
+        self.is_led_, self.has_batch_callbacks_ = self.peers.gather(
+            (self.peers.are_several and bool(self.callbacks), has_for_batches)
+        )[0]
         self.is_finite_, self.finite_averages_, self.n_resumed_ = True, None, 0
         self.best_error_, self.is_out_of_time_ = None, False
         if self.checkpoint is not None:
@@ -189,14 +193,43 @@ class AutoencoderNet(NeuralNet):
 
     def notify(self, method_name, **kwargs):
         # skorch's callbacks raise KeyboardInterrupt to ask for the end of training.
+        stop, is_outside = None, method_name in {"on_train_begin", "on_train_end"}
         try:
             super().notify(method_name, **kwargs)
-        except KeyboardInterrupt as stop:
+        except KeyboardInterrupt as error:
             # It is Ctrl-C if there are no callbacks that could have raised it, or if there
             # is no loop to leave, before the first epoch and after the last.
-            is_outside = method_name in {"on_train_begin", "on_train_end"}
-            is_ctrl_c = is_outside or not self.callbacks
-            raise Interrupted if is_ctrl_c else StopTraining from stop
+            if is_outside or not self.callbacks:
+                raise Interrupted from error
+            stop = error
+        must_stop = stop is not None
+        if self.is_led_ and method_name != "on_train_end":
+            must_stop = self._follow(must_stop, method_name == "on_grad_computed")
+        if must_stop:
+            raise StopTraining from stop
+
+    @torch.no_grad()
+    def _follow(self, must_stop, has_gradients):
+        """Take over what callbacks of the first process have changed.
+
+        These are learning rates, weights, gradients if they have just been computed, and
+        whether training must stop, which is returned.
+        """
+        tensors = [w.detach() for w in averaged_tensors(self.module_)]
+        if has_gradients:
+            tensors = [p.grad for p in self.module_.parameters() if p.requires_grad]
+        groups = self.optimizer_.param_groups
+        rates = [self.lr, *(group["lr"] for group in groups), must_stop]
+        values = [t.flatten().double().cpu() for t in tensors]
+        values = self.peers.of_first(torch.cat([*values, torch.tensor(rates).double()]))
+        *parts, rates = values.split([*(t.numel() for t in tensors), len(rates)])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.reshape(tensor.shape))
+        lr, *of_groups, must_stop = rates.tolist()
+        vars(self)["lr"] = lr
+        for group, rate in zip(groups, of_groups, strict=True):
+            group["lr"] = rate
+        return bool(must_stop)
 
     def train_step(self, batch, **fit_params):
         self._set_rate()

@@ -13,7 +13,7 @@ from skae._tables.rows import row_blocks, rows_of
 from skae._tables.running_pca import RunningPCA
 from skae._tables.scaling import location_and_scale
 
-__all__ = ["Summary", "summary_of", "summary_of_rows"]
+__all__ = ["Summary", "moments", "summary_of", "summary_of_rows"]
 
 MOST_FEATURES = 1024  # largest number of features for which PCA is exact
 FAN_IN = 8  # number of summaries that are joined at once
@@ -90,14 +90,23 @@ def summary_of_rows(block, start, weights, *, check, standardize, n_components, 
     """
     block = block.tocsr() if sparse.issparse(block) else np.asarray(block)
     numbers = np.arange(start, start + block.shape[0])
-    pieces = row_blocks(*block.shape)
-    for piece in pieces:
+    for piece in row_blocks(*block.shape):
         check(rows_of(block, piece), numbers[piece])
-    frame = location_and_scale(block, standardize)
-    pca, extremes = RunningPCA.begin(*frame, n_components, MOST_FEATURES), None
-    for piece in pieces:
-        rows = rows_of(block, piece)
-        pca = pca.updated(rows, weights[piece])
-        extremes = Extremes.of(rows, weights[piece]).joined(extremes)
+    how = {"standardize": standardize, "n_components": n_components}
+    found = moments(block, weights, **how)
     is_kept = numbers % every == 0
-    return Summary(pca, extremes, row_keys(block), numbers[is_kept], block[is_kept])
+    return Summary(*found, row_keys(block), numbers[is_kept], block[is_kept])
+
+
+def moments(X, weights, *, standardize, n_components):
+    """Return the RunningPCA and the Extremes of the rows of a table that `rows_of` takes.
+
+    `weights` (n_samples,) are those of the rows, or None.
+    """
+    frame = location_and_scale(X, standardize)
+    pca, extremes = RunningPCA.begin(*frame, n_components, MOST_FEATURES), None
+    for piece in row_blocks(*X.shape):
+        rows, w = rows_of(X, piece), None if weights is None else weights[piece]
+        pca = pca.updated(rows, w)
+        extremes = Extremes.of(rows, w).joined(extremes)
+    return pca, extremes

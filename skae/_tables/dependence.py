@@ -14,8 +14,10 @@ __all__ = [
     "Dependence",
     "check_groups",
     "equal_rows",
+    "held_out_keys",
     "is_held_out",
     "label_keys",
+    "number_of_keys",
     "row_keys",
     "splits_of",
 ]
@@ -139,6 +141,12 @@ def row_keys(X):
     return _hashes(X, np.arange(X.shape[0]), np.arange(X.shape[1]))
 
 
+def number_of_keys(keys):
+    """Return how many different keys there are, with less memory than `numpy.unique`."""
+    ordered = np.sort(keys)
+    return np.count_nonzero(ordered[1:] != ordered[:-1]) + (len(keys) > 0)
+
+
 def label_keys(labels):
     """Return keys (n_samples,) of 64 bits for labels, the same in every process."""
     labels = column_or_1d(labels)
@@ -151,8 +159,17 @@ def label_keys(labels):
 
 def is_held_out(keys, share, seed):
     """Return for each key whether its rows are held out, as are about `share` of all."""
-    drawn = _mixed(_mixed(keys ^ _mixed(np.array([seed + 1], dtype=np.uint64))))
-    return drawn < np.uint64(share * 2.0**64)
+    return _drawn(keys, seed) < np.uint64(share * 2.0**64)
+
+
+def held_out_keys(keys, n, seed):
+    """Return n of the distinct `keys`, which do not depend on their order."""
+    return keys[np.argsort(_drawn(keys, seed), kind="stable")[:n]]
+
+
+def _drawn(keys, seed):
+    """Return a random integer of 64 bits for each key."""
+    return _mixed(_mixed(keys ^ _mixed(np.array([seed + 1], dtype=np.uint64))))
 
 
 def _numbered(keys):

@@ -25,13 +25,14 @@ from skae._tables.rows import (
     rows_of,
 )
 from skae._tables.scaling import location_and_scale, nan_location_and_scale, one_scale
-from skae._tables.table import distance_of_sampled
+from skae._tables.table import Shared, distance_of_sampled
 
 __all__ = ["Given"]
 
 TELLING = 64  # number of columns that are sorted by first; most rows differ in them
 # Attributes that are no arrays, or that follow from others.
 NO_TABLES = {"folds", "numbers", "columns", "fills_cells", "summary", "exposure"}
+NO_TABLES |= {"shared", "known_dependence"}
 FEWEST_ROWS = 256  # least number of rows of a streamed table that a filler is fitted to
 
 
@@ -70,6 +71,10 @@ class Given:
     summary : Summary or None
         What is known about all rows, if X is `Blocks`, see `summarised`, or if other
         processes have rows too.
+    shared : Shared or None
+        What else these have told. X then has the held-out rows of all processes at its end.
+    known_dependence : Dependence or None
+        Takes the place of what follows from the rows, in the same case.
     """
 
     X: np.ndarray
@@ -84,11 +89,23 @@ class Given:
     columns: Columns | None = None
     fills_cells: bool = False
     summary: Summary | None = None
+    shared: Shared | None = None
+    known_dependence: Dependence | None = None
 
     @property
     def goal(self):
         """The rows that the decoder is to return: `X_target`, or X."""
         return self.X if self.X_target is None else self.X_target
+
+    def weigh_in_part(self, sample_weight):
+        """Take weights into account as they are, if other processes have rows too."""
+        self.weights = w = np.empty(0)
+        if self.X.shape[0]:
+            how = {"dtype": np.float64, "ensure_non_negative": True}
+            self.weights = w = _check_sample_weight(sample_weight, self.X, **how)
+        rows = np.flatnonzero(w)
+        if len(rows) < len(w):
+            self._take(rows)
 
     def weigh(self, sample_weight, least=2, is_part=False):
         """Take `sample_weight` into account. A row of weight zero is left out.
@@ -179,6 +196,8 @@ class Given:
         Rows depend on each other if their targets are equal: if there are several noisy
         versions of one clean row, one of them reveals the target of the others.
         """
+        if self.known_dependence is not None:
+            return self.known_dependence
         others = self.groups, self.folds
         if self.summary is not None:
             return Dependence.of_keys(self.summary.keys, *others)
@@ -190,6 +209,8 @@ class Given:
         tables = {name: part for name, part in vars(self).items() if name not in NO_TABLES}
         if self.summary is not None:  # these stand for the rows
             tables["X"] = self.summary.keys
+        if self.shared is not None:  # not all of them follow from the rows of one process
+            tables["held-out rows"] = self.X[-self.shared.n_held_out or len(self.X) :]
         for number, (train, held_out) in enumerate(self.folds or []):
             tables |= {f"train rows {number}": train, f"held-out rows {number}": held_out}
         return tables

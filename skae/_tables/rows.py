@@ -6,11 +6,14 @@ from scipy import sparse
 from skae._tables.blocks import Blocks
 
 __all__ = [
+    "Followed",
     "Scaled",
     "Selected",
     "chunks",
     "is_lazy",
+    "is_small",
     "is_streamed",
+    "reads_any_rows",
     "row_blocks",
     "rows_of",
 ]
@@ -46,10 +49,25 @@ def is_lazy(X):
 
 def is_streamed(X):
     """Whether X is sparse or a file, and too large to be made one dense array."""
+    if isinstance(X, Followed):
+        return True
     if isinstance(X, np.memmap):
         return X.ndim == 2 and X.size > SMALL_MAP
-    n_samples, size = X.shape[0], X.shape[0] * X.shape[1]
-    return (sparse.issparse(X) or is_lazy(X)) and size > SMALL and n_samples > FEW_ROWS
+    is_held = not (sparse.issparse(X) or is_lazy(X))
+    return not is_held and not is_small(*X.shape) and X.shape[0] > FEW_ROWS
+
+
+def is_small(n_samples, n_features):
+    """Whether a table of this shape may be copied as a whole."""
+    return n_samples * n_features <= SMALL
+
+
+def reads_any_rows(X):
+    """Whether single rows of X are read about as fast as neighbours."""
+    if isinstance(X, Followed):
+        return reads_any_rows(X.X)
+    is_array = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
+    return is_array or sparse.issparse(X)
 
 
 def rows_of(X, rows):
@@ -62,7 +80,7 @@ def rows_of(X, rows):
     """
     if sparse.issparse(X):
         return X[rows].toarray()
-    if isinstance(X, np.ndarray | Scaled | Blocks):
+    if isinstance(X, np.ndarray | Scaled | Blocks | Followed):
         return X[rows]
     if isinstance(rows, slice):
         return _strided(X, *rows.indices(X.shape[0]))
@@ -137,6 +155,39 @@ class Scaled:
                 np.clip(part, *self.bounds, out=part)
             out[block] = part
         return out if self.after is None else self.after(out, numbers)
+
+
+class Followed:
+    """Some rows of a table and, after them, rows of another one, read on access.
+
+    Parameters
+    ----------
+    X : table of shape (n, n_features) that `rows_of` takes
+    numbers : ndarray of int of shape (n_own,)
+        Numbers of these rows, in ascending order.
+    others : ndarray of shape (n_others, n_features)
+    """
+
+    def __init__(self, X, numbers, others):
+        self.X, self.numbers, self.others = X, numbers, others
+        self.dtype = np.result_type(X.dtype, others.dtype)
+        self.shape = len(numbers) + len(others), others.shape[1]
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        n_own = len(self.numbers)
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(len(self)))
+        is_own = rows < n_own
+        if is_own.all():
+            return rows_of(self.X, self.numbers[rows]).astype(self.dtype, copy=False)
+        out = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
+        out[~is_own] = self.others[rows[~is_own] - n_own]
+        if is_own.any():
+            out[is_own] = rows_of(self.X, self.numbers[rows[is_own]])
+        return out
 
 
 class Selected:

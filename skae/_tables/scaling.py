@@ -71,9 +71,12 @@ def one_scale(spread):
     return float(largest * np.sqrt(np.mean(np.square(spread / largest))))
 
 
-def scaled(X, mean, scale, dtype):
-    """Return (X - mean) / scale as a new array, computed in float64 block by block."""
-    out = np.empty(X.shape, dtype=dtype)
+def scaled(X, mean, scale, dtype, out=None):
+    """Return (X - mean) / scale in `out`, computed in float64 block by block.
+
+    `out` may be X, and None is a new array.
+    """
+    out = np.empty(X.shape, dtype=dtype) if out is None else out
     for block in row_blocks(*X.shape):
         rows = np.subtract(X[block], mean, dtype=np.float64)
         rows /= scale

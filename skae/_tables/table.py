@@ -9,7 +9,7 @@ from skae._tables.dependence import Dependence
 from skae._tables.rows import SMALL, Scaled, is_streamed, row_blocks
 from skae._tables.scaling import scaled
 
-__all__ = ["Table", "distance_of_sampled", "ends_of_target", "make_table"]
+__all__ = ["Shared", "Table", "distance_of_sampled", "ends_of_target", "make_table"]
 
 # A sample of a streamed table has about so many values, but at least so many rows.
 SAMPLED, FEWEST_SAMPLED = 2**24, 4096
@@ -27,11 +27,42 @@ class Whole:
         What `principal_axes` returns for all rows.
     sample : ndarray of shape (n, n_features) or None
         Evenly spaced rows, centred and scaled. None if the table has them itself.
+    sample_target : ndarray of shape (n, n_features) or None
+        These rows in the units in which the loss is measured.
+    shared : Shared or None
+        What the processes of a fit have told each other, if there are several.
     """
 
     n_samples: int
     principal: tuple
     sample: np.ndarray | None = None
+    sample_target: np.ndarray | None = None
+    shared: "Shared | None" = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Shared:
+    """What is known of the rows of all processes, the same in each of them.
+
+    Attributes
+    ----------
+    n_held_out : int
+        Number of rows, at the end of the table of each process, that are held out.
+    n_trained : int
+        Number of rows of all processes that are trained on.
+    n_different : int
+        Number of different rows, or groups of rows, of all processes.
+    mean_weight : float
+        Mean of the weights of the rows that are trained on.
+    sample_weights : ndarray of shape (n,) or None
+        Weights of the rows `sample` of `Whole`.
+    """
+
+    n_held_out: int
+    n_trained: int
+    n_different: int
+    mean_weight: float = 1.0
+    sample_weights: np.ndarray | None = None
 
 
 @dataclasses.dataclass
@@ -110,7 +141,7 @@ class Table:
         Of a streamed table they hold only some of these rows, evenly spaced.
         """
         if self.whole is not None and self.whole.sample is not None:
-            return self.whole.sample, self.whole.sample, None
+            return self.whole.sample, self.whole.sample, self.whole.shared.sample_weights
         own = self if n == len(self.X) else self.first(n)
         if self.is_streamed:
             own = self.first(slice(None, None, distance_of_sampled(n, self.X.shape[1])))
@@ -130,9 +161,9 @@ class Table:
         return Table(X, target, *rest, **how)
 
 
-def distance_of_sampled(n_samples, n_features):
+def distance_of_sampled(n_samples, n_features, n_values=SAMPLED):
     """Return how many rows apart the rows of a sample of a streamed table are."""
-    return -(-n_samples // max(FEWEST_SAMPLED, SAMPLED // n_features))
+    return max(1, -(-n_samples // max(FEWEST_SAMPLED, n_values // n_features)))
 
 
 def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None):
@@ -157,15 +188,16 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None
     Table
     """
     ends = ends_of_target(ends, loss, mean, scale)
+    n_held_out = 0 if given.shared is None else given.shared.n_held_out
     if is_streamed(given.X):
         exposed = given.exposed(given.X)
         before, after = (exposed.seen, exposed.followed) if exposed else (None, None)
         X = Scaled(given.X, mean, scale, before=before)
         target = X if loss.of_scaled else Scaled(given.X, bounds=loss.bounds, after=after)
-        known = {"whole": _whole(given, mean, scale), "weights": given.weights}
-        known |= {"dependence": dependence, "ends": ends}
+        known = {"whole": _whole(given, loss, mean, scale), "weights": given.weights}
+        known |= {"dependence": dependence, "ends": ends, "n_held_out": n_held_out}
         return Table(X, target, exposures=exposed and exposed.relative, **known)
-    goal, weights, n_held_out = given.goal, given.weights, 0
+    goal, weights = given.goal, given.weights
     if given.X_val is not None:  # X_target is then None
         goal, n_held_out = np.concatenate([goal, given.X_val]), len(given.X_val)
         if weights is not None:
@@ -196,20 +228,25 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None
         n_held_out=n_held_out,
         dependence=dependence,
         ends=ends,
-        whole=_whole(given, mean, scale),
+        whole=_whole(given, loss, mean, scale),
         exposures=exposed and exposed.relative,
     )
 
 
-def _whole(given, mean, scale):
+def _whole(given, loss, mean, scale):
     """Return what the summary of `given` tells of all rows, or None without one."""
     summary = given.summary
     if summary is None:
         return None
-    principal, sample = summary.pca.principal_axes(mean, scale)[1:], None
-    if not is_streamed(given.X):
-        sample = scaled(summary.rows, mean, scale, np.float64)
-    return Whole(summary.extremes.n_rows, principal, sample)
+    known = summary.extremes.n_rows, summary.pca.principal_axes(mean, scale)[1:]
+    if given.shared is None:
+        return Whole(*known)
+    dtype = np.float64 if summary.rows.size <= SMALL else np.float32
+    is_replaced = loss.of_scaled and summary.rows.dtype == dtype  # this saves memory
+    out = summary.rows if is_replaced else None
+    sample = scaled(summary.rows, mean, scale, dtype, out)
+    target = sample if loss.of_scaled else loss.within(summary.rows)
+    return Whole(*known, sample, target, given.shared)
 
 
 def ends_of_target(ends, loss, mean, scale):

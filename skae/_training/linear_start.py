@@ -302,12 +302,16 @@ def _of_loss(start, table, rows, loss):
 
 def _sample(start, table, rows):
     """Return codes, targets and weights of evenly spaced rows, as tensors."""
-    rows = np.arange(len(table.X)) if rows is None else rows
-    n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // table.X.shape[1]))
+    X, target, weights = table.X, table.target, table.weights
+    if table.whole is not None and table.whole.shared is not None:
+        X, target = table.whole.sample, table.whole.sample_target
+        weights = table.whole.shared.sample_weights
+    rows = np.arange(len(X)) if rows is None else rows
+    n_rows = min(DECODER_ROWS, max(FEWEST_ROWS, DECODER_VALUES // X.shape[1]))
     some = rows[:: -(-len(rows) // n_rows)]
-    codes = (table.X[some].astype(np.float64) - start.mean) @ start.encoder.T
-    goal = torch.from_numpy(table.target[some].astype(np.float64))
-    w = None if table.weights is None else torch.from_numpy(table.weights[some])
+    codes = (X[some].astype(np.float64) - start.mean) @ start.encoder.T
+    goal = torch.from_numpy(target[some].astype(np.float64))
+    w = None if weights is None else torch.from_numpy(weights[some])
     return torch.from_numpy(codes), goal, w
 
 

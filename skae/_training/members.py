@@ -57,17 +57,32 @@ class Members:
     @property
     def n_trained(self):
         """Number of rows that the last member is trained on, in all processes."""
-        if self.table.whole is None:
+        whole = self.table.whole
+        if whole is None:
             return len(self.trained[-1])
-        return self.n_own - max(self.table.n_held_out, len(self.held_out[-1]))
+        if whole.shared is not None:
+            return whole.shared.n_trained
+        return self.n_own - len(self.held_out[-1])
 
     @property
     def n_different(self):
         """Number of different training rows of the member that has the fewest."""
-        if self.table.n_held_out and self.table.whole is not None:
+        if self.shared is not None:
             return self.n_trained
         copies = self.dependence.copies
         return min(len(np.unique(copies[rows])) for rows in self.trained)
+
+    @property
+    def shared(self):
+        """What the processes of the fit have told each other, or None for one process."""
+        return None if self.table.whole is None else self.table.whole.shared
+
+    @property
+    def n_independent(self):
+        """Number of rows, or groups of rows, that do not depend on each other."""
+        if self.shared is not None:
+            return self.shared.n_different
+        return int(self.dependence.labels.max()) + 1
 
     @property
     def judged(self):
@@ -101,6 +116,8 @@ class Members:
         if weights is None:
             return None
         means = [weights[rows].mean() if len(rows) else 1.0 for rows in index]
+        if self.shared is not None:
+            means = [self.shared.mean_weight]
         return weights / means[0] if len(means) == 1 else weights / np.c_[means]
 
 
@@ -124,11 +141,12 @@ def make_members(table, loss, settings, seed):
     """
     dependence = table.dependence or Dependence.none(len(table.X))
     pairs = _pairs_of_rows(table, dependence, settings, seed)
-    own = table if not table.n_held_out else table.first(len(table.X) - table.n_held_out)
+    own = table
+    if table.n_held_out and table.whole is None:
+        own = table.first(len(table.X) - table.n_held_out)
     n_samples, n_features = own.X.shape
     is_wide = len(pairs) > 1 or n_features > n_samples
     if table.whole is not None:
-        own = dataclasses.replace(own, whole=table.whole)
         n_samples, is_wide = table.whole.n_samples, False
     how = {
         "n_components": min(settings.n_components, n_samples, n_features),

@@ -21,7 +21,7 @@ from skae._training.messages import (
 from skae._training.networks import joined_networks, make_networks, network_of_member
 from skae._training.result import Result
 from skae._training.truncation import N_CUTS, cuts_of
-from skae.exceptions import DivergenceError
+from skae.exceptions import DivergenceError, PeerError
 
 __all__ = ["Training", "train"]
 
@@ -134,8 +134,16 @@ class Training:
         return self.settings.sizes(self.members.n_trained)
 
     def mean(self, errors):
-        """Return the mean of errors (n_cuts, n_judged) with all codes."""
-        return float(np.average(errors[-1], weights=self.members.judged_weights))
+        """Return the mean of errors (n_cuts, n_judged) with all codes.
+
+        If no rows are held out, it is that of the rows of all processes.
+        """
+        w, peers = self.members.judged_weights, self.settings.peers
+        if self.members.has_held_out_rows or not peers.are_several:
+            return float(np.average(errors[-1], weights=w))
+        w = np.ones(errors.shape[1]) if w is None else w
+        total, weight = np.sum(peers.gather((errors[-1] @ w, w.sum())), axis=0)
+        return float(total / weight)
 
     # -- whether there is anything to train --------------------------------------------
 
@@ -219,7 +227,7 @@ class Training:
             tol=settings.tol,
             weights=members.judged_weights,
             groups=labels[members.judged],
-            n_seen=int(labels.max()) + 1,
+            n_seen=members.n_independent,
             sizes=members.judged_exposures,
             unit=len(self.start.mean) if self.loss.is_likelihood else None,
         )
@@ -300,9 +308,13 @@ class Training:
         except Interrupted as interrupt:
             if self.checkpoint is not None:
                 self.checkpoint.write()
-            if not self.settings.warm_start:
+            if not self.settings.warm_start or self.settings.peers.are_several:
                 raise
             return interrupt
+        except PeerError:  # this process may be the one that has the file
+            if self.checkpoint is not None:
+                self.checkpoint.write()
+            raise
         if net.is_out_of_time_ and self.checkpoint is not None:
             self.checkpoint.pause()
         return None

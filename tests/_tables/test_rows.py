@@ -22,7 +22,15 @@ from skae import AutoencoderTransformer
 from skae._engine.batches import RUN, StreamedRows
 from skae._tables.dependence import Dependence, equal_rows
 from skae._tables.pca import principal_axes
-from skae._tables.rows import Scaled, Selected, is_lazy, is_streamed, row_blocks, rows_of
+from skae._tables.rows import (
+    Followed,
+    Scaled,
+    Selected,
+    is_lazy,
+    is_streamed,
+    row_blocks,
+    rows_of,
+)
 from skae._training.members import split
 from skae.noise import MaskingNoise
 
@@ -601,3 +609,25 @@ def test_row_blocks_cover_every_row_once(shape):
     assert blocks[0].start == 0
     assert blocks[-1].stop == shape[0]
     assert all(a.stop == b.start for a, b in itertools.pairwise(blocks))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, Stored])
+def test_rows_followed_by_others(kind):
+    X, others = np.arange(60.0).reshape(20, 3), -np.ones((4, 3), dtype=np.float32)
+    own = np.array([0, 1, 5, 6, 19])
+    table, expected = Followed(kind(X), own, others), np.concatenate([X[own], others])
+    assert (len(table), table.dtype) == (9, np.float64)
+    assert is_streamed(table)
+    for rows in [slice(None), slice(4, 7), slice(0, 4), np.array([8, 2, 0, 6, 2])]:
+        np.testing.assert_array_equal(rows_of(table, rows), expected[rows])
+
+
+def test_rows_of_an_array_are_drawn_one_by_one():
+    X = np.arange(1000.0)[:, None]
+    rows = StreamedRows(Scaled(X), None, [np.arange(1000)], torch.device("cpu"))
+    rows.target = rows.X
+    batches = list(rows.batches(10, torch.Generator().manual_seed(0)))
+    found = torch.cat([batch.inputs for batch in batches])[:, 0].numpy()
+    assert [len(batch.inputs) for batch in batches] == 10 * [100]
+    assert sorted(found) == list(range(1000))
+    assert (np.diff(found) == 1).mean() < 0.01
