@@ -161,8 +161,12 @@ class Table:
         return Table(X, target, *rest, **how)
 
 
-def distance_of_sampled(n_samples, n_features, n_values=SAMPLED):
-    """Return how many rows apart the rows of a sample of a streamed table are."""
+def distance_of_sampled(n_samples, n_features, n_values=None):
+    """Return how many rows apart the rows of a sample of a streamed table are.
+
+    `n_values` is about the number of values that the sample has. None is `SAMPLED`.
+    """
+    n_values = SAMPLED if n_values is None else n_values
     return max(1, -(-n_samples // max(FEWEST_SAMPLED, n_values // n_features)))
 
 

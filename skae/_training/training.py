@@ -127,7 +127,8 @@ class Training:
             result = self._result(net, choice, reference, untrained, interrupt)
         if result.best_epoch == 0:
             result = dataclasses.replace(result, holds=holds)
-        tell(kept_line(result, choice is not None), self.settings.verbose == 1)
+        if not self.settings.peers.number:  # only the first process tells
+            tell(kept_line(result, choice is not None), self.settings.verbose == 1)
         return dataclasses.replace(result, n_threads=threads.n_threads)
 
     def _sizes(self):
