@@ -6,8 +6,8 @@ half of the rows each, and of one process in memory; then how often a block was 
 beyond once an epoch, and CPU seconds of each. With --gigabyte, a line has the largest
 memory of a process that fits to blocks of a table of 1 GB beyond what it held before. The
 blocks are made when they are computed. Further lines have the largest memory of each of two
-processes of gloo beyond what it held before it had its half of 1 GB, over this half, for
-halves in memory of float32 and float64, and for memory maps.
+processes of gloo beyond what it held before it had its half of 1 GB, over this half, in a
+fit of one epoch, for halves in memory of float32 and float64, and for memory maps.
 
     SKAE_DATA=path/to/data python examples/benchmarks/blocks.py [--seeds 3] [--sets letter]
 """
@@ -155,7 +155,7 @@ def memory_of_half(number, dtype, folder=None):
     """
     p, size = GIGABYTE[1], GIGABYTE[0] * GIGABYTE[1] * np.dtype(float).itemsize // 2
     n_rows, rng = size // (p * np.dtype(dtype).itemsize), np.random.default_rng(number)
-    ae = AutoencoderTransformer(2, distributed=True, **SMALL_FIT)
+    ae = AutoencoderTransformer(2, distributed=True, **SMALL_FIT | {"max_epochs": 1})
     ae.fit(made(rng.uniform(-1, 1, (2000, 2))).astype(dtype))  # imports and buffers
     before = reset_peak()
     how = {"dtype": dtype, "shape": (n_rows, p)}
