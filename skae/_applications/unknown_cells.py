@@ -7,7 +7,7 @@ import torch
 from scipy.special import ndtr
 
 from skae._tables.categories import Columns
-from skae._tables.missing import Filler, factor_precisions
+from skae._tables.missing import Filler, factor_precisions, pairs
 
 __all__ = ["N_LEVELS", "UnknownCells", "errors_of_fills"]
 
@@ -147,7 +147,8 @@ def _normal_and_widths(filler, observed, random_state=None):
         Standard deviations, by the Filler.
     """
     weight, noise = filler.weight.double(), filler.noise
-    precisions = factor_precisions(torch.from_numpy(observed), weight, noise)
+    observed, q = torch.from_numpy(observed), weight.shape[1]
+    precisions = factor_precisions(observed, pairs(weight), q, noise)
     root = torch.linalg.cholesky(precisions)
     loadings = weight.mT.expand(len(root), -1, -1)
     spread = torch.linalg.solve_triangular(root, loadings, upper=False)

@@ -1,5 +1,7 @@
 """Rows of a table, and the batches into which they are divided."""
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,12 +27,15 @@ class Batch(NamedTuple):
         Targets of the rows; the same object as `inputs` if the inputs are the targets.
     weights : Tensor of shape (..., n) or None
     observed : Tensor of bool of shape (..., n, q) or None
+    judge : callable (output, errors) -> Tensor of shape (..., n), or None
+        Returns the errors of rows in the cells that judge them, see `JudgedCells`.
     """
 
     inputs: torch.Tensor
     targets: torch.Tensor
     weights: torch.Tensor | None = None
     observed: torch.Tensor | None = None
+    judge: Callable | None = None
 
     def repeat(self, n):
         """Return a Batch with the targets, weights and marks repeated n times."""
@@ -61,6 +66,8 @@ class Rows(Dataset):
         Cells that are observed; None if all are.
     device : torch.device or None
         Device of the batches. None is the device of `inputs`.
+    judge : JudgedCells or None
+        Computes the errors of the rows if their cells are not those of `targets`.
     """
 
     def __init__(
@@ -72,11 +79,12 @@ class Rows(Dataset):
         weights=None,
         observed=None,
         device=None,
+        judge=None,
     ):
         self.device = device or inputs.device
         self.inputs = inputs
         self.targets = targets
-        self.weights, self.observed = weights, observed
+        self.weights, self.observed, self.judge = weights, observed, judge
         self.index = [torch.as_tensor(rows) for rows in index]
         self.lost = lost
         self.length = max(len(rows) for rows in index)
@@ -137,7 +145,8 @@ class Rows(Dataset):
             weights = self._take(self.weights[..., None], order)[..., 0]
         if self.observed is not None:
             observed = self._take(self.observed, order)
-        return Batch(inputs, targets, weights, observed)
+        judge = self.judge and functools.partial(self.judge.errors, order)
+        return Batch(inputs, targets, weights, observed, judge)
 
     def _take(self, tensor, order):
         """Return rows (..., n, p) of a table. This is faster than `tensor[order]`."""
@@ -259,7 +268,7 @@ def streamed_batch(X, target, rows, numbers, weights, device):
 
 def _stacked(batches):
     """Join the batches of m members in one Batch (m, n, ...)."""
-    inputs, targets, weights, _ = zip(*batches, strict=True)
+    inputs, targets, weights, *_ = zip(*batches, strict=True)
     is_same = targets[0] is inputs[0]
     inputs = torch.stack(inputs)
     targets = inputs if is_same else torch.stack(targets)

@@ -46,9 +46,6 @@ class Objective(nn.Module):
         Numbers of ordered codes with which held-out rows are decoded. None is all codes.
     corruption : Corruption or None
         Corruption of the inputs. The targets stay as they are.
-    to_features : callable (output) -> Tensor of shape (..., n, p), or None
-        Turns the output (..., n, r) into features, of which some may be missing in held-out
-        rows. None if the output is in features.
     n_draws : int
         Number of codes that are drawn for a row. With more than one the error is that of
         the importance-weighted bound of Burda, Grosse and Salakhutdinov (2016),
@@ -69,7 +66,6 @@ class Objective(nn.Module):
         n_cuts=1,
         cuts=(None,),
         corruption=None,
-        to_features=None,
         n_draws=1,
         beta=1.0,
         unit=1.0,
@@ -77,7 +73,7 @@ class Objective(nn.Module):
         super().__init__()
         self.loss, self.penalties, self.corruption = loss, penalties, corruption
         self.n_cuts, self.cuts, self.unit = n_cuts, cuts, unit
-        self.n_draws, self.beta, self.to_features = n_draws, beta, to_features
+        self.n_draws, self.beta = n_draws, beta
 
     # -- a step of training ------------------------------------------------------------
 
@@ -170,9 +166,9 @@ class Objective(nn.Module):
     def _errors(self, output, batch):
         """Return the loss of each row of a batch, (..., n), over its observed cells."""
         targets = batch.targets
+        if batch.judge is not None:
+            return batch.judge(output, self.loss.function(output, targets))
         if batch.observed is not None:
-            if self.to_features is not None:
-                output = self.to_features(output)
             output, targets = self.loss.observed(output, targets, batch.observed)
         return self.loss.function(output, targets)
 
@@ -227,7 +223,7 @@ class Objective(nn.Module):
 
     def forget(self):
         """Drop what may be large or refer to anything."""
-        self.corruption, self.penalties, self.to_features = None, (), None
+        self.corruption, self.penalties = None, ()
 
 
 def mean_over_rows(errors, weights):

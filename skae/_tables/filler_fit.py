@@ -24,7 +24,9 @@ ENOUGH, MOST_TRIALS = 2000, 5  # cells that choose between models, and most tria
 N_TRIAL, N_ITER = 5, 8  # most iterations of each trial, and of the final fit
 N_MORE = 4  # how often the best trial goes on, as long as it improves
 N_WHOLE = 1  # and of those over all columns, if the final fit was to some of them
-TOL = 1e-3  # iterations end when they change the model by less than this share of it
+# Iterations end when they change the model by less than this share of it. A model of some
+# of the columns only has to tell the number of factors, and their values to begin with.
+TOL, COARSE_TOL = 1e-3, 1e-2
 N_COLUMNS = 2048  # number of columns whose weights are computed at a time
 SMALLEST_NOISE = 1e-6
 
@@ -68,10 +70,11 @@ def fit_filler(X, observed, seed, weights=None, feature_of=None, any_covariance=
         feature_of = torch.arange(n_columns)
     else:
         feature_of = torch.from_numpy(feature_of)[columns]
+    tol = TOL if n_columns == p else COARSE_TOL
     is_complete = bool(observed[rows].all())
     most = max(1, min(n_columns - 1, MOST_FACTORS, n_rows // 4))
     trials = _trials(some, seed, feature_of, several=any_covariance)
-    found = [_chosen(*trial, most, seed, is_complete) for trial in trials]
+    found = [_chosen(*trial, most, seed, tol, is_complete) for trial in trials]
     filler = found[0][0]
     if any_covariance and n_columns == p:
         ridge, smallest = best_ridge(trials)
@@ -79,10 +82,12 @@ def fit_filler(X, observed, seed, weights=None, feature_of=None, any_covariance=
             return fit_covariance(cells, ridge)
     if is_complete:
         return principal_filler(cells)(filler.weight.shape[1])
-    filler = part.improved(filler, N_ITER)
+    filler = part.improved(filler, N_ITER, tol)
     if n_columns == p:
         return filler
-    return cells.improved(cells.maximized(*part.expected(filler), filler.noise), N_WHOLE)
+    return cells.improved(
+        cells.maximized(*part.expected(filler), filler.noise), N_WHOLE, tol
+    )
 
 
 def _trials(cells, seed, feature_of, several):
@@ -108,7 +113,7 @@ def _trials(cells, seed, feature_of, several):
     return trials
 
 
-def _chosen(trained, error, most, seed, is_complete):
+def _chosen(trained, error, most, seed, tol, is_complete):
     """Return the Filler with the best number of factors up to `most`, and its error.
 
     The best is iterated further as long as its error in these cells falls, because some
@@ -120,7 +125,7 @@ def _chosen(trained, error, most, seed, is_complete):
         if is_complete:
             filler = fit(q)
         else:
-            filler = trained.improved(trained.grown(filler, q, seed), N_TRIAL)
+            filler = trained.improved(trained.grown(filler, q, seed), N_TRIAL, tol)
         found = error(filler)
         n_misses = 0 if found < smallest else n_misses + 1
         if n_misses >= 2 and q >= COSTLY:
@@ -128,7 +133,7 @@ def _chosen(trained, error, most, seed, is_complete):
         if not n_misses:
             best, smallest = filler, found
     for _ in range(0 if is_complete else N_MORE):
-        filler = trained.improved(best, N_TRIAL)
+        filler = trained.improved(best, N_TRIAL, tol)
         found = error(filler)
         if found >= smallest:
             break
@@ -237,21 +242,22 @@ class Cells:
         more = torch.from_numpy(axes.T * (spread / np.sqrt(len(left))))
         return Filler(mean, torch.cat([weight, more], dim=1), noise)
 
-    def improved(self, filler, n_iter):
-        """Return the Filler after at most `n_iter` iterations."""
+    def improved(self, filler, n_iter, tol=TOL):
+        """Return the Filler after at most `n_iter` iterations, see `TOL`."""
         for _ in range(n_iter):
             before = filler
             filler = self.maximized(*self.expected(before), before.noise)
             change = (filler.weight - before.weight).norm()
-            is_still = change <= TOL * before.weight.norm()
-            if is_still and abs(filler.noise - before.noise) <= TOL * before.noise:
+            is_still = change <= tol * before.weight.norm()
+            if is_still and abs(filler.noise - before.noise) <= tol * before.noise:
                 break
         return filler
 
     def expected(self, filler):
         """Return the expected factors (n, q) of rows, and their covariances (n, q, q)."""
         patterns, pattern_of_row = self.row_patterns, self.pattern_of_row
-        precisions = factor_precisions(patterns, filler.weight, filler.noise)
+        weight, noise = filler.weight, filler.noise
+        precisions = factor_precisions(patterns, pairs(weight), weight.shape[1], noise)
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(precisions))[pattern_of_row]
         products = torch.where(self.observed, self.X - filler.mean, 0.0) @ filler.weight
         return (inverse @ products.unsqueeze(-1)).squeeze(-1), filler.noise * inverse

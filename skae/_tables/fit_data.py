@@ -173,8 +173,9 @@ class Given:
         parts = [np.reshape(p, (len(p), -1)) for p in parts if p is not None]
         first = np.hstack([part[:, :TELLING] for part in parts])[:, :TELLING]
         order = np.lexsort(first.T[::-1])
-        pairs = first[order[:-1]], first[order[1:]]
-        if (pairs[0] == pairs[1]).all(axis=1).any() or np.isnan(first).any():
+        above, below = first[order[:-1]], first[order[1:]]
+        is_equal = (above == below) | (np.isnan(above) & np.isnan(below))
+        if is_equal.all(axis=1).any():
             order = np.lexsort(np.hstack(parts).T[::-1])
         self._take(order)
 

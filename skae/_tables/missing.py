@@ -6,7 +6,9 @@ import torch
 
 __all__ = ["Filler", "factor_precisions", "pairs", "symmetric", "with_marks"]
 
-BLOCK = 2**22  # number of values that are processed at a time
+# Number of values that are processed at a time: of the systems of equations of rows, and of
+# the rows themselves, for which new memory is then not asked for each time.
+BLOCK, ROWS_BLOCK = 2**22, 2**20
 
 
 @dataclass
@@ -33,34 +35,43 @@ class Filler:
         """Return X (..., n, p) with the cells filled that are not `observed`."""
         has_gaps = ~observed.all(dim=-1)
         filled, rows, known = X.clone(), X[has_gaps], observed[has_gaps]
-        step = max(1, BLOCK // self.weight.shape[1] ** 2)
-        parts = zip(rows.split(step), known.split(step), strict=True)
-        filled[has_gaps] = torch.cat([self._filled(*part) for part in parts])
-        return filled
-
-    def _filled(self, X, observed):
         # This needs float64: where the observed cells do not determine the factors, only
         # the noise makes the system regular, and it may be smaller than the rounding
         # errors of float32.
         weight, mean = (a.to(X.device, torch.float64) for a in (self.weight, self.mean))
-        root = torch.linalg.cholesky(factor_precisions(observed, weight, self.noise))
+        p, q = weight.shape
+        step = max(1, min(BLOCK // q**2, ROWS_BLOCK // p))
+        parts, products = (
+            zip(rows.split(step), known.split(step), strict=True),
+            pairs(weight),
+        )
+        filled[has_gaps] = torch.cat(
+            [self._filled(*part, mean, weight, products) for part in parts]
+        )
+        return filled
+
+    def _filled(self, X, observed, mean, weight, products):
+        """Return X (n, p) with cells filled; `products` are the pairs of `weight`."""
+        precisions = factor_precisions(observed, products, weight.shape[1], self.noise)
+        root = torch.linalg.cholesky(precisions)
         centred = torch.where(observed, X.double() - mean, 0.0)
         Z = torch.cholesky_solve((centred @ weight).unsqueeze(-1), root).squeeze(-1)
         return torch.where(observed, X, (mean + Z @ weight.mT).to(X.dtype))
 
 
-def factor_precisions(observed, weight, noise):
+def factor_precisions(observed, products, q, noise):
     """Return the precisions (n, q, q) of the factors of rows, times the noise.
 
     Parameters
     ----------
     observed : Tensor of bool of shape (n, p)
-    weight : Tensor of shape (p, q)
+    products : Tensor of shape (p, q (q + 1) / 2)
+        The `pairs` of the weights (p, q) of the factors.
+    q : int
     noise : float
     """
-    q = weight.shape[1]
-    precisions = symmetric(observed.to(weight) @ pairs(weight), q)
-    return precisions + noise * torch.eye(q, dtype=weight.dtype, device=weight.device)
+    precisions = symmetric(observed.to(products) @ products, q)
+    return precisions + noise * torch.eye(q, dtype=products.dtype, device=products.device)
 
 
 def pairs(A):

@@ -1,4 +1,4 @@
-"""Principal axes of a table, in float64."""
+"""Principal axes of a table, computed in float64."""
 
 import numpy as np
 from scipy import linalg
@@ -13,7 +13,7 @@ MOST_FEATURES = 4096
 N_MORE, N_POWER = 10, 8
 
 
-def principal_axes(X, n_components=None, weights=None):
+def principal_axes(X, n_components=None, weights=None, dtype=np.float64):
     """Compute the principal axes of a centred table.
 
     Parameters
@@ -25,6 +25,9 @@ def principal_axes(X, n_components=None, weights=None):
         computed.
     weights : ndarray of shape (n_samples,) or None
         Weights of the rows.
+    dtype : dtype
+        Type of the axes if there are as many as rows, and fewer than columns. They then
+        have as many cells as the table. float32 is enough for tables of float32.
 
     Returns
     -------
@@ -47,7 +50,7 @@ def principal_axes(X, n_components=None, weights=None):
         variances, axes = _from_covariance(X, weights)
         total = variances.clip(min=0).sum()
     else:
-        variances, axes = _from_gram_matrix(X, weights)
+        variances, axes = _from_gram_matrix(X, weights, dtype)
         total = variances.clip(min=0).sum()
     return np.sqrt(variances.clip(min=0)), with_signs(axes), float(total)
 
@@ -71,7 +74,7 @@ def _from_covariance(X, weights):
     return variances[::-1], axes[:, ::-1].T.copy()
 
 
-def _from_gram_matrix(X, weights):
+def _from_gram_matrix(X, weights, dtype):
     """Return variances (n,) and axes (n, p) from the Gram matrix of the rows."""
     n_samples, n_features = X.shape
     roots = np.ones((n_samples, 1)) if weights is None else np.sqrt(weights)[:, None]
@@ -82,15 +85,18 @@ def _from_gram_matrix(X, weights):
     for block in blocks:
         columns = X[:, block] * roots
         gram += columns @ columns.T
-    variances, left = linalg.eigh(gram / weight)
+    gram /= weight
+    variances, left = linalg.eigh(gram, overwrite_a=True, check_finite=False)
+    del gram
     variances, left = variances[::-1], left[:, ::-1]
     # X.T @ left has orthogonal columns, up to rounding errors in those that are nearly
     # zero. Its QR decomposition makes them orthonormal, whatever the rank. The products
     # are in the order of cells that LAPACK uses, so that the axes can overwrite them.
-    products = np.empty((n_features, n_samples), order="F")
+    products = np.empty((n_features, n_samples), dtype=dtype, order="F")
     for block in blocks:
         products[block] = (X[:, block] * roots).T @ left
-    return variances, linalg.qr(products, overwrite_a=True, mode="economic")[0].T
+    axes, _ = linalg.qr(products, overwrite_a=True, mode="economic", check_finite=False)
+    return variances, axes.T
 
 
 def _randomized(X, n_components, weights):

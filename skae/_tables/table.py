@@ -97,6 +97,8 @@ class Table:
         What is known of all rows, if they are in `Blocks` or also in other processes.
     exposures : ndarray of shape (n_samples,) or None
         Relative exposures of rows of counts.
+    axes_dtype : dtype
+        Type of the principal axes of a table with more columns than rows.
     """
 
     X: np.ndarray | Scaled
@@ -111,6 +113,7 @@ class Table:
     ends: tuple | None = None
     whole: Whole | None = None
     exposures: np.ndarray | None = None
+    axes_dtype: np.dtype = np.float64
 
     @property
     def even_share(self):
@@ -157,7 +160,8 @@ class Table:
         rest = (self.inputs, self.weights, self.observed)
         rest = (None if part is None else part[rows] for part in rest)
         target = X if self.target is self.X else self.target[rows]
-        how = {"has_marks": self.has_marks, "fills_cells": self.fills_cells}
+        names = "has_marks", "fills_cells", "axes_dtype"
+        how = {name: getattr(self, name) for name in names}
         return Table(X, target, *rest, **how)
 
 
@@ -234,6 +238,7 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None
         ends=ends,
         whole=_whole(given, loss, mean, scale),
         exposures=exposed and exposed.relative,
+        axes_dtype=np.promote_types(dtype, goal.dtype),
     )
 
 

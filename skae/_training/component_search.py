@@ -111,10 +111,10 @@ def _components_of_pca(table, share):
     """Return how many components PCA needs to keep a share of the variance of its rows."""
     own = table if not table.n_held_out else table.first(len(table.X) - table.n_held_out)
     k = 1
-    spread, _, total = principal_axes(own.X, k, own.weights)
+    spread, _, total = principal_axes(own.X, k, own.weights, own.axes_dtype)
     # For a wide streamed table only k axes are computed: k doubles until they are enough.
     while len(spread) == k and np.square(spread).sum() < share * total:
         k *= 2
-        spread, _, total = principal_axes(own.X, k, own.weights)
+        spread, _, total = principal_axes(own.X, k, own.weights, own.axes_dtype)
     ratios = np.cumsum(np.square(spread)) / (total or 1.0)
     return min(int(np.searchsorted(ratios, share, side="right")) + 1, len(ratios))

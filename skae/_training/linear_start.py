@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from skae._tables.pca import principal_axes
-from skae._tables.rows import row_blocks
+from skae._tables.rows import chunks
 from skae._torch import make_generator
 from skae._training.variational_start import with_normal_posterior, with_posterior
 from skae.modules import DenseAutoencoder, DenseVariational
@@ -18,6 +18,7 @@ __all__ = ["NOTHING_LEFT", "Start", "ToFeatures", "hold", "make_start", "start_o
 DECODER_ROWS, FEWEST_ROWS, DECODER_VALUES = 4096, 512, 2**25
 TINY = 1e-12  # the size of rounding errors in a table that is scaled to a deviation of one
 FLOOR = 1e-6  # smallest deviation of a whitened code, as a share of the largest
+ROUNDING = 10  # so many rounding errors are what a row loses by its coordinates, or nothing
 NOTHING_LEFT = (
     1e-10  # if PCA leaves less than this share of the variance, nothing is gained
 )
@@ -94,13 +95,15 @@ class Start:
         """Do the same for X (n, d) that is in the coordinates of `outer` already."""
         if self.axes is None:
             return X - self.mean if self.mean.any() else X, 0.0
-        inputs, lost = np.empty((len(X), len(self.axes))), np.empty(len(X))
-        for block in row_blocks(*X.shape):
-            centred = X[block] - self.mean
-            inputs[block] = centred @ self.axes.T
-            lost[block] = np.square(centred).sum(axis=1)
-        lost -= np.square(inputs).sum(axis=1)
-        return inputs, lost.clip(min=0)
+        inputs, whole = np.zeros((len(X), len(self.axes))), np.zeros(len(X))
+        # Some columns at a time are converted to float64.
+        for block in chunks(max(inputs.shape), X.shape[1]):
+            centred = X[:, block] - self.mean[block]
+            inputs += centred @ self.axes[:, block].T.astype(np.float64, copy=False)
+            whole += np.einsum("ij,ij->i", centred, centred)
+        lost = whole - np.square(inputs).sum(axis=1)
+        lost[lost <= ROUNDING * np.finfo(self.axes.dtype).eps * whole] = 0.0
+        return inputs, lost
 
     def load(self, network):
         """Write the linear autoencoder into the linear path of `network`; return it."""
@@ -145,8 +148,10 @@ class Start:
             shift = torch.cat([-mean, torch.zeros(self.n_marks, dtype=mean.dtype)])
             network.absorb_input(None, shift)
         else:
-            axes = torch.from_numpy(self.axes)
-            network.absorb_input(axes, -(axes @ mean))
+            axes, shift = torch.from_numpy(self.axes), None
+            if self.mean.any():
+                shift = -(axes.to(mean) @ mean)
+            network.absorb_input(axes, shift)
         if self.rotates_output:
             network.absorb_output(None if self.axes is None else axes.T, mean)
 
@@ -179,11 +184,15 @@ class ToFeatures:
         parts = [torch.from_numpy(a).float().to(device) for a in (inner, means, last.axes)]
         return cls(*parts) if folds else cls(None, None, parts[-1])
 
+    def in_last(self, rows):
+        """Return rows (..., n, r) in the coordinates of the last member."""
+        if self.inner is None:
+            return rows
+        return torch.baddbmm(self.means, rows, self.inner)
+
     def __call__(self, rows):
         """Return features (..., n, p) of rows (..., n, r)."""
-        if self.inner is not None:
-            rows = torch.baddbmm(self.means, rows, self.inner)
-        return rows @ self.axes
+        return self.in_last(rows) @ self.axes
 
 
 def make_start(table, rows, n_components, loss, rotate, n_axes=None):
@@ -214,7 +223,7 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
         principal = np.zeros(table.X.shape[1]), deviations, axes.copy(), total
     else:
         X, weights, mean = _centred(table, rows)
-        principal = mean, *principal_axes(X, n_components, weights)
+        principal = mean, *principal_axes(X, n_components, weights, table.axes_dtype)
     has_marks = table.observed is not None and table.has_marks
     start = _start(principal, n_components, loss, has_marks, rotate, n_axes)
     return _of_loss(start, table, rows, loss)

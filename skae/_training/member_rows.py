@@ -7,9 +7,11 @@ import torch
 
 from skae._engine.batches import Rows, StreamedRows
 from skae._engine.block_rows import BlockRows
+from skae._engine.judged_cells import JudgedCells
 from skae._tables.blocks import Blocks
 from skae._tables.missing import with_marks
 from skae._torch import free_memory
+from skae._training.linear_start import ToFeatures
 
 __all__ = ["MemberRows", "member_rows"]
 
@@ -53,7 +55,7 @@ def member_rows(members, loss, device, in_coordinates, hide=None, seed=0):
     starts = members.starts if in_coordinates else None
     if table.observed is not None:
         return _incomplete_rows(members, loss, starts, hide, seed, home, device)
-    targets, lost = _coordinates(table.X, starts, len(members), home)
+    targets, lost = _coordinates(table.X, starts, len(members), home, members.inside)
     inputs = targets
     if table.inputs is not None:
         inputs, _ = _coordinates(table.inputs, starts, len(members), home)
@@ -88,16 +90,19 @@ def _incomplete_rows(members, loss, starts, hide, seed, home, device):
         return MemberRows(
             _rows(members.trained, *how, observed), _rows(members.held_out, *how, judged)
         )
-    inputs, _ = _coordinates(inputs.cpu().numpy(), starts, n_members, home)
-    whole, lost = _coordinates(table.X, starts, n_members, home)
-    features = _for_each(targets, n_members), [0.0] * n_members, judged
+    to_features = ToFeatures.of(starts, device)
+    inside = (inputs.to(device) @ to_features.axes.mT).cpu().numpy()
+    inputs, _ = _coordinates(None, starts, n_members, home, (inside, 0.0))
+    whole, lost = _coordinates(table.X, starts, n_members, home, members.inside)
+    held_out = np.unique(np.concatenate(members.held_out))
+    judge = JudgedCells(to_features, targets, judged, held_out, lost)
     return MemberRows(
         _rows(members.trained, *how, inputs, whole, lost),
-        _rows(members.held_out, *how, inputs, *features),
+        _rows(members.held_out, *how, inputs, whole, [0.0] * n_members, judge=judge),
     )
 
 
-def _rows(index, members, home, device, inputs, targets, lost, observed=None):
+def _rows(index, members, home, device, inputs, targets, lost, observed=None, judge=None):
     """Return the Rows with these numbers for each member."""
     return Rows(
         inputs,
@@ -107,6 +112,7 @@ def _rows(index, members, home, device, inputs, targets, lost, observed=None):
         weights=_tensor(members.weights(index), home),
         observed=observed,
         device=device,
+        judge=judge,
     )
 
 
@@ -121,8 +127,14 @@ def _home(members, loss, device, hide):
     return torch.device("cpu") if is_large else device
 
 
-def _coordinates(X, starts, n_members, home):
+def _coordinates(X, starts, n_members, home, inside=None):
     """Return X in the coordinates of each member, and the error that these cause.
+
+    Parameters
+    ----------
+    inside : (coordinates, lost) or None
+        Those of the last member, if they are known; X is then not used if the others are
+        within these coordinates.
 
     Returns
     -------
@@ -133,14 +145,15 @@ def _coordinates(X, starts, n_members, home):
     if starts is None:
         inputs = _tensor(X, home)
         return _for_each(inputs, n_members), [0.0] * n_members
-    last = starts[-1].coordinates(X)
-    others = [
-        start.coordinates(X) if start.outer is None else start.within(last[0])
-        for start in starts[:-1]
-    ]
-    inputs, lost = zip(*others, last, strict=True)
-    inputs = [_tensor(array, home) for array in inputs]
-    return torch.stack(inputs) if len(inputs) > 1 else inputs[0], lost
+    last, lost_in_last = inside or starts[-1].coordinates(X)
+    inputs, lost = torch.empty(n_members, *last.shape), []
+    for place, start in zip(inputs, starts[:-1], strict=False):
+        found, error = start.coordinates(X) if start.outer is None else start.within(last)
+        place.copy_(torch.from_numpy(found))
+        lost.append(error)
+    inputs[-1].copy_(torch.from_numpy(last))
+    inputs = inputs.to(home)
+    return inputs if n_members > 1 else inputs[0], [*lost, lost_in_last]
 
 
 def _for_each(inputs, n_members):

@@ -32,6 +32,9 @@ class Members:
     starts : list of m Start
         PCA of the rows of each member, and of all rows for the last one.
     dependence : Dependence
+    inside : (coordinates, lost) or None
+        What `coordinates` of the last start returns for the rows of the table, if it is
+        known already.
     """
 
     table: Table
@@ -39,6 +42,7 @@ class Members:
     held_out: list
     starts: list[Start]
     dependence: Dependence
+    inside: tuple | None = None
 
     def __len__(self):
         return len(self.trained)
@@ -154,14 +158,16 @@ def make_members(table, loss, settings, seed):
         "rotate": is_wide and _can_rotate(table, loss, settings),
         "n_axes": min(own.X.shape),
     }
-    starts = [make_start(own, None, **how)]
+    starts, inside = [make_start(own, None, **how)], None
     if len(pairs) > 1:
-        starts = [*_fold_starts(own, pairs[:-1], starts[0], how), *starts]
+        if how["rotate"] and n_features > n_samples:
+            inside = starts[0].coordinates(own.X)
+        starts = [*_fold_starts(own, pairs[:-1], starts[0], how, inside), *starts]
     trained, held_out = (list(rows) for rows in zip(*pairs, strict=True))
-    return Members(table, trained, held_out, starts, dependence)
+    return Members(table, trained, held_out, starts, dependence, inside)
 
 
-def _fold_starts(table, pairs, whole, how):
+def _fold_starts(table, pairs, whole, how, inside):
     """Return the Starts of the folds, for pairs (train, held_out) of row numbers.
 
     In a table with more columns than rows they are computed in the coordinates of

@@ -9,7 +9,7 @@ from skae._engine.epoch_choice import Choice
 from skae._engine.objective import Objective
 from skae._engine.skorch_net import Interrupted, build_net
 from skae._torch import thread_limit
-from skae._training.linear_start import NOTHING_LEFT, ToFeatures, hold
+from skae._training.linear_start import NOTHING_LEFT, hold
 from skae._training.member_rows import member_rows
 from skae._training.members import make_members
 from skae._training.messages import (
@@ -88,18 +88,10 @@ class Training:
             n_cuts=N_CUTS if settings.ordered else 1,
             cuts=cuts_of(settings.n_components) if settings.ordered else (None,),
             corruption=settings.corruption(seed, device, means),
-            to_features=self._to_features(),
             n_draws=settings.n_draws,
             beta=settings.beta,
             unit=settings.unit,
         )
-
-    def _to_features(self):
-        """Return what turns outputs into features, see `Objective`, or None."""
-        is_rotated = self.networks.in_coordinates and self.start.axes is not None
-        if not is_rotated or self.members.table.observed is None:
-            return None
-        return ToFeatures.of(self.members.starts, self.device)
 
     def run(self):
         """Train and return the Result."""

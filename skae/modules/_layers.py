@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 __all__ = ["ACTIVATIONS", "NORMALIZATIONS", "Dropout", "Linear", "Nested"]
 
+CONVERTED = 1024  # number of rows, or columns, of a matrix that are converted at a time
+
 ACTIVATIONS = {
     "identity": nn.Identity,
     "relu": nn.ReLU,
@@ -53,7 +55,7 @@ class Linear(nn.Module):
         if shift is not None:
             self.bias += self.weight @ shift
         if weight is not None:
-            product = torch.mul if weight.ndim == 1 else torch.matmul
+            product = torch.mul if weight.ndim == 1 else _product
             self.weight = nn.Parameter(product(self.weight, weight))
 
     @torch.no_grad()
@@ -66,12 +68,34 @@ class Linear(nn.Module):
         if weight is not None:
             is_diagonal = weight.ndim == 1
             by_row = weight[:, None] if is_diagonal else weight
-            product = torch.mul if is_diagonal else torch.matmul
+            product = torch.mul if is_diagonal else _product
             self.weight = nn.Parameter(product(by_row, self.weight))
             if self.bias is not None:
                 self.bias = nn.Parameter(product(weight, self.bias))
         if shift is not None:
             self.bias += shift
+
+
+def _product(A, B):
+    """Return A (n, r) @ B (r, p) or B (r,) in the higher precision of the two.
+
+    Some rows of A, or some columns of B, are converted at a time. They may be principal
+    axes, which take as much memory as a table.
+    """
+    if A.dtype == B.dtype:
+        return A @ B
+    product = A.new_empty(
+        (len(A), *B.shape[1:]), dtype=torch.promote_types(A.dtype, B.dtype)
+    )
+    if A.dtype == product.dtype:
+        for part, columns in zip(
+            *(t.split(CONVERTED, -1) for t in (product, B)), strict=True
+        ):
+            part.copy_(A @ columns.to(A))
+    else:
+        for part, rows in zip(product.split(CONVERTED), A.split(CONVERTED), strict=True):
+            part.copy_(rows.to(B) @ B)
+    return product
 
 
 class Dropout(nn.Module):

@@ -26,6 +26,21 @@ def test_principal_axes_are_those_of_pca(shape):
     np.testing.assert_allclose(axes[real], pca.components_[real], atol=1e-7)
 
 
+@pytest.mark.parametrize("rank", [None, 3])
+def test_axes_in_float32_span_the_rows_as_those_in_float64_do(rank):
+    X = table(8, 40, rank=rank)
+    deviations, axes, total = principal_axes(X, dtype=np.float32)
+    assert axes.dtype == np.float32
+    expected, exact, expected_total = principal_axes(X)
+    np.testing.assert_array_equal(deviations, expected)
+    assert total == expected_total
+    np.testing.assert_allclose(axes @ axes.T, np.eye(8), atol=1e-6)
+    real = slice(7 if rank is None else rank)
+    np.testing.assert_allclose(axes[real], exact[real], atol=1e-5)
+    left = X - (X @ axes[real].T) @ axes[real]
+    assert np.abs(left).max() < 1e-6 * np.abs(X).max()
+
+
 @pytest.mark.parametrize("shape", [(50, 7), (8, 40)], ids=str)
 @pytest.mark.parametrize("rank", [1, 3])
 def test_orthonormal_when_rank_deficient(shape, rank):

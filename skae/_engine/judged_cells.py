@@ -1,0 +1,107 @@
+"""Errors of held-out rows in some of their cells, for networks in principal coordinates."""
+
+import warnings
+
+import numpy as np
+import torch
+
+__all__ = ["JudgedCells"]
+
+BLOCK = 2**20  # number of features that are computed at a time
+FEW = 0.06  # a share of the cells that is sooner looked at cell by cell than as a whole
+
+
+class JudgedCells:
+    """Computes squared errors of rows in those of their cells that judge them.
+
+    The networks return rows in the coordinates of principal axes, in which the error over
+    all cells is known without the features. If few cells are left out, only these are
+    computed, and their errors are subtracted. If few cells judge, only these are computed.
+    Otherwise all features are, which takes much longer than the other work of an epoch.
+
+    Parameters
+    ----------
+    to_features : ToFeatures
+    targets : Tensor of shape (n, p)
+        Features of the rows.
+    judged : Tensor of bool of shape (n, p)
+        True in the cells that judge.
+    rows : ndarray of int
+        Numbers of the rows whose errors will be asked for.
+    lost : list of m arrays of shape (n,) or floats
+        Error of each row that the coordinates of each member cause.
+    """
+
+    def __init__(self, to_features, targets, judged, rows, lost):
+        self.to_features, self.targets, self.judged = to_features, targets, judged
+        self.lost = [
+            torch.from_numpy(np.broadcast_to(a, len(targets)).copy()) for a in lost
+        ]
+        share = float(judged[rows].float().mean()) if len(rows) else 1.0
+        self.leaves_few_out, self.cells = 1 - share <= FEW, None
+        if min(share, 1 - share) <= FEW and targets.device.type == "cpu":
+            self.cells = _Cells(targets, ~judged if self.leaves_few_out else judged)
+
+    def errors(self, order, output, errors):
+        """Return the error (..., n) of each row in the cells that judge.
+
+        Parameters
+        ----------
+        order : Tensor of int of shape (..., n)
+            Numbers of the rows.
+        output : Tensor of shape (..., n, r)
+            The rows that the networks return, in their coordinates.
+        errors : Tensor of shape (..., n)
+            Errors in these coordinates.
+        """
+        rows = self.to_features.in_last(output).flatten(0, -2)
+        numbers, axes = order.flatten(), self.to_features.axes
+        if self.cells is not None and rows.device.type == "cpu":
+            found = self.cells.errors(rows, axes, numbers).reshape(errors.shape)
+            return self._of_all(order, errors) - found if self.leaves_few_out else found
+        step = max(1, BLOCK // axes.shape[1])
+        parts = zip(rows.split(step), numbers.split(step), strict=True)
+        return torch.cat([self._dense(*part) for part in parts]).reshape(errors.shape)
+
+    def _of_all(self, order, errors):
+        """Return the errors in all cells, which are those in the coordinates and others."""
+        pairs = zip(self.lost, order.reshape(len(self.lost), -1), strict=True)
+        lost = torch.stack([of_rows[numbers] for of_rows, numbers in pairs])
+        return errors + lost.reshape(errors.shape).to(errors)
+
+    def _dense(self, rows, numbers):
+        """Return the errors (n,) of rows (n, r), from all of their features."""
+        left = rows @ self.to_features.axes
+        left -= self.targets[numbers].to(left)
+        left *= self.judged[numbers].to(left.device)
+        return torch.einsum("ij,ij->i", left, left)
+
+
+class _Cells:
+    """Some cells of rows, and the products that are needed in these.
+
+    Parameters
+    ----------
+    targets : Tensor of shape (n, p)
+    mask : Tensor of bool of shape (n, p)
+        True in the cells.
+    """
+
+    def __init__(self, targets, mask):
+        _, self.columns = mask.nonzero(as_tuple=True)
+        self.ends = torch.nn.functional.pad(mask.sum(dim=1).cumsum(0), (1, 0))
+        self.targets = targets[mask]
+
+    def errors(self, rows, axes, numbers):
+        """Return the errors (n,) of rows (n, r) that have these numbers."""
+        first, counts = self.ends[numbers], self.ends.diff()[numbers]
+        ends = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+        places = torch.arange(int(ends[-1])) + (first - ends[:-1]).repeat_interleave(counts)
+        with warnings.catch_warnings():  # the interface of sparse tensors may change
+            warnings.simplefilter("ignore", UserWarning)
+            cells = torch.sparse_csr_tensor(
+                ends, self.columns[places], self.targets[places], (len(rows), axes.shape[1])
+            )
+            left = torch.sparse.sampled_addmm(cells, rows, axes, beta=-1.0)
+        sums = torch.square(left.values()).double().cumsum(0)
+        return torch.nn.functional.pad(sums, (1, 0))[ends].diff().to(rows)
