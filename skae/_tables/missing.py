@@ -41,10 +41,8 @@ class Filler:
         weight, mean = (a.to(X.device, torch.float64) for a in (self.weight, self.mean))
         p, q = weight.shape
         step = max(1, min(BLOCK // q**2, ROWS_BLOCK // p))
-        parts, products = (
-            zip(rows.split(step), known.split(step), strict=True),
-            pairs(weight),
-        )
+        parts = zip(rows.split(step), known.split(step), strict=True)
+        products = pairs(weight)
         filled[has_gaps] = torch.cat(
             [self._filled(*part, mean, weight, products) for part in parts]
         )

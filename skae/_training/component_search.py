@@ -7,9 +7,9 @@ from skae._tables.rows import row_blocks
 
 __all__ = ["fewest_components"]
 
-# The error of a network, as a share of that of PCA, before one is known; and by what it
-# falls with fewer components, where a network gains more, before a second is known.
-TYPICAL, FALL = 0.5, 0.85
+# The error of a network, as a share of that of PCA, before one is known; and by what this
+# falls with more components, before a second is known, if the first network gained anything.
+TYPICAL, FALL, NO_GAIN = 0.5, 0.85, 0.999
 MOST_GUESSES = 4  # after so many fits the numbers that are left are bisected
 TINY = 1e-12  # smallest share of the variance that is told from nothing
 
@@ -71,14 +71,18 @@ def _expected(unexplained, tried):
     tried : list of (int, float)
         Numbers of components of the networks so far, and the shares that they leave. The
         logarithm of the ratio of these to PCA's is continued as a straight line through
-        the last two.
+        the last two. If there is one, and others would have fewer components, the ratio is
+        assumed to be halfway between its own and a typical one.
     """
     if not tried:
         return TYPICAL * unexplained
     numbers, left = map(np.array, zip(*tried[-2:], strict=True))
     log_ratios = np.log(np.maximum(left, TINY) / unexplained[numbers])
     if len(tried) == 1:
-        return unexplained * np.exp(log_ratios[0]) * FALL
+        ratio = np.exp(log_ratios[0])
+        if numbers[0] == len(unexplained) - 1:  # all others have fewer components
+            return unexplained * np.sqrt(ratio * TYPICAL)
+        return unexplained * ratio * (FALL if ratio < NO_GAIN else 1.0)
     slope = (log_ratios[-1] - log_ratios[0]) / (numbers[-1] - numbers[0])
     steps = np.arange(len(unexplained)) - numbers[-1]
     return unexplained * np.exp(log_ratios[-1] + slope * steps)

@@ -88,9 +88,8 @@ def _product(A, B):
         (len(A), *B.shape[1:]), dtype=torch.promote_types(A.dtype, B.dtype)
     )
     if A.dtype == product.dtype:
-        for part, columns in zip(
-            *(t.split(CONVERTED, -1) for t in (product, B)), strict=True
-        ):
+        blocks = (tensor.split(CONVERTED, dim=-1) for tensor in (product, B))
+        for part, columns in zip(*blocks, strict=True):
             part.copy_(A @ columns.to(A))
     else:
         for part, rows in zip(product.split(CONVERTED), A.split(CONVERTED), strict=True):
