@@ -8,7 +8,7 @@ from skae._tables.rows import row_blocks
 __all__ = ["fewest_components"]
 
 # The error of a network, as a share of that of PCA, before one is known; and by what this
-# falls with more components, before a second is known, if the first network gained anything.
+# falls with more components, before a second is known, if the first gained anything.
 TYPICAL, FALL, NO_GAIN = 0.5, 0.85, 0.999
 MOST_GUESSES = 4  # after so many fits the numbers that are left are bisected
 TINY = 1e-12  # smallest share of the variance that is told from nothing
