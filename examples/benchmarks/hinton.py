@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 from skae import AutoencoderTransformer
 
 # Cross-entropy holds pixels in [0, 1]. With the defaults they are held by `clip`.
-RECIPE = {"loss": "binary_cross_entropy", "lr": 2e-3, "weight_decay": 0.5}
+RECIPE = {"loss": "binary_cross_entropy"}
 
 
 def main():
