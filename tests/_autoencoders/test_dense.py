@@ -373,7 +373,7 @@ def test_dropout(curved):
 
 
 def test_the_learning_rate_that_suits(curved):
-    for width, lr in ((64, 1.5e-2), (2048, 1.5e-2 / 8)):
+    for width, lr in ((64, 1.5e-2), (2048, 1.5e-2 / 16)):
         ae = autoencoder(hidden_layer_sizes=(width,), batch_size=64, max_epochs=1)
         assert ae.fit(curved).net_.lr == lr
     assert autoencoder(lr=1e-3, max_epochs=1).fit(curved).net_.lr == 1e-3
