@@ -70,9 +70,6 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         times as many, joins them if training has improved it, or if its error in hidden
         values of held-out rows is smaller. With columns of categories their hidden layers
         are (128, 64).
-    n_estimators : int, default=2
-        Number of autoencoders with different seeds, which hide different values. The time
-        is in proportion to it.
     missing_values : int, float, np.nan or pandas.NA, default=np.nan
         The placeholder of missing values. In frames with nullable dtypes, `pandas.NA`
         and `np.nan` are the same.
@@ -89,6 +86,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         that an autoencoder has not seen. Categories are drawn by their probabilities.
         False fills with the value that is expected, which is best if the table is filled
         only once.
+    n_estimators : int, default=2
+        Number of autoencoders with different seeds, which hide different values. The time
+        is in proportion to it.
     min_value, max_value : "observed", float or array-like of shape (n_features,), \
             default="observed"
         Limits of filled values. "observed" is the smallest (largest) value of a feature in
