@@ -193,7 +193,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         `module`.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
-        over PCA must exceed two standard errors, and slightly more if there are few rows,
+        over PCA must exceed 2.25 standard errors, and slightly more if there are few rows,
         by Student's t. Among such epochs that with the largest gain is kept; but as long as
         a gain is not beyond doubt, an epoch must be clearly ahead of an earlier one to
         replace it. If there is no such epoch the model is PCA of all rows. `cv` decides

@@ -138,7 +138,7 @@ class VariationalAutoencoder(Density):
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over probabilistic PCA, in the bound with one code drawn for each row, must exceed
-        two standard errors, and slightly more if there are few rows, by Student's t. If
+        2.25 standard errors, and slightly more if there are few rows, by Student's t. If
         there is no such epoch the model is probabilistic PCA of all rows. `cv` decides
         which rows are held out. Tables with fewer than 20 different rows end as PCA. False
         trains `max_epochs` epochs on all rows and keeps the last one.

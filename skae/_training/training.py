@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from skae._engine.callbacks import reports, tell
-from skae._engine.epoch_choice import Choice
+from skae._engine.epoch_choice import MARGIN, Choice
 from skae._engine.objective import Objective
 from skae._engine.skorch_net import Interrupted, build_net
 from skae._torch import thread_limit
@@ -24,8 +24,6 @@ from skae._training.truncation import N_CUTS, cuts_of
 from skae.exceptions import DivergenceError, PeerError
 
 __all__ = ["Training", "train"]
-
-MARGIN = 2.0  # standard errors that the gain over PCA on held-out rows must exceed
 
 
 def train(

@@ -61,11 +61,11 @@ def test_few_rows_must_be_more_certain(n, kept):
 
 
 def test_an_epoch_must_be_ahead_even_if_one_more_row_lost_much():
-    """Fifty rows that gain a fifth of a deviation make good one that loses ten."""
-    for n, kept in ((40, 1), (60, 2)):
+    """A hundred rows that gain a fifth of a deviation make good one that loses twenty."""
+    for n, kept in ((80, 1), (120, 2)):
         sequence = [errors(0.5, n=n), errors(0.3, 1.0, n)]
-        # The gain of 0.7 is 4.4 or 5.4 standard errors: certain, but not beyond doubt.
-        choice = Choice(errors(1.0, n=n), 3.5, True, 100, 0.0)
+        # The gain of 0.7 is 6.3 or 7.7 standard errors: certain, but not beyond doubt.
+        choice = Choice(errors(1.0, n=n), 5.0, True, 100, 0.0)
         assert watched(choice, sequence).best_epoch == kept
         for margin, allow_start in ((2.0, True), (0.0, False)):
             choice = Choice(errors(1.0, n=n), margin, allow_start, 100, 0.0)
@@ -73,7 +73,8 @@ def test_an_epoch_must_be_ahead_even_if_one_more_row_lost_much():
 
 
 def test_rows_that_were_trained_on_count_among_those_seen():
-    few, many = (Choice(errors(1.0, n=40), 3.5, True, 100, 0.0, n_seen=n) for n in (40, 60))
+    start = errors(1.0, n=40)
+    few, many = (Choice(start, 3.5, True, 100, 0.0, n_seen=n) for n in (80, 120))
     sequence = [errors(0.5, n=40), errors(0.3, 1.0, 40)]
     assert watched(few, sequence).best_epoch == 1
     assert watched(many, sequence).best_epoch == 2
