@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
 )
 
 from skae._autoencoders import fitting
+from skae._autoencoders.before_training import wants_share
 from skae._autoencoders.exposures import (
     check_no_exposure,
     exposed_codes,
@@ -327,7 +328,7 @@ class BaseAutoencoder(
         """
         owner = type(self).__name__
         with as_before_on_error(self), processes(self.distributed, owner) as peers:
-            tasks = FitTasks(self, X, y, is_search=fitting.wants_share(self))
+            tasks = FitTasks(self, X, y, is_search=wants_share(self))
             if peers.number:  # the first process reports to callbacks
                 tasks.callbacks = []
             with in_own_modes(), tasks:

@@ -3,9 +3,6 @@
 import contextlib
 import copy
 import dataclasses
-from numbers import Real
-
-import numpy as np
 
 from skae._autoencoders.arguments import (
     given_to_fit,
@@ -13,7 +10,17 @@ from skae._autoencoders.arguments import (
     holds_out_rows,
     is_told_of_gaps,
 )
-from skae._autoencoders.exposures import check_exposure_given, counted_columns
+from skae._autoencoders.before_training import (
+    begin,
+    check_gaps,
+    decide_exposure,
+    goes_on,
+    initial_network,
+    learn_statistics,
+    open_checkpoint,
+    summarised,
+    wants_share,
+)
 from skae._autoencoders.fitted_attributes import (
     exposure_of,
     extremes_of,
@@ -23,37 +30,19 @@ from skae._autoencoders.fitted_attributes import (
     set_codes,
     set_device,
     set_ends,
-    set_exposure,
-    set_filler,
-    set_loss,
     set_result,
-    set_statistics,
     set_stream,
     set_widths,
     unfitted_loss,
-    widths_of,
 )
-from skae._autoencoders.parameters import (
-    check_clip,
-    check_same_network,
-    parameter_names,
-    params_of_fit,
-)
-from skae._autoencoders.together import (
-    check_same_start,
-    check_together,
-    given_together,
-)
+from skae._autoencoders.parameters import check_same_network, parameter_names, params_of_fit
+from skae._autoencoders.together import check_same_start, check_together, given_together
 from skae._compat import draw_seed
-from skae._engine.checkpoint import Checkpoint, SharedCheckpoint, fingerprint
 from skae._engine.corruption import Hide, noise_units, number_of_versions
 from skae._engine.deadline import Deadline
 from skae._engine.run import ALONE
-from skae._engine.skorch_net import check_callbacks
 from skae._tables.categories import columns_of
-from skae._tables.checks import check_finite, check_rows, explained
-from skae._tables.exposure import learn_exposure
-from skae._tables.rows import rows_of
+from skae._tables.checks import check_rows
 from skae._tables.table import make_table
 from skae._torch import memory_explained
 from skae._training.component_search import fewest_components
@@ -67,11 +56,10 @@ from skae._training.training import train
 from skae.noise import resolve_noise
 from skae.regularizers import resolve_regularizers
 
-__all__ = ["fit", "partial_fit", "wants_share"]
+__all__ = ["fit", "partial_fit"]
 
 EXPECTED = 4096  # number of rows of a stream that its network is wide enough for
 ROTATIONS = 6  # number of members that may each rotate all versions of a wide table
-MEASURED = 2**23  # largest number of values from which statistics of a loss are computed
 
 
 def fit(
@@ -115,37 +103,37 @@ def fit(
         For each row of the table of the result, its number in X. None if all are there in
         their original order.
     """
-    if _goes_on(estimator):
+    if goes_on(estimator):
         check_same_network(
             estimator, "warm_start=True", "set warm_start=False to start anew"
         )
     deadline = peers.shared(Deadline(estimator.time_limit))
     estimator._params_of_fit = params_of_fit(estimator)
-    how = {"columns": columns, "is_new": not _goes_on(estimator), "splits": splits}
+    how = {"columns": columns, "is_new": not goes_on(estimator), "splits": splits}
     given = given_to_fit(
         estimator, X, y, sample_weight, groups, X_val, X_target, exposure, **how
     )
     given.fills_cells = fills_cells
-    _begin(estimator, given, n_samples=sum(peers.gather(given.X.shape[0])))
+    begin(estimator, given, n_samples=sum(peers.gather(given.X.shape[0])))
     seed = peers.gather(draw_seed(estimator.random_state))[0]
-    if _goes_on(estimator):  # the same rows are held out as before
+    if goes_on(estimator):  # the same rows are held out as before
         seed = getattr(estimator, "_seed", seed)
     if peers.are_several:
         others = {"exposure": exposure, "X_target": X_target}
         others["folds"] = keeps_folds or None
         check_together(estimator, given, **others)
         given = given_together(estimator, given, peers, seed)
-    given = _summarised(estimator, given)
-    before = extremes_of(estimator) if _goes_on(estimator) else None
+    given = summarised(estimator, given)
+    before = extremes_of(estimator) if goes_on(estimator) else None
     extremes = given.extremes().joined(before)
     ends = extremes.ends(estimator.clip, estimator._loss.can_hold)
     estimator._has_marks = is_told_of_gaps(estimator, given, ends)
-    initial = _initial(estimator, given.X)
+    initial = initial_network(estimator, given.X)
     if peers.are_several:
         check_same_start(estimator, initial, peers)
-    checkpoint = _open_checkpoint(estimator, given, seed, initial, peers)
+    checkpoint = open_checkpoint(estimator, given, seed, initial, peers)
     seed = seed if checkpoint is None else checkpoint.seed
-    _learn_statistics(estimator, given, seed, is_new=initial is None)
+    learn_statistics(estimator, given, seed, is_new=initial is None)
     with contextlib.ExitStack() as scopes:
         sizes = scopes.enter_context(memory_explained(estimator, given.X.shape))
         if checkpoint is not None:
@@ -189,10 +177,10 @@ def partial_fit(estimator, X, sample_weight, groups, exposure):
     )
     if is_first:
         estimator._has_marks = estimator.allow_nan
-        _begin(estimator, given, n_expected=EXPECTED)
-        _check_gaps(estimator, given)
+        begin(estimator, given, n_expected=EXPECTED)
+        check_gaps(estimator, given)
     check_rows(estimator._loss, given.goal, estimator, given.numbers)
-    _learn_exposure(estimator, given, is_new=is_first)
+    decide_exposure(estimator, given, is_new=is_first)
     stream = estimator._ongoing
     stream = _new_stream(estimator, is_first) if stream is None else stream.copied()
     tools, result = _tools(estimator), None
@@ -240,175 +228,6 @@ def _tools(estimator):
     )
 
 
-def wants_share(estimator):
-    """Whether `n_components` is a share of the variance."""
-    return isinstance(estimator.n_components, Real) and 0 < estimator.n_components < 1
-
-
-# -- before training -------------------------------------------------------------------
-
-
-def _begin(estimator, given, n_expected=None, n_samples=None):
-    """Forget a stream, and decide the widths, the device and the loss.
-
-    Parameters
-    ----------
-    n_expected : int or None
-        Number of rows to learn from, if those of `given` are only the first of them.
-    n_samples : int or None
-        Number of rows in all processes. None is that of `given`.
-    """
-    estimator._ongoing = None
-    check_callbacks(estimator.callbacks, type(estimator).__name__)
-    n_samples = n_samples or given.X.shape[0]
-    n_features = given.X.shape[1]
-    n_features = n_features if given.columns is None else given.columns.rank
-    widths = estimator._decide_widths(n_samples, n_features, n_expected)
-    set_widths(estimator, *widths, is_new=not _goes_on(estimator))
-    set_device(estimator)
-    if not _goes_on(estimator):
-        set_exposure(estimator, None)
-    estimator._loss = unfitted_loss(estimator)
-    check_clip(estimator, estimator._loss)
-    if estimator._network_kind.has_own_code:  # mistakes in it are found first of all
-        n_features = estimator.n_features_in_
-        estimator._make_module(n_features, n_features, None)
-
-
-def _summarised(estimator, given):
-    """Return `given` with what a pass over the blocks tells, if X is `Blocks`.
-
-    The pass also makes the checks that are made of other tables in several passes.
-    """
-    loss, owner = estimator._loss, type(estimator).__name__
-    names = getattr(estimator, "feature_names_in_", None)
-
-    def check(rows, numbers):
-        check_finite(rows, owner)
-        loss.check(rows, owner, names, numbers)
-
-    with explained(estimator, given.X, "X", estimator.allow_nan):
-        return given.summarised(check, is_standardized(estimator), estimator.n_components_)
-
-
-def _goes_on(estimator):
-    """Whether `fit` goes on with the network of an earlier fit."""
-    return estimator.warm_start and hasattr(estimator, "net_")
-
-
-def _initial(estimator, X):
-    """Return a copy of the network that a warm start goes on with, otherwise None."""
-    if not _goes_on(estimator):
-        return None
-    widths = widths_of(estimator, X)
-    if widths != estimator._fitted_widths:
-        raise ValueError(
-            f"warm_start=True of {type(estimator).__name__} goes on with a network of "
-            "(n_features, n_components, hidden_layer_sizes) = "
-            f"{estimator._fitted_widths}, but this fit asks for {widths}. Set "
-            "warm_start=False to start anew."
-        )
-    return copy.deepcopy(estimator.net_.network)
-
-
-def _open_checkpoint(estimator, given, seed, initial, peers):
-    """Return the file that keeps the state of training, or None without `checkpoint`."""
-    if not peers.gather(estimator.checkpoint is not None)[0]:
-        return None
-    name = type(estimator).__name__
-    if wants_share(estimator):
-        raise ValueError(
-            f"checkpoint={estimator.checkpoint!r} of {name} holds one fit, and "
-            f"n_components={estimator.n_components!r} needs several. Set n_components "
-            "to a number or checkpoint=None."
-        )
-    others = {"callbacks", "checkpoint", "device", "time_limit", "verbose"}
-    names = [name for name in parameter_names(estimator) if name not in others]
-    parameters = {name: getattr(estimator, name) for name in names}
-    if isinstance(estimator.random_state, np.random.RandomState):
-        parameters["random_state"] = f"RandomState that gives {seed}"
-    items = fingerprint(name, parameters, given.tables, initial, estimator.device_)
-    if not peers.are_several:
-        return Checkpoint(estimator.checkpoint, name, items, seed)
-    return SharedCheckpoint(
-        peers, lambda items: Checkpoint(estimator.checkpoint, name, items, seed), items
-    )
-
-
-def _learn_statistics(estimator, given, seed, is_new=True):
-    """Set the attributes that are computed before training.
-
-    A warm start, for which `is_new` is False, keeps its mean and its scale.
-    """
-    _check_gaps(estimator, given)
-    _check_range(estimator, given)
-    _learn_exposure(estimator, given, is_new)
-    if is_new:
-        mean, scale = given.location_and_scale(estimator.standardize)
-        set_statistics(estimator, mean, scale)
-    filler = None
-    if estimator.allow_nan:  # even if X has no missing cells, rows to come may have some
-        filler = given.filler(estimator.mean_, estimator.scale_, seed)
-    set_filler(estimator, filler)
-    loss = unfitted_loss(estimator)
-    set_loss(estimator, loss, _loss_statistics(estimator, loss, given))
-
-
-def _check_gaps(estimator, given):
-    """Refuse missing cells if the network cannot learn to fill them."""
-    name = type(estimator).__name__
-    takes_marks = estimator._network_kind.takes_marks and given.X_target is None
-    if estimator._has_marks and not takes_marks:
-        raise ValueError(
-            f"X of {name}.fit has missing cells, which can be used neither with X_target "
-            "nor with a module of your own and init='random'. Fill them first, or leave "
-            "these out."
-        )
-    target = given.X_target if estimator.allow_nan else None
-    if isinstance(target, np.ndarray) and np.isnan(target).any():
-        raise ValueError(
-            f"X_target of {name}.fit has missing cells, and targets must be complete. "
-            "Leave out X_target, or the rows in which it has missing cells."
-        )
-
-
-def _check_range(estimator, given):
-    """Refuse rows for which the loss is not defined."""
-    if given.summary is None:
-        check_rows(estimator._loss, given.goal, estimator, given.numbers)
-    if given.X_val is not None:
-        check_rows(estimator._loss, given.X_val, estimator)
-
-
-def _learn_exposure(estimator, given, is_new=True):
-    """Set the exposure of rows of counts, or None; a network that goes on keeps its own."""
-    if is_new:
-        columns, exposure = counted_columns(estimator, estimator._loss, given), None
-        if columns is not None:
-            how = given.weights, columns, given.given_exposure
-            exposure = learn_exposure(given.goal, *how)
-        set_exposure(estimator, exposure)
-    else:
-        check_exposure_given(estimator, exposure_of(estimator), given.given_exposure)
-    given.exposure = exposure_of(estimator)
-    estimator._loss = unfitted_loss(estimator)
-
-
-def _loss_statistics(estimator, loss, given):
-    """Return the statistics of the rows that the loss needs."""
-    if loss.statistics is None:
-        return {}
-    if given.shared is not None:
-        sample = given.summary.rows, given.shared.sample_weights
-        return loss.measure(loss.within(sample[0]), sample[1], estimator.scale_)
-    X, exposed = given.goal, given.exposed(given.goal)
-    some = slice(None, None, -(-X.shape[0] * X.shape[1] // MEASURED))
-    rows = loss.within(rows_of(X, some))
-    rows = rows if exposed is None else exposed.followed(rows, some)
-    weights = None if given.weights is None else given.weights[some]
-    return loss.measure(rows, weights, estimator.scale_)
-
-
 # -- training --------------------------------------------------------------------------
 
 
@@ -443,13 +262,10 @@ def _train(
     Result
     """
     columns = columns_of(estimator)
-    starts = slice(None) if columns is None else columns.starts
-    filler, share = filler_of(estimator), table.observed_share(starts)
-    # With noise the filled values depend on it, so that cells are hidden in every step.
-    n_copies = 1 if table.has_marks else ROTATIONS
-    n_versions = number_of_versions(n_copies * table.X.size)
-    feature_of = None if columns is None else columns.feature_of
-    hide = Hide(filler, 1 - share, 0 if noise_and_units else n_versions, feature_of)
+    share = table.observed_share(slice(None) if columns is None else columns.starts)
+    hide = None
+    if table.observed is not None:
+        hide = _hide(estimator, table, 1 - share, noise_and_units is not None)
     unit = error_unit(
         estimator._loss,
         estimator.scale_,
@@ -463,7 +279,7 @@ def _train(
         return _settings(
             estimator,
             noise_and_units=noise_and_units,
-            hide=None if table.observed is None else hide,
+            hide=hide,
             unit=unit / share,
             callbacks=[] if peers.number else [*(estimator.callbacks or []), *callbacks],
             first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
@@ -494,6 +310,16 @@ def _train(
         how = train_with, members_with, estimator.n_components, deadline
         return fewest_components(table, *how)
     return train_with(estimator.n_components_)
+
+
+def _hide(estimator, table, share, has_noise):
+    """Return what hides such a share of the cells of a table that has missing cells."""
+    columns, n_versions = columns_of(estimator), 0
+    if not has_noise:  # with it filled values change, so that every step hides cells anew
+        n_copies = 1 if table.has_marks else ROTATIONS
+        n_versions = number_of_versions(n_copies * table.X.size)
+    feature_of = None if columns is None else columns.feature_of
+    return Hide(filler_of(estimator), share, n_versions, feature_of)
 
 
 def _settings(estimator, **others):

@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.utils import get_tags
 
-import skae._autoencoders.fitting
+import skae._autoencoders.before_training
 import skae._engine.batches
 import skae._engine.objective
 import skae._model.model
@@ -72,7 +72,7 @@ def narrow(small, monkeypatch):
     """And what describes a table, or is asked of a model, is few rows at once."""
     monkeypatch.setattr(skae._tables.table, "SAMPLED", 2000)
     monkeypatch.setattr(skae._tables.table, "FEWEST_SAMPLED", 100)
-    monkeypatch.setattr(skae._autoencoders.fitting, "MEASURED", 2000)
+    monkeypatch.setattr(skae._autoencoders.before_training, "MEASURED", 2000)
     monkeypatch.setattr(skae._model.model, "BATCH", 2000)
     monkeypatch.setattr(skae._training.linear_start, "DECODER_ROWS", 200)
 

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "_applications/fills.py": "_applications/test_imputer.py",
     "_applications/saving.py": "_applications/test_outliers.py",
     "_autoencoders/arguments.py": "promises/test_validation_rows.py",
+    "_autoencoders/before_training.py": "_autoencoders/test_dense.py",
     "_autoencoders/density.py": "_autoencoders/test_variational.py",
     "_autoencoders/fitting.py": "_autoencoders/test_dense.py",
     "_autoencoders/rollback.py": "promises/test_faults.py",
