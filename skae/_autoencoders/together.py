@@ -138,12 +138,8 @@ def given_together(estimator, given, peers, seed):
     if estimator.early_stopping and not has_val:
         is_judge = labels.held_out(n_samples, estimator.validation_fraction, seed)
     held_out = _held_out(given, is_judge, keys, peers, has_val)
-    if estimator.early_stopping and len(held_out.X) < 2:
-        raise ValueError(
-            f"distributed=True of {owner} holds out a share validation_fraction of the "
-            f"rows, which are {n_samples} in all processes, and needs at least 2 held-out "
-            "rows. Fit so few rows in one process, or set early_stopping=False."
-        )
+    if estimator.early_stopping:
+        _check_enough(held_out, n_samples, owner)
     n_before = sum(n for n, _ in shapes[: peers.number])
     summary, sample_weights = _summary(estimator, given, keys, n_before, n_samples, peers)
     own, w = np.flatnonzero(~is_judge), given.weights
@@ -189,6 +185,16 @@ def _check_alike(shapes, has_groups, owner):
         raise ValueError(
             f"groups of {owner}.fit with distributed=True must be passed in every process "
             "that has rows, or in none."
+        )
+
+
+def _check_enough(held_out, n_samples, owner):
+    """Refuse fewer than two held-out rows, which cannot choose an epoch."""
+    if len(held_out.X) < 2:
+        raise ValueError(
+            f"distributed=True of {owner} holds out a share validation_fraction of the "
+            f"rows, which are {n_samples} in all processes, and needs at least 2 held-out "
+            "rows. Fit so few rows in one process, or set early_stopping=False."
         )
 
 
