@@ -193,12 +193,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         `module`.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
-        over PCA must exceed 2.25 standard errors, and slightly more if there are few rows,
-        by Student's t. Among such epochs that with the largest gain is kept; but as long as
-        a gain is not beyond doubt, an epoch must be clearly ahead of an earlier one to
-        replace it. If there is no such epoch the model is PCA of all rows. `cv` decides
-        which rows are held out. Tables with fewer than 20 different rows end as PCA. False
-        trains `max_epochs` epochs on all rows and keeps the last one.
+        over PCA must exceed two standard errors, 2.25 if the table is cross-fitted, and
+        slightly more if there are few rows, by Student's t. Among such epochs that with the
+        largest gain is kept; but as long as a gain is not beyond doubt, an epoch must be
+        clearly ahead of an earlier one to replace it. If there is no such epoch the model
+        is PCA of all rows. `cv` decides which rows are held out. Tables with fewer than 20
+        different rows end as PCA. False trains `max_epochs` epochs on all rows and keeps
+        the last one.
     cv : "auto", int, splitter of scikit-learn, iterable or None, default="auto"
         Rule that decides which rows are held out. With "auto", a table of up to 1000
         different rows, or groups, is cross-fitted: five networks are trained on four fifths

@@ -138,10 +138,11 @@ class VariationalAutoencoder(Density):
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over probabilistic PCA, in the bound with one code drawn for each row, must exceed
-        2.25 standard errors, and slightly more if there are few rows, by Student's t. If
-        there is no such epoch the model is probabilistic PCA of all rows. `cv` decides
-        which rows are held out. Tables with fewer than 20 different rows end as PCA. False
-        trains `max_epochs` epochs on all rows and keeps the last one.
+        two standard errors, 2.25 if the table is cross-fitted, and slightly more if there
+        are few rows, by Student's t. If there is no such epoch the model is probabilistic
+        PCA of all rows. `cv` decides which rows are held out. Tables with fewer than 20
+        different rows end as PCA. False trains `max_epochs` epochs on all rows and keeps
+        the last one.
     cv : "auto", int, splitter of scikit-learn, iterable or None, default="auto"
         Rule that decides which rows are held out. With "auto", a table of up to 1000
         different rows, or groups, is cross-fitted: five networks are trained on four fifths

@@ -3,10 +3,9 @@
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-__all__ = ["MARGIN", "Choice", "certainty"]
+__all__ = ["Choice", "certainty"]
 
 SMALLEST_SHARE = 1e-3  # smallest divisor of errors, as a share of that at the first cut
-MARGIN = 2.25  # standard errors by which a network must be better than PCA
 BEYOND_DOUBT = 1.75  # factor of the margin, see `Choice`
 UNSEEN = 20.0  # standard deviations that an unseen row may lose, see `Choice`
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skae._engine.epoch_choice import MARGIN, Choice
+from skae._engine.epoch_choice import Choice
 from skae._engine.objective import Objective
 from skae._training.linear_start import hold
 from skae._training.member_rows import member_rows
@@ -11,6 +11,9 @@ from skae._training.truncation import cuts_of
 
 __all__ = ["Judge"]
 
+# Standard errors by which a network must be better than PCA. It is more than in a fit,
+# because networks are compared again after every round.
+MARGIN = 2.25
 MOST_ASKED = 4096  # largest number of other rows, if no rows are held out
 
 

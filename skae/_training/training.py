@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from skae._engine.callbacks import reports, tell
-from skae._engine.epoch_choice import MARGIN, Choice
+from skae._engine.epoch_choice import Choice
 from skae._engine.objective import Objective
 from skae._engine.skorch_net import Interrupted, build_net
 from skae._torch import thread_limit
@@ -24,6 +24,11 @@ from skae._training.truncation import N_CUTS, cuts_of
 from skae.exceptions import DivergenceError, PeerError
 
 __all__ = ["Training", "train"]
+
+# Standard errors that the gain over PCA on held-out rows must exceed. They tell how much
+# rows differ. Cross-fitted tables also depend on how much networks differ, because others
+# are judged than the one that is kept.
+MARGIN, MARGIN_CROSS_FITTED = 2.0, 2.25
 
 
 def train(
@@ -209,10 +214,12 @@ class Training:
         It may keep the start if that is PCA or a trained network.
         """
         settings, members = self.settings, self.members
-        labels = members.dependence.labels
+        labels, margin = members.dependence.labels, 0.0
+        if settings.from_pca:
+            margin = MARGIN_CROSS_FITTED if len(members) > 1 else MARGIN
         return Choice(
             errors,
-            margin=MARGIN if settings.from_pca else 0.0,
+            margin=margin,
             allow_start=settings.from_pca or not self.networks.is_new,
             patience=settings.n_iter_no_change,
             tol=settings.tol,
