@@ -13,9 +13,8 @@ __all__ = ["OBSERVED", "fit_autoencoders", "limits", "mean_fill", "seeded_clones
 
 OBSERVED = "observed"  # a limit: the smallest or the largest value of each feature
 OF_CATEGORIES = 128, 64  # hidden layers without an estimator, with columns of categories
-NARROW = (
-    0.3  # components of the narrow one without an estimator, as a share of the features
-)
+# Components of the narrow autoencoder without an estimator, as a share of the features.
+NARROW = 0.3
 
 
 def seeded_clones(autoencoder, n, random_state):

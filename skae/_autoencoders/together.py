@@ -25,11 +25,6 @@ from skae._training.members import MOST_HELD_OUT
 
 __all__ = ["check_same_start", "check_together", "given_together"]
 
-# Parameters that a distributed fit takes with these values alone.
-ONLY = {
-    "allow_nan": False,
-    "module": None,
-}
 SAMPLED = 2**22  # number of values of the rows that the codes of all processes are made of
 
 
@@ -48,7 +43,11 @@ def check_together(estimator, given, **arguments):
     ValueError
     """
     owner, k = type(estimator).__name__, estimator.n_components
-    others = [f"{n}={getattr(estimator, n)!r}" for n in ONLY if not _is_only(estimator, n)]
+    others = []
+    if estimator.allow_nan:
+        others.append(f"allow_nan={estimator.allow_nan!r}")
+    if estimator.module is not None:
+        others.append(f"module={estimator.module!r}")
     others += [name for name, value in arguments.items() if value is not None]
     if not isinstance(estimator.cv, str):
         others.append(f"cv={estimator.cv!r}")
@@ -65,11 +64,6 @@ def check_together(estimator, given, **arguments):
             f"distributed=True of {owner} does not take {', '.join(others)}. Leave it out, "
             "or fit in one process."
         )
-
-
-def _is_only(estimator, name):
-    value = getattr(estimator, name)
-    return value is ONLY[name] or value == ONLY[name]
 
 
 def check_same_start(estimator, initial, peers):

@@ -15,7 +15,17 @@ __all__ = [
     "layers_that_draw",
     "reconstruct",
     "set_generators",
+    "suitable_weight_decay",
 ]
+
+
+def suitable_weight_decay(n_features):
+    """Return the weight decay that suits dense layers for rows of so many features.
+
+    Rows of many features have more noise to learn. One value for all tables was too small
+    for images or too large for tables of ten columns.
+    """
+    return n_features / (n_features + 100)
 
 
 class Network(nn.Module):

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from skae._torch import NoStates
-from skae.modules._base import Network
+from skae.modules._base import Network, suitable_weight_decay
 from skae.modules._gated import GatedAutoencoder
 from skae.modules._layers import ACTIVATIONS, NORMALIZATIONS, Dropout, Linear
 
@@ -254,10 +254,8 @@ class ConvolutionalAutoencoder(GatedAutoencoder):
 
     @property
     def weight_decay(self):
-        # As that of dense layers it grows with the number of features, but is twice as
-        # large, because every kernel is used at many positions.
-        n_features = self.corrections.n_features
-        return 2 * n_features / (n_features + 100)
+        # That of dense layers was too small, because a kernel is used at many positions.
+        return 2 * suitable_weight_decay(self.corrections.n_features)
 
     @property
     def cautious_layers(self):

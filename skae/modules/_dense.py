@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from skae._torch import NoStates
+from skae.modules._base import suitable_weight_decay
 from skae.modules._layers import ACTIVATIONS, NORMALIZATIONS, Dropout, Linear
 from skae.modules._linear_path import LinearPathAutoencoder
 from skae.modules._tied import Tied
@@ -178,11 +179,8 @@ class DenseAutoencoder(LinearPathAutoencoder):
 
     @property
     def weight_decay(self):
-        # Rows of many features have more noise to learn. One value for all tables was too
-        # small for images or too large for tables of ten columns.
         last = getattr(self.decoder, "linear", None) or self.decoder.correction
-        n_outputs = last.bias.shape[-1]
-        return n_outputs / (n_outputs + 100)
+        return suitable_weight_decay(last.bias.shape[-1])
 
     @property
     def paths(self):
