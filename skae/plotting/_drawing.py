@@ -1,6 +1,7 @@
 """Functions that Displays share, for data of estimators, Axes, images and words."""
 
 import math
+import textwrap
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skae._tables.categories import columns_of
 from skae.metrics._errors import checked, decoded
 from skae.metrics._metric import check_reconstructs, steps_of
-from skae.plotting._legends import short_label
+from skae.plotting._legends import left_of, short_label
 
 __all__ = [
     "CATEGORY",
@@ -34,11 +35,14 @@ __all__ = [
     "explain_powers",
     "extent_of",
     "feature_names_of",
+    "few_ticks",
     "final_step",
     "first_rows",
+    "keep_label_inside",
     "make_axes",
     "mask_of",
     "mosaic_of",
+    "name_bars",
     "name_of",
     "reconstruct",
     "sample_shape_of",
@@ -48,6 +52,7 @@ __all__ = [
     "show_images",
     "spread_apart",
     "two_figures",
+    "two_ticks",
     "values_of",
 ]
 
@@ -71,6 +76,8 @@ DASHES = ["--", ":", "-.", (0, (6, 1))]  # all models except the last, which is 
 CHARACTER = 0.62  # width of a character, as a share of the size of its font
 PAPER = 6.9  # width in inches of a page with two columns
 SMALLEST_POWER, LARGEST_POWER = -3, 4  # of ten, that are written as plain numbers
+NAMES = 0.75  # of the width of Axes that names may take
+LEGIBLE = 12  # characters of a name that tell it from others
 MOST_NAMED = 16  # largest number of features whose names do not cover each other
 
 
@@ -288,6 +295,61 @@ def shortened(name, longest=22):
         return name
     end = longest // 2
     return f"{name[: longest - end - 1]}\N{HORIZONTAL ELLIPSIS}{name[-end:]}"
+
+
+def name_bars(ax, names):
+    """Write the names of horizontal bars, as long and as large as there is room for.
+
+    It is to be called before the Axes are drawn: names then take part of their width.
+    """
+    from matplotlib.font_manager import FontProperties
+
+    width, height = np.array(ax.get_window_extent().size) * 72 / ax.figure.dpi
+    for fontsize in ("small", "x-small"):
+        points = FontProperties(size=fontsize).get_size_in_points()
+        room = int(NAMES * width / (CHARACTER * points))
+        if room >= LEGIBLE and 1.2 * points * len(names) <= height:
+            break
+    shown = [shortened(name, max(6, room)) for name in names]
+    ax.set_yticks(np.arange(len(names)), shown, fontsize=fontsize)
+    ax.tick_params(axis="y", length=0)
+
+
+def keep_label_inside(ax):
+    """Let the label of the horizontal axis end where the Axes end, if it is wider.
+
+    It then reaches to the left, where the names of bars or an axis are. If it is too long
+    for that as well it is divided into lines.
+    """
+    ax.figure.canvas.figure.draw_without_rendering()
+    frame, label = ax.get_window_extent(), ax.xaxis.get_label()
+    room, width = frame.x1 - left_of(ax), label.get_window_extent().width
+    if width > frame.width:
+        lines = label.get_text().split("\n")
+        longest = int(max(map(len, lines)) * room / width)
+        lines = [part for line in lines for part in textwrap.wrap(line, longest)]
+        ax.set_xlabel("\n".join(lines), loc="right")
+
+
+def few_ticks(ax):
+    """Mark up to five intervals on the horizontal axis, or as many as have room.
+
+    It is to be called before the Axes are drawn, as `name_bars`.
+    """
+    from matplotlib.font_manager import FontProperties
+
+    width = ax.get_window_extent().width * 72 / ax.figure.dpi
+    wide = FontProperties(size="medium").get_size_in_points() * 5 * CHARACTER
+    ax.locator_params(axis="x", nbins=int(np.clip(width / wide, 2, 5)))
+
+
+def two_ticks(ax):
+    """Mark zero and one round number on the horizontal axis, for which there is room."""
+    ends = np.array(ax.get_xlim())
+    largest = ends[np.abs(ends).argmax()]
+    power = 10.0 ** np.floor(np.log10(np.abs(largest)))
+    mark = np.trunc(largest / power) * power
+    ax.set_xticks([0, mark], ["0", f"{mark:g}".replace("-", "\N{MINUS SIGN}")])
 
 
 def extent_of(text):

@@ -25,10 +25,12 @@ from skae.plotting._drawing import (
     counted,
     explain_powers,
     feature_names_of,
+    few_ticks,
+    keep_label_inside,
     make_axes,
     mask_of,
+    name_bars,
     sample_shape_of,
-    set_title,
     shortened,
     two_figures,
 )
@@ -313,6 +315,7 @@ class ErrorDisplay:
         self._draw_rows(right, n_worst)
         for ax in self.axes_.flat:
             explain_powers(ax)
+            keep_label_inside(ax)
         return self
 
     def _label(self, what):
@@ -356,19 +359,14 @@ class ErrorDisplay:
             style = {"color": color, "height": 0.7, "label": label}
             if chosen.any():
                 ax.barh(places[chosen], errors[chosen], **style)
-        ax.set_yticks(
-            np.arange(n_bars), [shortened(names[j]) for j in order], fontsize="small"
-        )
+        name_bars(ax, [names[j] for j in order])
         ax.set(ylim=(n_bars - 0.4, -0.6), xlabel=self._label("feature"))
-        ax.tick_params(axis="y", length=0)
         bare_frame(ax)
-        note = f"the {n_bars} largest of {len(names)} features"
+        if n_bars < len(names):
+            note = f"the {n_bars} largest of {len(names)} features"
+            ax.set_xlabel(f"{self._label('feature')}\n{note}")
         if self.is_categorical is not None:
-            if n_bars < len(names):
-                ax.set_xlabel(f"{self._label('feature')}\n{note}")
             legend_above(ax)
-        elif n_bars < len(names):
-            set_title(ax, note)
 
     def _draw_rows(self, ax, n_worst):
         errors, order = self.row_errors, np.argsort(-self.row_errors, kind="stable")
@@ -378,7 +376,8 @@ class ErrorDisplay:
         label = f"mean {two_figures(known.mean())}"
         ax.axvline(known.mean(), color="black", ls="--", lw=1, label=label)
         ax.set(ylabel="rows", xlabel=self._label("row"), xlim=(0, None))
-        ax.locator_params(nbins=5)
+        ax.locator_params(axis="y", nbins=5)
+        few_ticks(ax)
         bare_frame(ax)
         if self.worst_.size:
             names = np.arange(len(errors)) if self.row_names is None else self.row_names

@@ -21,15 +21,19 @@ from skae.plotting._drawing import (
     first_rows,
     make_axes,
     mask_of,
+    name_bars,
     sample_shape_of,
     set_title,
     shortened,
     show_image,
+    two_ticks,
 )
 from skae.plotting._layout import layout_of
 from skae.plotting._legends import legend_above
 
 __all__ = ["LoadingsDisplay"]
+
+NARROW = 1.3  # inches, below which three numbers below an Axes may cover each other
 
 
 class LoadingsDisplay:
@@ -302,7 +306,9 @@ class LoadingsDisplay:
         names = (
             [f"x{j}" for j in range(self.components.shape[1])] if names is None else names
         )
-        places, longest = np.arange(n_bars), 18 if len(self.axes_[0]) < 3 else 12
+        places = np.arange(n_bars)
+        width = self.axes_[0, 0].get_window_extent().width / self.axes_[0, 0].figure.dpi
+        has_room = width > NARROW
         kinds = mask_of(self.is_categorical, len(names))
         for code, ax in enumerate(self.axes_[0]):
             shown = self._kinds()[-1][0][code]
@@ -313,14 +319,14 @@ class LoadingsDisplay:
                 for bar in np.array(bars.patches)[kinds[order]]:
                     bar.set(facecolor=CATEGORY if style["color"] == COLORS[0] else "0.7")
                     bar.set(hatch="////", edgecolor="white", linewidth=0)
-            ax.set_yticks(
-                places, [shortened(names[j], longest) for j in order], fontsize="small"
-            )
+            name_bars(ax, [names[j] for j in order])
             ax.axvline(0, color="0.3", lw=0.8)
             ax.set(ylim=(n_bars - 0.4, -0.6), xlabel="loading")
-            ax.tick_params(axis="y", length=0)
             ax.tick_params(axis="x", labelsize="x-small")
-            ax.locator_params(axis="x", nbins=2)
+            if has_room:
+                ax.locator_params(axis="x", nbins=2)
+            else:
+                two_ticks(ax)
             set_title(ax, self._name(code).replace(" (", "\n("))
             bare_frame(ax)
             explain_powers(ax)

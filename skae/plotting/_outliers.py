@@ -13,9 +13,12 @@ from skae.plotting._drawing import (
     categorical_of,
     explain_powers,
     feature_names_of,
+    few_ticks,
     final_step,
+    keep_label_inside,
     make_axes,
     mask_of,
+    name_bars,
     shortened,
 )
 from skae.plotting._legends import legend_above
@@ -214,6 +217,7 @@ class OutlierDisplay:
         if names is None:
             names = [f"x{j}" for j in range(len(self.contributions))]
         order = np.argsort(-self.contributions, kind="stable")[:n_bars]
+        name_bars(ax, [names[j] for j in order])
         is_above = np.nan_to_num(self.residuals[order]) >= 0
         kinds = mask_of(self.is_categorical, len(names))
         is_number = ~kinds[order]
@@ -227,14 +231,13 @@ class OutlierDisplay:
             if chosen.any():
                 found = self.contributions[order][chosen]
                 ax.barh(places[chosen], found, **style, label=label)
-        ax.set_yticks(places, [shortened(names[j]) for j in order], fontsize="small")
         ax.set(ylim=(n_bars - 0.4, -0.6), xlim=(0, None))
         note = f"\nthe {n_bars} largest of {len(names)} features" * (n_bars < len(names))
         ax.set_xlabel(f"contribution\nrow {shortened(self._name())}{note}")
-        ax.tick_params(axis="y", length=0)
-        ax.locator_params(axis="x", nbins=5)
+        few_ticks(ax)
         bare_frame(ax)
         explain_powers(ax)
+        keep_label_inside(ax)
         legend_above(ax)
 
 

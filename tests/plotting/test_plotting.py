@@ -1,6 +1,7 @@
 """Displays: one family of checks for all of them, then what each one draws."""
 
 import functools
+import itertools
 import sys
 
 import matplotlib as mpl
@@ -763,6 +764,66 @@ def test_loadings_display(iris, digits, pca8):
     assert channels.axes_.shape == (2, 2)
     line = channels.axes_[1, 1].lines[0].get_ydata()
     np.testing.assert_allclose(line, pca8.components_[1, 32:])
+
+
+def long_named(rows, columns=30):
+    """Correlated numbers in a frame with names as long as those of real tables."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(rows, 4)) @ rng.normal(size=(4, columns))
+    X += 0.1 * rng.normal(size=X.shape)
+    names = [f"standard error of feature {j}" for j in range(columns)]
+    return pd.DataFrame(X, columns=names)
+
+
+def draw_outliers(X, ax):
+    distances = np.abs(X.to_numpy()[:, :2]) + 0.01
+    limit = np.c_[np.geomspace(2, 0.1, 20), np.geomspace(0.01, 2, 20)]
+    shares = np.abs(X.to_numpy()[0])
+    signs = np.where(np.arange(len(shares)) % 2, -1.0, 1.0)
+    params = {"row": 3, "alarm_rate": 0.05, "feature_names": list(X.columns)}
+    alarms = distances[:, 0] > 1
+    return OutlierDisplay(distances, alarms, limit, shares, signs, **params).plot(ax)
+
+
+def draw_loadings(X, ax):
+    return LoadingsDisplay.from_estimator(PCA(3).fit(X), X, ax=ax)
+
+
+def draw_errors(X, ax):
+    pipe = make_pipeline(StandardScaler(), PCA(2)).fit(X)
+    return ErrorDisplay.from_estimator(pipe, X, n_bars=8, ax=ax)
+
+
+@pytest.mark.parametrize("font_size", [8, 10])
+@pytest.mark.parametrize("draw", [draw_outliers, draw_loadings, draw_errors])
+def test_one_column_of_a_page(draw, font_size):
+    """At the width of a column bars have room, and no words are cut or cover others."""
+    with mpl.rc_context({"font.size": font_size}):
+        figure, ax = plt.subplots(figsize=(3.3, 3.2), layout="constrained")
+        axes = draw(long_named(200), ax).axes_
+        figure.draw_without_rendering()
+        for each in axes.flat:
+            assert each.get_window_extent().width > 0.35 * figure.dpi
+            names = each.get_xticklabels() if each.get_xscale() == "linear" else []
+            low, high = each.get_xlim()
+            places = [name for name in names if low <= name.get_position()[0] <= high]
+            boxes = [name.get_window_extent() for name in places]
+            for left, right in itertools.pairwise(boxes):
+                assert left.x1 < right.x0
+        words = [words_of(each) for each in axes.flat]
+        for box in itertools.chain(*words):
+            assert box.x0 >= 0
+            assert box.x1 <= figure.bbox.x1
+        for left, right in itertools.pairwise(words):
+            assert not any(box.overlaps(other) for box in left for other in right)
+
+
+def words_of(ax):
+    """Return the boxes of the label, the names on the left and the words above."""
+    labels = [ax.xaxis.get_label(), ax.yaxis.get_label(), *ax.get_yticklabels()]
+    legend = [] if ax.get_legend() is None else [ax.get_legend()]
+    boxes = [each.get_window_extent() for each in labels + legend]
+    return [box for box in boxes if box.width > 0]
 
 
 def test_loadings_at_a_row(iris):
