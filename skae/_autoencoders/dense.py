@@ -32,6 +32,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     perceptron that corrects it,
 
         encode(x) = A x + a + f(x),    decode(z) = B z + b + g(z).
+
     Before training (A, a, B, b) is PCA, and f and g are zero. They can also be
     convolutions, see `sample_shape`, or a network of your own, see `module`. Training is
     kept only as far as it improves the reconstruction of rows that it has not seen, see
@@ -411,8 +412,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     The weights that are validated and kept are averages over the last part of the
     optimizer's trajectory [3]_, so that training may stop at any time.
 
-    The defaults were chosen by seconds and held-out error together, see "Default fits" in
-    `examples/benchmarks/README.md`.
+    The defaults were chosen by seconds and held-out error together. What other values cost
+    or save is in `examples/benchmarks/README.md`, "Other defaults".
 
     Parameters that `set_params` changes after a fit take effect with the next `fit`, or
     with the first `partial_fit` after a `fit`. Until then the fitted estimator and all
