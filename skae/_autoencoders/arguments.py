@@ -89,7 +89,8 @@ def given_to_fit(
         given.weigh_in_part(sample_weight)
     elif sample_weight is not None:
         given.weigh(sample_weight)
-    given.sort()
+    if not estimator.distributed:  # each process would sort its own rows
+        given.sort()
     return given
 
 

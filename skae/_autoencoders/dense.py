@@ -305,9 +305,12 @@ class AutoencoderTransformer(BaseAutoencoder):
     distributed : bool, default=False
         Whether the processes of `torch.distributed`, which torchrun starts, fit one model
         together. All call `fit`, each with rows of its own, of which there may be none, and
-        all end with the same model. Rows are held out by their values, or by their groups,
-        at most 10 000 of all, and each process gets all of these. An error, Ctrl-C or the
-        end of one process ends the fit of the others with a `skae.exceptions.PeerError`.
+        all end with the same model. Up to a million rows are held out, and put into
+        batches, as if one process had those of all, one process after another; of more, or
+        of files, each process trains on its own rows, and a row is held out by its value or
+        its group, at most 10 000 of all. Each process gets all held-out rows. An error,
+        Ctrl-C or the end of one process ends the fit of the others with a
+        `skae.exceptions.PeerError`.
         Only the first prints, warns, writes the checkpoint, from which all go on, and runs
         `callbacks`: what these change, or that they end training, holds in all processes.
         A regularizer is computed of the rows of each process, and averaged. A table of more

@@ -21,10 +21,12 @@ from skae._tables.dependence import (
 )
 from skae._tables.rows import Followed, is_small, rows_of
 from skae._tables.table import Shared, distance_of_sampled
-from skae._training.members import MOST_HELD_OUT
+from skae._training.members import MOST_HELD_OUT, split
 
 __all__ = ["check_same_start", "check_together", "given_together"]
 
+# Up to so many rows of all processes are divided as if one process had them.
+MOST_AS_ONE = 2**20
 SAMPLED = 2**22  # number of values of the rows that the codes of all processes are made of
 
 
@@ -90,9 +92,10 @@ def check_same_start(estimator, initial, peers):
 def given_together(estimator, given, peers, seed):
     """Return the arguments of `fit` for this process, with what is known of all rows.
 
-    Rows, or groups of rows, are held out by their values, so that those that depend on each
-    other are on the same side in all processes. All processes get all held-out rows, and
-    make the same choices with them.
+    Rows, or groups of rows, that depend on each other are on the same side in all
+    processes. All processes get all held-out rows, and make the same choices with them. Up
+    to `MOST_AS_ONE` rows are held out, and put into batches, as in a fit of one process.
+    More are held out by their values.
 
     Parameters
     ----------
@@ -127,18 +130,19 @@ def given_together(estimator, given, peers, seed):
         given.groups = np.empty(0, dtype=np.uint64)
     check_rows(estimator._loss, given.X, estimator)
     keys = row_keys(given.X)
-    labels = _labels(given.groups, keys, peers)
+    labels = _labels(given.groups, keys, n_samples, peers)
     is_judge = np.zeros(len(keys), dtype=bool)
     if estimator.early_stopping and not has_val:
         is_judge = labels.held_out(n_samples, estimator.validation_fraction, seed)
-    held_out = _held_out(given, is_judge, keys, peers, has_val)
+    held_out = _held_out(given, is_judge, keys, labels.labels, peers, has_val)
     if estimator.early_stopping:
         _check_enough(held_out, n_samples, owner)
     n_before = sum(n for n, _ in shapes[: peers.number])
     summary, sample_weights = _summary(estimator, given, keys, n_before, n_samples, peers)
     own, w = np.flatnonzero(~is_judge), given.weights
     told = peers.gather((len(own), len(own) if w is None else w[own].sum()))
-    n_trained, weight = (sum(parts) for parts in zip(*told, strict=True))
+    numbers, weights = zip(*told, strict=True)
+    n_trained, weight = sum(numbers), sum(weights)
     return dataclasses.replace(
         given,
         X=_followed(given.X, own, held_out.X, all(is_small(*shape) for shape in shapes)),
@@ -150,6 +154,7 @@ def given_together(estimator, given, peers, seed):
             n_held_out=len(held_out.X),
             n_trained=n_trained,
             n_different=labels.n_different,
+            n_before=sum(numbers[: peers.number]) if n_samples <= MOST_AS_ONE else None,
             mean_weight=weight / max(n_trained, 1),
             sample_weights=sample_weights,
         ),
@@ -192,21 +197,49 @@ def _check_enough(held_out, n_samples, owner):
         )
 
 
-class _Labels:
-    """Keys of the rows of this process, equal for those that are held out together.
+class _LabelsAsOne:
+    """Labels of the rows of this process, equal for those that are held out together.
+
+    The same rows are held out as in a fit of one process to the rows of all, one process
+    after another.
 
     Parameters
     ----------
-    keys : ndarray of uint64 of shape (n,)
-    n_different : int
-        Number of different keys of all processes. Without groups, rows that are equal in
-        two processes count twice.
-    distinct : ndarray of uint64 or None
-        Different keys of all processes, if they are those of groups.
+    dependence : Dependence
+        Which rows of all processes depend on each other.
+    mine : slice
+        Numbers of the rows of this process among them.
     """
 
-    def __init__(self, keys, n_different, distinct=None):
-        self.keys, self.n_different, self.distinct = keys, n_different, distinct
+    def __init__(self, dependence, mine):
+        self.dependence, self.mine = dependence, mine
+        self.labels = dependence.labels[mine]
+        self.n_different = int(dependence.labels.max()) + 1
+
+    def held_out(self, n_samples, validation_fraction, seed):
+        """Do what that of `_LabelsByValue` does."""
+        how = {"validation_fraction": validation_fraction, "seed": seed}
+        [(trained, _)] = split(self.dependence, can_cross_fit=False, **how)
+        is_judge = np.ones(n_samples, dtype=bool)
+        is_judge[trained] = False
+        return is_judge[self.mine]
+
+
+class _LabelsByValue:
+    """The same for rows that are too many to be compared by all processes.
+
+    Parameters
+    ----------
+    labels : ndarray of uint64 of shape (n,)
+    n_different : int
+        Number of different labels of all processes. Without groups, rows that are equal in
+        two processes count twice.
+    distinct : ndarray of uint64 or None
+        Different labels of all processes, if they are those of groups.
+    """
+
+    def __init__(self, labels, n_different, distinct=None):
+        self.labels, self.n_different, self.distinct = labels, n_different, distinct
 
     def held_out(self, n_samples, validation_fraction, seed):
         """Return which rows (n,) of this process are held out.
@@ -220,17 +253,24 @@ class _Labels:
         """
         share = min(validation_fraction, MOST_HELD_OUT / n_samples)
         if self.distinct is None:
-            return is_held_out(self.keys, share, seed)
+            return is_held_out(self.labels, share, seed)
         n_chosen = min(max(1, int(share * self.n_different)), self.n_different - 1)
-        return np.isin(self.keys, held_out_keys(self.distinct, n_chosen, seed))
+        return np.isin(self.labels, held_out_keys(self.distinct, n_chosen, seed))
 
 
-def _labels(groups, keys, peers):
-    """Return the _Labels of rows with these groups, or with these keys of their values."""
+def _labels(groups, keys, n_samples, peers):
+    """Return the labels of rows with these groups, or with these keys of their values."""
+    if n_samples <= MOST_AS_ONE:
+        n_rows = peers.gather(len(keys))
+        first = sum(n_rows[: peers.number])
+        if groups is not None:
+            groups = Dependence.of_keys(peers.gather_rows(groups)).copies
+        dependence = Dependence.of_keys(peers.gather_rows(keys), groups)
+        return _LabelsAsOne(dependence, slice(first, first + len(keys)))
     if groups is None:
-        return _Labels(keys, sum(peers.gather(number_of_keys(keys))))
+        return _LabelsByValue(keys, sum(peers.gather(number_of_keys(keys))))
     distinct = np.unique(peers.gather_rows(np.unique(groups)))
-    return _Labels(groups, len(distinct), distinct)
+    return _LabelsByValue(groups, len(distinct), distinct)
 
 
 class _HeldOut(NamedTuple):
@@ -241,7 +281,7 @@ class _HeldOut(NamedTuple):
     labels: np.ndarray
 
 
-def _held_out(given, is_judge, keys, peers, has_val):
+def _held_out(given, is_judge, keys, labels, peers, has_val):
     """Return the _HeldOut rows of all processes: those of the user's, or chosen ones."""
     if has_val:
         X = given.X_val
@@ -249,7 +289,6 @@ def _held_out(given, is_judge, keys, peers, has_val):
         return _HeldOut(X, np.ones(len(X)), np.arange(len(X)))
     chosen = np.flatnonzero(is_judge)
     w = np.ones(len(chosen)) if given.weights is None else given.weights[chosen]
-    labels = keys if given.groups is None else given.groups
     parts = rows_of(given.X, chosen), w, labels[chosen]
     X, w, labels = (peers.gather_rows(part) for part in parts)
     if given.groups is not None:  # a row may equal one of another group

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from skae._tables.rows import reads_any_rows, rows_of
 
-__all__ = ["WINDOW", "Batch", "Batches", "Rows", "StreamedRows", "streamed_batch"]
+__all__ = ["WINDOW", "Batch", "Batches", "Part", "Rows", "StreamedRows", "streamed_batch"]
 
 RUN = 64  # number of neighbouring rows of a file that are read together
 WINDOW = 2**24  # number of values of a file that are shuffled at a time
@@ -47,6 +47,33 @@ class Batch(NamedTuple):
         return Batch(self.inputs, targets, weights, observed)
 
 
+class Part(NamedTuple):
+    """The place of the training rows of a process among those of all processes.
+
+    Attributes
+    ----------
+    n_before : int
+        Number of rows of the processes before this one.
+    n_rows : int
+        Number of rows of all processes.
+    """
+
+    n_before: int
+    n_rows: int
+
+    def batches(self, rows, n_batches, generator=None):
+        """Divide the row numbers (n,) of this process into batches.
+
+        Together with the batches of the other processes, which get the same `generator`,
+        they are those of one process that has all rows.
+        """
+        order = torch.arange(self.n_rows)
+        if generator is not None:
+            order = torch.randperm(self.n_rows, generator=generator)
+        parts = (order - self.n_before).tensor_split(n_batches)
+        return [rows[part[(part >= 0) & (part < len(rows))]] for part in parts]
+
+
 class Rows(Dataset):
     """Rows of one network, or of each network of a stack, in whole tensors.
 
@@ -68,6 +95,8 @@ class Rows(Dataset):
         Device of the batches. None is the device of `inputs`.
     judge : JudgedCells or None
         Computes the errors of the rows if their cells are not those of `targets`.
+    part : Part or None
+        Place of the rows of the only member, if other processes have rows of each batch.
     """
 
     def __init__(
@@ -80,7 +109,9 @@ class Rows(Dataset):
         observed=None,
         device=None,
         judge=None,
+        part=None,
     ):
+        self.part = part
         self.device = device or inputs.device
         self.inputs = inputs
         self.targets = targets
@@ -115,6 +146,11 @@ class Rows(Dataset):
 
     def batches(self, n_batches, generator=None):
         """Yield batches, whose numbers of rows differ by at most one."""
+        if self.part is not None:
+            yield from map(
+                self.take, self.part.batches(self.index[0], n_batches, generator)
+            )
+            return
         order = self.order(generator)
         places = self._places(order, generator)
         parts = (t.tensor_split(n_batches, dim=-1) for t in (order, places))
@@ -177,12 +213,14 @@ class StreamedRows(Dataset):
     device : torch.device
         Device of the batches.
     weights : ndarray of shape (n,), or (m, n) for a stack of m members, or None
+    part : Part or None
+        See `Rows`. It is ignored for a file, of which neighbouring rows are read.
     """
 
     lost = 0.0
 
-    def __init__(self, X, target, index, device, weights=None):
-        self.X, self.target = X, target
+    def __init__(self, X, target, index, device, weights=None, part=None):
+        self.X, self.target, self.part = X, target, part
         self.index, self.device, self.weights = index, device, weights
         self.length = max(map(len, index))
 
@@ -207,8 +245,12 @@ class StreamedRows(Dataset):
     def _batches(self, index, weights, n_batches, generator):
         """Yield the batches of one member."""
         is_sparse, reads_any = sparse.issparse(self.X.X), reads_any_rows(self.X.X)
-        order = self._order(index, 1 if reads_any else RUN, generator)
-        batches = np.array_split(order, n_batches)
+        if self.part is not None and reads_any:
+            parts = self.part.batches(torch.from_numpy(index), n_batches, generator)
+            batches = [part.numpy() for part in parts]
+        else:
+            order = self._order(index, 1 if reads_any else RUN, generator)
+            batches = np.array_split(order, n_batches)
         per_window = max(1, WINDOW // (self.X.shape[1] * max(1, len(batches[0]))))
         if reads_any and not is_sparse:
             per_window = 1
@@ -217,9 +259,9 @@ class StreamedRows(Dataset):
             rows = np.concatenate(part)
             window = self.X.X[rows] if is_sparse else rows_of(self.X.X, rows)
             places = np.arange(len(rows))
-            if generator is not None:
+            if generator is not None and self.part is None:
                 places = torch.randperm(len(rows), generator=generator).numpy()
-            for place in np.array_split(places, len(part)):
+            for place in np.split(places, np.cumsum([len(batch) for batch in part])[:-1]):
                 numbers = rows[place]
                 row_weights = None if weights is None else weights[numbers]
                 yield streamed_batch(

@@ -14,9 +14,10 @@ __all__ = ["BlockRows"]
 class BlockRows(Dataset):
     """Rows of a table of `Blocks`.
 
-    Blocks are computed in random order. Their rows wait until there are about 128 MB of
-    them, and are then shuffled; half of them are used, and the others wait for the next
-    blocks. Blocks of sorted rows are thus mixed with others.
+    If there are at most about 128 MB of them, batches are those of a table in memory.
+    Blocks of more are computed in random order. Their rows wait until there are about 128
+    MB of them, and are then shuffled; half of them are used, and the others wait for the
+    next blocks. Blocks of sorted rows are thus mixed with others.
 
     Parameters
     ----------
@@ -43,6 +44,11 @@ class BlockRows(Dataset):
     def __len__(self):
         return len(self.numbers)
 
+    @property
+    def n_waiting(self):
+        """Largest number of rows that wait."""
+        return WINDOW // self.X.shape[1]
+
     def batches(self, n_batches, generator=None):
         """Yield batches, whose numbers of rows differ by at most one.
 
@@ -61,7 +67,7 @@ class BlockRows(Dataset):
 
     def _windows(self, generator, ends):
         """Yield (rows, numbers) of shuffled rows, which end where a batch ends."""
-        n_most = WINDOW // self.X.shape[1]  # number of rows that wait at most
+        n_most = self.n_waiting
         n_read = n_before = 0
         waiting = []
         for part in self._parts(generator):
@@ -87,7 +93,7 @@ class BlockRows(Dataset):
         blocks = self.X.X
         sides = np.searchsorted(self.numbers, blocks.starts)
         order = np.flatnonzero(np.diff(sides))
-        if generator is not None:
+        if generator is not None and len(self) > self.n_waiting:
             order = order[torch.randperm(len(order), generator=generator).numpy()]
         for i, (start, rows) in zip(order, blocks.read(order), strict=True):
             numbers = self.numbers[sides[i] : sides[i + 1]]

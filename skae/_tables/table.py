@@ -52,6 +52,9 @@ class Shared:
         Number of rows of all processes that are trained on.
     n_different : int
         Number of different rows, or groups of rows, of all processes.
+    n_before : int or None
+        Number of rows that processes before this one train on. None if each process puts
+        its own rows into batches, and not all together.
     mean_weight : float
         Mean of the weights of the rows that are trained on.
     sample_weights : ndarray of shape (n,) or None
@@ -61,6 +64,7 @@ class Shared:
     n_held_out: int
     n_trained: int
     n_different: int
+    n_before: int | None = None
     mean_weight: float = 1.0
     sample_weights: np.ndarray | None = None
 

@@ -1,5 +1,6 @@
 """Tensors of the rows on which members are trained, and of those held out."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +45,9 @@ def member_rows(members, loss, device, in_coordinates, hide=None, seed=0):
     """
     table, sides = members.table, (members.trained, members.held_out)
     if table.is_streamed:
-        kinds = BlockRows if isinstance(table.X.X, Blocks) else StreamedRows, StreamedRows
+        kinds = [functools.partial(StreamedRows, part=members.part), StreamedRows]
+        if isinstance(table.X.X, Blocks):
+            kinds[0] = BlockRows
         return MemberRows(
             *(
                 kind(table.X, table.target, rows, device, members.weights(rows))
@@ -62,7 +65,9 @@ def member_rows(members, loss, device, in_coordinates, hide=None, seed=0):
     if not loss.of_scaled:
         targets = _tensor(table.target, home)
     how = members, home, device, inputs, targets, lost
-    return MemberRows(*(_rows(rows, *how) for rows in sides))
+    return MemberRows(
+        _rows(members.trained, *how, part=members.part), _rows(members.held_out, *how)
+    )
 
 
 def _incomplete_rows(members, loss, starts, hide, seed, home, device):
@@ -102,7 +107,18 @@ def _incomplete_rows(members, loss, starts, hide, seed, home, device):
     )
 
 
-def _rows(index, members, home, device, inputs, targets, lost, observed=None, judge=None):
+def _rows(
+    index,
+    members,
+    home,
+    device,
+    inputs,
+    targets,
+    lost,
+    observed=None,
+    judge=None,
+    part=None,
+):
     """Return the Rows with these numbers for each member."""
     return Rows(
         inputs,
@@ -113,6 +129,7 @@ def _rows(index, members, home, device, inputs, targets, lost, observed=None, ju
         observed=observed,
         device=device,
         judge=judge,
+        part=part,
     )
 
 

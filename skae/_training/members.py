@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from sklearn.model_selection import KFold, ShuffleSplit
 
-from skae._engine.batches import RUN
+from skae._engine.batches import RUN, Part
 from skae._tables.dependence import Dependence
 from skae._tables.rows import FEW_ROWS
 from skae._tables.table import Table
@@ -80,6 +80,14 @@ class Members:
     def shared(self):
         """What the processes of the fit have told each other, or None for one process."""
         return None if self.table.whole is None else self.table.whole.shared
+
+    @property
+    def part(self):
+        """The `Part` of the training rows of this process, or None."""
+        shared = self.shared
+        if shared is None or shared.n_before is None:
+            return None
+        return Part(shared.n_before, shared.n_trained)
 
     @property
     def n_independent(self):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from skae._engine.batches import Batches, Rows
+from skae._engine.batches import Batches, Part, Rows, StreamedRows
+from skae._tables.rows import Scaled
 
 
 def rows(n, index=None, members=None):
@@ -52,6 +53,29 @@ def test_stack_takes_each_members_rows():
     assert batches.shape == (3, 15)
     assert set(batches[0].tolist()) == set(range(10))
     assert sorted(batches[1].tolist()) == list(range(5, 20))
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_parts_of_processes_make_the_batches_of_one(is_streamed):
+    numbers = np.arange(1.0, 51)[:, None]
+
+    def batches(some, part=None):
+        index = [np.arange(len(some))]
+        if is_streamed:
+            table = Scaled(some)
+            dataset = StreamedRows(table, table, index, torch.device("cpu"), part=part)
+        else:
+            inputs = torch.from_numpy(some).float()
+            dataset = Rows(inputs, inputs, index, part=part)
+        generator = torch.Generator().manual_seed(0)
+        found = Batches(dataset, 8, generator, n_rows=50)
+        return [sorted(batch.inputs[:, 0].tolist()) for batch in found]
+
+    whole = batches(numbers)
+    parts = batches(numbers[:20], Part(0, 50)), batches(numbers[20:], Part(20, 50))
+    none = batches(numbers[:0], Part(50, 50))
+    assert whole == [sorted(a + b) for a, b in zip(*parts, strict=True)]
+    assert none == [[]] * len(whole)
 
 
 def test_targets_of_their_own():

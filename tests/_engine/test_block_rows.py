@@ -8,7 +8,7 @@ import torch
 from scipy import sparse
 
 import skae._engine.block_rows
-from skae._engine.batches import Batches
+from skae._engine.batches import Batches, Rows
 from skae._engine.block_rows import BlockRows
 from skae._tables.blocks import Blocks
 from skae._tables.rows import Scaled
@@ -56,7 +56,8 @@ def test_every_row_once_an_epoch(monkeypatch, window, batch_size, kind):
         assert counts == {0: epoch, 2: epoch, 3: epoch}, "no row of block 1 is used"
 
 
-def test_rows_are_shuffled_among_blocks():
+def test_rows_are_shuffled_among_blocks(monkeypatch):
+    monkeypatch.setattr(skae._engine.block_rows, "WINDOW", 80)
     rows, _ = dataset()
     generator = torch.Generator().manual_seed(0)
     first, again = (
@@ -71,6 +72,19 @@ def test_rows_are_shuffled_among_blocks():
     assert torch.equal(first, same)
     ordered = torch.cat([batch.inputs[:, 0] for batch in rows.batches(10)])
     assert torch.equal(ordered, torch.arange(1, 101).float())
+
+
+def test_blocks_that_are_held_at_once_make_the_batches_of_a_table_in_memory():
+    index = np.setdiff1d(np.arange(100), [3, 17, 99])
+    inputs = torch.arange(1.0, 101)[:, None]
+    for rows in zip(
+        *(
+            Batches(data, 8, torch.Generator().manual_seed(0))
+            for data in (dataset(index=index)[0], Rows(inputs, inputs, [index]))
+        ),
+        strict=True,
+    ):
+        assert torch.equal(rows[0].inputs, rows[1].inputs)
 
 
 def test_weights_belong_to_their_rows():

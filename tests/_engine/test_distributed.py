@@ -1,5 +1,6 @@
 """Two processes that fit one model together: the same bits, and none waits for ever."""
 
+import contextlib
 import json
 import os
 import socket
@@ -13,7 +14,10 @@ import torch
 
 import skae
 from skae import AutoencoderTransformer
+from skae._compat import draw_seed
 from skae._engine.run import ALONE
+from skae._tables.dependence import Dependence
+from skae._training.members import split
 
 ROOT = Path(skae.__file__).parents[1]
 SECONDS = 300  # it should take less than 40 where nothing else runs
@@ -27,7 +31,7 @@ from skorch.callbacks import Callback, GradientNormClipping
 from torch import distributed
 import skae._tables.rows
 from skae import AutoencoderTransformer
-from skae._autoencoders import fitting
+from skae._autoencoders import fitting, together
 from skae._engine.distributed import Peers
 from skae.regularizers import L1Code
 
@@ -149,6 +153,11 @@ attempt("linear", own(800), hidden_layer_sizes=())
 attempt("weights", own(800), how={"sample_weight": own(800, w)}, **some)
 attempt("weights in one", own(len(X)), how={"sample_weight": None if number else w}, **few)
 attempt("groups", {"groups": own(800, groups)}, function=sides)
+attempt("rows", {}, function=sides)
+together.MOST_AS_ONE = 2000
+attempt("many rows", {}, function=sides)
+attempt("many groups", {"groups": own(800, groups)}, function=sides)
+together.MOST_AS_ONE = 2**20
 attempt("X_val", {"X_val": own(40, X[::30])}, function=sides)
 attempt("no early stopping", own(800), early_stopping=False, **few)
 attempt("one trained row", own(1), early_stopping=False, **few)
@@ -222,24 +231,23 @@ def told(table):
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-c", SCRIPT, str(table[1])]
-    running = [
-        subprocess.Popen(
-            command,
-            env=environment | {"RANK": str(number)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=SECONDS) for process in running]
-    finally:
+    # A process would wait for somebody to read from a pipe that is full.
+    outs, errors = ([table[1].parent / f"{kind}{i}" for i in range(2)] for kind in "oe")
+    with contextlib.ExitStack() as scopes:
+        running = []
+        for number in range(2):
+            out, err = (
+                scopes.enter_context(paths[number].open("w")) for paths in (outs, errors)
+            )
+            how = {"env": environment | {"RANK": str(number)}, "stdout": out, "stderr": err}
+            process = scopes.enter_context(subprocess.Popen(command, **how))
+            scopes.callback(process.kill)
+            running.append(process)
         for process in running:
-            process.kill()
-    for out, err in said:
-        assert out, err
-    return [json.loads(out) for out, _ in said]
+            process.wait(timeout=SECONDS)
+    for out, error in zip(outs, errors, strict=True):
+        assert out.read_text(), error.read_text()
+    return [json.loads(out.read_text()) for out in outs]
 
 
 TOGETHER = (
@@ -249,6 +257,9 @@ TOGETHER = (
     "options",
     "linear",
     "groups",
+    "rows",
+    "many rows",
+    "many groups",
     "X_val",
     "no early stopping",
     "one trained row",
@@ -310,11 +321,31 @@ def test_without_held_out_rows_pca_is_that_of_all_rows(told, table):
     assert found["pca_score"] == pytest.approx(ae.pca_score_, rel=1e-5)
 
 
-def test_groups_are_on_one_side(told):
+@pytest.mark.parametrize("name", ["rows", "in parts", "groups"])
+def test_the_same_rows_are_held_out_as_by_one_process(told, name):
+    numbers = np.arange(2400)
+    dependence = Dependence(numbers, numbers // 3 if name == "groups" else None)
+    how = {"seed": draw_seed(0), "can_cross_fit": False}
+    [(trained, held_out)] = split(dependence, **how)
+    assert told[0][name]["held_out"] == told[1][name]["held_out"] == held_out.tolist()
+    assert told[0][name]["trained"] + told[1][name]["trained"] == trained.tolist()
+
+
+def test_many_rows_are_held_out_by_their_values(told):
+    rows = [row for of_process in told for row in of_process["many rows"]["trained"]]
+    held_out = told[0]["many rows"]["held_out"]
+    assert told[1]["many rows"]["held_out"] == held_out
+    assert sorted(rows + held_out) == list(range(2400))
+    assert 190 <= len(held_out) <= 290
+    assert held_out != told[0]["rows"]["held_out"]
+
+
+@pytest.mark.parametrize("name", ["groups", "many groups"])
+def test_groups_are_on_one_side(told, name):
     trained, held_out = set(), set()
     for of_process in told:
-        trained |= {row // 3 for row in of_process["groups"]["trained"]}
-        held_out |= {row // 3 for row in of_process["groups"]["held_out"]}
+        trained |= {row // 3 for row in of_process[name]["trained"]}
+        held_out |= {row // 3 for row in of_process[name]["held_out"]}
     assert not trained & held_out
     assert len(trained | held_out) == 800
     assert len(held_out) == 80

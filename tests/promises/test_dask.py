@@ -126,6 +126,14 @@ def test_as_good_as_in_memory(monkeypatch, rows, blocks, params, is_sorted):
         np.testing.assert_allclose(ae.transform(X), pca.transform(X), atol=1e-4)
 
 
+def test_a_table_of_one_window_gives_the_fit_in_memory(monkeypatch, rows, blocks):
+    monkeypatch.setattr(skae._engine.block_rows, "WINDOW", 2**20)
+    X, X_test = rows
+    ae, other = (autoencoder(max_epochs=4).fit(table) for table in (blocks(X), X))
+    np.testing.assert_allclose(ae.validation_curve_, other.validation_curve_, rtol=1e-4)
+    np.testing.assert_allclose(ae.transform(X_test), other.transform(X_test), atol=1e-2)
+
+
 def test_density(rows, blocks):
     X, X_test = rows
     params = {
