@@ -8,9 +8,11 @@ from skae._tables.rows import row_blocks
 
 __all__ = ["attributes", "describe", "explained_falls", "explained_shares"]
 
-# Explained variance is computed from evenly spaced rows, each of which is decoded once for
-# each component. They are as many as DECODED allows, within the other two limits.
-FEWEST_DESCRIBED, MOST_DESCRIBED, DECODED = 1024, 4096, 2**15
+# The sum of the explained variance is computed from evenly spaced rows, at most
+# MOST_DESCRIBED. How it is divided among the components is computed from some of them,
+# each of which is decoded once for each component: as many as DECODED allows, but at least
+# FEWEST_DESCRIBED, with which the share of a component is right to about one twentieth.
+FEWEST_DESCRIBED, MOST_DESCRIBED, DECODED = 256, 4096, 2**13
 
 
 def explained_falls(reconstruct, Z, X, ordered=False, weights=None):
@@ -32,19 +34,29 @@ def explained_falls(reconstruct, Z, X, ordered=False, weights=None):
     -------
     ndarray of shape (k,)
     """
-    errors = np.zeros(Z.shape[1] + 1)
-    for block in row_blocks(len(X), max(X.shape[1], WIDE)):
-        codes, rows = Z[block], X[block].astype(np.float64, copy=False)
-        w = np.ones(1) if weights is None else weights[block]
-        errors[0] += _sum_of_squares(rows, w)
-        cut = np.zeros_like(codes)
-        for j in range(codes.shape[1]):
-            cut[:, j] = codes[:, j]
-            known = cut[:, : j + 1] if ordered else cut
-            errors[j + 1] += _sum_of_squares(reconstruct(known) - rows, w)
+    counts = range(Z.shape[1] + 1)
+    errors = _sums_of_errors(reconstruct, Z, X, counts, ordered, weights)
     if errors[0] == 0.0:
         return np.zeros(Z.shape[1])
     return -np.diff(errors) / errors[0]
+
+
+def _sums_of_errors(reconstruct, Z, X, counts, ordered, weights):
+    """Return the squared error with the first j codes, summed over the rows, for each j.
+
+    That with none is the sum of squares of X.
+    """
+    errors = np.zeros(len(counts))
+    for block in row_blocks(len(X), max(X.shape[1], WIDE)):
+        codes, rows = Z[block], X[block].astype(np.float64, copy=False)
+        w = np.ones(1) if weights is None else weights[block]
+        for place, j in enumerate(counts):
+            known = codes[:, :j]
+            if j and not ordered:
+                known = np.pad(known, ((0, 0), (0, codes.shape[1] - j)))
+            residual = reconstruct(known) - rows if j else rows
+            errors[place] += _sum_of_squares(residual, w)
+    return errors
 
 
 def _sum_of_squares(X, weights):
@@ -95,20 +107,34 @@ def describe(
     mean, covariance, _ = moments(Z, X, weights)
     deviations = np.sqrt(covariance.diagonal().clip(min=0) * len(X) / max(len(X) - 1, 1))
     if pca_variances is None:
-        n_rows = np.clip(DECODED // n_components, FEWEST_DESCRIBED, MOST_DESCRIBED)
-        some = slice(None, None, -(-len(X) // n_rows))
-
-        def reconstruct(codes):
-            return inference.decode_scaled(codes + mean[: codes.shape[1]])
-
-        some_weights = None if weights is None else weights[some]
-        falls = explained_falls(reconstruct, Z[some] - mean, X[some], ordered, some_weights)
+        falls = _falls(inference, Z, X, mean, ordered, weights)
     else:
         falls = pca_variances[:n_components]
     shape = n_samples or len(X), X.shape[1]
     if squares is None:
         squares = _sum_of_squares_of_table(X, weights, shape[0])
     return attributes(inference, shape, mean, deviations, falls, squares)
+
+
+def _falls(inference, Z, X, mean, ordered, weights):
+    """Return falls (k,) as `explained_falls`: each from some rows, their sum from more."""
+
+    def reconstruct(codes):
+        return inference.decode_scaled(codes + mean[: codes.shape[1]])
+
+    k = len(mean)
+    rows = slice(None, None, -(-len(X) // MOST_DESCRIBED))
+    codes, X = Z[rows] - mean, X[rows]
+    weights = None if weights is None else weights[rows]
+    few = int(np.clip(DECODED // k, FEWEST_DESCRIBED, MOST_DESCRIBED))
+    some = slice(None, None, -(-len(X) // few))
+    some_weights = None if weights is None else weights[some]
+    falls = explained_falls(reconstruct, codes[some], X[some], ordered, some_weights)
+    total = falls.sum()
+    if some.step == 1 or total <= 0:
+        return falls
+    before, after = _sums_of_errors(reconstruct, codes, X, (0, k), ordered, weights)
+    return falls * (max(1 - after / before, 0.0) / total)
 
 
 def _sum_of_squares_of_table(X, weights, n_samples):

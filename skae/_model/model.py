@@ -1,7 +1,5 @@
 """Applies a trained network to arrays: scaling, precision and batches."""
 
-import copy
-
 import numpy as np
 import torch
 
@@ -12,7 +10,7 @@ from skae._tables.rows import rows_of
 from skae._torch import in_own_modes, is_out_of_memory
 from skae.losses._counts import LOG_THETA
 from skae.modules import Linear
-from skae.modules._base import decode, encode, reconstruct
+from skae.modules._base import copied, decode, encode, reconstruct
 
 __all__ = ["Inference", "float_of"]
 
@@ -85,7 +83,7 @@ class Inference:
         self.unit = self.code_scale = unit
         self.device = device
         self.width = max(len(mean), *map(_width, network.modules()))
-        double = copy.deepcopy(network).double()
+        double = copied(network).double()
         self.modules = {torch.float32: network, torch.float64: double}
         self.folded = {}
 
@@ -100,9 +98,10 @@ class Inference:
         is_near = (np.abs(self.mean) <= FAR * scale).all()
         if not is_near or self.has_marks:
             return
-        for dtype, extreme in EXTREME.items():
-            if 1 / extreme <= scale.min() <= scale.max() <= extreme:
-                self.folded[dtype] = self._folded(scale).to(getattr(torch, dtype))
+        low, high = scale.min(), scale.max()
+        dtypes = [d for d, most in EXTREME.items() if 1 / most <= low <= high <= most]
+        folded = self._folded(scale) if dtypes else None
+        self.folded = {d: copied(folded).to(getattr(torch, d)) for d in dtypes}
 
     def _folded(self, scale):
         """Return an encoder in float64 that takes X without centring and scaling."""
@@ -225,12 +224,21 @@ class Inference:
         return self._in_batches(step, X, (n_components,), X.dtype)
 
     def decode_scaled(self, Z):
-        """Return the scaled reconstruction (n, p), in float64, of the network's own codes.
+        """Return the scaled reconstruction (n, p) of the network's own codes.
 
-        It is in the units of the network's input, with exposures that of typical rows.
+        It is computed in float32, for statistics, and in the units of the network's input,
+        with exposures that of typical rows.
         """
         with self._private_states():
-            X_hat = self._in_units(self.run(decode, Z, np.float64))
+            output = self.run(decode, Z, np.float32)
+        if self.loss.of_scaled and self.exposure is None:
+            # The same without multiplying by the scale and dividing by it.
+            X_hat = self.loss.reconstruction(torch.from_numpy(output)).numpy()
+            if self.ends is None:
+                return X_hat
+            ends = ((end - self.mean) / self.scale for end in self.ends)
+            return X_hat.clip(*(end.astype(np.float32) for end in ends))
+        X_hat = self._in_units(output.astype(np.float64))
         if self.exposure is not None:
             X_hat = self.exposure.seen(X_hat, np.ones(len(X_hat)))
         return (X_hat - self.mean) / self.scale
@@ -313,8 +321,10 @@ class Inference:
         weight, mean = (torch.from_numpy(a).to(self.device) for a in (weight, mean))
         module.recode(weight, mean)
         # Both copies hold the same numbers, and these are saved.
-        self.modules[torch.float32].load_state_dict(module.state_dict())
-        module.load_state_dict(self.modules[torch.float32].state_dict())
+        tensors = ([*m.parameters(), *m.buffers()] for m in self.modules.values())
+        with torch.no_grad():
+            for single, double in zip(*tensors, strict=True):
+                double.copy_(single.copy_(double))
 
     def _private_states(self):
         """Return a context in which the network draws the same random numbers each time."""

@@ -1,6 +1,5 @@
 """The networks of a fit, before training and in its best epoch."""
 
-import copy
 import dataclasses
 
 import torch
@@ -9,6 +8,7 @@ from torch import nn
 from skae._engine.skorch_net import averaged_tensors
 from skae._torch import make_generator
 from skae._training.truncation import cut_shares
+from skae.modules._base import copied
 from skae.modules._stack import stack, unstack
 
 __all__ = ["Networks", "joined_networks", "make_networks", "network_of_member"]
@@ -39,28 +39,33 @@ class Networks:
 def make_networks(members, settings, make_module, initial, seed):
     """Return the Networks of the members: new ones, or copies of `initial`."""
     is_new = initial is None
-    modules = [
-        _untrained(start, settings, make_module, seed) if is_new else initial
-        for start in members.starts
-    ]
+    if is_new:
+        modules = _untrained(members.starts, settings, make_module, seed)
+    else:
+        modules = [initial] * len(members.starts)
     joined = joined_networks(modules)
     if settings.ordered:
         joined.nested.shares = cut_shares(members.starts[-1], settings.n_components)
     return Networks(joined, modules[-1], is_new, settings.from_pca and is_new)
 
 
-def _untrained(start, settings, make_module, seed):
-    """Return a new network for a member. All members draw the same weights."""
+def _untrained(starts, settings, make_module, seed):
+    """Return a new network for each member. All members draw the same weights."""
+    start = starts[0]
     n_inputs = start.encoder.shape[1] + start.n_marks
     module = make_module(n_inputs, len(start.decoder), make_generator(seed))
     if settings.tied_weights:
         module.tie()
-    return start.load(module) if settings.from_pca else module
+    modules = [module, *(copied(module) for _ in starts[1:])]
+    if settings.from_pca:
+        for start, module in zip(starts, modules, strict=True):
+            start.load(module)
+    return modules
 
 
 def joined_networks(modules):
     """Return a stack of the networks, or a copy of the only one."""
-    return stack(modules) if len(modules) > 1 else copy.deepcopy(modules[0])
+    return stack(modules) if len(modules) > 1 else copied(modules[0])
 
 
 @torch.no_grad()
@@ -89,7 +94,7 @@ def network_of_member(number, members, networks, weights):
         averaged = averaged_tensors(network.unwrapped)
         torch._foreach_copy_([w.detach() for w in averaged], list(weights))
     is_stack = weights is not None and len(members) > 1
-    network = unstack(network, number) if is_stack else copy.deepcopy(network)
+    network = unstack(network, number) if is_stack else copied(network)
     network.untie()
     if networks.in_coordinates:
         network = network.double()

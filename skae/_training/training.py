@@ -9,7 +9,7 @@ from skae._engine.epoch_choice import Choice
 from skae._engine.objective import Objective
 from skae._engine.skorch_net import Interrupted, build_net
 from skae._torch import thread_limit
-from skae._training.linear_start import NOTHING_LEFT, hold
+from skae._training.linear_start import NOTHING_LEFT, hold, linear_modules
 from skae._training.member_rows import member_rows
 from skae._training.members import make_members
 from skae._training.messages import (
@@ -179,7 +179,7 @@ class Training:
         With `holds` its reconstruction is held at the ends of features.
         """
         starts = self.members.starts
-        linear = [start.linear_module(self.settings.ordered) for start in starts]
+        linear = linear_modules(starts, self.settings.ordered)
         if not self.networks.in_coordinates:
             linear = [
                 start.undo(module.double()).float()

@@ -1,13 +1,12 @@
 """Fully connected autoencoders: a linear map plus a correction."""
 
-import copy
 import itertools
 
 import torch
 from torch import nn
 
 from skae._torch import NoStates
-from skae.modules._base import suitable_weight_decay
+from skae.modules._base import copied, suitable_weight_decay
 from skae.modules._layers import ACTIVATIONS, NORMALIZATIONS, Dropout, Linear
 from skae.modules._linear_path import LinearPathAutoencoder
 from skae.modules._tied import Tied
@@ -205,7 +204,7 @@ class DenseAutoencoder(LinearPathAutoencoder):
         return self.with_constants(self.decoder(self.seen(Z)))
 
     def folded_encoder(self, weight, shift):
-        encoder = copy.deepcopy(self.encoder)
+        encoder = copied(self.encoder)
         encoder.absorb_input(weight, shift)
         return nn.Sequential(encoder, self.code)
 

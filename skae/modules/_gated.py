@@ -1,10 +1,9 @@
 """Any network as the correction of linear maps, behind gates that start at zero."""
 
-import copy
-
 import torch
 from torch import nn
 
+from skae.modules._base import copied
 from skae.modules._layers import Linear
 from skae.modules._linear_path import LinearPathAutoencoder
 
@@ -288,7 +287,7 @@ class GatedAutoencoder(LinearPathAutoencoder):
         return self.with_constants(output)
 
     def folded_encoder(self, weight, shift):
-        network = copy.deepcopy(self)
+        network = copied(self)
         network.absorb_input(weight, shift)
         return _EncoderOf(network)
 

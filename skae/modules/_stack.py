@@ -1,11 +1,11 @@
 """Stacks: several networks of the same shape that are run as one."""
 
-import copy
+import itertools
 
 import torch
 from torch import nn
 
-from skae.modules._base import Network
+from skae.modules._base import Network, copied
 
 __all__ = ["SideBySide", "stack", "unstack"]
 
@@ -57,20 +57,21 @@ def stack(modules):
     that are launched. Networks inside the modules that are not `is_stackable` are put side
     by side instead, which takes M times as long.
     """
-    stacked = copy.deepcopy(modules[0])
+    stacked = copied(modules[0])
     alone = _outermost(stacked, lambda part: not getattr(part, "is_stackable", True))
-    states = [m.state_dict() for m in modules]
-    for name, tensor in _others(stacked, alone):
-        tensor.data = torch.stack([state[name] for state in states])
+    tensors = [[tensor.detach() for _, tensor in _others(m, alone)] for m in modules]
+    of_stack = (tensor for _, tensor in _others(stacked, alone))
+    for tensor, *of_members in zip(of_stack, *tensors, strict=True):
+        tensor.data = torch.stack(of_members)
     for name in alone:
-        members = [copy.deepcopy(m.get_submodule(name)) for m in modules]
+        members = [copied(m.get_submodule(name)) for m in modules]
         stacked = _with_part(stacked, name, SideBySide(members))
     return stacked
 
 
 def unstack(module, member):
     """Return the network number `member` of a stack as a module of its own."""
-    module = copy.deepcopy(module)
+    module = copied(module)
     alone = _outermost(module, lambda part: isinstance(part, SideBySide))
     for _, tensor in _others(module, alone):
         tensor.data = tensor.data[member].clone()
@@ -95,7 +96,7 @@ def _is_inside(name, parts):
 
 def _others(module, alone):
     """Return pairs (name, tensor) of all tensors outside the submodules named `alone`."""
-    tensors = module.state_dict(keep_vars=True).items()
+    tensors = itertools.chain(module.named_parameters(), module.named_buffers())
     return [(name, tensor) for name, tensor in tensors if not _is_inside(name, alone)]
 
 

@@ -5,6 +5,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from skae import AutoencoderTransformer
+from skae._model import explained_variance
 from skae._model.explained_variance import MOST_DESCRIBED, explained_falls, explained_shares
 
 
@@ -48,6 +49,19 @@ def test_shares_of_many_rows(curved):
         total = ae.explained_variance_ratio_.sum()
         assert total == pytest.approx(r2(ae, X), abs=abs_tol)
         check_shares(ae)
+
+
+def test_shares_of_some_rows_have_the_sum_of_all(curved, monkeypatch):
+    X = np.tile(curved, (3, 1)) + 0.1 * noise(600, 6)
+    whole = autoencoder(3, max_epochs=1).fit(X)
+    monkeypatch.setattr(explained_variance, "FEWEST_DESCRIBED", 100)
+    monkeypatch.setattr(explained_variance, "DECODED", 100)
+    some = autoencoder(3, max_epochs=1).fit(X)
+    ratios = some.explained_variance_ratio_ / whole.explained_variance_ratio_
+    assert not (ratios == 1).any()
+    np.testing.assert_allclose(ratios, 1, atol=0.2)
+    assert some.explained_variance_ratio_.sum() == pytest.approx(r2(some, X), abs=1e-5)
+    check_shares(some)
 
 
 def shares_of(reconstruct, Z, X):

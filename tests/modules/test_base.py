@@ -12,7 +12,7 @@ from skae.modules import (
     DenseVariational,
     Linear,
 )
-from skae.modules._base import layers_that_draw, set_generators
+from skae.modules._base import copied, layers_that_draw, set_generators
 from skae.modules._gated import GatedAutoencoder
 from skae.modules._own import OwnNetwork, OwnVariational
 from skae.modules._stack import stack, unstack
@@ -139,6 +139,32 @@ def test_the_linear_path_starts_alone(request, make):
     network.set_linear(encoder, decoder, bias)
     torch.testing.assert_close(network.encode(X), X @ encoder.T)
     torch.testing.assert_close(network(X), X @ encoder.T @ decoder.T + bias)
+
+
+@torch.no_grad()
+def test_copies_are_equal_and_share_nothing(make):
+    network, X = make(), randn(9, N_FEATURES)
+    before, copy_of = network(X), copied(network)
+    assert torch.equal(copy_of(X), before)
+    assert not copy_of.training
+    assert list(copy_of.state_dict()) == list(network.state_dict())
+    for weight in copy_of.parameters():
+        assert weight.requires_grad
+        weight += 1
+    assert not torch.allclose(copy_of(X), before)
+    assert torch.equal(network(X), before)
+
+
+def test_copies_keep_what_is_shared_and_what_is_hooked():
+    tied = DenseAutoencoder(5, 2, 5, (4,), linear_path=False).tie()
+    ours, seen = copied(tied), []
+    assert len(list(ours.parameters())) == len(list(tied.parameters()))
+    ours.encoder.correction.weight.data.zero_()
+    assert not ours(randn(3, 5).float()).equal(tied(randn(3, 5).float()))
+    assert ours.decoder.encoder is ours.encoder
+    tied.register_forward_hook(lambda *arguments: seen.append(1))
+    copied(tied)(randn(3, 5).float())
+    assert seen == [1]
 
 
 @torch.no_grad()
