@@ -1,6 +1,6 @@
 """AutoencoderTransformer: dense autoencoders that start at PCA."""
 
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -218,8 +218,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows that is held out if nothing is cross-fitted, but at most 10 000
         rows.
-    n_iter_no_change : int, default=10
-        Number of epochs without an improvement of `tol` after which training stops.
+    n_iter_no_change : int or "auto", default="auto"
+        Number of epochs without an improvement of `tol` after which training stops. "auto"
+        stands for 4 if the table is cross-fitted, without `noise` and missing cells, and
+        for 10 otherwise.
     tol : float, default=1e-3
         Smallest improvement of the held-out error that counts, as a share of the error of
         PCA.
@@ -514,6 +516,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     _parameter_constraints: dict = BaseAutoencoder._parameter_constraints | {
         "hidden_layer_sizes": [tuple, list, np.ndarray, StrOptions({"auto"})],
         "activation": [StrOptions(set(ACTIVATIONS))],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
     }
@@ -551,7 +557,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         early_stopping=True,
         cv="auto",
         validation_fraction=0.1,
-        n_iter_no_change=10,
+        n_iter_no_change="auto",
         tol=1e-3,
         max_epochs="auto",
         time_limit=None,

@@ -12,6 +12,7 @@ from sklearn.utils.validation import _check_feature_names_in
 
 from skae._tables.categories import columns_of
 from skae._tables.rows import rows_of
+from skae._training.settings import PATIENCE_CROSS_FITTED
 
 __all__ = ["Finding", "Findings", "Sample", "collapsed", "diagnose", "outcome"]
 
@@ -215,7 +216,10 @@ def _limit(estimator):
     params, n_iter = estimator._params_of_fit, estimator.n_iter_
     if n_iter == params["max_epochs"]:
         return "max_epochs"
-    was_patient = n_iter - estimator.best_epoch_ >= params["n_iter_no_change"]
+    patience = params["n_iter_no_change"]
+    if patience == "auto":
+        patience = PATIENCE_CROSS_FITTED  # the smaller of the two that it stands for
+    was_patient = n_iter - estimator.best_epoch_ >= patience
     return None if estimator.time_limit is None or was_patient else "time_limit"
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from skae._engine.objective import mean_over_rows
 from skae.modules import Linear, Mapping
 from skae.modules._base import layers_that_draw
+from skae.modules._layers import affine
 from skae.modules._variational import LOGITS, divergence
 
 __all__ = ["Backprop", "is_plain"]
@@ -195,10 +196,14 @@ class _Affine:
     """A `Linear` layer forward and backward."""
 
     def __init__(self, layer):
-        self.forward, self.weight = layer.forward, layer.weight.detach()
+        self.weight = layer.weight.detach()
+        self.bias = None if layer.bias is None else layer.bias.detach()
         self.by_weight = layer.weight.grad
         self.by_bias = None if layer.bias is None else layer.bias.grad
         self.product = torch.mm if self.weight.ndim == 2 else torch.bmm
+
+    def forward(self, X):
+        return affine(X, self.weight, self.bias)
 
     def backward(self, X, Y, gradient, is_first=False):
         """Write the gradients of weight and bias, and return that of X, None if first."""

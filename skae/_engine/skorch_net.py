@@ -147,7 +147,7 @@ class AutoencoderNet(NeuralNet):
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         super().on_train_begin(net, X, y, **kwargs)
         self.n_steps_, self.n_averaged_ = self.first_step, 0
-        self.n_planned_ = math.inf
+        self.n_planned_, self.backprop_ = math.inf, None
         self.weights_ = averaged_tensors(self.module_)
         set_generators(self.network, self.seed, self.device)
         self.states_ = self.network.private_states(self.seed, self.device, training=True)
@@ -300,9 +300,9 @@ class AutoencoderNet(NeuralNet):
             self._validate(iterator.dataset)
             return
         self._set_training(True)
-        self.backprop_ = None
-        if is_plain(self.network) and self.objective.is_plain:
-            self.backprop_ = Backprop(self.network, self.objective, self.bfloat16)
+        # Callbacks may freeze weights, and a stream may replace them.
+        if self.backprop_ is None or self.callbacks or math.isinf(self.n_planned_):
+            self.backprop_ = self._new_backprop()
         # The loss is a sum over the members.
         unit = self.objective.unit / len(iterator.dataset.index)
         with self.states_:
@@ -320,6 +320,12 @@ class AutoencoderNet(NeuralNet):
         self.is_finite_ = math.isfinite(total) and math.isfinite(norm)
         if self.is_finite_:
             self._keep_averages()
+
+    def _new_backprop(self):
+        """Return a `Backprop`, or None where autograd is needed."""
+        if is_plain(self.network) and self.objective.is_plain:
+            return Backprop(self.network, self.objective, self.bfloat16)
+        return None
 
     def _steps(self, iterator, unit, step_fn, **fit_params):
         """Train on each batch, as long as there is time.

@@ -12,10 +12,11 @@ from skae._engine.run import ALONE, Alone
 from skae._engine.threads import Pace
 from skae._torch import has_fast_bfloat16
 
-__all__ = ["Settings", "Threads", "error_unit"]
+__all__ = ["PATIENCE_CROSS_FITTED", "Settings", "Threads", "error_unit"]
 
 STEPS = 2_000  # number of steps, approximately, that "auto" stands for, see `sizes`
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 200
+PATIENCE, PATIENCE_CROSS_FITTED = 10, 4  # epochs that "auto" stands for, see `patience`
 SMALLEST_BATCH, USUAL_BATCH, LARGEST_BATCH = 16, 512, 1024
 WORTH_THREADS = 2e7  # products in the forward pass from which threads are worth it
 WORTH_BFLOAT16 = 3e7  # the same for bfloat16
@@ -66,7 +67,7 @@ class Settings:
     is_stackable: bool
     early_stopping: bool
     validation_fraction: float
-    n_iter_no_change: int
+    n_iter_no_change: int | str
     tol: float
     batch_size: int | str
     max_epochs: int | str
@@ -107,6 +108,18 @@ class Settings:
         if is_large:  # passes over large tables have more steps
             batch_size = min(batch_size // 2, LARGEST_BATCH)
         return batch_size, max_epochs
+
+    def patience(self, is_cross_fitted):
+        """Return after how many epochs without an improvement training stops.
+
+        If the table is cross-fitted every row is held out from one network or another, so
+        that their error goes up and down less from epoch to epoch than that of a tenth.
+        With corrupted inputs it falls more slowly.
+        """
+        if self.n_iter_no_change != "auto":
+            return self.n_iter_no_change
+        is_plain = self.noise_and_units is None and self.hide is None
+        return PATIENCE_CROSS_FITTED if is_cross_fitted and is_plain else PATIENCE
 
     def threads(self, module, batch_size, device):
         """Decide how many threads training may use.

@@ -215,13 +215,14 @@ class Training:
         """
         settings, members = self.settings, self.members
         labels, margin = members.dependence.labels, 0.0
+        is_cross_fitted = len(members) > 1
         if settings.from_pca:
-            margin = MARGIN_CROSS_FITTED if len(members) > 1 else MARGIN
+            margin = MARGIN_CROSS_FITTED if is_cross_fitted else MARGIN
         return Choice(
             errors,
             margin=margin,
             allow_start=settings.from_pca or not self.networks.is_new,
-            patience=settings.n_iter_no_change,
+            patience=settings.patience(is_cross_fitted),
             tol=settings.tol,
             weights=members.judged_weights,
             groups=labels[members.judged],

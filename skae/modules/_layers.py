@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ["ACTIVATIONS", "NORMALIZATIONS", "Dropout", "Linear", "Nested"]
+__all__ = ["ACTIVATIONS", "NORMALIZATIONS", "Dropout", "Linear", "Nested", "affine"]
 
 CONVERTED = 1024  # number of rows, or columns, of a matrix that are converted at a time
 
@@ -19,6 +19,18 @@ ACTIVATIONS = {
     "tanh": nn.Tanh,
     "logistic": nn.Sigmoid,
 }
+
+
+def affine(X, weight, bias):
+    """Return X @ weight.mT + bias, of one network or of each of a stack; bias may be None.
+
+    Attributes of modules are slow to look up, so that loops keep the weights instead.
+    """
+    if weight.ndim == 2:
+        return F.linear(X, weight, bias)
+    if bias is None:
+        return torch.bmm(X, weight.mT)
+    return torch.baddbmm(bias.unsqueeze(-2), X, weight.mT)
 
 
 class Linear(nn.Module):
@@ -39,11 +51,7 @@ class Linear(nn.Module):
         self.bias = draw(n_out) if bias else None
 
     def forward(self, X):
-        if self.weight.ndim == 2:
-            return F.linear(X, self.weight, self.bias)
-        if self.bias is None:
-            return torch.bmm(X, self.weight.mT)
-        return torch.baddbmm(self.bias.unsqueeze(-2), X, self.weight.mT)
+        return affine(X, self.weight, self.bias)
 
     @torch.no_grad()
     def absorb_input(self, weight, shift):

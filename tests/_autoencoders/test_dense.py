@@ -358,6 +358,26 @@ def test_early_stopping_stops(curved):
     assert ae.best_epoch_ <= ae.n_iter_
 
 
+@pytest.mark.parametrize(
+    ("params", "patience"),
+    [
+        ({}, 4),
+        ({"noise": 0.1}, 10),
+        ({"cv": [(np.arange(150), np.arange(150, 200))]}, 4),
+        ({"n_iter_no_change": 2}, 2),
+    ],
+)
+def test_cross_fitted_tables_need_less_patience(curved, params, patience):
+    ae = autoencoder(max_epochs=40, tol=0.9, **params).fit(curved)
+    assert ae.n_iter_ == 1 + patience  # the first epoch is the best in any case
+
+
+def test_tables_of_one_split_need_more_patience(curved):
+    X = np.tile(curved, (6, 1)) + 0.01 * np.random.default_rng(0).normal(size=(1200, 6))
+    ae = autoencoder(max_epochs=40, tol=0.9).fit(X)
+    assert ae.n_iter_ == 11
+
+
 def layers(ae, kind):
     return [layer for layer in ae.net_.module_.modules() if type(layer).__name__ == kind]
 
