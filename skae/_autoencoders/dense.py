@@ -220,8 +220,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         rows.
     n_iter_no_change : int or "auto", default="auto"
         Number of epochs without an improvement of `tol` after which training stops. "auto"
-        stands for 4 if the table is cross-fitted, without `noise` and missing cells, and
-        for 10 otherwise.
+        stands for 10, and for 4 if the table is cross-fitted, without `noise` and missing
+        cells, or for more epochs up to 10 where 4 have fewer than 30 steps.
     tol : float, default=1e-3
         Smallest improvement of the held-out error that counts, as a share of the error of
         PCA.

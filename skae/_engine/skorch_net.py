@@ -18,6 +18,7 @@ from skae._torch import make_generator
 from skae.modules._base import set_generators
 
 __all__ = [
+    "WARM_UP",
     "AutoencoderNet",
     "Callback",
     "Interrupted",

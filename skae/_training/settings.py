@@ -9,6 +9,7 @@ import torch
 from skae._engine.corruption import Corruption
 from skae._engine.deadline import Deadline
 from skae._engine.run import ALONE, Alone
+from skae._engine.skorch_net import WARM_UP
 from skae._engine.threads import Pace
 from skae._torch import has_fast_bfloat16
 
@@ -109,17 +110,22 @@ class Settings:
             batch_size = min(batch_size // 2, LARGEST_BATCH)
         return batch_size, max_epochs
 
-    def patience(self, is_cross_fitted):
+    def patience(self, n_rows, is_cross_fitted):
         """Return after how many epochs without an improvement training stops.
 
         If the table is cross-fitted every row is held out from one network or another, so
         that their error goes up and down less from epoch to epoch than that of a tenth.
-        With corrupted inputs it falls more slowly.
+        The steps in which the learning rate rises are waited for. With corrupted inputs the
+        error falls more slowly.
         """
         if self.n_iter_no_change != "auto":
             return self.n_iter_no_change
         is_plain = self.noise_and_units is None and self.hide is None
-        return PATIENCE_CROSS_FITTED if is_cross_fitted and is_plain else PATIENCE
+        if not (is_cross_fitted and is_plain):
+            return PATIENCE
+        batch_size, _ = self.sizes(n_rows)
+        n_steps = -(-n_rows // batch_size)
+        return min(max(PATIENCE_CROSS_FITTED, -(-WARM_UP // n_steps)), PATIENCE)
 
     def threads(self, module, batch_size, device):
         """Decide how many threads training may use.

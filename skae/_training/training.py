@@ -222,7 +222,7 @@ class Training:
             errors,
             margin=margin,
             allow_start=settings.from_pca or not self.networks.is_new,
-            patience=settings.patience(is_cross_fitted),
+            patience=settings.patience(members.n_trained, is_cross_fitted),
             tol=settings.tol,
             weights=members.judged_weights,
             groups=labels[members.judged],

@@ -361,10 +361,12 @@ def test_early_stopping_stops(curved):
 @pytest.mark.parametrize(
     ("params", "patience"),
     [
-        ({}, 4),
-        ({"noise": 0.1}, 10),
-        ({"cv": [(np.arange(150), np.arange(150, 200))]}, 4),
-        ({"n_iter_no_change": 2}, 2),
+        ({"batch_size": 20}, 4),
+        ({"batch_size": 34}, 5),  # six steps an epoch
+        ({"batch_size": 200}, 10),
+        ({"noise": 0.1, "batch_size": 20}, 10),
+        ({"cv": [(np.arange(150), np.arange(150, 200))], "batch_size": 20}, 4),
+        ({"n_iter_no_change": 2, "batch_size": 200}, 2),
     ],
 )
 def test_cross_fitted_tables_need_less_patience(curved, params, patience):
