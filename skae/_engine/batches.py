@@ -9,7 +9,7 @@ import torch
 from scipy import sparse
 from torch.utils.data import Dataset
 
-from skae._tables.rows import reads_any_rows, rows_of
+from skae._tables.rows import is_mapped, reads_any_rows, rows_of
 
 __all__ = ["WINDOW", "Batch", "Batches", "Part", "Rows", "StreamedRows", "streamed_batch"]
 
@@ -199,7 +199,8 @@ class StreamedRows(Dataset):
     """Rows of a table that is not held in memory.
 
     A file is read in windows, which consist of runs of neighbouring rows. The runs are
-    drawn at random, and the rows of a window are shuffled in memory. Rows of a sparse
+    drawn at random, and the rows of a window are shuffled in memory. Those of a memory map
+    are not copied for that. Rows of a sparse
     matrix are made dense a batch at a time. Rows that are held in memory are drawn one by
     one, and converted a batch at a time.
 
@@ -245,7 +246,8 @@ class StreamedRows(Dataset):
     def _batches(self, index, weights, n_batches, generator):
         """Yield the batches of one member."""
         is_sparse, reads_any = sparse.issparse(self.X.X), reads_any_rows(self.X.X)
-        if self.part is not None and reads_any:
+        is_divided = self.part is not None and reads_any
+        if is_divided:
             parts = self.part.batches(torch.from_numpy(index), n_batches, generator)
             batches = [part.numpy() for part in parts]
         else:
@@ -257,21 +259,27 @@ class StreamedRows(Dataset):
         for i in range(0, n_batches, per_window):
             part = batches[i : i + per_window]
             rows = np.concatenate(part)
-            window = self.X.X[rows] if is_sparse else rows_of(self.X.X, rows)
             places = np.arange(len(rows))
-            if generator is not None and self.part is None:
+            if generator is not None and not is_divided:
                 places = torch.randperm(len(rows), generator=generator).numpy()
+            read = self._reader(rows)
             for place in np.split(places, np.cumsum([len(batch) for batch in part])[:-1]):
                 numbers = rows[place]
                 row_weights = None if weights is None else weights[numbers]
-                yield streamed_batch(
-                    self.X,
-                    self.target,
-                    rows_of(window, place),
-                    numbers,
-                    row_weights,
-                    self.device,
-                )
+                how = numbers, row_weights, self.device
+                yield streamed_batch(self.X, self.target, read(place), *how)
+            del read  # only one window is held at a time
+
+    def _reader(self, rows):
+        """Return a function that returns some of these rows of X, given their places.
+
+        A file is read now. Of a memory map the system holds the rows already.
+        """
+        X = self.X.X
+        if is_mapped(X):
+            return lambda places: rows_of(X, rows[places])
+        window = X[rows] if sparse.issparse(X) else rows_of(X, rows)
+        return functools.partial(rows_of, window)
 
     def _order(self, rows, run, generator):
         """Return the row numbers (n,) of one member, repeated if another has more."""

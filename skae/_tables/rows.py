@@ -11,6 +11,7 @@ __all__ = [
     "Selected",
     "chunks",
     "is_lazy",
+    "is_mapped",
     "is_small",
     "is_streamed",
     "reads_any_rows",
@@ -68,6 +69,11 @@ def reads_any_rows(X):
         return reads_any_rows(X.X)
     is_array = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
     return is_array or sparse.issparse(X)
+
+
+def is_mapped(X):
+    """Whether X is a memory map, or reads its rows from one."""
+    return isinstance(X.X if isinstance(X, Followed) else X, np.memmap)
 
 
 def rows_of(X, rows):

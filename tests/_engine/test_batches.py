@@ -78,6 +78,42 @@ def test_parts_of_processes_make_the_batches_of_one(is_streamed):
     assert none == [[]] * len(whole)
 
 
+class File:
+    """Rows that are read in slices only."""
+
+    def __init__(self, X):
+        self.X, self.shape, self.dtype = X, X.shape, X.dtype
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        return self.X[rows]
+
+
+class Watched(np.memmap):
+    """A memory map that remembers how many rows were copied at a time."""
+
+    most = 0
+
+    def __getitem__(self, rows):
+        found = super().__getitem__(rows)
+        if isinstance(rows, np.ndarray):
+            Watched.most = max(Watched.most, len(found))
+        return found
+
+
+def test_a_memory_map_gives_the_batches_of_a_file_without_a_copy_of_a_window(tmp_path):
+    X = Watched(tmp_path / "rows", mode="w+", dtype=float, shape=(1000, 2))
+    X[:] = np.arange(2000.0).reshape(1000, 2)
+    batches = []
+    for table in (Scaled(X), Scaled(File(np.asarray(X)))):
+        rows = StreamedRows(table, table, [np.arange(1000)], torch.device("cpu"))
+        found = rows.batches(20, torch.Generator().manual_seed(0))
+        batches.append(torch.stack([batch.inputs for batch in found]))
+    assert torch.equal(*batches)
+    assert Watched.most == 50
+    assert set(batches[0][..., 0].flatten().tolist()) == set(range(0, 2000, 2))
+
+
 def test_targets_of_their_own():
     inputs, targets = torch.arange(6.0)[:, None], torch.arange(6.0)[:, None] * 10
     batch = next(iter(Batches(Rows(inputs, targets, [np.arange(6)]), 6)))
