@@ -317,9 +317,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         `callbacks`: what these change, or that they end training, holds in all processes.
         A regularizer is computed of the rows of each process, and averaged. A table of more
         than two million values is read where it is, be it an array or a file, and not
-        copied. Refused are `allow_nan=True`, columns of categories, a `module`,
-        `normalization="batch"`, a `cv`, a share as `n_components`, `X_target`, exposures
-        (counts need `exposure=None`), `partial_fit` and dask tables.
+        copied. A `module` must not keep statistics of the rows that it has seen, as batch
+        normalization does. Refused are `allow_nan=True`, columns of categories,
+        `normalization="batch"`, a `cv`, `X_target`, exposures (counts need
+        `exposure=None`), `partial_fit`, large dask tables, detectors and imputers, and a
+        share as `n_components` with `early_stopping=False` or more than 1024 features.
     warm_start : bool, default=False
         Whether to go on with the network of the last `fit` instead of a new one. Training
         goes on at the learning rate of so many steps, which then falls to zero again, and

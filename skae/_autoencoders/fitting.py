@@ -36,7 +36,12 @@ from skae._autoencoders.fitted_attributes import (
     unfitted_loss,
 )
 from skae._autoencoders.parameters import check_same_network, parameter_names, params_of_fit
-from skae._autoencoders.together import check_same_start, check_together, given_together
+from skae._autoencoders.together import (
+    check_same_end,
+    check_same_start,
+    check_together,
+    given_together,
+)
 from skae._compat import draw_seed
 from skae._engine.corruption import Hide, noise_units, number_of_versions
 from skae._engine.deadline import Deadline
@@ -121,7 +126,7 @@ def fit(
     if peers.are_several:
         others = {"exposure": exposure, "X_target": X_target}
         others["folds"] = keeps_folds or None
-        check_together(estimator, given, **others)
+        check_together(estimator, given, peers, seed, **others)
         given = given_together(estimator, given, peers, seed)
     given = summarised(estimator, given)
     before = extremes_of(estimator) if goes_on(estimator) else None
@@ -146,6 +151,8 @@ def fit(
         numbers = given.numbers
         del given  # it may hold a sorted copy of the rows
         result = _train(estimator, table, seed, initial, sizes, **how)
+        if peers.are_several:
+            check_same_end(estimator, result.net.network, peers)
         result = result if keeps_folds else result.without_folds()
         estimator._seed = seed
         set_result(estimator, result.net, result)

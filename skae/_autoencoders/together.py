@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skae._autoencoders.before_training import wants_share
 from skae._autoencoders.exposures import counted_columns
 from skae._engine.checkpoint import digest_of_weights
-from skae._tables.block_summary import Summary, moments
+from skae._tables.block_summary import MOST_FEATURES, Summary, moments
 from skae._tables.blocks import Blocks
 from skae._tables.categories import columns_of
 from skae._tables.checks import check_rows
@@ -21,50 +22,100 @@ from skae._tables.dependence import (
 )
 from skae._tables.rows import Followed, is_small, rows_of
 from skae._tables.table import Shared, distance_of_sampled
+from skae._torch import make_generator
 from skae._training.members import MOST_HELD_OUT, split
 
-__all__ = ["check_same_start", "check_together", "given_together"]
+__all__ = ["check_same_end", "check_same_start", "check_together", "given_together"]
+
+# Arguments of `fit` that need one process, each with what to do.
+ARGUMENTS = {
+    "X_target": "X_target: pass the rows to reconstruct as X",
+    "exposure": "exposure: leave it out, and set exposure=None",
+    "folds": "the folds of an outlier detector or an imputer",
+}
 
 # Up to so many rows of all processes are divided as if one process had them.
 MOST_AS_ONE = 2**20
 SAMPLED = 2**22  # number of values of the rows that the codes of all processes are made of
 
 
-def check_together(estimator, given, **arguments):
+def check_together(estimator, given, peers, seed, **arguments):
     """Refuse parameters and arguments of `fit` that need one process.
 
     Parameters
     ----------
     estimator : estimator
     given : Given
+    peers : Peers
+    seed : int
     **arguments : dict of str and (array-like or None)
-        Optional arguments of `fit`.
+        Optional arguments of `fit` that are refused, see `ARGUMENTS`.
 
     Raises
     ------
     ValueError
     """
-    owner, k = type(estimator).__name__, estimator.n_components
-    others = []
-    if estimator.allow_nan:
-        others.append(f"allow_nan={estimator.allow_nan!r}")
-    if estimator.module is not None:
-        others.append(f"module={estimator.module!r}")
-    others += [name for name, value in arguments.items() if value is not None]
-    if not isinstance(estimator.cv, str):
-        others.append(f"cv={estimator.cv!r}")
-    if isinstance(k, float):
-        others.append(f"n_components={k!r}")
-    if getattr(estimator, "normalization", None) == "batch":
-        others.append("normalization='batch'")
-    if counted_columns(estimator, estimator._loss, given) is not None:
-        others.append("counts with an exposure, unless exposure=None")
-    if columns_of(estimator) is not None:
-        others.append("columns of categories")
-    if others:
+    owner = type(estimator).__name__
+    refused = [ARGUMENTS[name] for name, value in arguments.items() if value is not None]
+    refused += _refused(estimator, given)
+    if refused:
         raise ValueError(
-            f"distributed=True of {owner} does not take {', '.join(others)}. Leave it out, "
-            "or fit in one process."
+            f"distributed=True of {owner} does not take {'; nor '.join(refused)}. Or fit "
+            "in one process, with distributed=False."
+        )
+    if estimator._network_kind.has_own_code:
+        _check_own_network(estimator, peers, seed)
+
+
+def _refused(estimator, given):
+    """Return which parameters are refused, each with what to do."""
+    k, refused = estimator.n_components, []
+    if estimator.allow_nan:
+        refused.append("allow_nan=True: fill missing cells before fit")
+    if not isinstance(estimator.cv, str):
+        refused.append(f"cv={estimator.cv!r}: leave cv='auto', which holds out a share")
+    if wants_share(estimator):
+        if not estimator.early_stopping:
+            refused.append(f"n_components={k!r} with early_stopping=False: set a number")
+        if given.X.shape[1] > MOST_FEATURES:
+            few = f"n_components={k!r} with more than {MOST_FEATURES} features"
+            refused.append(f"{few}: set a number")
+    if getattr(estimator, "normalization", None) == "batch":
+        refused.append("normalization='batch': set normalization='layer'")
+    if columns_of(estimator) is not None:
+        refused.append("columns of categories: encode them before fit")
+    elif counted_columns(estimator, estimator._loss, given) is not None:
+        refused.append("counts with an exposure: set exposure=None")
+    return refused
+
+
+def _check_own_network(estimator, peers, seed):
+    """Refuse a user's network that the processes could not train together."""
+    owner, n = type(estimator).__name__, estimator.n_features_in_
+    network = estimator._make_module(n, n, make_generator(seed))
+    # Batch and instance normalization of torch have this attribute.
+    has_running = [getattr(m, "track_running_stats", False) for m in network.modules()]
+    if any(has_running):
+        raise ValueError(
+            f"distributed=True of {owner} does not take a module whose batch normalization "
+            "keeps statistics of the rows of one process. Use another normalization, such "
+            "as torch.nn.LayerNorm or GroupNorm."
+        )
+    if len(set(peers.gather(digest_of_weights(network)))) > 1:
+        raise ValueError(
+            f"module of {owner} makes different networks in the processes, which have to "
+            "begin with the same weights. Leave out what depends on the process."
+        )
+
+
+def check_same_end(estimator, network, peers):
+    """Refuse networks that differ between processes after training."""
+    if len(set(peers.gather(digest_of_weights(network)))) > 1:
+        raise ValueError(
+            f"module of {type(estimator).__name__} has ended with different networks in "
+            "the processes, because it changes itself by the rows that it is given, which "
+            "only weights with gradients may. Fit it in one process, with "
+            "distributed=False."
         )
 
 

@@ -113,6 +113,9 @@ def _unexplained_by_pca(members):
 
 def _components_of_pca(table, share):
     """Return how many components PCA needs to keep a share of the variance of its rows."""
+    if table.whole is not None:
+        spread, _, total = table.whole.principal
+        return _components_for(spread, total, share)
     own = table if not table.n_held_out else table.first(len(table.X) - table.n_held_out)
     k = 1
     spread, _, total = principal_axes(own.X, k, own.weights, own.axes_dtype)
@@ -120,5 +123,10 @@ def _components_of_pca(table, share):
     while len(spread) == k and np.square(spread).sum() < share * total:
         k *= 2
         spread, _, total = principal_axes(own.X, k, own.weights, own.axes_dtype)
+    return _components_for(spread, total, share)
+
+
+def _components_for(spread, total, share):
+    """Return how many components keep a share, given the deviations (r,) along the axes."""
     ratios = np.cumsum(np.square(spread)) / (total or 1.0)
     return min(int(np.searchsorted(ratios, share, side="right")) + 1, len(ratios))

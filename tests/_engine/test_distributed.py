@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import skae
 from skae import AutoencoderTransformer
@@ -23,14 +24,14 @@ ROOT = Path(skae.__file__).parents[1]
 SECONDS = 300  # it should take less than 40 where nothing else runs
 
 SCRIPT = """
-import hashlib, json, os, signal, sys, warnings
+import hashlib, importlib.util, json, os, signal, sys, warnings
 from pathlib import Path
-import numpy as np, torch
+import numpy as np, pandas as pd, torch
 from scipy import sparse
 from skorch.callbacks import Callback, GradientNormClipping
 from torch import distributed
 import skae._tables.rows
-from skae import AutoencoderTransformer
+from skae import AutoencoderOutlierDetector, AutoencoderTransformer
 from skae._autoencoders import fitting, together
 from skae._engine.distributed import Peers
 from skae.regularizers import L1Code
@@ -49,7 +50,8 @@ def told(ae, X):
     for part in found:
         digest.update(np.ascontiguousarray(part).tobytes())
     return {"digest": digest.hexdigest(), "score": ae.score(X), "n_samples": ae.n_samples_,
-            "outcome": ae.outcome_, "mean": ae.mean_.tolist(), "n_iter": ae.n_iter_,
+            "outcome": ae.outcome_, "n_components": ae.n_components_,
+            "mean": ae.mean_.tolist(), "n_iter": ae.n_iter_,
             "all_steps": sum(e.get("train_batch_count", 0) for e in ae.net_.history),
             "pca_score": ae.pca_score_, "weighted": ae.score(X, sample_weight=w)}
 
@@ -80,6 +82,37 @@ def at_step(step, act):
         return reduce(self, *arguments)
     Peers.reduce = replaced
     return reduce
+
+class Own(torch.nn.Module):
+    def __init__(self, n_features, n_components, *layers):
+        super().__init__()
+        def path(n_in, n_out):
+            parts = torch.nn.Linear(n_in, 16), *layers, torch.nn.SiLU()
+            return torch.nn.Sequential(*parts, torch.nn.Linear(16, n_out))
+        self.encode = path(n_features, n_components)
+        self.decode = path(n_components, n_features)
+
+class Counting(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+    def forward(self, H):
+        if self.training:
+            self.seen += len(H) + number
+        return H
+
+def normalized(*widths):
+    return Own(*widths, torch.nn.BatchNorm1d(16))
+
+def apart(*widths):
+    torch.manual_seed(number)
+    return Own(*widths)
+
+def counting(*widths):
+    return Own(*widths, Counting())
+
+def dropping(*widths):
+    return Own(*widths, torch.nn.Dropout(0.1))
 
 def fail(*arguments):
     raise OSError("the disk is gone")
@@ -143,6 +176,14 @@ def warm(start):
     ae.set_params(lr=1e-3)
     return fit(own(800), ae)
 
+def detect():
+    detector = AutoencoderOutlierDetector(AutoencoderTransformer(distributed=True, **small))
+    detector.fit(own(800))
+
+def of_categories():
+    frame = pd.DataFrame(own(1200)).add_prefix("x")
+    fit(frame.assign(kind=pd.Categorical(["a", "b"] * 600)))
+
 distributed.init_process_group("gloo")
 attempt("uneven", own(800), max_epochs=40)
 attempt("one without rows", own(len(X)), max_epochs=2)
@@ -168,6 +209,9 @@ attempt("probabilities", own(800, ends), **binary, **some)
 counts = np.round(9 * ends)
 mixed = {"poisson": range(4), "squared_error": range(4, 8)}
 attempt("mixed", own(800, counts), judged=counts, loss=mixed, exposure=None, **few)
+attempt("module", own(800), module=Own, max_epochs=40)
+attempt("module at random", own(800), module=dropping, init="random", **few)
+attempt("share", own(800), n_components=0.9, **some)
 attempt("callbacks", own(800), callbacks=[Leader, GradientNormClipping(1e-2)])
 out["callbacks"]["n_epochs"] = Leader.n_epochs
 attempt("whole", own(800), max_epochs=4, dropout=0.1)
@@ -179,12 +223,27 @@ attempt("in parts", {}, function=sides, **some)
 parts = sparse.csr_matrix(own(800)) if number else own(800)
 attempt("sparse in one", parts, how={"sample_weight": own(800, w)}, **few)
 attempt("probabilities in parts", own(800, ends), **binary, **few)
+if importlib.util.find_spec("dask"):
+    import dask.array
+    attempt("dask", dask.array.from_array(own(1200)))
 skae._tables.rows.SMALL = 2**21
 gap = own(800).copy()
 gap[3, 3] = np.nan if number else 1.0
 attempt("nan", gap)
 attempt("widths", own(800)[:, number:])
 attempt("refused", own(800), cv=3)
+attempt("batch normalization", own(800), normalization="batch")
+attempt("missing", own(800), allow_nan=True)
+attempt("share without held-out rows", own(800), n_components=0.9, early_stopping=False)
+attempt("counts", own(800, counts), loss="poisson")
+attempt("targets", own(800), how={"X_target": own(800)})
+ones = {"exposure": np.ones(1200)}
+attempt("exposures", own(1200, counts), how=ones, loss="poisson")
+attempt("detector", function=detect)
+attempt("categories", function=of_categories)
+attempt("module with batch normalization", own(800), module=normalized)
+attempt("modules of their own", own(800), module=apart)
+attempt("module that counts", own(800), module=counting, init="random", **few)
 attempt("too few", own(800)[:3])
 attempt("groups of some", own(800), how={"groups": None if number else own(800, groups)})
 for name, act in {"error": fail, "Ctrl-C": interrupt}.items():
@@ -266,6 +325,9 @@ TOGETHER = (
     "time limit",
     "probabilities",
     "mixed",
+    "module",
+    "module at random",
+    "share",
     "callbacks",
     "resumed",
     "warm",
@@ -295,6 +357,31 @@ def test_as_good_as_one_process(told, table):
     assert found["outcome"] == ae.outcome_ == "trained"
     assert found["score"] / ae.score(table[0]) <= 1.02
     np.testing.assert_allclose(found["mean"], ae.mean_, rtol=1e-12)
+
+
+def test_module_as_good_as_in_one_process(told, table):
+    def path(n_in, n_out):
+        parts = nn.Linear(n_in, 16), nn.SiLU(), nn.Linear(16, n_out)
+        return nn.Sequential(*parts)
+
+    def make(n_features, n_components):
+        network = nn.Module()
+        network.encode = path(n_features, n_components)
+        network.decode = path(n_components, n_features)
+        return network
+
+    ae = AutoencoderTransformer(2, module=make, max_epochs=40, random_state=0)
+    ae.fit(table[0])
+    assert told[0]["module"]["outcome"] == ae.outcome_ == "trained"
+    assert told[0]["module"]["score"] / ae.score(table[0]) <= 1.02
+    assert told[0]["module at random"]["outcome"] == "trained"
+
+
+def test_as_many_components_as_in_one_process(told, table):
+    params = {"hidden_layer_sizes": (32, 16), "max_epochs": 20, "random_state": 0}
+    ae = AutoencoderTransformer(0.9, **params).fit(table[0])
+    assert told[0]["share"]["n_components"] == ae.n_components_
+    assert told[0]["share"]["score"] / ae.score(table[0]) <= 1.02
 
 
 @pytest.mark.parametrize("name", ["in parts", "weights", "probabilities"])
@@ -413,7 +500,18 @@ def test_a_killed_process_ends_all(told):
     ("name", "message"),
     [
         ("widths", "must have the same columns in all processes, got [8, 7]"),
-        ("refused", "distributed=True of AutoencoderTransformer does not take cv=3."),
+        ("refused", "distributed=True of AutoencoderTransformer does not take cv=3: leave"),
+        ("batch normalization", "take normalization='batch': set normalization='layer'."),
+        ("missing", "does not take allow_nan=True: fill missing cells before fit."),
+        ("share without held-out rows", "=0.9 with early_stopping=False: set a number."),
+        ("counts", "does not take counts with an exposure: set exposure=None."),
+        ("targets", "does not take X_target: pass the rows to reconstruct as X."),
+        ("exposures", "does not take exposure: leave it out, and set exposure=None"),
+        ("detector", "does not take the folds of an outlier detector or an imputer."),
+        ("categories", "does not take columns of categories: encode them before fit."),
+        ("module with batch normalization", "such as torch.nn.LayerNorm or GroupNorm."),
+        ("modules of their own", "makes different networks in the processes"),
+        ("module that counts", "because it changes itself by the rows that it is given"),
         ("too few", "at least 2 held-out rows"),
         ("groups of some", "must be passed in every process that has rows, or in none"),
         ("warm from different networks", "processes have different ones"),
@@ -423,6 +521,13 @@ def test_errors_that_all_raise(told, name, message):
     for of_process in told:
         assert of_process[name]["error"] == "ValueError"
         assert message in of_process[name]["message"]
+
+
+def test_a_large_dask_table_is_refused(told):
+    pytest.importorskip("dask")
+    for of_process in told:
+        assert of_process["dask"]["error"] == "ValueError"
+        assert "must not be a large dask table" in of_process["dask"]["message"]
 
 
 def test_processes_that_do_not_know_each_other(table):
