@@ -41,6 +41,7 @@ from skae._compat import (
 from skae._files.container import write_model
 from skae._tables.categories import columns_of
 from skae._tables.checks import check_codes
+from skae._tables.filler_fit import FillerChoice
 
 __all__ = ["AutoencoderImputer"]
 
@@ -235,7 +236,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         self.min_value_, self.max_value_ = limits(self, used, is_categorical)
         if is_empty.all():
             return
-        rows, how = table[:, ~is_empty], {"sample_weight": sample_weight, "groups": groups}
+        rows, choice = table[:, ~is_empty], FillerChoice()
+        how = {"sample_weight": sample_weight, "groups": groups, "filler_choice": choice}
         inside = columns and columns.of(np.flatnonzero(~is_empty))
         if inside is not None:
             rows, how["columns"] = inside.one_hot(rows), inside
@@ -249,8 +251,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         fitted = fit_autoencoders(unfitted, named, how, is_default=is_default)
         self.estimator_, *self._others = fitted
         if self.sample_posterior:
-            how = {"sample_weight": sample_weight, "groups": groups, "fills_cells": True}
-            folds = folds_of_clones(self.estimator_, rows, **how)
+            how.pop("columns", None)
+            folds = folds_of_clones(self.estimator_, rows, **how, fills_cells=True)
             self._learn_errors(rows, folds, random_state)
 
     def _unfitted(self, random_state):

@@ -81,6 +81,7 @@ def fit(
     splits=None,
     keeps_folds=False,
     fills_cells=False,
+    filler_choice=None,
     columns=None,
     peers=ALONE,
 ):
@@ -96,6 +97,8 @@ def fit(
         Whether the method `folds` of the result is going to be called.
     fills_cells : bool
         Whether the only purpose of the network is to fill missing cells, see `Given`.
+    filler_choice : FillerChoice or None
+        See `Given`.
     columns : Columns or None
         Columns of categories, if X and what goes with it are one-hot already.
     peers : Alone or Peers
@@ -118,7 +121,7 @@ def fit(
     given = given_to_fit(
         estimator, X, y, sample_weight, groups, X_val, X_target, exposure, **how
     )
-    given.fills_cells = fills_cells
+    given.fills_cells, given.filler_choice = fills_cells, filler_choice
     begin(estimator, given, n_samples=sum(peers.gather(given.X.shape[0])))
     seed = peers.gather(draw_seed(estimator.random_state))[0]
     if goes_on(estimator):  # the same rows are held out as before

@@ -129,16 +129,19 @@ def fit_with_folds(
 
 
 @in_own_modes()
-def fit_to_fill(estimator, X, sample_weight=None, groups=None, columns=None):
+def fit_to_fill(
+    estimator, X, sample_weight=None, groups=None, columns=None, filler_choice=None
+):
     """Fit an autoencoder whose only purpose is to fill missing cells.
 
-    X is one-hot already if there are `columns` of categories.
+    X is one-hot already if there are `columns` of categories. A `FillerChoice` saves time,
+    or notes the choice that this fit makes.
 
     Its epoch is chosen by hidden cells of held-out rows alone. The curve of held-out errors
     and the score of PCA count these alone as well, and divide by all cells that are
     observed. Cells are hidden even if none is missing.
     """
-    how = {"fills_cells": True, "columns": columns}
+    how = {"fills_cells": True, "columns": columns, "filler_choice": filler_choice}
     _fit(estimator, X, None, sample_weight, groups, **how)
 
 
@@ -155,11 +158,11 @@ def _n_held_out(splits):
     return sum(len(held_out) for _, held_out in splits)
 
 
-def folds_of_clones(estimator, X, sample_weight, groups, *, splits=None, fills_cells=False):
+def folds_of_clones(estimator, X, sample_weight, groups, *, splits=None, **others):
     """Fit clones of a fitted estimator to parts of the rows; return a list of Fold.
 
     X is a table which `check_table` has returned. The parts are `splits`, or five folds or
-    one split of the rows.
+    one split of the rows. `others` are arguments of `fitting.fit`.
 
     Unlike the networks of `fit_with_folds`, which take missing cells as they were filled by
     a linear model of all rows, clones have seen nothing of the held-out rows.
@@ -176,7 +179,7 @@ def folds_of_clones(estimator, X, sample_weight, groups, *, splits=None, fills_c
         )
         part = X[train] if sparse.issparse(X) else rows_of(X, train)
         how = weights[train], None if groups is None else groups[train]
-        _fit(smaller, part, None, *how, fills_cells=fills_cells, columns=columns)
+        _fit(smaller, part, None, *how, columns=columns, **others)
         folds.append(Fold(reconstruction(smaller), train, held_out))
     return folds
 

@@ -67,7 +67,7 @@ class Hide:
         rates = torch.rand(*X.shape[:-1], 1, generator=generator, device=X.device)
         drawn = self._drawn(X, generator)
         observed = (marks == 0) & (drawn >= 2 * self.rate * rates)
-        return with_marks(self.filler(X, observed), observed)
+        return with_marks(self.filler.nearly(X, observed), observed)
 
     def _drawn(self, X, generator):
         """Return random numbers shaped as X, which are equal for columns of a feature."""
@@ -80,7 +80,9 @@ class Hide:
     def versions(self, inputs, seed):
         """Return all versions of `inputs` (n, 2 p), one after another, (m n, 2 p)."""
         generator = make_generator(seed, inputs.device)
-        return torch.cat([self(inputs, generator) for _ in range(self.n_versions)])
+        n_together = max(1, VERSION_VALUES // inputs.numel())
+        copies = inputs.expand(self.n_versions, *inputs.shape).split(n_together)
+        return torch.cat([self(some, generator) for some in copies]).flatten(0, 1)
 
 
 @dataclasses.dataclass

@@ -14,7 +14,7 @@ from skae._tables.blocks import Blocks
 from skae._tables.categories import Columns
 from skae._tables.dependence import Dependence, equal_rows
 from skae._tables.exposure import Exposed, Exposure
-from skae._tables.filler_fit import MOST_ROWS, fit_filler
+from skae._tables.filler_fit import MOST_ROWS, FillerChoice, fit_filler
 from skae._tables.ranges import Extremes
 from skae._tables.rows import (
     FEW_ROWS,
@@ -32,7 +32,7 @@ __all__ = ["Given"]
 TELLING = 64  # number of columns that are sorted by first; most rows differ in them
 # Attributes that are no arrays, or that follow from others.
 NO_TABLES = {"folds", "numbers", "columns", "fills_cells", "summary", "exposure"}
-NO_TABLES |= {"shared", "known_dependence"}
+NO_TABLES |= {"filler_choice", "shared", "known_dependence"}
 FEWEST_ROWS = 256  # least number of rows of a streamed table that a filler is fitted to
 
 
@@ -68,6 +68,8 @@ class Given:
         Whether the only purpose of the network is to fill missing cells. It is then told
         which cells are missing even if none are, so that cells are hidden in training, and
         its epoch is chosen by hidden cells alone.
+    filler_choice : FillerChoice or None
+        What kind of `Filler` suits rows like these, or an empty one, to be noted.
     summary : Summary or None
         What is known about all rows, if X is `Blocks`, see `summarised`, or if other
         processes have rows too.
@@ -88,6 +90,7 @@ class Given:
     exposure: Exposure | None = None
     columns: Columns | None = None
     fills_cells: bool = False
+    filler_choice: FillerChoice | None = None
     summary: Summary | None = None
     shared: Shared | None = None
     known_dependence: Dependence | None = None
@@ -293,7 +296,8 @@ class Given:
         X = torch.from_numpy((X - mean) / scale).double()
         w = None if w is None else torch.from_numpy(w)
         feature_of = None if self.columns is None else self.columns.feature_of
-        return fit_filler(X, ~X.isnan(), seed, w, feature_of, self.fills_cells)
+        how = {"any_covariance": self.fills_cells, "choice": self.filler_choice}
+        return fit_filler(X, ~X.isnan(), seed, w, feature_of, **how)
 
 
 def _has_missing(X):

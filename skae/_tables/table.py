@@ -222,7 +222,7 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None
     if observed is not None:
         for block in row_blocks(*X.shape):
             rows = torch.from_numpy(X[block]).double()
-            X[block] = filler(rows, torch.from_numpy(observed[block])).numpy()
+            X[block] = filler.nearly(rows, torch.from_numpy(observed[block])).numpy()
         if not loss.of_scaled:
             filled = X * scale + mean
             filled = filled if exposed is None else exposed.unseen(filled)

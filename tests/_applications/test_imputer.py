@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 import skae
 from skae import AutoencoderImputer, AutoencoderTransformer
 from skae._files.container import read_model, write_model
+from skae._tables import filler_fit
 from skae.exceptions import ModelFileError
 
 TINY = AutoencoderTransformer(
@@ -38,6 +39,19 @@ def rows():
     X = Z @ rng.normal(size=(2, 6)) + 0.3 * np.abs(Z[:, :1]) + 5
     X += 0.2 * rng.normal(size=X.shape)
     return X, np.where(rng.random(X.shape) < 0.2, np.nan, X)
+
+
+def test_all_fits_share_one_choice_of_the_linear_fill(rows, monkeypatch):
+    """Networks with other seeds, and those of the folds that draws learn from."""
+    made, choose = [], filler_fit._choose
+
+    def noted(*args, **params):
+        made.append(args)
+        return choose(*args, **params)
+
+    monkeypatch.setattr(filler_fit, "_choose", noted)
+    imputer(sample_posterior=True).fit(rows[1][:60])
+    assert len(made) == 1
 
 
 @pytest.fixture(scope="module")

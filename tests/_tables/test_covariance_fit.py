@@ -6,8 +6,9 @@ import torch
 from scipy import stats
 
 from skae._tables import covariance_fit
+from skae._tables.cells import Cells
 from skae._tables.covariance_fit import RIDGES, best_ridge, fit_covariance
-from skae._tables.filler_fit import Cells, fit_filler
+from skae._tables.filler_fit import fit_filler
 
 from .test_missing import rmse, with_gaps
 

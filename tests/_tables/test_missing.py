@@ -15,7 +15,7 @@ from skae import AutoencoderTransformer
 from skae._autoencoders.fitted_attributes import filler_of
 from skae._engine.corruption import LARGEST_RATE, SMALLEST_RATE, Hide
 from skae._tables import missing
-from skae._tables.filler_fit import SMALLEST_NOISE
+from skae._tables.cells import SMALLEST_NOISE
 from skae._tables.missing import Filler, with_marks
 from skae._training.training import train
 
@@ -79,6 +79,25 @@ def conditional_expectation(filler, X, observed):
     return expected
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("p", "q", "noise"), [(1, 1, 0.3), (5, 2, 0.3), (30, 8, 0.01)])
+def test_what_is_nearly_filled(p, q, noise, dtype, monkeypatch):
+    """Within a thousandth of the columns' spread; rows with all or no values are exact."""
+    filler = random_filler(p, q, noise)
+    X = (torch.randn(2, 60, q).double() @ filler.weight.mT + filler.mean).to(dtype)
+    observed = torch.rand(X.shape) < 0.6
+    observed[:, 0], observed[:, 1] = True, False
+    monkeypatch.setattr(missing, "LONG", 0)
+    filled, expected = filler.nearly(X, observed), filler(X, observed)
+    assert filled.dtype == dtype
+    spread = float(filler.weight.norm(dim=1).max())
+    torch.testing.assert_close(filled, expected, atol=1e-4 * spread, rtol=0)
+    assert torch.equal(filled[observed], X[observed])
+    torch.testing.assert_close(filled[:, 1], filler.mean.expand(2, p).to(dtype))
+    monkeypatch.setattr(missing, "ROWS_BLOCK", 7 * p)
+    torch.testing.assert_close(filler.nearly(X, observed), filled, atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.parametrize(("p", "q"), [(1, 1), (5, 2), (12, 3), (6, 6)])
 def test_filler_is_the_conditional_expectation(p, q):
     filler = random_filler(p, q)
@@ -117,7 +136,7 @@ def test_blocks_and_stacks_of_rows(monkeypatch):
     torch.testing.assert_close(filler(X, observed), filled)
 
 
-def test_float32_rows_of_columns_that_cannot_be_told_apart():
+def test_float32_rows_of_columns_that_cannot_be_told_apart(monkeypatch):
     """The noise is below the rounding errors of float32 in what the columns share."""
     copies = 100
     apart = np.zeros((copies + 1, 2))
@@ -128,8 +147,10 @@ def test_float32_rows_of_columns_that_cannot_be_told_apart():
     observed = torch.rand(X.shape) < 0.8
     observed[:, -1] = False
     expected = filler(X, observed)
-    filled = filler(X.float(), observed)
-    torch.testing.assert_close(filled.double(), expected, atol=1e-3, rtol=0)
+    monkeypatch.setattr(missing, "LONG", 0)
+    for fill in filler, filler.nearly:
+        filled = fill(X.float(), observed)
+        torch.testing.assert_close(filled.double(), expected, atol=1e-3, rtol=0)
 
 
 def test_a_share_of_the_variance_is_one_of_the_cells_that_are_there(curved, monkeypatch):

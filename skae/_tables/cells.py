@@ -1,0 +1,238 @@
+"""The observed cells of rows, to which a `Filler` is fitted by expectation maximization."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import torch
+from sklearn.utils.extmath import randomized_svd
+
+from skae._tables.missing import Filler, factor_precisions, pairs, symmetric
+from skae._tables.pca import principal_axes
+
+__all__ = ["SMALLEST_NOISE", "TOL", "Cells", "principal_filler"]
+
+# Iterations end when they change the model by less than this share of it.
+TOL = 1e-3
+N_COLUMNS = 2048  # number of columns whose weights are computed at a time
+SMALLEST_NOISE = 1e-6
+# If rows have more patterns of missing cells than these, and many factors, the covariances
+# of so many rows stand for those of all: they are alike, and are only summed.
+MOST_PATTERNS = 256
+
+
+def principal_filler(cells):
+    """Return a function that gives the likeliest Filler (q) of complete rows.
+
+    Tipping and Bishop (1999), equations 7 and 8.
+    """
+    X, w = cells.X, cells.w[:, 0]
+    mean = (w / w.sum()) @ X
+    spread, axes, _ = principal_axes((X - mean).numpy(), weights=w.numpy())
+    variances, axes = torch.from_numpy(np.square(spread)), torch.from_numpy(axes)
+    return functools.partial(_principal_filler, mean, variances, axes)
+
+
+def _principal_filler(mean, variances, axes, q):
+    p = len(mean)
+    noise = max(float(variances[q:].sum()) / max(p - q, 1), SMALLEST_NOISE)
+    weight = axes[:q].mT * (variances[:q] - noise).clamp(min=0).sqrt()
+    return Filler(mean, weight, noise)
+
+
+class Cells:
+    """The observed cells of some rows, to which a `Filler` is fitted.
+
+    The fit is the maximum a posteriori under a standard normal prior of the weights, found
+    by expectation maximization: Ilin and Raiko (2010), "Practical approaches to principal
+    component analysis in the presence of missing values". Rows with the same missing
+    cells, such as all that are complete, share one covariance of the factors, and columns
+    with the same missing cells share one system of equations.
+
+    Parameters
+    ----------
+    X : Tensor of float64 of shape (n, p)
+        Rows, with any values in missing cells.
+    observed : Tensor of bool of shape (n, p)
+    w : Tensor of float64 of shape (n,)
+        Weights of the rows, which sum to n.
+    """
+
+    def __init__(self, X, observed, w):
+        self.X, self.observed = torch.where(observed, X, 0.0), observed
+        self.w = w.reshape(-1, 1)
+
+    def rows(self, rows):
+        """Return the Cells of some rows."""
+        return Cells(self.X[rows], self.observed[rows], self.w[rows])
+
+    def columns(self, columns):
+        """Return the Cells of some columns."""
+        return Cells(self.X[:, columns], self.observed[:, columns], self.w)
+
+    def without(self, hidden):
+        """Return the Cells that are not `hidden` (n, p)."""
+        return Cells(self.X, self.observed & ~hidden, self.w)
+
+    @functools.cached_property
+    def n_cells(self):
+        """Number of observed cells, weighted by row."""
+        return float((self.w.mT @ self.observed.to(self.w)).sum().clamp(min=1))
+
+    @functools.cached_property
+    def weighted(self):
+        """The rows times their weights."""
+        return self.X if bool((self.w == 1).all()) else self.w * self.X
+
+    @functools.cached_property
+    def square(self):
+        """Sum of the squares of the observed cells, weighted by row."""
+        return float(torch.einsum("ij,ij->", self.weighted, self.X))
+
+    @functools.cached_property
+    def _row_patterns(self):
+        return _distinct(self.observed)
+
+    @property
+    def row_patterns(self):
+        """The different rows (u, p) of `observed`."""
+        return self._row_patterns[0]
+
+    @property
+    def pattern_of_row(self):
+        """The number (n,) of each row of `observed` in `row_patterns`."""
+        return self._row_patterns[1]
+
+    @functools.cached_property
+    def _blocks(self):
+        """Blocks of columns, each with its different columns of `observed`."""
+        blocks = torch.arange(self.X.shape[1]).split(N_COLUMNS)
+        return [(b, *_distinct(self.observed[:, b].mT)) for b in blocks]
+
+    def error(self, filler, hidden):
+        """Return the squared error in `hidden` cells that are filled from the others."""
+        errors = filler.nearly(self.X, self.observed & ~hidden) - self.X
+        return float((self.w * torch.square(errors))[hidden].sum())
+
+    def grown(self, filler, q, seed):
+        """Return a Filler of q factors: those of `filler`, and axes of what they leave.
+
+        With None instead of a filler all q factors are axes of the rows.
+        """
+        left = self.X
+        if filler is None:
+            mean, weight = left.new_zeros(left.shape[1]), left.new_zeros(left.shape[1], 0)
+            noise = 0.1 + float((self.w * torch.square(left)).sum()) / self.n_cells / 2
+        else:
+            mean, weight, noise = filler.mean, filler.weight, filler.noise
+            Z = self.expected(filler).Z
+            left = torch.where(self.observed, left - mean - Z @ weight.mT, 0.0)
+        left = (self.w.sqrt() * left).numpy()
+        _, spread, axes = randomized_svd(left, q - weight.shape[1], random_state=seed)
+        more = torch.from_numpy(axes.T * (spread / np.sqrt(len(left))))
+        return Filler(mean, torch.cat([weight, more], dim=1), noise)
+
+    def improved(self, filler, n_iter, tol=TOL):
+        """Return the Filler after at most `n_iter` iterations, see `TOL`."""
+        for _ in range(n_iter):
+            before = filler
+            filler = self.maximized(self.expected(before), before.noise)
+            change = (filler.weight - before.weight).norm()
+            is_still = change <= tol * before.weight.norm()
+            if is_still and abs(filler.noise - before.noise) <= tol * before.noise:
+                break
+        return filler
+
+    @functools.cached_property
+    def _single(self):
+        return self.X.float()
+
+    def expected(self, filler):
+        """Return what the rows let expect of their factors."""
+        weight, noise = filler.weight, filler.noise
+        some, patterns, q = None, self.row_patterns, weight.shape[1]
+        if len(patterns) > MOST_PATTERNS and filler.saves_time(len(patterns)):
+            some = torch.linspace(0, len(self.X) - 1, MOST_PATTERNS).long()
+            patterns = self.observed[some]
+        precisions = factor_precisions(patterns, pairs(weight), q, noise)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(precisions))
+        if some is not None:
+            Z = filler.factors(self._single, self.observed).double()
+            return _Factors(Z, noise * inverse, some=some)
+        products = torch.where(self.observed, self.X - filler.mean, 0.0) @ weight
+        Z = (inverse[self.pattern_of_row] @ products.unsqueeze(-1)).squeeze(-1)
+        return _Factors(Z, noise * inverse, self.pattern_of_row)
+
+    def maximized(self, factors, noise):
+        """Return the Filler that is likeliest for these factors."""
+        Z = factors.Z
+        q = Z.shape[1]
+        U = torch.cat([Z, torch.ones_like(Z[:, :1])], dim=1)
+        moments = pairs(U)
+        found = [
+            self._maximized(*block, U, moments, factors, noise) for block in self._blocks
+        ]
+        both, squares = zip(*found, strict=True)
+        both = torch.cat(both)
+        noise = (self.square + float(sum(squares))) / self.n_cells
+        return Filler(both[:, q], both[:, :q], max(noise, SMALLEST_NOISE))
+
+    def _maximized(self, block, patterns, place, U, moments, factors, noise):
+        """Return weights and means (b, q + 1) of columns, and their expected squares."""
+        q = U.shape[1] - 1
+        of_rows = patterns * self.w.mT
+        upper = of_rows @ moments
+        is_of_factors = torch.triu_indices(q + 1, q + 1)[1] < q
+        upper[:, is_of_factors] += factors.summed_covariances(of_rows)
+        systems = symmetric(upper, q + 1) + noise * torch.eye(q + 1, dtype=U.dtype)
+        products = self.weighted[:, block].mT @ U
+        root = torch.linalg.cholesky(systems)[place]
+        both = torch.cholesky_solve(products.unsqueeze(-1), root).squeeze(-1)
+        i, j = torch.triu_indices(q + 1, q + 1)
+        twice = torch.where(i == j, 1.0, 2.0).to(U)
+        squares = (upper[place] * pairs(both)).sum(dim=0) @ twice
+        return both, squares - 2 * (products * both).sum()
+
+
+@dataclasses.dataclass
+class _Factors:
+    """What rows let expect of their factors.
+
+    Attributes
+    ----------
+    Z : Tensor of shape (n, q)
+        Their expectations.
+    covariances : Tensor of shape (u, q, q)
+    place : Tensor of int of shape (n,) or None
+        Which of the covariances each row has.
+    some : Tensor of int of shape (u,) or None
+        Numbers of the rows whose covariances these are, if they stand for all rows.
+    """
+
+    Z: torch.Tensor
+    covariances: torch.Tensor
+    place: torch.Tensor | None = None
+    some: torch.Tensor | None = None
+
+    def summed_covariances(self, w):
+        """Return the upper triangles (c, q (q + 1) / 2) of sums with weights w (c, n)."""
+        q = self.Z.shape[1]
+        covariances = self.covariances[:, *torch.triu_indices(q, q)]
+        if self.some is None:
+            counts = w.new_zeros(len(w), len(covariances)).index_add_(1, self.place, w)
+            return counts @ covariances
+        counts = w[:, self.some]
+        counts = torch.where(counts.sum(dim=1, keepdim=True) == 0, 1.0, counts)
+        share = counts.sum(dim=1, keepdim=True) / w.sum(dim=1, keepdim=True)
+        return torch.where(share > 0, (counts @ covariances) / share, 0.0)
+
+
+def _distinct(rows):
+    """Return the different rows (u, p) of a Tensor of bool (n, p), and which each is (n,).
+
+    The rows are compared as strings of bits.
+    """
+    bits = np.packbits(rows.numpy(), axis=1)
+    bits = np.ascontiguousarray(bits).view(f"V{bits.shape[1]}").ravel()
+    _, first, place = np.unique(bits, return_index=True, return_inverse=True)
+    return rows[torch.from_numpy(first)], torch.from_numpy(place)
