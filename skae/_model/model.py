@@ -193,13 +193,14 @@ class Inference:
             errors = np.where(errors == 0, 0.0, errors * unit**self.loss.degree)
         return -errors / n_cells
 
-    def _inputs(self, rows):
+    def _inputs(self, rows, nearly=False):
         """Return the input of the network for scaled rows (n, p): filled, with marks."""
         if self.filler is None:
             return rows
         rows = torch.from_numpy(np.require(rows, requirements=["C", "W"]))
         observed = ~rows.isnan()
-        filled = rows if observed.all() else self.filler(rows.double(), observed).to(rows)
+        fill = self.filler.nearly if nearly else self.filler
+        filled = rows if observed.all() else fill(rows.double(), observed).to(rows)
         return (with_marks(filled, observed) if self.has_marks else filled).numpy()
 
     def codes_of_seen(self, X, n_components, exposed=None):
@@ -216,10 +217,13 @@ class Inference:
         return self._in_batches(step, X, (n_components,), dtype)
 
     def scaled_codes(self, X, n_components):
-        """Return the network's own codes (n, k) of centred and scaled X (n, p)."""
+        """Return the network's own codes (n, k) of centred and scaled X (n, p).
+
+        They are for statistics of many rows: missing cells are filled nearly.
+        """
 
         def step(rows, numbers):
-            return self.run(encode, self._inputs(rows), X.dtype)
+            return self.run(encode, self._inputs(rows, nearly=True), X.dtype)
 
         return self._in_batches(step, X, (n_components,), X.dtype)
 

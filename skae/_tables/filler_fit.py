@@ -21,7 +21,7 @@ MOST_FACTORS = 32
 COSTLY, WORTH = 16, 0.005
 HELD_OUT = 0.1  # share of the cells that choose the number of factors
 ENOUGH, MOST_TRIALS = 2000, 5  # cells that choose between models, and most trials for them
-N_TRIAL, N_ITER = 5, 8  # most iterations of each trial, and of the final fit
+N_TRIAL, N_ITER = 4, 5  # most iterations of each trial, and of the final fit
 N_MORE, STILL = 4, 1e-3  # how often the best trial goes on, as long as it improves by this
 N_WHOLE = 1  # and of those over all columns, if the final fit was to some of them
 # A model of some of the columns only has to tell the number of factors, and their values to
