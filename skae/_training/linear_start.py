@@ -10,17 +10,8 @@ from skae._tables.rows import chunks
 from skae._torch import make_generator
 from skae._training.variational_start import with_normal_posterior, with_posterior
 from skae.modules import DenseAutoencoder, DenseVariational
-from skae.modules._base import copied
 
-__all__ = [
-    "NOTHING_LEFT",
-    "Start",
-    "ToFeatures",
-    "hold",
-    "linear_modules",
-    "make_start",
-    "start_of_axes",
-]
+__all__ = ["NOTHING_LEFT", "Start", "ToFeatures", "hold", "make_start", "start_of_axes"]
 
 # A linear decoder that needs iterations is fitted to at most so many evenly spaced rows. Of
 # wide rows there are fewer: about so many values, but at least so many rows.
@@ -202,12 +193,6 @@ class ToFeatures:
     def __call__(self, rows):
         """Return features (..., n, p) of rows (..., n, r)."""
         return self.in_last(rows) @ self.axes
-
-
-def linear_modules(starts, ordered=False):
-    """Return the `linear_module` of each of the starts, whose shapes are the same."""
-    first = starts[0].linear_module(ordered)
-    return [first, *(start.load(copied(first)) for start in starts[1:])]
 
 
 def make_start(table, rows, n_components, loss, rotate, n_axes=None):

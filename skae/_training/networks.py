@@ -9,9 +9,15 @@ from skae._engine.skorch_net import averaged_tensors
 from skae._torch import make_generator
 from skae._training.truncation import cut_shares
 from skae.modules._base import copied
-from skae.modules._stack import stack, unstack
+from skae.modules._stack import stack, stack_of_copies, unstack
 
-__all__ = ["Networks", "joined_networks", "make_networks", "network_of_member"]
+__all__ = [
+    "Networks",
+    "joined_networks",
+    "joined_starts",
+    "make_networks",
+    "network_of_member",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,29 +44,30 @@ class Networks:
 
 def make_networks(members, settings, make_module, initial, seed):
     """Return the Networks of the members: new ones, or copies of `initial`."""
-    is_new = initial is None
-    if is_new:
-        modules = _untrained(members.starts, settings, make_module, seed)
+    is_new, starts = initial is None, members.starts
+    last = _untrained(starts[0], settings, make_module, seed) if is_new else initial
+    if is_new and settings.from_pca:
+        joined = joined_starts(starts, last)
+        starts[-1].load(last)
     else:
-        modules = [initial] * len(members.starts)
-    joined = joined_networks(modules)
+        joined = joined_networks([last] * len(starts))
     if settings.ordered:
-        joined.nested.shares = cut_shares(members.starts[-1], settings.n_components)
-    return Networks(joined, modules[-1], is_new, settings.from_pca and is_new)
+        joined.nested.shares = cut_shares(starts[-1], settings.n_components)
+    return Networks(joined, last, is_new, settings.from_pca and is_new)
 
 
-def _untrained(starts, settings, make_module, seed):
-    """Return a new network for each member. All members draw the same weights."""
-    start = starts[0]
+def _untrained(start, settings, make_module, seed):
+    """Return a new network for rows in the coordinates of a start."""
     n_inputs = start.encoder.shape[1] + start.n_marks
     module = make_module(n_inputs, len(start.decoder), make_generator(seed))
-    if settings.tied_weights:
-        module.tie()
-    modules = [module, *(copied(module) for _ in starts[1:])]
-    if settings.from_pca:
-        for start, module in zip(starts, modules, strict=True):
-            start.load(module)
-    return modules
+    return module.tie() if settings.tied_weights else module
+
+
+def joined_starts(starts, module):
+    """Return copies of a network, with the linear paths of the starts, as one network."""
+    if len(starts) == 1:
+        return starts[0].load(copied(module))
+    return stack_of_copies(module, [start.load for start in starts])
 
 
 def joined_networks(modules):

@@ -9,7 +9,7 @@ from skae._engine.epoch_choice import Choice
 from skae._engine.objective import Objective
 from skae._engine.skorch_net import Interrupted, build_net
 from skae._torch import thread_limit
-from skae._training.linear_start import NOTHING_LEFT, hold, linear_modules
+from skae._training.linear_start import NOTHING_LEFT, hold
 from skae._training.member_rows import member_rows
 from skae._training.members import make_members
 from skae._training.messages import (
@@ -18,7 +18,12 @@ from skae._training.messages import (
     warn_of_few_epochs,
     warn_of_values,
 )
-from skae._training.networks import joined_networks, make_networks, network_of_member
+from skae._training.networks import (
+    joined_networks,
+    joined_starts,
+    make_networks,
+    network_of_member,
+)
 from skae._training.result import Result
 from skae._training.truncation import N_CUTS, cuts_of
 from skae.exceptions import DivergenceError, PeerError
@@ -178,16 +183,15 @@ class Training:
 
         With `holds` its reconstruction is held at the ends of features.
         """
-        starts = self.members.starts
-        linear = linear_modules(starts, self.settings.ordered)
-        if not self.networks.in_coordinates:
-            linear = [
-                start.undo(module.double()).float()
-                for start, module in zip(starts, linear, strict=True)
-            ]
+        starts, is_ordered = self.members.starts, self.settings.ordered
+        if self.networks.in_coordinates:
+            module = joined_starts(starts, starts[-1].linear_module(is_ordered))
+        else:
+            linear = [start.linear_module(is_ordered).double() for start in starts]
+            undone = zip(starts, linear, strict=True)
+            module = joined_networks([s.undo(m).float() for s, m in undone])
         judged = rows.held_out if self.members.has_held_out_rows else rows.train
-        module = joined_networks(linear).to(self.device)
-        return self.objective.row_errors(module, judged, holds)
+        return self.objective.row_errors(module.to(self.device), judged, holds)
 
     def _untrained(self, rows, reference):
         """Return the errors before training, and whether the reconstruction is held.

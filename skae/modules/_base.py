@@ -212,6 +212,8 @@ def _copied(value, memo):
     kind = type(value)
     if kind in PLAIN:
         return value
+    if isinstance(value, dict | set) and not value:
+        return kind()
     if id(value) in memo:
         return memo[id(value)]
     if kind is nn.Parameter:
@@ -219,9 +221,11 @@ def _copied(value, memo):
         new = memo[id(value)] = nn.Parameter(data, value.requires_grad)
     elif isinstance(value, nn.Module):
         new = memo[id(value)] = kind.__new__(kind)
-        vars(new).update((name, _copied(item, memo)) for name, item in vars(value).items())
-    elif isinstance(value, dict | set) and not value:
-        new = kind()
+        items, of_copy = vars(value).items(), vars(new)
+        for name, item in items:
+            # Most of a module are flags and empty dicts of hooks.
+            is_plain = item is True or item is False or item is None
+            of_copy[name] = item if is_plain else _copied(item, memo)
     elif kind is dict:
         new = {name: _copied(item, memo) for name, item in value.items()}
     else:

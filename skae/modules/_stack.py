@@ -7,7 +7,7 @@ from torch import nn
 
 from skae.modules._base import Network, copied
 
-__all__ = ["SideBySide", "stack", "unstack"]
+__all__ = ["SideBySide", "stack", "stack_of_copies", "unstack"]
 
 
 class SideBySide(Network):
@@ -58,7 +58,7 @@ def stack(modules):
     by side instead, which takes M times as long.
     """
     stacked = copied(modules[0])
-    alone = _outermost(stacked, lambda part: not getattr(part, "is_stackable", True))
+    alone = _outermost(stacked, _must_be_alone)
     tensors = [[tensor.detach() for _, tensor in _others(m, alone)] for m in modules]
     of_stack = (tensor for _, tensor in _others(stacked, alone))
     for tensor, *of_members in zip(of_stack, *tensors, strict=True):
@@ -66,6 +66,31 @@ def stack(modules):
     for name in alone:
         members = [copied(m.get_submodule(name)) for m in modules]
         stacked = _with_part(stacked, name, SideBySide(members))
+    return stacked
+
+
+def stack_of_copies(module, changes):
+    """Return a stack of copies of a module, each of which one of `changes` has changed.
+
+    It is what `stack` returns for the copies, but takes less time.
+
+    Parameters
+    ----------
+    module : nn.Module
+    changes : list of m callables (copy) -> object
+        Functions that write to the tensors of a copy, and do not replace them.
+    """
+    if _outermost(module, _must_be_alone):
+        copies = [copied(module) for _ in changes]
+        for change, member in zip(changes, copies, strict=True):
+            change(member)
+        return stack(copies)
+    stacked, member = stack([module] * len(changes)), copied(module)
+    of_member, of_stack = ([t for _, t in _others(m, [])] for m in (member, stacked))
+    for i, change in enumerate(changes):
+        for tensor, whole in zip(of_member, of_stack, strict=True):
+            tensor.data = whole.data[i]  # a view, through which the stack is changed
+        change(member)
     return stacked
 
 
@@ -78,6 +103,11 @@ def unstack(module, member):
     for name in alone:
         module = _with_part(module, name, module.get_submodule(name).members[member])
     return module
+
+
+def _must_be_alone(part):
+    """Whether a module has layers that cannot be stacked."""
+    return not getattr(part, "is_stackable", True)
 
 
 def _outermost(module, holds):

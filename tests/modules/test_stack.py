@@ -9,7 +9,7 @@ from torch import nn
 from skae.modules import DenseAutoencoder, Linear
 from skae.modules._gated import GatedAutoencoder
 from skae.modules._own import OwnNetwork
-from skae.modules._stack import SideBySide, stack, unstack
+from skae.modules._stack import SideBySide, stack, stack_of_copies, unstack
 
 
 def generator(seed=0):
@@ -53,6 +53,26 @@ def test_stacked_gradients_are_each_members_own():
         member(X[i]).square().sum().backward()
         for ours, theirs in zip(stacked.parameters(), member.parameters(), strict=True):
             torch.testing.assert_close(ours.grad[i], theirs.grad)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("is_own", [False, True])
+def test_stack_of_changed_copies(is_own):
+    module = DenseAutoencoder(5, 2, 5, (4,), generator=generator())
+    if is_own:
+        module = OwnNetwork(module)
+    module = perturbed(module)
+    copies = [copy.deepcopy(module) for _ in range(3)]
+
+    def times(factor):
+        return lambda member: [p.mul_(factor) for p in member.parameters()]
+
+    for factor, member in zip((1, 2, 3), copies, strict=True):
+        times(factor)(member)
+    ours, X = stack_of_copies(module, [*map(times, (1, 2, 3))]), randn(3, 8, 5)
+    expected = stack(copies)
+    assert torch.equal(ours(X), expected(X))
+    assert all(map(torch.equal, module.parameters(), copies[0].parameters()))
 
 
 def test_unstacked_member_is_independent():
