@@ -39,6 +39,7 @@ SHAPES = {
     "nir_gasoline": (1, 401),
     "ftir_coffee": (1, 1841),
 }
+FEW_ROWS = 300  # sets with fewer rows are split ten times
 # Shape of a sample, channels of the stages, batch size.
 STEPS = {
     "1 x 28 x 28, 32-64": ((1, 28, 28), (32, 64), 64),
@@ -46,50 +47,70 @@ STEPS = {
     "4 x 128, 32-64": ((4, 128), (32, 64), 64),
 }
 HEADER = (
-    f"{'set':20} {'rows':>6} {'k':>3} {'PCA error':>10} {'dense/PCA':>9} {'conv/PCA':>9} "
-    f"{'conv/dense':>10} {'dense s':>8} {'conv s':>8} {'epochs':>7}"
+    f"{'set':20} {'rows':>6} {'k':>3} {'splits':>6} {'PCA error':>10} {'dense/PCA':>9} "
+    f"{'conv/PCA':>9} {'conv/dense':>10} {'sd':>5} {'dense s':>8} {'conv s':>8} "
+    f"{'epochs':>6}"
 )
 
 
 @dataclass
 class Result:
-    """A row of the table. Errors are those of held-out rows, over rows and columns."""
+    """A row of the table: means over splits. Errors are those of held-out rows."""
 
     name: str
     rows: int
     components: int
+    splits: int
     pca_error: float
     dense_error: float
     convolutional_error: float
     dense_seconds: float  # of the processor
     convolutional_seconds: float
-    best_epoch: int
+    best_epoch: float
+    ratio_sd: float  # standard deviation of convolutional / dense of single splits
 
 
-def measure(name, task, most_rows, seed):
-    """Result of one set, with at most so many rows to fit and to test."""
-    most_rows = most_rows or None
-    X_train, X_test = make_split(task.load(), task.kind, seed, most_rows)
-    k = n_components(task.kind, X_train.shape[1])
+def measure(name, task, most_rows, n_splits):
+    """Result of one set, with at most so many rows to fit and to test.
+
+    Without a number of splits there are ten of a set of fewer than 300 rows, else three.
+    """
+    data = task.load()
+    n_rows = len(data) if not isinstance(data, tuple) else sum(map(len, data))
+    n_splits = n_splits or (10 if n_rows < FEW_ROWS else 3)
+    found = []
+    for seed in range(n_splits):
+        X_train, X_test = make_split(data, task.kind, seed, most_rows or None)
+        k = n_components(task.kind, X_train.shape[1])
+        found.append(measure_split(X_train, X_test, k, SHAPES[name], seed))
+    means = map(float, np.mean(found, axis=0))
+    _, dense, convolutional, *_ = np.transpose(found)
+    spread = float(np.std(convolutional / dense))
+    return Result(name, len(X_train), k, n_splits, *means, spread)
+
+
+def measure_split(X_train, X_test, k, sample_shape, seed):
+    """Three errors, two numbers of seconds and the best epoch."""
     pca = PCA(k, random_state=seed).fit(X_train)
     errors, times = [held_out_error(pca, X_test)], []
-    for sample_shape in (None, SHAPES[name]):
-        ae = AutoencoderTransformer(k, sample_shape=sample_shape, random_state=seed)
+    for shape in (None, sample_shape):
+        ae = AutoencoderTransformer(k, sample_shape=shape, random_state=seed)
         start = time.process_time()
         ae.fit(X_train)
         times.append(time.process_time() - start)
         errors.append(held_out_error(ae, X_test))
-    return Result(name, len(X_train), k, *errors, *times, ae.best_epoch_)
+    return *errors, *times, ae.best_epoch_
 
 
 def line(result):
     """A Result as a line of the table."""
     pca, dense = result.pca_error, result.dense_error
     return (
-        f"{result.name:20} {result.rows:6} {result.components:3} {pca:10.3g} "
-        f"{dense / pca:9.3f} {result.convolutional_error / pca:9.3f} "
-        f"{result.convolutional_error / dense:10.3f} {result.dense_seconds:8.1f} "
-        f"{result.convolutional_seconds:8.1f} {result.best_epoch:7}"
+        f"{result.name:20} {result.rows:6} {result.components:3} {result.splits:6} "
+        f"{pca:10.3g} {dense / pca:9.3f} {result.convolutional_error / pca:9.3f} "
+        f"{result.convolutional_error / dense:10.3f} {result.ratio_sd:5.2f} "
+        f"{result.dense_seconds:8.1f} {result.convolutional_seconds:8.1f} "
+        f"{result.best_epoch:6.0f}"
     )
 
 
@@ -123,7 +144,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", help="names with commas between them")
     parser.add_argument("--rows", type=int, default=1000, help="at most; 0 is all")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--splits", type=int, default=0, help="of each set; 0: 10 or 3")
     parser.add_argument("--repeats", type=int, default=15, help="of steps; 0: none")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -132,7 +153,7 @@ def main():
     tasks, results, ratios = available(), [], {}
     print(HEADER)
     for name in (name for name in names if name in tasks):
-        results.append(measure(name, tasks[name], args.rows, args.seed))
+        results.append(measure(name, tasks[name], args.rows, args.splits))
         print(line(results[-1]), flush=True)
         if args.json:
             args.json.write_text(json.dumps([asdict(r) for r in results], indent=1))
