@@ -190,8 +190,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     weight_decay : float or "auto", default="auto"
         Weight decay of AdamW, as a multiple of the learning rate. "auto" is more for rows
         of more features: p / (p + 100) for p features, or principal axes if there are
-        fewer rows than features. It is twice that with `sample_shape`, and 0.01 with
-        `module`.
+        fewer rows than features. It is twice that with `sample_shape`, where it falls with
+        the square root of the number of training rows beyond 2000, and 0.01 with `module`.
     early_stopping : bool, default=True
         Whether held-out rows choose the epoch whose weights are kept. The gain of an epoch
         over PCA must exceed two standard errors, 2.25 if the table is cross-fitted, and

@@ -251,7 +251,7 @@ class Training:
                 *(settings.callbacks or []),
                 *reports(settings.verbose, pca_error),
             ],
-            weight_decay=settings.weight_decay,
+            weight_decay=self._weight_decay(),
             held_out=rows.held_out if choice else None,
             choice=choice,
             caution=self._caution(linear_error),
@@ -281,6 +281,14 @@ class Training:
             return self.settings.lr
         even_share = self.members.table.even_share
         return float(self.networks.joined.lr(batch_size) * np.sqrt(even_share))
+
+    def _weight_decay(self):
+        """Return the weight decay, as a multiple of the learning rate."""
+        if not isinstance(self.settings.weight_decay, str):
+            return self.settings.weight_decay
+        network = self.networks.joined
+        share = np.sqrt(network.many_rows / self.members.n_trained)
+        return float(network.weight_decay * min(1.0, share))
 
     def _caution(self, linear_error):
         """Return the share of the learning rate for linear paths and corrections.

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import math
 
 import torch
 from torch import nn
@@ -63,6 +64,9 @@ class Network(nn.Module):
         Whether the network can decode any number of the first codes.
     weight_decay : float
         Weight decay that suits the network, as a multiple of the learning rate.
+    many_rows : float
+        Number of training rows from which the weight decay falls with the square root of
+        their number.
     cautious_layers : tuple of str
         Names, with wildcards, of the weights that act on the codes or on the reconstruction
         directly. Their steps are small if PCA leaves little to gain.
@@ -84,6 +88,7 @@ class Network(nn.Module):
     absorbs = False
     is_ordered = False
     weight_decay = 0.01
+    many_rows = math.inf
     cautious_layers = ("[ed][ne]coder.[lc]*",)  # `linear` and `correction` of both
     is_variational = False
     paths = None

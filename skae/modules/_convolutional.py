@@ -219,6 +219,8 @@ class ConvolutionalAutoencoder(GatedAutoencoder):
         See `GatedAutoencoder`.
     """
 
+    many_rows = 2000  # less weight decay is no better on 5000 images, but on 20 000 it is
+
     def __init__(
         self,
         sample_shape,

@@ -1,5 +1,7 @@
 """Variational autoencoders: a normal distribution of codes for each row."""
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -160,7 +162,7 @@ class ConvolutionalVariational(Variational, ConvolutionalAutoencoder):
     no order.
     """
 
-    weight_decay = 0.5
+    weight_decay, many_rows = 0.5, math.inf
 
 
 class FirstHalf(nn.Module):

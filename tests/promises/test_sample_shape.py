@@ -133,6 +133,17 @@ def test_auto_and_the_weight_decay_that_suits(X):
     assert rates == [2 * 64 / 164, 64 / 164, 0.2]
 
 
+@pytest.mark.parametrize(("rows", "share"), [(2000, 1.0), (8000, 0.5)])
+def test_many_rows_want_less_weight_decay(rows, share):
+    X = np.random.default_rng(0).normal(size=(rows, 4)).astype(np.float32)
+    params = {"sample_shape": (1, 4), "early_stopping": False, "batch_size": 1000}
+    decays = [
+        small(**params, **more).fit(X).net_.optimizer_.param_groups[-1]["weight_decay"]
+        for more in ({}, {"weight_decay": 0.3})
+    ]
+    assert decays == pytest.approx([2 * 4 / 104 * share, 0.3])
+
+
 class Own(nn.Module):
     def __init__(self, n_features, n_components):
         super().__init__()
