@@ -222,6 +222,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Number of epochs without an improvement of `tol` after which training stops. "auto"
         stands for 10, and for 4 if the table is cross-fitted, without `noise` and missing
         cells, or for more epochs up to 10 where 4 have fewer than 30 steps.
+        If the table is not cross-fitted, training also goes on while the geometric mean
+        of the errors of rows falls by 2 % (20 times `tol`), because the mean may be ruled
+        by a few rows far from the others.
     tol : float, default=1e-3
         Smallest improvement of the held-out error that counts, as a share of the error of
         PCA.

@@ -7,6 +7,7 @@ __all__ = ["Choice", "certainty"]
 
 SMALLEST_SHARE = 1e-3  # smallest divisor of errors, as a share of that at the first cut
 BEYOND_DOUBT = 1.75  # factor of the margin, see `Choice`
+TYPICAL = 50.0  # fall of the typical error that counts, as a multiple of `tol`
 UNSEEN = 20.0  # standard deviations that an unseen row may lose, see `Choice`
 
 
@@ -75,6 +76,11 @@ class Choice:
     unit : float or None
         Divisor of errors that have no natural zero, such as minus a log-likelihood; `tol`
         is then a share of it. None divides them by the mean of `reference`.
+    counts_typical : bool
+        Whether training also goes on while the geometric mean of the errors of rows, which
+        is what a typical row has, falls by a share `TYPICAL` * `tol`. The mean may be ruled
+        by a few rows far from all others, whose errors rise and fall from epoch to epoch
+        as long as the learning rate is large.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class Choice:
         n_seen=None,
         sizes=None,
         unit=None,
+        counts_typical=False,
     ):
         self.weights = weights
         n_held_out = reference.shape[1]
@@ -114,8 +121,9 @@ class Choice:
         self.allow_start = allow_start
         # One tuple, so that after Ctrl-C gains, epoch and weights belong together.
         self.best = None, 0, None
-        self.epoch = self.mark_epoch = 0
-        self.mark = np.inf
+        self.epoch = self.mark_epoch = self.typical_epoch = 0
+        self.mark = self.typical = np.inf
+        self.counts_typical = counts_typical and unit is None
 
     def mean(self, errors):
         """Return the mean (...) of the errors (..., n_held_out) of rows."""
@@ -146,9 +154,15 @@ class Choice:
         gains = self.reference - errors
         if self._is_certain(gains) and self._is_ahead(gains):
             self.best = gains.mean(axis=0), self.epoch, [w.clone() for w in weights]
-        error = self.mean(errors.mean(axis=0))
+        row_errors = errors.mean(axis=0)
+        error = self.mean(row_errors)
         if error < self.mark - self.least:
             self.mark, self.mark_epoch = error, self.epoch
+        if self.counts_typical:
+            # An error of nearly zero is not told from another.
+            typical = self.mean(np.log(row_errors.clip(min=0) + SMALLEST_SHARE))
+            if typical < self.typical - TYPICAL * self.least:
+                self.typical, self.typical_epoch = typical, self.epoch
 
     def _is_certain(self, gains, times=1.0):
         """Whether gains (n_cuts, n_held_out) over the start exceed `times` the margin."""
@@ -185,7 +199,7 @@ class Choice:
 
     @property
     def is_over(self):
-        return self.epoch - self.mark_epoch >= self.patience
+        return self.epoch - max(self.mark_epoch, self.typical_epoch) >= self.patience
 
     @property
     def is_improving(self):

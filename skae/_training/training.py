@@ -233,6 +233,7 @@ class Training:
             n_seen=members.n_independent,
             sizes=members.judged_exposures,
             unit=len(self.start.mean) if self.loss.is_likelihood else None,
+            counts_typical=not is_cross_fitted,
         )
 
     def build(self, rows, choice, linear_error, pace):

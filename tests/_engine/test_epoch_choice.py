@@ -108,6 +108,23 @@ def test_patience(tol, last):
     assert choose([errors(e) for e in falling], patience=3, tol=tol).epoch == last
 
 
+@pytest.mark.parametrize(("counts_typical", "last"), [(False, 4), (True, 12)])
+def test_far_rows_do_not_end_training_while_a_typical_row_gains(counts_typical, last):
+    """The mean goes up with one row, while the error of the others falls by a tenth."""
+    sequence = [errors(0.9**epoch, n=100) for epoch in range(1, 13)]
+    for epoch, now in enumerate(sequence):
+        now[0, 0] = 30.0 + 10 * epoch
+    rules = {"patience": 3, "tol": 1e-3, "counts_typical": counts_typical}
+    choice = Choice(errors(1.0, n=100), 2.0, True, **rules)
+    assert watched(choice, sequence).epoch == last
+
+
+def test_a_typical_row_that_gains_little_does_not_count():
+    sequence = [errors(0.9 - 1e-4 * epoch, n=100) for epoch in range(12)]
+    rules = {"patience": 3, "tol": 1e-3, "counts_typical": True}
+    assert watched(Choice(errors(1.0, n=100), 2.0, True, **rules), sequence).epoch == 4
+
+
 # -- ordered codes: errors at several numbers of codes ---------------------------------
 
 
