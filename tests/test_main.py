@@ -24,7 +24,7 @@ def test_demonstration(monkeypatch, tmp_path, capsys, has_matplotlib):
     X_train, X_test, _, _ = __main__.load_split()
     pca = PCA(8).fit(X_train)
     expected = np.square(pca.inverse_transform(pca.transform(X_test)) - X_test).mean()
-    assert lines[-4].startswith("the same with sample_shape=(1, 8, 8)")
+    assert lines[-4].startswith("the same with loss='binary_cross_entropy'")
     for line in (lines[-5], lines[-3]):
         k, error, ours, gain, *_, pca_accuracy, accuracy = line.replace("%", "").split()
         assert k == "8"

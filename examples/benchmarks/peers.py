@@ -214,7 +214,17 @@ def silence():
         yield
 
 
-def measure(name, X_train, X_test, k, epochs=None, seed=0, error=squared_error, **params):
+def measure(
+    name,
+    X_train,
+    X_test,
+    k,
+    epochs=None,
+    seed=0,
+    error=squared_error,
+    clock="perf_counter",
+    **params,
+):
     """Fit once.
 
     Parameters
@@ -225,6 +235,8 @@ def measure(name, X_train, X_test, k, epochs=None, seed=0, error=squared_error, 
     k : int
     epochs : int or None
     error : callable (X_hat, X) -> float
+    clock : str
+        Name of the function of `time` that tells the seconds.
     **params
         More arguments of the fit.
 
@@ -240,9 +252,10 @@ def measure(name, X_train, X_test, k, epochs=None, seed=0, error=squared_error, 
         # What all peers compute in, and no conversion on their account.
         rows, test_rows = (np.ascontiguousarray(x, np.float32) for x in (rows, test_rows))
     with silence():
-        start = time.perf_counter()
+        now = getattr(time, clock)
+        start = now()
         reconstruct = FITS[name](rows, k, epochs, seed, **params)
-        seconds = time.perf_counter() - start
+        seconds = now() - start
         X_hat = scaler.inverse_transform(reconstruct(test_rows))
     return {
         "seconds": seconds,
@@ -252,25 +265,30 @@ def measure(name, X_train, X_test, k, epochs=None, seed=0, error=squared_error, 
 
 
 @contextlib.contextmanager
-def process(name, X_train, X_test, k):
-    """A process that fits one model to one set, as often as it is asked.
+def process(name):
+    """A process that fits one model to one set after the other.
 
     Parameters
     ----------
-    name, X_train, X_test, k
-        As of `measure`.
+    name : str
+        A key of FITS.
 
     Yields
     ------
-    fit : callable (**params) -> dict
-        `measure` with these four and the given arguments.
+    on : callable (X_train, X_test, k) -> callable (**params) -> dict
+        What it returns is `measure` with these three and the given arguments, until it is
+        called for another set.
     """
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen([sys.executable, __file__], stderr=errors, **pipes) as worker,
     ):
-        pickle.dump((name, X_train, X_test, k), worker.stdin)
+        pickle.dump(name, worker.stdin)
+
+        def on(*of_set):
+            pickle.dump(of_set, worker.stdin)
+            return fit
 
         def fit(**params):
             pickle.dump(params, worker.stdin)
@@ -282,27 +300,30 @@ def process(name, X_train, X_test, k):
                 said = errors.read().decode(errors="replace")
                 raise RuntimeError(f"The process of {name} has died:\n{said}") from error
 
-        yield fit
+        yield on
 
 
 def main():
-    """The other end: read name, X_train, X_test and k, then answer until nobody asks.
+    """The other end of `process`: read sets, and answer until nobody asks.
 
     The package is imported, and does what it does only once, on a few random rows.
     """
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
-    name, X_train, X_test, k = pickle.load(requests)
-    X = np.random.default_rng(0).uniform(size=(128, X_train.shape[1]))
-    measure(name, X, X, k, epochs=1)
+    name = pickle.load(requests)
     while True:
         try:
-            params = pickle.load(requests)
+            request = pickle.load(requests)
         except EOFError:
             return
-        pickle.dump(measure(name, X_train, X_test, k, **params), answers)
-        answers.flush()
+        if isinstance(request, tuple):
+            X_train, _, k = of_set = request
+            X = np.random.default_rng(0).uniform(size=(128, X_train.shape[1]))
+            measure(name, X, X, k, epochs=1)
+        else:
+            pickle.dump(measure(name, *of_set, **request), answers)
+            answers.flush()
 
 
 if __name__ == "__main__":

@@ -118,18 +118,14 @@ def shortest(fit, default, errors, error, seed):
     return None, default["error"], default["error"] <= error
 
 
-def measure_set(name, task, arguments):
-    """Result of one set."""
+def measure_set(name, task, processes, arguments):
+    """Result of one set; `processes` are what `peers.process` yields, by model."""
     seed = arguments.seed
     X_train, X_test = make_split(task.load(), task.kind, seed, arguments.rows or None)
     k = n_components(task.kind, X_train.shape[1])
-    with ExitStack() as stack:
-        fits = {
-            model: stack.enter_context(peers.process(model, X_train, X_test, k))
-            for model in ["skae", *arguments.peers]
-        }
-        default = fits["skae"](epochs=arguments.epochs, seed=seed)
-        races = run_races(fits, default, arguments)
+    fits = {model: on(X_train, X_test, k) for model, on in processes.items()}
+    default = fits["skae"](epochs=arguments.epochs, seed=seed, clock=clock_of(arguments))
+    races = run_races(fits, default, arguments)
     return Result(
         name=name,
         rows=len(X_train),
@@ -142,9 +138,15 @@ def measure_set(name, task, arguments):
     )
 
 
+def clock_of(arguments):
+    """Name of the function of `time` that tells the seconds."""
+    return "process_time" if arguments.cpu else "perf_counter"
+
+
 def run_races(fits, default, arguments):
     """A Race against each peer, in turns."""
     of_fit = {"epochs": arguments.epochs, "seed": arguments.seed}
+    of_fit["clock"] = clock_of(arguments)
     errors, races = {}, {}
     for _ in range(arguments.repeats):
         for peer in arguments.peers:
@@ -166,8 +168,8 @@ def measure_article(X_train, X_test, arguments):
     """Ratios for the article's network, as a dict."""
     of_set = X_train, X_test, ARTICLE_K
     seed, error = arguments.seed, peers.binary_cross_entropy
-    process = peers.process
-    with process("Keras", *of_set) as keras, process("skae", *of_set) as skae:
+    with peers.process("Keras") as on_keras, peers.process("skae") as on_skae:
+        keras, skae = on_keras(*of_set), on_skae(*of_set)
         models = {"Keras": (keras, KERAS), "skae": (skae, SAME_SIZE), "same": (skae, SAME)}
         slopes = {name: [] for name in models}
         for _ in range(arguments.repeats):
@@ -304,6 +306,8 @@ def parse_arguments(tasks):
     rows_help = "most rows of a set, drawn at random; 0 is all (default: %(default)s)"
     parser.add_argument("--rows", type=int, default=MOST_ROWS, help=rows_help)
     parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
+    cpu_help = "seconds of the processor, for a busy machine and one thread"
+    parser.add_argument("--cpu", action="store_true", help=cpu_help)
     parser.add_argument("--epochs", type=int, help="of every model, to try the script out")
     parser.add_argument("--seed", type=int, default=0, help="of split and networks")
     arguments = parser.parse_args()
@@ -319,17 +323,30 @@ def parse_arguments(tasks):
     return arguments
 
 
+def measure_sets(tasks, arguments):
+    """Results of all sets; print and write each."""
+    results = []
+    with ExitStack() as stack:
+        processes = {
+            model: stack.enter_context(peers.process(model))
+            for model in ["skae", *arguments.peers]
+        }
+        for name in arguments.sets:
+            results.append(measure_set(name, tasks[name], processes, arguments))
+            print(ratio_table(results[-1:], arguments.peers).splitlines()[2], flush=True)
+            # After every set, so that an interrupted run leaves what it has.
+            if arguments.json:
+                write(arguments.json, results, None)
+    return results
+
+
 def main():
     """Measure set after set; print and write."""
     tasks = available()
     arguments = parse_arguments(tasks)
     results, article = [], None
-    for name in arguments.sets if "peers" in arguments.parts else []:
-        results.append(measure_set(name, tasks[name], arguments))
-        print(ratio_table(results[-1:], arguments.peers).splitlines()[2], flush=True)
-        # After every set, so that an interrupted run leaves what it has.
-        if arguments.json:
-            write(arguments.json, results, article)
+    if "peers" in arguments.parts:
+        results = measure_sets(tasks, arguments)
     is_possible = "mnist" in tasks and "Keras" in arguments.peers
     if "article" in arguments.parts and not is_possible:
         print("the article's network needs MNIST and Keras, and is left out")
