@@ -1,8 +1,10 @@
 """Everything about torch's devices, random generators, modes, threads and memory."""
 
 import contextlib
+import ctypes
 import os
 import random
+import sys
 import threading
 import traceback
 
@@ -15,6 +17,7 @@ __all__ = [
     "NoStates",
     "PrivateStates",
     "free_memory",
+    "give_memory_back",
     "has_fast_bfloat16",
     "in_own_modes",
     "is_out_of_memory",
@@ -99,6 +102,18 @@ def _is_usable(device):
 def free_memory(device):
     """Return the number of free bytes on a CUDA device; infinity for other devices."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
+
+
+def give_memory_back():
+    """Give memory that is not in use any more back to the system.
+
+    The C library of Linux keeps freed blocks of up to 32 MB, and cannot use them for larger
+    ones. After the principal axes of a table they may be as much as the table.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # other C libraries than glibc have none
+            trim(0)
 
 
 def make_generator(seed, device="cpu"):

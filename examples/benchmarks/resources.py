@@ -9,7 +9,8 @@ times a second by the parent) beyond what the process has just before; pages of 
 that are mapped are not anonymous. start: the first `fit` of a process against its second.
 neighbour: a fit on all cores beside a process that keeps all of them busy, against the same
 fit alone. search: `GridSearchCV` with two workers that are warm against none. large: a fit
-to 2 000 000 x 30 in memory and from a file, and its error against that of ten epochs.
+to 2 000 000 x 30 in memory and from a file, and its error against that of ten epochs. wide:
+memory of fits to tables with more columns than rows, in a process that has fitted before.
 """
 
 import argparse
@@ -30,6 +31,8 @@ MEGABYTE = 10**6
 POLL = 0.003  # seconds between two looks at a process
 ROWS_WRITTEN = 20_000  # that differ, in tables of which only the size counts
 N_NEURONS = 2048  # of the products that keep a neighbour busy
+WIDE = [(300, 30_000), (1200, 8000), (800, 20_000), (1000, 40_000)]  # rows, columns
+MOST_OF_WIDE = 2.5
 LIMITS = {
     "memory of fit / 1 GB array": 1.2,
     "memory of fit, transform on a 4 GB memmap, MB": 600,
@@ -70,6 +73,17 @@ def fit_array(rows, columns, params):
     start = time.perf_counter()
     AutoencoderTransformer(random_state=0, **params).fit(X)
     yield {"seconds": time.perf_counter() - start, "bytes": X.nbytes}
+
+
+def fit_wide(rows, columns, dtype):
+    """Fit to an array after another fit, to a table of a few hundred kilobytes."""
+    X = curved(rows, columns).astype(dtype)
+    AutoencoderTransformer(8, max_epochs=2, random_state=0).fit(curved(200, 1000))
+    yield
+    start = time.process_time()
+    model = AutoencoderTransformer(8, max_epochs=2, random_state=0).fit(X)
+    cpu = time.process_time() - start
+    yield {"cpu_seconds": cpu, "bytes": X.nbytes, "best_epoch": model.best_epoch_}
 
 
 def fit_map(path, params):
@@ -164,6 +178,7 @@ TASKS = {
     task.__name__: task
     for task in (
         fit_array,
+        fit_wide,
         fit_map,
         fit_large,
         fit_twice,
@@ -330,12 +345,24 @@ def large(scale, _):
     yield {"what": "its error / after ten epochs", "value": ratio} | longer
 
 
+def wide(scale, _):
+    """Memory of fits to tables with more columns than rows, as shares of their own."""
+    for dtype in ("float32", "float64"):
+        for rows, columns in WIDE:
+            shape = {"rows": rows, "columns": int(columns * scale)}
+            figures = measured_memory("fit_wide", **shape, dtype=dtype)
+            what = f"memory of fit / table of {rows} x {shape['columns']}, {dtype}"
+            value = figures["extra"] / figures["bytes"]
+            yield {"what": what, "value": value, "limit": MOST_OF_WIDE} | figures
+
+
 PARTS = {
     "memory": memory,
     "start": start,
     "neighbour": neighbour,
     "search": searched,
     "large": large,
+    "wide": wide,
 }
 
 
@@ -343,7 +370,7 @@ def markdown(results):
     """The table of results."""
     lines = ["| | measured | at most |", "|---|---|---|"]
     for r in results:
-        limit = LIMITS.get(r["what"], "")
+        limit = LIMITS.get(r["what"], r.get("limit", ""))
         lines.append(f"| {r['what']} | {r['value']:.3g} | {limit} |")
     return "\n".join(lines)
 

@@ -284,6 +284,7 @@ def set_codes(estimator, result, before=None):
             if before is not None:
                 order = inference.match(before, inputs[:MATCHED], k)
                 shares = None if shares is None else shares[:k][order]
+            estimator.net_.initialize_optimizer()  # of the weights that are new
         description = describe(
             inference,
             inputs,
@@ -409,6 +410,7 @@ def set_inference(estimator, inference):
         if hasattr(estimator, "weights_"):
             mixture = estimator.weights_, estimator.means_, estimator.covariances_
             inference.prior = Mixture(*mixture)
+    inference.modules.forget()
     estimator._inference = inference
 
 

@@ -49,7 +49,7 @@ from skae._engine.run import ALONE
 from skae._tables.categories import columns_of
 from skae._tables.checks import check_rows
 from skae._tables.table import make_table
-from skae._torch import memory_explained
+from skae._torch import give_memory_back, memory_explained
 from skae._training.component_search import fewest_components
 from skae._training.frame import FramedNetwork
 from skae._training.members import make_members
@@ -150,6 +150,7 @@ def fit(
         how = {"callbacks": callbacks, "checkpoint": checkpoint, "deadline": deadline}
         how["peers"] = peers
         how["noise_and_units"] = _noise_and_units(estimator, given)
+        how["keeps_folds"] = keeps_folds
         table = _table(estimator, given, ends)
         numbers = given.numbers
         del given  # it may hold a sorted copy of the rows
@@ -157,6 +158,8 @@ def fit(
         if peers.are_several:
             check_same_end(estimator, result.net.network, peers)
         result = result if keeps_folds else result.without_folds()
+        if table.is_wide:
+            give_memory_back()
         estimator._seed = seed
         set_result(estimator, result.net, result)
         set_ends(estimator, extremes, result.holds)
@@ -264,6 +267,7 @@ def _train(
     checkpoint,
     deadline,
     peers,
+    keeps_folds,
 ):
     """Train with the given number of components, or find the one that is needed.
 
@@ -314,6 +318,7 @@ def _train(
             device=estimator.device_,
             initial=initial,
             checkpoint=checkpoint,
+            keeps_folds=keeps_folds,
         )
 
     if wants_share(estimator):

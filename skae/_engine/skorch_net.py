@@ -375,18 +375,24 @@ class AutoencoderNet(NeuralNet):
             self.finite_averages_ = [average.clone() for average in self.averages_]
 
     def forget(self):
-        """Drop the data and all copies of the weights once training is over."""
+        """Drop the data and all copies of the weights once training is over.
+
+        A network that is to be kept comes afterwards.
+        """
         self.train_split = self.choice = self.checkpoint = None
         self.objective.forget()
         self.weights_ = self.averages_ = self.finite_averages_ = self.backprop_ = None
         for weight in self.module_.parameters():
             weight.grad = None
-        self.initialize_optimizer()  # the old one holds two moments of all weights
+        vars(self)["optimizer_"] = None  # it holds two moments of all weights
         set_generators(self.network, None, self.device)
 
     def keep(self, network):
         """Replace the network that was trained by another."""
-        vars(self)["network"], self.module_ = network, network.unwrapped
+        # Without `module` skorch would go on to hold the one that was trained.
+        vars(self).update(network=network, module=network.unwrapped)
+        self.module_ = network.unwrapped
+        self.initialize_optimizer()
 
     def _validate(self, rows):
         """Record the errors of held-out rows, and pass them to the choice."""

@@ -4,13 +4,14 @@ import numpy as np
 import torch
 
 from skae._model.canonical import Codes, canonical_map, decoder_jacobian, matched
+from skae._model.precisions import Precisions
 from skae._tables.exposure import Exposed
 from skae._tables.missing import with_marks
 from skae._tables.rows import rows_of
 from skae._torch import in_own_modes, is_out_of_memory
 from skae.losses._counts import LOG_THETA
 from skae.modules import Linear
-from skae.modules._base import copied, decode, encode, reconstruct
+from skae.modules._base import decode, encode, reconstruct
 
 __all__ = ["Inference", "float_of"]
 
@@ -57,9 +58,11 @@ class Inference:
     ----------
     code_scale : float or ndarray of shape (k,)
         Factors of the network's codes, `unit` unless they are whitened.
-    folded : dict of str to nn.Module
+    modules : Precisions
+        The network in float32 and in float64.
+    folded : dict of str to nn.Module or None
         Names of dtypes, and networks that encode X without centring and scaling, see
-        `fold`.
+        `fold`. They are made when they are first used, and None until then.
     """
 
     def __init__(
@@ -83,12 +86,11 @@ class Inference:
         self.unit = self.code_scale = unit
         self.device = device
         self.width = max(len(mean), *map(_width, network.modules()))
-        double = copied(network).double()
-        self.modules = {torch.float32: network, torch.float64: double}
+        self.modules = Precisions(network)
         self.folded = {}
 
     def fold(self):
-        """Fold centring and scaling into a copy of the encoder's first layer.
+        """Have rows encoded by a copy of the encoder that centres and scales them itself.
 
         This is for networks that absorb. If means are far from zero, compared with the
         scale, nothing is done, because float32 would lose the digits that centring in
@@ -98,17 +100,20 @@ class Inference:
         is_near = (np.abs(self.mean) <= FAR * scale).all()
         if not is_near or self.has_marks:
             return
-        low, high = scale.min(), scale.max()
-        dtypes = [d for d, most in EXTREME.items() if 1 / most <= low <= high <= most]
-        folded = self._folded(scale) if dtypes else None
-        self.folded = {d: copied(folded).to(getattr(torch, d)) for d in dtypes}
+        for dtype, extreme in EXTREME.items():
+            if 1 / extreme <= scale.min() <= scale.max() <= extreme:
+                self.folded[dtype] = None
 
-    def _folded(self, scale):
-        """Return an encoder in float64 that takes X without centring and scaling."""
-        weight, shift = (
-            torch.from_numpy(a).to(self.device) for a in (1 / scale, -self.mean / scale)
-        )
-        return self.modules[torch.float64].folded_encoder(weight, shift)
+    def _folded(self, dtype):
+        """Return an encoder that takes X without centring and scaling."""
+        if self.folded[dtype] is None:
+            scale = np.broadcast_to(self.scale, self.mean.shape)
+            weight, shift = (
+                torch.from_numpy(a).to(self.device) for a in (1 / scale, -self.mean / scale)
+            )
+            encoder = self.modules[torch.float32].folded_encoder(weight, shift)
+            self.folded[dtype] = encoder.to(getattr(torch, dtype))
+        return self.folded[dtype]
 
     def exposed(self, X, given=None):
         """Return the `Exposed` of X (n, p), or None for a model without exposures.
@@ -129,9 +134,9 @@ class Inference:
 
     def _codes(self, rows, dtype):
         """Return the network's own codes of rows that are neither centred nor scaled."""
-        folded = self.folded.get(dtype.name)
         has_gaps = self.filler is not None and np.isnan(rows).any()
-        if folded is not None and not has_gaps:
+        if dtype.name in self.folded and not has_gaps:
+            folded = self._folded(dtype.name)
             return self.run(torch.nn.Module.__call__, rows, dtype, folded)
         rows = rows - self.mean
         rows /= self.scale
@@ -262,7 +267,7 @@ class Inference:
         it is held at the ends of features. With exposures the units are those of the
         logarithms that the encoder sees.
         """
-        module, loss = self.modules[torch.float64], self.loss
+        module, loss = self.modules.decoder(), self.loss
 
         def output(Z):
             return loss.reconstruction(module.decode(Z))
@@ -288,14 +293,14 @@ class Inference:
         weights : ndarray of shape (n,) or None
             Weights of the rows, with mean one.
         """
-        module = self.modules[torch.float64]
+        is_ordered = self.modules[torch.float32].is_ordered
         Z = Codes(self, inputs, n_components)
 
         def jacobian(z):
             z = torch.from_numpy(z[None]).to(self.device)
-            return decoder_jacobian(module.decode, z)[0].cpu().numpy()
+            return decoder_jacobian(self.modules.decoder().decode, z)[0].cpu().numpy()
 
-        self._recode(*canonical_map(Z, X, jacobian, module.is_ordered, weights))
+        self._recode(*canonical_map(Z, X, jacobian, is_ordered, weights))
 
     def match(self, before, inputs, n_components):
         """Give the codes the order and the signs of those of another Inference.
@@ -313,7 +318,7 @@ class Inference:
         order : ndarray of int of shape (k,)
             Numbers that the codes had before this call.
         """
-        k, is_ordered = n_components, self.modules[torch.float64].is_ordered
+        k, is_ordered = n_components, self.modules[torch.float32].is_ordered
         Z_before = before.codes_of_seen(inputs * self.scale + self.mean, k)
         order, signs = matched(Z_before, self.scaled_codes(inputs, k), is_ordered)
         self._recode(signs[:, None] * np.eye(k)[order], np.zeros(k))
@@ -321,14 +326,12 @@ class Inference:
 
     def _recode(self, weight, mean):
         """Replace the codes z of the network by weight (z - mean)."""
-        module = self.modules[torch.float64]
         weight, mean = (torch.from_numpy(a).to(self.device) for a in (weight, mean))
-        module.recode(weight, mean)
-        # Both copies hold the same numbers, and these are saved.
-        tensors = ([*m.parameters(), *m.buffers()] for m in self.modules.values())
-        with torch.no_grad():
-            for single, double in zip(*tensors, strict=True):
-                double.copy_(single.copy_(double))
+        self.modules.forget()
+        # In float64 for a while, and not in a copy, because this saves memory.
+        network = self.modules[torch.float32].double()
+        network.recode(weight, mean)
+        network.float()
 
     def _private_states(self):
         """Return a context in which the network draws the same random numbers each time."""

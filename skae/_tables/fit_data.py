@@ -194,6 +194,11 @@ class Given:
                 for fold in self.folds
             ]
 
+    @property
+    def is_copied(self):
+        """Whether X is not the array of the user's any more."""
+        return self.numbers is not None and not is_streamed(self.X)
+
     def dependence(self):
         """Return which rows must not be on both sides of a split.
 

@@ -5,7 +5,7 @@ from scipy import linalg
 
 from skae._tables.rows import Scaled, chunks, row_blocks
 
-__all__ = ["principal_axes", "with_signs"]
+__all__ = ["gram_eigenvectors", "principal_axes", "with_signs"]
 
 # A streamed table of more features than these is decomposed by subspace iteration, with
 # so many additional directions and rounds. Otherwise its covariance is computed.
@@ -74,26 +74,34 @@ def _from_covariance(X, weights):
     return variances[::-1], axes[:, ::-1].T.copy()
 
 
+def gram_eigenvectors(X, weights):
+    """Return variances (n,) along the principal axes, and left singular vectors (n, n).
+
+    They are the eigenvalues and the eigenvectors of the Gram matrix of the weighted rows.
+    """
+    n_samples, n_features = X.shape
+    roots = None if weights is None else np.sqrt(weights)[:, None]
+    gram = np.zeros((n_samples, n_samples))
+    # The table is converted to float64, and weighted, some columns at a time.
+    for block in chunks(n_samples, n_features):
+        columns = X[:, block].astype(np.float64, copy=False)
+        columns = columns if roots is None else columns * roots
+        gram += columns @ columns.T
+    gram /= n_samples if weights is None else weights.sum()
+    variances, left = linalg.eigh(gram, overwrite_a=True, check_finite=False)
+    return variances[::-1], left[:, ::-1]
+
+
 def _from_gram_matrix(X, weights, dtype):
     """Return variances (n,) and axes (n, p) from the Gram matrix of the rows."""
     n_samples, n_features = X.shape
     roots = np.ones((n_samples, 1)) if weights is None else np.sqrt(weights)[:, None]
-    weight = n_samples if weights is None else weights.sum()
-    # The table is converted to float64, and weighted, some columns at a time.
-    blocks = chunks(n_samples, n_features)
-    gram = np.zeros((n_samples, n_samples))
-    for block in blocks:
-        columns = X[:, block] * roots
-        gram += columns @ columns.T
-    gram /= weight
-    variances, left = linalg.eigh(gram, overwrite_a=True, check_finite=False)
-    del gram
-    variances, left = variances[::-1], left[:, ::-1]
+    variances, left = gram_eigenvectors(X, weights)
     # X.T @ left has orthogonal columns, up to rounding errors in those that are nearly
     # zero. Its QR decomposition makes them orthonormal, whatever the rank. The products
     # are in the order of cells that LAPACK uses, so that the axes can overwrite them.
     products = np.empty((n_features, n_samples), dtype=dtype, order="F")
-    for block in blocks:
+    for block in chunks(n_samples, n_features):
         products[block] = (X[:, block] * roots).T @ left
     axes, _ = linalg.qr(products, overwrite_a=True, mode="economic", check_finite=False)
     return variances, axes.T

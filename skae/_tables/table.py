@@ -135,6 +135,13 @@ class Table:
     def is_streamed(self):
         return isinstance(self.X, Scaled)
 
+    @property
+    def is_wide(self):
+        """Whether a large table, held in memory, has more columns than rows."""
+        n_samples, n_features = self.X.shape
+        is_large = n_samples * n_features > SMALL
+        return is_large and n_features > n_samples and not self.is_streamed
+
     def observed_share(self, columns=slice(None)):
         """Return the share of the cells of some columns that are observed, by weight."""
         if self.observed is None:
@@ -217,7 +224,11 @@ def make_table(given, loss, mean, scale, filler=None, dependence=None, ends=None
     # Small tables stay in float64 until their principal axes are known.
     dtype = np.float64 if goal.size <= SMALL else np.float32
     exposed = given.exposed(goal)
-    X = scaled(goal if exposed is None else exposed.seen(goal), mean, scale, dtype)
+    seen = goal if exposed is None else exposed.seen(goal)
+    # Sorted rows are a copy already, which is not needed any more.
+    is_replaced = seen is given.X and given.is_copied and loss.of_scaled
+    is_replaced = is_replaced and given.X_target is None and seen.dtype == dtype
+    X = scaled(seen, mean, scale, dtype, seen if is_replaced else None)
     observed = given.observed
     if observed is not None:
         for block in row_blocks(*X.shape):

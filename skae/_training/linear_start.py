@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from skae._tables.pca import principal_axes
+from skae._tables.row_axes import FLOOR, RowAxes, axes_of_rows
 from skae._tables.rows import chunks
 from skae._torch import make_generator
 from skae._training.variational_start import with_normal_posterior, with_posterior
@@ -17,7 +18,6 @@ __all__ = ["NOTHING_LEFT", "Start", "ToFeatures", "hold", "make_start", "start_o
 # wide rows there are fewer: about so many values, but at least so many rows.
 DECODER_ROWS, FEWEST_ROWS, DECODER_VALUES = 4096, 512, 2**25
 TINY = 1e-12  # the size of rounding errors in a table that is scaled to a deviation of one
-FLOOR = 1e-6  # smallest deviation of a whitened code, as a share of the largest
 ROUNDING = 10  # so many rounding errors are what a row loses by its coordinates, or nothing
 NOTHING_LEFT = (
     1e-10  # if PCA leaves less than this share of the variance, nothing is gained
@@ -34,7 +34,7 @@ class Start:
     Attributes
     ----------
     mean : ndarray of shape (n_features,)
-    axes : ndarray of shape (r, n_features) or None
+    axes : ndarray or RowAxes of shape (r, n_features), or None
         Orthonormal rows, or rows of zeros. None stands for the identity.
     deviations : ndarray of shape (k,)
         Standard deviations of the k principal components, by which the codes are divided
@@ -95,11 +95,14 @@ class Start:
         """Do the same for X (n, d) that is in the coordinates of `outer` already."""
         if self.axes is None:
             return X - self.mean if self.mean.any() else X, 0.0
-        inputs, whole = np.zeros((len(X), len(self.axes))), np.zeros(len(X))
+        known = self.axes.coordinates(X) if isinstance(self.axes, RowAxes) else None
+        inputs = np.zeros((len(X), len(self.axes))) if known is None else known
+        whole = np.zeros(len(X))
         # Some columns at a time are converted to float64.
         for block in chunks(max(inputs.shape), X.shape[1]):
             centred = X[:, block] - self.mean[block]
-            inputs += centred @ self.axes[:, block].T.astype(np.float64, copy=False)
+            if known is None:
+                inputs += centred @ self.axes[:, block].T.astype(np.float64, copy=False)
             whole += np.einsum("ij,ij->i", centred, centred)
         lost = whole - np.square(inputs).sum(axis=1)
         lost[lost <= ROUNDING * np.finfo(self.axes.dtype).eps * whole] = 0.0
@@ -130,30 +133,41 @@ class Start:
         return self.load(module).eval()
 
     def undo(self, network):
-        """Fold the coordinates and the whitening into the layers of `network`; return it.
+        """Fold the whitening and the coordinates into the layers of `network`; return it.
 
         The network then takes centred and scaled rows.
         """
+        deviations = torch.from_numpy(self.deviations)
+        network.recode(deviations.diag(), torch.zeros_like(deviations))
         self._undo_coordinates(network)
         if self.outer is not None:
             self.outer._undo_coordinates(network)
-        deviations = torch.from_numpy(self.deviations)
-        network.recode(deviations.diag(), torch.zeros_like(deviations))
         return network
 
     def _undo_coordinates(self, network):
         """Fold the coordinates into the first and the last layers of `network`."""
-        mean = torch.from_numpy(self.mean)
-        if self.axes is None:
+        mean, factors = torch.from_numpy(self.mean), self._factors()
+        if not factors:
             shift = torch.cat([-mean, torch.zeros(self.n_marks, dtype=mean.dtype)])
             network.absorb_input(None, shift)
-        else:
-            axes, shift = torch.from_numpy(self.axes), None
-            if self.mean.any():
-                shift = -(axes.to(mean) @ mean)
-            network.absorb_input(axes, shift)
+        shift = None
+        if factors and self.mean.any():
+            shift = -(factors[0].to(mean) @ mean)
+        for factor in factors:
+            network.absorb_input(factor, shift)
+            shift = None
+            if self.rotates_output:
+                network.absorb_output(factor.T)
         if self.rotates_output:
-            network.absorb_output(None if self.axes is None else axes.T, mean)
+            network.absorb_output(None, mean)
+
+    def _factors(self):
+        """Return the matrices whose product is `axes`."""
+        if self.axes is None:
+            return []
+        is_product = isinstance(self.axes, RowAxes)
+        factors = [self.axes.weight, self.axes.X] if is_product else [self.axes]
+        return [torch.from_numpy(factor) for factor in factors]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +195,8 @@ class ToFeatures:
         r = len(last.axes)
         inner = np.stack([*(s.axes for s in folds), np.eye(r)])
         means = np.stack([*(s.mean for s in folds), np.zeros(r)])[:, None]
-        parts = [torch.from_numpy(a).float().to(device) for a in (inner, means, last.axes)]
+        parts = inner, means, np.asarray(last.axes)
+        parts = [torch.from_numpy(part).float().to(device) for part in parts]
         return cls(*parts) if folds else cls(None, None, parts[-1])
 
     def in_last(self, rows):
@@ -223,7 +238,12 @@ def make_start(table, rows, n_components, loss, rotate, n_axes=None):
         principal = np.zeros(table.X.shape[1]), deviations, axes.copy(), total
     else:
         X, weights, mean = _centred(table, rows)
-        principal = mean, *principal_axes(X, n_components, weights, table.axes_dtype)
+        is_wide = not table.is_streamed and X.shape[1] > X.shape[0]
+        find = axes_of_rows if is_wide else principal_axes
+        deviations, axes, total = find(X, n_components, weights, table.axes_dtype)
+        if isinstance(axes, RowAxes) and not (rotate and rows is None):
+            axes = axes.first(len(axes) if rotate else n_components)
+        principal = mean, deviations, axes, total
     has_marks = table.observed is not None and table.has_marks
     start = _start(principal, n_components, loss, has_marks, rotate, n_axes)
     return _of_loss(start, table, rows, loss)
@@ -274,7 +294,7 @@ def _start(principal, n_components, loss, has_marks, rotate=False, n_axes=None):
     spread, axes = np.pad(spread, (0, short)), _with_rows(axes, short)
     largest = spread[0] if spread[0] > TINY else 1.0
     deviations = np.maximum(spread[:n_components], FLOOR * largest)
-    if rotate:
+    if rotate and not isinstance(axes, RowAxes):
         # Along an axis without variance the network would learn rounding errors.
         axes[n_components:][spread[n_components:] <= FLOOR * largest] = 0.0
         axes = _with_rows(axes, (n_axes or len(axes)) - len(axes))

@@ -47,6 +47,10 @@ class Members:
     def __len__(self):
         return len(self.trained)
 
+    def without_folds(self):
+        """Return the members without what only makes the rows and the networks of folds."""
+        return dataclasses.replace(self, starts=self.starts[-1:], inside=None)
+
     @property
     def has_held_out_rows(self):
         return any(map(len, self.held_out))
@@ -184,7 +188,7 @@ def _fold_starts(table, pairs, whole, how, inside):
     """
     outer = whole if how["rotate"] and table.X.shape[1] > len(table.X) else None
     if outer is not None:
-        X, _ = outer.coordinates(table.X)
+        X, _ = inside
         table = Table(X, X, weights=table.weights)
     starts = [make_start(table, rows, **how) for rows, _ in pairs]
     return [dataclasses.replace(start, outer=outer) for start in starts]

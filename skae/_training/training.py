@@ -8,7 +8,7 @@ from skae._engine.callbacks import reports, tell
 from skae._engine.epoch_choice import Choice
 from skae._engine.objective import Objective
 from skae._engine.skorch_net import Interrupted, build_net
-from skae._torch import thread_limit
+from skae._torch import give_memory_back, thread_limit
 from skae._training.linear_start import NOTHING_LEFT, hold
 from skae._training.member_rows import member_rows
 from skae._training.members import make_members
@@ -37,7 +37,16 @@ MARGIN, MARGIN_CROSS_FITTED = 2.0, 2.25
 
 
 def train(
-    table, loss, settings, make_module, *, seed, device, initial=None, checkpoint=None
+    table,
+    loss,
+    settings,
+    make_module,
+    *,
+    seed,
+    device,
+    initial=None,
+    checkpoint=None,
+    keeps_folds=True,
 ):
     """Train networks on a table, and keep the best epoch of the last one.
 
@@ -53,6 +62,8 @@ def train(
     initial : nn.Module or None
         Trained network to go on with.
     checkpoint : Checkpoint or None
+    keeps_folds : bool
+        Whether the method `folds` of the result may be called.
 
     Returns
     -------
@@ -65,7 +76,9 @@ def train(
     """
     members = make_members(table, loss, settings, seed)
     networks = make_networks(members, settings, make_module, initial, seed)
-    return Training(members, loss, settings, networks, seed, device, checkpoint).run()
+    training = Training(members, loss, settings, networks, seed, device, checkpoint)
+    del members, networks  # their arrays are dropped as soon as they are used up
+    return training.run(keeps_folds)
 
 
 class Training:
@@ -101,8 +114,8 @@ class Training:
             unit=settings.unit,
         )
 
-    def run(self):
-        """Train and return the Result."""
+    def run(self, keeps_folds=True):
+        """Train and return the Result; `keeps_folds` is as in `train`."""
         batch_size, _ = self._sizes()
         joined = self.networks.joined
         threads = self.settings.threads(joined, batch_size, self.device)
@@ -118,12 +131,17 @@ class Training:
             )
             reference = self.reference(rows)
             untrained, holds = self._untrained(rows, reference)
+            if not keeps_folds:
+                self.members = self.members.without_folds()
             choice = None
             if self.members.has_held_out_rows:
                 starts_at_random = self.networks.is_new and not self.settings.from_pca
                 choice = self._choice(reference if starts_at_random else untrained)
             net = self.build(rows, choice, self.mean(reference), threads.pace)
+            if self.members.table.is_wide:
+                give_memory_back()
             interrupt = self._fit(net, rows)
+            del rows
             result = self._result(net, choice, reference, untrained, interrupt)
         if result.best_epoch == 0:
             result = dataclasses.replace(result, holds=holds)
@@ -349,9 +367,11 @@ class Training:
         best_weights = None
         if best_epoch:
             best_weights = net.finite_averages_ if choice is None else choice.best_weights
+        net.forget()
+        if self.members.table.is_wide:
+            give_memory_back()
         kept = network_of_member(-1, self.members, networks, best_weights)
         net.keep(kept.to(self.device))
-        net.forget()
         outcome = "trained"
         if best_epoch == 0:
             outcome = "pca" if networks.is_new else "unchanged"

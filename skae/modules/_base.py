@@ -158,8 +158,15 @@ class Network(nn.Module):
         """Replace f(x) by weight f(x) + shift. None stands for the identity or zero."""
         raise NotImplementedError
 
+    def decoding_copy(self):
+        """Return a copy of the network. It may lack what only `encode` needs."""
+        return copied(self)
+
     def folded_encoder(self, weight, shift):
-        """Return a module that encodes x as this network encodes diag(weight) x + shift."""
+        """Return a module that encodes x as this network encodes diag(weight) x + shift.
+
+        The module is a copy in float64, like `weight` and `shift` of shape (n_inputs,).
+        """
         raise NotImplementedError
 
     def recode(self, weight, mean):
@@ -199,8 +206,10 @@ KNOWN = "skae.modules.", "torch.nn.modules."
 PLAIN = bool, int, float, str, type(None)
 
 
-def copied(module):
+def copied(module, known=None):
     """Return a deep copy of a module.
+
+    `known` may map ids of parts to what takes their place in the copy.
 
     `copy.deepcopy` takes a millisecond for a network of ten layers, mostly for the dicts of
     hooks, which are empty. A small fit makes about twenty copies. If there is a part that
@@ -208,8 +217,8 @@ def copied(module):
     """
     kinds = {type(part) for part in module.modules()}
     if not all(kind.__module__.startswith(KNOWN) for kind in kinds):
-        return copy.deepcopy(module)
-    return _copied(module, {})
+        return copy.deepcopy(module, dict(known or {}))
+    return _copied(module, dict(known or {}))
 
 
 def _copied(value, memo):

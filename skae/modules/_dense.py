@@ -203,8 +203,13 @@ class DenseAutoencoder(LinearPathAutoencoder):
         """
         return self.with_constants(self.decoder(self.seen(Z)))
 
+    def decoding_copy(self):
+        # A network that does something else may need its encoder for that.
+        left_out = {} if self.paths is None else {id(self.encoder): nn.Identity()}
+        return copied(self, left_out)
+
     def folded_encoder(self, weight, shift):
-        encoder = copied(self.encoder)
+        encoder = copied(self.encoder).double()
         encoder.absorb_input(weight, shift)
         return nn.Sequential(encoder, self.code)
 

@@ -287,7 +287,7 @@ class GatedAutoencoder(LinearPathAutoencoder):
         return self.with_constants(output)
 
     def folded_encoder(self, weight, shift):
-        network = copied(self)
+        network = copied(self).double()
         network.absorb_input(weight, shift)
         return _EncoderOf(network)
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 __all__ = ["ACTIVATIONS", "NORMALIZATIONS", "Dropout", "Linear", "Nested", "affine"]
 
-CONVERTED = 1024  # number of rows, or columns, of a matrix that are converted at a time
+CONVERTED = 2**17  # number of values of a matrix that are converted at a time
 
 ACTIVATIONS = {
     "identity": nn.Identity,
@@ -85,23 +85,23 @@ class Linear(nn.Module):
 
 
 def _product(A, B):
-    """Return A (n, r) @ B (r, p) or B (r,) in the higher precision of the two.
+    """Return A (n, r) @ B (r, p) or B (r,) in the lower precision of the two.
 
-    Some rows of A, or some columns of B, are converted at a time. They may be principal
-    axes, which take as much memory as a table.
+    It is computed in the higher one. Some rows of A, or some columns of B, are converted at
+    a time, because they may take as much memory as a table.
     """
     if A.dtype == B.dtype:
         return A @ B
-    product = A.new_empty(
-        (len(A), *B.shape[1:]), dtype=torch.promote_types(A.dtype, B.dtype)
-    )
-    if A.dtype == product.dtype:
-        blocks = (tensor.split(CONVERTED, dim=-1) for tensor in (product, B))
-        for part, columns in zip(*blocks, strict=True):
-            part.copy_(A @ columns.to(A))
-    else:
-        for part, rows in zip(product.split(CONVERTED), A.split(CONVERTED), strict=True):
-            part.copy_(rows.to(B) @ B)
+    if B.ndim == 1:
+        return _product(A, B[:, None])[:, 0]
+    high = torch.promote_types(A.dtype, B.dtype)
+    axis = 0 if B.dtype == high else 1
+    low = (A, B)[axis]
+    product, step = low.new_empty((len(A), B.shape[1])), max(1, CONVERTED // max(1, len(B)))
+    parts = (tensor.split(step, axis) for tensor in (product, low))
+    for part, values in zip(*parts, strict=True):
+        values = values.to(high)
+        part.copy_(values @ B if axis == 0 else A @ values)
     return product
 
 
