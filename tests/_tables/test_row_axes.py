@@ -77,7 +77,7 @@ def test_an_untrained_network_is_pca():
 
 
 def test_memory_of_a_wide_table(monkeypatch):
-    """NumPy's share of the peak. With axes as an array it would be twice the table."""
+    """NumPy's share of the peak, 2.4 times the table with the axes as an array."""
     monkeypatch.setattr(skae._tables.rows, "BLOCK", 2**17)
     monkeypatch.setattr(skae._tables.rows, "CHUNK", 2**17)
     X = np.random.default_rng(0).normal(size=(100, 30_000)).astype(np.float32)
@@ -86,4 +86,4 @@ def test_memory_of_a_wide_table(monkeypatch):
     ae.fit(X)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 1.6 * X.nbytes
+    assert peak < 1.9 * X.nbytes
