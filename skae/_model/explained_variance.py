@@ -47,7 +47,7 @@ def _sums_of_errors(reconstruct, Z, X, counts, ordered, weights):
     That with none is the sum of squares of X.
     """
     errors = np.zeros(len(counts))
-    for block in row_blocks(len(X), max(X.shape[1], WIDE)):
+    for block in row_blocks(len(X), max(4 * X.shape[1], WIDE)):  # four arrays of its shape
         codes, rows = Z[block], X[block].astype(np.float64, copy=False)
         w = np.ones(1) if weights is None else weights[block]
         for place, j in enumerate(counts):

@@ -332,6 +332,7 @@ class Inference:
         network = self.modules[torch.float32].double()
         network.recode(weight, mean)
         network.float()
+        self.modules.forget()
 
     def _private_states(self):
         """Return a context in which the network draws the same random numbers each time."""

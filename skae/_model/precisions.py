@@ -2,10 +2,12 @@
 
 import torch
 
-from skae._torch import in_own_modes
+from skae._torch import give_memory_back, in_own_modes
 from skae.modules._base import copied
 
 __all__ = ["Precisions"]
+
+LARGE = 2**21  # number of weights from which freed memory is given back
 
 
 class Precisions(dict):
@@ -43,3 +45,5 @@ class Precisions(dict):
         for dtype in [*self]:
             if dtype != torch.float32:
                 del self[dtype]
+        if sum(weight.numel() for weight in self[torch.float32].parameters()) > LARGE:
+            give_memory_back()
