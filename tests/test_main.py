@@ -11,21 +11,25 @@ from skae import AutoencoderTransformer, __main__
 
 
 @pytest.mark.parametrize("has_matplotlib", [True, False])
-def test_demonstration(monkeypatch, tmp_path, capsys, has_matplotlib):
+@pytest.mark.parametrize("options", [[], ["--convolutional"]])
+def test_demonstration(monkeypatch, tmp_path, capsys, options, has_matplotlib):
     quick = functools.partial(AutoencoderTransformer, max_epochs=1)
     monkeypatch.setattr(__main__, "AutoencoderTransformer", quick)
     monkeypatch.setattr(__main__, "COMPONENTS", (8,))
     monkeypatch.chdir(tmp_path)
     if not has_matplotlib:
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    __main__.main()
+    __main__.main(options)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("skae ")
     X_train, X_test, _, _ = __main__.load_split()
     pca = PCA(8).fit(X_train)
     expected = np.square(pca.inverse_transform(pca.transform(X_test)) - X_test).mean()
-    assert lines[-4].startswith("the same with loss='binary_cross_entropy'")
-    for line in (lines[-5], lines[-3]):
+    names = ["loss='binary_cross_entropy'", "sample_shape=(1, 8, 8)"]
+    n_variants = 1 + len(options)
+    titles, rows = lines[-2 - 2 * n_variants : -2 : 2], lines[-3 - 2 * n_variants : -1 : 2]
+    assert titles == [f"the same with {name}" for name in names[:n_variants]]
+    for line in rows:
         k, error, ours, gain, *_, pca_accuracy, accuracy = line.replace("%", "").split()
         assert k == "8"
         assert float(error) == pytest.approx(expected, abs=1e-5)
@@ -34,6 +38,6 @@ def test_demonstration(monkeypatch, tmp_path, capsys, has_matplotlib):
         assert float(gain) == pytest.approx(expected_gain, abs=0.6)
         assert 80 < float(pca_accuracy) < 100
         assert 80 < float(accuracy) < 100
-    assert lines[-5] != lines[-3]
+    assert len({line.split()[2] for line in rows}) == 1 + n_variants  # other errors
     assert (tmp_path / __main__.PICTURE).exists() == has_matplotlib
     assert lines[-1].startswith("wrote" if has_matplotlib else "no picture")
