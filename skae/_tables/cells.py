@@ -14,6 +14,7 @@ __all__ = ["SMALLEST_NOISE", "TOL", "Cells", "principal_filler"]
 
 # Iterations end when they change the model by less than this share of it.
 TOL = 1e-3
+NARROW = 128  # most columns of which all axes are found faster than some
 N_COLUMNS = 2048  # number of columns whose weights are computed at a time
 SMALLEST_NOISE = 1e-6
 # If rows have more patterns of missing cells than these, and many factors, the covariances
@@ -127,9 +128,13 @@ class Cells:
             mean, weight, noise = filler.mean, filler.weight, filler.noise
             Z = self.expected(filler).Z
             left = torch.where(self.observed, left - mean - Z @ weight.mT, 0.0)
-        left = (self.w.sqrt() * left).numpy()
-        _, spread, axes = randomized_svd(left, q - weight.shape[1], random_state=seed)
-        more = torch.from_numpy(axes.T * (spread / np.sqrt(len(left))))
+        left, n_more = (self.w.sqrt() * left).numpy(), q - weight.shape[1]
+        if left.shape[1] <= NARROW:
+            spread, axes, _ = principal_axes(left)
+        else:
+            _, spread, axes = randomized_svd(left, n_more, random_state=seed)
+            spread /= np.sqrt(len(left))
+        more = torch.from_numpy(axes[:n_more].T * spread[:n_more])
         return Filler(mean, torch.cat([weight, more], dim=1), noise)
 
     def improved(self, filler, n_iter, tol=TOL):
