@@ -8,6 +8,7 @@ file).
 """
 
 import argparse
+import functools
 import json
 import time
 import warnings
@@ -30,6 +31,7 @@ GAPS = (
     (300, 3000, 0.2),
     (700, 20_000, 0.02),
 )
+WIDTHS = tuple((200, p, 0.02) for p in (2500, 5000, 10_000, 20_000))
 # A name, rows, columns of noise or None for the digits, and the share of the variance.
 SHARES = (
     ("noise", 1000, 300, 0.9),
@@ -73,9 +75,9 @@ def outcome(what, seconds, **others):
     return {"what": what} | figures | others
 
 
-def gaps(repeats):
+def gaps(repeats, tables=GAPS):
     """Fits of tables with missing cells, and of the same tables complete, by turns."""
-    for n, p, missing in GAPS:
+    for n, p, missing in tables:
         X = curved_table(n, p)
         gapped, seconds = with_gaps(X, missing), []
         for seed in range(repeats):
@@ -103,7 +105,7 @@ def shares(repeats):
         yield outcome(what, seconds, n_components=ae.n_components_)
 
 
-PARTS = {"gaps": gaps, "shares": shares}
+PARTS = {"gaps": gaps, "widths": functools.partial(gaps, tables=WIDTHS), "shares": shares}
 
 
 def markdown(results):
@@ -124,7 +126,8 @@ def main():
     parser.add_argument("--markdown", action="store_true", help="print the table")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    timed(curved_table(50, 5), 0, n_components=2, max_epochs=1)  # imports
+    X = with_gaps(curved_table(50, 5), 10)
+    timed(X, 0, n_components=2, max_epochs=1, allow_nan=True)  # imports
     results = []
     for part in args.parts.split(","):
         for result in PARTS[part](args.repeats):
