@@ -60,9 +60,10 @@ def fit_autoencoders(autoencoders, rows, how, *, is_default):
         n_wide = min(columns.n_features, columns.rank, len(rows))
         for each in autoencoders:
             each.set_params(n_components=n_wide, hidden_layer_sizes=OF_CATEGORIES)
-    for each in autoencoders:
-        fit_to_fill(each, rows, **how)
-    first = autoencoders[0]
+    first, *others = autoencoders
+    fit_to_fill(first, rows, **how)
+    for each in others:  # with a linear fill of their own, so that the mean is better
+        fit_to_fill(each, rows, **how | {"filler_choice": None})
     n_features = rows.shape[1] if columns is None else columns.n_features
     n_components = int(np.ceil(NARROW * n_features))
     is_narrower = is_default and n_components < first.n_components_
