@@ -422,8 +422,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     The weights that are validated and kept are averages over the last part of the
     optimizer's trajectory [3]_, so that training may stop at any time.
 
-    The defaults were chosen by seconds and held-out error together. What other values cost
-    or save is in `examples/benchmarks/README.md`, "Other defaults".
+    The defaults were chosen by seconds and held-out error together, see "Default fits" and
+    "Other defaults" in `examples/benchmarks/README.md`.
 
     Parameters that `set_params` changes after a fit take effect with the next `fit`, or
     with the first `partial_fit` after a `fit`. Until then the fitted estimator and all
