@@ -220,8 +220,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         rows.
     n_iter_no_change : int or "auto", default="auto"
         Number of epochs without an improvement of `tol` after which training stops. "auto"
-        stands for 10, and for 4 if the table is cross-fitted, without `noise` and missing
-        cells, or for more epochs up to 10 where 4 have fewer than 30 steps.
+        stands for 10, and once an epoch is better than PCA for 4 if the table is
+        cross-fitted, without `noise` and missing cells, or for more epochs up to 10 where 4
+        have fewer than 30 steps.
         If the table is not cross-fitted, training also goes on while the geometric mean
         of the errors of rows falls by 2 % (20 times `tol`), because the mean may be ruled
         by a few rows far from the others.

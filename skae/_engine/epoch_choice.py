@@ -58,6 +58,9 @@ class Choice:
         from PCA.
     patience : int
         Number of epochs without a smaller mean error after which training stops.
+    first_patience : int or None
+        The same as long as no mean error was below that of the start, because the error
+        often rises first, with the learning rate. None is `patience`.
     tol : float
         Smallest decrease of the mean error that counts, as a share of the mean of
         `reference`.
@@ -96,6 +99,7 @@ class Choice:
         sizes=None,
         unit=None,
         counts_typical=False,
+        first_patience=None,
     ):
         self.weights = weights
         n_held_out = reference.shape[1]
@@ -116,7 +120,7 @@ class Choice:
             self.divisors = np.full_like(means, unit)
         self.reference = reference / self.divisors
         self.margin = margin
-        self.patience = patience
+        self.patience, self.first_patience = patience, first_patience or patience
         self.least = tol
         self.allow_start = allow_start
         # One tuple, so that after Ctrl-C gains, epoch and weights belong together.
@@ -199,13 +203,19 @@ class Choice:
 
     @property
     def is_over(self):
-        return self.epoch - max(self.mark_epoch, self.typical_epoch) >= self.patience
+        gains = self.mark < self._start_error
+        patience = self.patience if gains else self.first_patience
+        return self.epoch - max(self.mark_epoch, self.typical_epoch) >= patience
+
+    @property
+    def _start_error(self):
+        """Mean error of the start, infinite if it may not be kept."""
+        return self.mean(self.reference.mean(axis=0)) if self.allow_start else np.inf
 
     @property
     def is_improving(self):
         """Whether the error of the last epoch was the smallest so far, by `tol`."""
-        start = self.mean(self.reference.mean(axis=0)) if self.allow_start else np.inf
         is_first = self.epoch == 1
         return self.mark_epoch == self.epoch and (
-            not is_first or self.mark < start - self.least
+            not is_first or self.mark < self._start_error - self.least
         )

@@ -127,6 +127,11 @@ class Settings:
         n_steps = -(-n_rows // batch_size)
         return min(max(PATIENCE_CROSS_FITTED, -(-WARM_UP // n_steps)), PATIENCE)
 
+    @property
+    def first_patience(self):
+        """Number of epochs after which training stops if none has gained anything."""
+        return PATIENCE if self.n_iter_no_change == "auto" else self.n_iter_no_change
+
     def threads(self, module, batch_size, device):
         """Decide how many threads training may use.
 

@@ -245,6 +245,7 @@ class Training:
             margin=margin,
             allow_start=settings.from_pca or not self.networks.is_new,
             patience=settings.patience(members.n_trained, is_cross_fitted),
+            first_patience=settings.first_patience,
             tol=settings.tol,
             weights=members.judged_weights,
             groups=labels[members.judged],

@@ -365,7 +365,7 @@ def test_early_stopping_stops(curved):
         ({"batch_size": 34}, 5),  # six steps an epoch
         ({"batch_size": 200}, 10),
         ({"noise": 0.1, "batch_size": 20}, 10),
-        ({"cv": [(np.arange(150), np.arange(150, 200))], "batch_size": 20}, 4),
+        ({"cv": [(np.arange(50, 200), np.arange(50))], "batch_size": 20}, 4),
         ({"n_iter_no_change": 2, "batch_size": 200}, 2),
     ],
 )

@@ -108,6 +108,14 @@ def test_patience(tol, last):
     assert choose([errors(e) for e in falling], patience=3, tol=tol).epoch == last
 
 
+@pytest.mark.parametrize(("first", "last"), [(None, 4), (6, 9)])
+def test_patience_before_anything_is_gained(first, last):
+    """The error rises for five epochs, falls below that of the start, and rises again."""
+    sequence = [errors(e) for e in (1.01, 1.1, 1.2, 1.1, 1.02, 0.9, 1.3, 1.3, 1.3, 1.3)]
+    choice = Choice(errors(1.0), 2.0, True, 3, 0.0, first_patience=first)
+    assert watched(choice, sequence).epoch == last
+
+
 @pytest.mark.parametrize(("counts_typical", "last"), [(False, 4), (True, 12)])
 def test_far_rows_do_not_end_training_while_a_typical_row_gains(counts_typical, last):
     """The mean goes up with one row, while the error of the others falls by a tenth."""
