@@ -80,9 +80,7 @@ class Hide:
     def versions(self, inputs, seed):
         """Return all versions of `inputs` (n, 2 p), one after another, (m n, 2 p)."""
         generator = make_generator(seed, inputs.device)
-        n_together = max(1, VERSION_VALUES // inputs.numel())
-        copies = inputs.expand(self.n_versions, *inputs.shape).split(n_together)
-        return torch.cat([self(some, generator) for some in copies]).flatten(0, 1)
+        return torch.cat([self(inputs, generator) for _ in range(self.n_versions)])
 
 
 @dataclasses.dataclass
