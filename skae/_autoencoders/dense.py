@@ -220,12 +220,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         rows.
     n_iter_no_change : int or "auto", default="auto"
         Number of epochs without an improvement of `tol` after which training stops. "auto"
-        stands for 10, and once an epoch is better than PCA for 4 if the table is
-        cross-fitted, without `noise` and missing cells, or for more epochs up to 10 where 4
-        have fewer than 30 steps.
-        If the table is not cross-fitted, training also goes on while the geometric mean
-        of the errors of rows falls by 2 % (20 times `tol`), because the mean may be ruled
-        by a few rows far from the others.
+        is 10. If the table is cross-fitted, without `noise` and missing cells, it is 4 as
+        soon as an epoch is better than PCA, or more, up to 10, if 4 epochs have fewer than
+        30 steps. If the table is not cross-fitted, a fall of the geometric mean of the
+        errors of rows by 5 % (50 times `tol`) is an improvement too, because a few rows far
+        from the others may rule the mean.
     tol : float, default=1e-3
         Smallest improvement of the held-out error that counts, as a share of the error of
         PCA.
