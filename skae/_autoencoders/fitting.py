@@ -132,8 +132,7 @@ def fit(
         check_together(estimator, given, peers, seed, **others)
         given = given_together(estimator, given, peers, seed)
     given = summarised(estimator, given)
-    before = extremes_of(estimator) if goes_on(estimator) else None
-    extremes = given.extremes().joined(before)
+    extremes = _extremes(estimator, given)
     ends = extremes.ends(estimator.clip, estimator._loss.can_hold)
     estimator._has_marks = is_told_of_gaps(estimator, given, ends)
     initial = initial_network(estimator, given.X)
@@ -146,11 +145,14 @@ def fit(
         sizes = scopes.enter_context(memory_explained(estimator, given.X.shape))
         if checkpoint is not None:
             scopes.enter_context(checkpoint)
-        before = None if initial is None else estimator._inference
-        how = {"callbacks": callbacks, "checkpoint": checkpoint, "deadline": deadline}
-        how["peers"] = peers
-        how["noise_and_units"] = _noise_and_units(estimator, given)
-        how["keeps_folds"] = keeps_folds
+        how = {
+            "noise_and_units": _noise_and_units(estimator, given),
+            "callbacks": callbacks,
+            "checkpoint": checkpoint,
+            "deadline": deadline,
+            "peers": peers,
+            "keeps_folds": keeps_folds,
+        }
         table = _table(estimator, given, ends)
         numbers = given.numbers
         del given  # it may hold a sorted copy of the rows
@@ -160,14 +162,26 @@ def fit(
         result = result if keeps_folds else result.without_folds()
         if table.is_wide:
             give_memory_back()
-        estimator._seed = seed
-        set_result(estimator, result.net, result)
-        set_ends(estimator, extremes, result.holds)
-        set_codes(estimator, result, before)
-        if result.interrupt is not None:
-            result.interrupt.is_kept = True
-            raise result.interrupt
+        _set_fitted(estimator, result, extremes, seed)
     return result, numbers
+
+
+def _extremes(estimator, given):
+    """Return the extremes of the features, of earlier fits too if training goes on."""
+    before = extremes_of(estimator) if goes_on(estimator) else None
+    return given.extremes().joined(before)
+
+
+def _set_fitted(estimator, result, extremes, seed):
+    """Set the fitted attributes, and raise the Ctrl-C that ended training early."""
+    before = estimator._inference if goes_on(estimator) else None
+    estimator._seed = seed
+    set_result(estimator, result.net, result)
+    set_ends(estimator, extremes, result.holds)
+    set_codes(estimator, result, before)
+    if result.interrupt is not None:
+        result.interrupt.is_kept = True
+        raise result.interrupt
 
 
 def partial_fit(estimator, X, sample_weight, groups, exposure):
