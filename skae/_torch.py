@@ -197,6 +197,9 @@ def in_own_modes():
     `torch.inference_mode()`, and every method must give the same bits in every mode. These
     modes belong to the thread. The default dtype belongs to the process and stays as it
     is; within the context it has no effect.
+
+    Ctrl-C within `torch.no_grad()` may leave its mode behind, if it comes while that is
+    entered or left. It ends here.
     """
     with contextlib.ExitStack() as modes:
         if torch.is_inference_mode_enabled():
@@ -209,7 +212,10 @@ def in_own_modes():
         probe = torch.empty(0)  # is faster than asking torch for its defaults
         if probe.dtype != torch.float32 or probe.device.type != "cpu":
             modes.enter_context(_TorchDefaults())
-        yield
+        try:
+            yield
+        finally:
+            torch.set_grad_enabled(True)  # what the user had is restored after this
 
 
 class NoStates:

@@ -8,7 +8,7 @@ from skae._engine.callbacks import reports, tell
 from skae._engine.epoch_choice import Choice
 from skae._engine.objective import Objective
 from skae._engine.skorch_net import Interrupted, build_net
-from skae._torch import give_memory_back, thread_limit
+from skae._torch import give_memory_back, in_own_modes, thread_limit
 from skae._training.linear_start import NOTHING_LEFT, hold
 from skae._training.member_rows import member_rows
 from skae._training.members import make_members
@@ -335,7 +335,8 @@ class Training:
             net.initialize()
             return None
         try:
-            net.fit(rows.train)
+            with in_own_modes():  # also after Ctrl-C within `torch.no_grad()`
+                net.fit(rows.train)
         except Interrupted as interrupt:
             if self.checkpoint is not None:
                 self.checkpoint.write()

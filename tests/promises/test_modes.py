@@ -10,6 +10,7 @@ import torch
 from sklearn.model_selection import cross_val_score
 
 from skae import AutoencoderTransformer, load, noise, regularizers
+from skae._engine.skorch_net import AutoencoderNet
 
 
 @contextlib.contextmanager
@@ -181,3 +182,23 @@ def test_cross_validation_without_gradients(curved):
     expected = cross_val_score(ae, curved, cv=2)
     with torch.no_grad():
         assert np.array_equal(cross_val_score(ae, curved, cv=2), expected)
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_ctrl_c_that_leaves_a_mode_behind(curved, warm_start, monkeypatch):
+    """Ctrl-C may come when `torch.no_grad()` has set its mode, but is not entered yet."""
+    original = AutoencoderNet.on_epoch_begin
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 2:
+            torch.set_grad_enabled(False)
+            raise KeyboardInterrupt
+        original(self, net, **kwargs)
+
+    monkeypatch.setattr(AutoencoderNet, "on_epoch_begin", on_epoch_begin)
+    params = {"early_stopping": False, "max_epochs": 5, "warm_start": warm_start}
+    ae = AutoencoderTransformer(2, random_state=0, **params)
+    with pytest.raises(KeyboardInterrupt):
+        ae.fit(curved)
+    assert torch.is_grad_enabled()
+    assert hasattr(ae, "net_") == warm_start
