@@ -200,9 +200,8 @@ class StreamedRows(Dataset):
 
     A file is read in windows, which consist of runs of neighbouring rows. The runs are
     drawn at random, and the rows of a window are shuffled in memory. Those of a memory map
-    are not copied for that. Rows of a sparse
-    matrix are made dense a batch at a time. Rows that are held in memory are drawn one by
-    one, and converted a batch at a time.
+    are not copied for that. Rows of a sparse matrix are made dense a batch at a time. Rows
+    that are held in memory are drawn one by one, and converted a batch at a time.
 
     Parameters
     ----------

@@ -344,8 +344,13 @@ def snapshot(net):
         "schedulers": [_plain(scheduler.state_dict()) for scheduler in _schedulers(net)],
     } | generators_of(net)
     if choice is not None:
-        state["choice"] = [choice.epoch, float(choice.mark), choice.mark_epoch]
-        state["choice"] += [float(choice.typical), choice.typical_epoch]
+        state["choice"] = [
+            choice.epoch,
+            float(choice.mark),
+            choice.mark_epoch,
+            float(choice.typical),
+            choice.typical_epoch,
+        ]
         gains, epoch, weights = choice.best
         state["best"] = [gains, epoch, weights and [*map(_array, weights)]]
     return state
@@ -382,8 +387,13 @@ def restore(net, state):
             net.history.record(name, value)
     choice = net.choice
     if choice is not None:
-        choice.epoch, choice.mark, choice.mark_epoch, *typical = state["choice"]
-        choice.typical, choice.typical_epoch = typical
+        (
+            choice.epoch,
+            choice.mark,
+            choice.mark_epoch,
+            choice.typical,
+            choice.typical_epoch,
+        ) = state["choice"]
         gains, epoch, arrays = state["best"]
         weights = None
         if arrays is not None:
