@@ -101,16 +101,21 @@ def _check_own_network(estimator, peers, seed):
             "keeps statistics of the rows of one process. Use another normalization, such "
             "as torch.nn.LayerNorm or GroupNorm."
         )
-    if len(set(peers.gather(digest_of_weights(network)))) > 1:
+    if _differs(network, peers):
         raise ValueError(
             f"module of {owner} makes different networks in the processes, which have to "
             "begin with the same weights. Leave out what depends on the process."
         )
 
 
+def _differs(network, peers):
+    """Whether the processes have networks of different weights."""
+    return len(set(peers.gather(digest_of_weights(network)))) > 1
+
+
 def check_same_end(estimator, network, peers):
     """Refuse networks that differ between processes after training."""
-    if len(set(peers.gather(digest_of_weights(network)))) > 1:
+    if _differs(network, peers):
         raise ValueError(
             f"module of {type(estimator).__name__} has ended with different networks in "
             "the processes, because it changes itself by the rows that it is given, which "
