@@ -221,6 +221,13 @@ class BaseAutoencoder(
         )
 
     @property
+    def is_convolutional_(self):
+        """Whether the corrections are convolutions, see `sample_shape`."""
+        params = self._params_of_fit
+        has_shape = params["sample_shape"] is not None and params["module"] is None
+        return has_shape and not getattr(self, "_is_dense", False)
+
+    @property
     def sample_shape_(self):
         """The parameter `sample_shape` of the fit, without -1."""
         shape = self._params_of_fit["sample_shape"]

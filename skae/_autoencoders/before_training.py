@@ -14,10 +14,11 @@ from skae._autoencoders.fitted_attributes import (
     set_filler,
     set_loss,
     set_statistics,
-    set_widths,
+    set_width,
     unfitted_loss,
     widths_of,
 )
+from skae._autoencoders.layer_choice import use_layers
 from skae._autoencoders.parameters import check_clip, parameter_names
 from skae._engine.checkpoint import Checkpoint, SharedCheckpoint, fingerprint
 from skae._engine.skorch_net import check_callbacks
@@ -60,10 +61,12 @@ def begin(estimator, given, n_expected=None, n_samples=None):
     n_samples = n_samples or given.X.shape[0]
     n_features = given.X.shape[1]
     n_features = n_features if given.columns is None else given.columns.rank
-    widths = estimator._decide_widths(n_samples, n_features, n_expected)
-    set_widths(estimator, *widths, is_new=not goes_on(estimator))
+    is_new = not goes_on(estimator)
+    is_dense = not is_new and getattr(estimator, "_is_dense", False)
+    n_components = use_layers(estimator, is_dense, n_samples, n_features, n_expected)
+    set_width(estimator, n_components, is_new)
     set_device(estimator)
-    if not goes_on(estimator):
+    if is_new:
         set_exposure(estimator, None)
     estimator._loss = unfitted_loss(estimator)
     check_clip(estimator, estimator._loss)

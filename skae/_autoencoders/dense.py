@@ -59,10 +59,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         images. One of the numbers may be -1, and is then found from the number of features.
         X keeps its two axes. The corrections are then convolutional: each stage of the
         encoder is a convolution of stride 2, which halves the sizes of the sample, and the
-        decoder mirrors the stages. `hidden_layer_sizes` are the channels of the stages, for
-        which "auto" stands for (32, 64). A step takes about eight times as long as with
-        dense layers. Displays draw rows in this shape, also with a `module`, for which it
-        has no other effect.
+        decoder mirrors the stages. `hidden_layer_sizes` are the channels of the stages.
+        With "auto" they are (32, 64), and with `init="pca"` a fit also trains dense layers,
+        which take a small part of the time, and keeps whichever has the smaller held-out
+        error, see `is_convolutional_`. A pass over the rows takes eight to thirty times as
+        long as with dense layers. Displays draw rows in this shape, also with a `module`,
+        for which it has no other effect.
     activation : {"silu", "gelu", "relu", "elu", "tanh", "logistic", "identity"}, \
             default="silu"
         Activation of the hidden layers.
@@ -242,7 +244,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     batch_size : int or "auto", default="auto"
         Number of rows in a step. "auto" stands for the power of two nearest to
         4 sqrt(n_samples) or, below 1024 rows, to n_samples / 8, but at least 16. From about
-        33 000 rows it stands for half of that, but at most 1024.
+        33 000 rows it stands for half of that, but at most 1024. Convolutions have a
+        quarter of these rows, but at least 16.
     lr : float or "auto", default="auto"
         Largest learning rate of AdamW. "auto" stands for 0.015, and for dense networks with
         wide layers for 0.015 * 256 / units * sqrt(batch_size / 256), if that is less [6]_
@@ -346,6 +349,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         Width of the code.
     hidden_layer_sizes_ : tuple of int
         Hidden layers of the encoder.
+    is_convolutional_ : bool
+        Whether the corrections are convolutions, see `sample_shape`.
     mean_ : ndarray of shape (n_features,)
         Means of the features. With categories it is that of the one-hot table, which has in
         the place of each such column a column for each category, sorted by name.
@@ -624,8 +629,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         if self.init == "pca":
             self._check_pca(n_components, most)
         sample_shape = resolved_shape(self.sample_shape, n_features, type(self).__name__)
-        is_convolutional = self.module is None and sample_shape is not None
-        is_plain = self.init == "random" and self.module is None and not is_convolutional
+        is_plain = self.init == "random" and self.module is None and sample_shape is None
         if self.tied_weights and (not is_plain or self.ordered or self.warm_start):
             raise ValueError(
                 f"tied_weights=True of {type(self).__name__} needs init='random', "
@@ -638,7 +642,7 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "any number of codes, and a module of your own may not do so by itself. "
                 "Set init='pca', ordered=False or module=None."
             )
-        if isinstance(self.hidden_layer_sizes, str) and is_convolutional:
+        if isinstance(self.hidden_layer_sizes, str) and self.is_convolutional_:
             hidden_layer_sizes = AUTO_CHANNELS
         elif isinstance(self.hidden_layer_sizes, str):
             n_rows = max(n_samples, n_expected or 0)
@@ -716,8 +720,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         params = self._params_of_fit
         if params["module"] is not None:
             return GatedOwnNetwork if params["init"] == "pca" else OwnNetwork
-        is_dense = params["sample_shape"] is None
-        return DenseAutoencoder if is_dense else ConvolutionalAutoencoder
+        return ConvolutionalAutoencoder if self.is_convolutional_ else DenseAutoencoder
 
     def _make_module(self, n_inputs, n_outputs, generator):
         kind = self._network_kind

@@ -14,6 +14,7 @@ Each public attribute can be found by a search for its name and " =". The privat
     _fitted_widths    the widths of the network
     _mean_code, _code_deviations, _falls, _squares
                       statistics of the codes, which `truncate` needs
+    _is_dense         whether layers are dense in spite of `sample_shape`
     _n_left_out       number of codes of the network that `truncate` has left out
     _drawn_quantiles  quantiles of rows that a variational autoencoder draws
     _seed             the seed of the fit
@@ -68,11 +69,12 @@ __all__ = [
     "set_exposure",
     "set_filler",
     "set_inference",
+    "set_layers",
     "set_loss",
     "set_result",
     "set_statistics",
     "set_stream",
-    "set_widths",
+    "set_width",
     "truncate",
     "unfitted_loss",
     "widths_of",
@@ -88,10 +90,15 @@ SMALLEST = 1e-6  # smallest deviation of a code that is whitened, as a share of 
 # -- before training -------------------------------------------------------------------
 
 
-def set_widths(estimator, n_components, hidden_layer_sizes, is_new=False):
-    """Set the widths of the network, or of a new one that no code was taken out of."""
-    estimator.n_components_ = n_components
+def set_layers(estimator, is_dense, hidden_layer_sizes):
+    """Set whether layers are dense in spite of `sample_shape`, and their widths."""
+    estimator._is_dense = is_dense
     estimator.hidden_layer_sizes_ = hidden_layer_sizes
+
+
+def set_width(estimator, n_components, is_new=False):
+    """Set the width of the code; a new network is one that no code was taken out of."""
+    estimator.n_components_ = n_components
     if is_new:
         estimator._n_left_out = 0
 

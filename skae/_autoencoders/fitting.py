@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import functools
 
 from skae._autoencoders.arguments import (
     given_to_fit,
@@ -32,9 +33,10 @@ from skae._autoencoders.fitted_attributes import (
     set_ends,
     set_result,
     set_stream,
-    set_widths,
+    set_width,
     unfitted_loss,
 )
+from skae._autoencoders.layer_choice import decides_layers, kept_layers, use_layers
 from skae._autoencoders.parameters import check_same_network, parameter_names, params_of_fit
 from skae._autoencoders.together import (
     check_same_end,
@@ -270,18 +272,7 @@ def _table(estimator, given, ends):
 
 
 def _train(
-    estimator,
-    table,
-    seed,
-    initial,
-    sizes,
-    *,
-    noise_and_units,
-    callbacks,
-    checkpoint,
-    deadline,
-    peers,
-    keeps_folds,
+    estimator, table, seed, initial, sizes, *, checkpoint, deadline, keeps_folds, **how
 ):
     """Train with the given number of components, or find the one that is needed.
 
@@ -289,38 +280,22 @@ def _train(
     -------
     Result
     """
-    columns = columns_of(estimator)
-    share = table.observed_share(slice(None) if columns is None else columns.starts)
-    hide = None
-    if table.observed is not None:
-        hide = _hide(estimator, table, 1 - share, noise_and_units is not None)
-    unit = error_unit(
-        estimator._loss,
-        estimator.scale_,
-        estimator.n_features_in_,
-        is_standardized(estimator),
-    )
+    peers = how["peers"]
+    has_choice = decides_layers(estimator, is_new=initial is None)
 
     def settings_with(n_components):
-        # `_make_module` reads the fitted attribute.
-        set_widths(estimator, n_components, estimator.hidden_layer_sizes_)
-        return _settings(
-            estimator,
-            noise_and_units=noise_and_units,
-            hide=hide,
-            unit=unit / share,
-            callbacks=[] if peers.number else [*(estimator.callbacks or []), *callbacks],
-            first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
-            holds_initial=initial is None or estimator._holds,
-            deadline=deadline,
-            peers=peers,
-            verbose=0 if peers.number else estimator.verbose,
-        )
+        set_width(estimator, n_components)  # `_make_module` reads the fitted attribute
+        return _settings_for(estimator, table, initial, deadline=deadline, **how)
 
     def members_with(n_components):
         return make_members(table, estimator._loss, settings_with(n_components), seed)
 
-    def train_with(n_components):
+    def use(is_dense):
+        if has_choice:
+            use_layers(estimator, is_dense, table.n_own, estimator.n_features_in_)
+
+    def train_layers(n_components, is_dense=False):
+        use(is_dense)
         settings = settings_with(n_components)
         sizes["batch_size"], _ = settings.sizes(len(table.X))
         return train(
@@ -331,14 +306,49 @@ def _train(
             seed=seed,
             device=estimator.device_,
             initial=initial,
-            checkpoint=checkpoint,
+            checkpoint=None if is_dense else checkpoint,
             keeps_folds=keeps_folds,
         )
 
+    def train_with(n_components):
+        train = functools.partial(train_layers, n_components)
+        return kept_layers(train, peers, estimator.verbose) if has_choice else train()
+
     if wants_share(estimator):
-        how = train_with, members_with, estimator.n_components, deadline
-        return fewest_components(table, *how)
-    return train_with(estimator.n_components_)
+        how_many = train_with, members_with, estimator.n_components, deadline
+        result = fewest_components(table, *how_many)
+    else:
+        result = train_with(estimator.n_components_)
+    use(result.is_dense)
+    return result
+
+
+def _settings_for(
+    estimator, table, initial, *, noise_and_units, callbacks, deadline, peers
+):
+    """Return the Settings of a fit to a table."""
+    columns, hide = columns_of(estimator), None
+    share = table.observed_share(slice(None) if columns is None else columns.starts)
+    if table.observed is not None:
+        hide = _hide(estimator, table, 1 - share, noise_and_units is not None)
+    unit = error_unit(
+        estimator._loss,
+        estimator.scale_,
+        estimator.n_features_in_,
+        is_standardized(estimator),
+    )
+    return _settings(
+        estimator,
+        noise_and_units=noise_and_units,
+        hide=hide,
+        unit=unit / share,
+        callbacks=[] if peers.number else [*(estimator.callbacks or []), *callbacks],
+        first_step=0 if initial is None else getattr(estimator, "_n_steps", 0),
+        holds_initial=initial is None or estimator._holds,
+        deadline=deadline,
+        peers=peers,
+        verbose=0 if peers.number else estimator.verbose,
+    )
 
 
 def _hide(estimator, table, share, has_noise):
@@ -363,6 +373,7 @@ def _settings(estimator, **others):
         is_stackable=kind.is_stackable,
         from_pca=kind.has_linear_path and estimator.init == "pca",
         in_any_basis=kind.in_any_basis,
+        batch_share=kind.batch_share,
         is_linear=not (estimator.hidden_layer_sizes_ or kind.has_own_code),
         is_seeded=has_seed or others.get("peers", ALONE).are_several,
         penalties=tuple(penalties),

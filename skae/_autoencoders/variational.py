@@ -74,9 +74,10 @@ class VariationalAutoencoder(Density):
         signals, or (channels, height, width) for images. One of the numbers may be -1, and
         is then found from the number of features. X keeps its two axes. The corrections are
         then convolutional: each stage of the encoder is a convolution of stride 2, and the
-        decoder mirrors the stages. `hidden_layer_sizes` are the channels of the stages, for
-        which "auto" stands for (32, 64). Displays draw rows in this shape, also with a
-        `module`, for which it has no other effect.
+        decoder mirrors the stages. `hidden_layer_sizes` are the channels of the stages.
+        With "auto" they are (32, 64), and a fit also trains dense layers, and keeps
+        whichever has the higher bound on held-out rows. Displays draw rows in this shape,
+        also with a `module`, for which it has no other effect.
     activation : {"silu", "gelu", "relu", "elu", "tanh", "logistic", "identity"}, \
             default="silu"
         Activation of the hidden layers.
@@ -244,6 +245,8 @@ class VariationalAutoencoder(Density):
         Width of the code.
     hidden_layer_sizes_ : tuple of int
         Hidden layers of the encoder.
+    is_convolutional_ : bool
+        Whether the corrections are convolutions, see `sample_shape`.
     kl_ : ndarray of shape (n_components_,)
         Mean divergence of each code from its prior over the training rows, in nats, in
         descending order. A code of zero nats carries nothing. (After a warm start the codes
@@ -470,20 +473,19 @@ class VariationalAutoencoder(Density):
                 f"between 1 and min(n_samples, n_features)={most}, because it starts from "
                 "PCA, which has no more."
             )
-        sample_shape = resolved_shape(self.sample_shape, n_features, type(self).__name__)
+        resolved_shape(self.sample_shape, n_features, type(self).__name__)
         if not isinstance(self.hidden_layer_sizes, str):
             return n_components, given_widths(self)
-        if sample_shape is None or self.module is not None:
-            return n_components, auto_widths(n_samples, n_features)
-        return n_components, AUTO_CHANNELS
+        if self.is_convolutional_:
+            return n_components, AUTO_CHANNELS
+        return n_components, auto_widths(n_samples, n_features)
 
     @property
     def _network_kind(self):
         params = self._params_of_fit
         if params["module"] is not None:
             return OwnVariational
-        is_dense = params["sample_shape"] is None
-        return DenseVariational if is_dense else ConvolutionalVariational
+        return ConvolutionalVariational if self.is_convolutional_ else DenseVariational
 
     def _make_module(self, n_inputs, n_outputs, generator):
         kind, params = self._network_kind, self._params_of_fit

@@ -97,7 +97,7 @@ def network_of(params, fitted, n_constants):
         raise ModelFileError("has more layers than weights.")
     n_constants *= fitted["n_features_in_"]
     constants = weights.take("constants", n_constants) if n_constants else np.empty(0)
-    is_dense = params["sample_shape"] is None
+    is_dense = params["sample_shape"] is None or fitted["_is_dense"]
     make = _dense if is_dense else _convolutional
     encoder, decoder = make(weights, sizes, params, fitted)
     weights.finish()

@@ -103,12 +103,13 @@ def _model(name, parameters, fitted):
         "_filler": None,
         "_holds": True,
         "_has_marks": False,
+        "_is_dense": False,
         "_n_left_out": 0,
         "_points": None,
         **fitted,
         "is_variational": is_variational,
     }
-    for flag in ("_holds", "_has_marks"):
+    for flag in ("_holds", "_has_marks", "_is_dense"):
         _check_flag(flag, fitted[flag])
     array_of(fitted["components_"], (k, p), "components_")
     names = names_of(fitted.get("feature_names_in_"), p)

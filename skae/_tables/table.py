@@ -132,6 +132,13 @@ class Table:
         return float(self.exposures.mean() ** 2 / np.square(self.exposures).mean())
 
     @property
+    def n_own(self):
+        """Number of rows that the user passed for training, in all processes."""
+        if self.whole is not None:
+            return self.whole.n_samples
+        return len(self.X) - self.n_held_out
+
+    @property
     def is_streamed(self):
         return isinstance(self.X, Scaled)
 

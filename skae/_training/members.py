@@ -56,13 +56,6 @@ class Members:
         return any(map(len, self.held_out))
 
     @property
-    def n_own(self):
-        """Number of rows that the user passed for training, in all processes."""
-        if self.table.whole is not None:
-            return self.table.whole.n_samples
-        return len(self.table.X) - self.table.n_held_out
-
-    @property
     def n_trained(self):
         """Number of rows that the last member is trained on, in all processes."""
         whole = self.table.whole
@@ -70,7 +63,7 @@ class Members:
             return len(self.trained[-1])
         if whole.shared is not None:
             return whole.shared.n_trained
-        return self.n_own - len(self.held_out[-1])
+        return self.table.n_own - len(self.held_out[-1])
 
     @property
     def n_different(self):

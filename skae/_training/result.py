@@ -50,6 +50,8 @@ class Result:
         Number of threads in the last steps. None is no limit.
     is_out_of_time : bool
         Whether `time_limit` has ended training.
+    is_dense : bool
+        Whether the layers are dense in spite of a shape of samples.
     interrupt : BaseException or None
         Exception that has ended training, if the best epoch so far is kept, from which a
         warm start goes on.
@@ -73,6 +75,7 @@ class Result:
     n_steps: int
     n_threads: int | None = None
     is_out_of_time: bool = False
+    is_dense: bool = False
     interrupt: BaseException | None = None
 
     @property
@@ -88,7 +91,7 @@ class Result:
     @property
     def n_samples(self):
         """Number of rows that the user passed for training."""
-        return self.members.n_own
+        return self.members.table.n_own
 
     def sample(self):
         """Return arrays (inputs, X, weights) of rows for statistics of the codes."""

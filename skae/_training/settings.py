@@ -40,6 +40,8 @@ class Settings:
         Whether several networks can be trained as one.
     in_any_basis : bool
         Whether the network may take rows in the coordinates of their principal axes.
+    batch_share : float
+        Size of "auto" batches, as a share of the usual one.
     is_seeded : bool
         Whether the same call must end with the same bits every time.
     first_step : int
@@ -78,6 +80,7 @@ class Settings:
     callbacks: list | None
     verbose: int
     in_any_basis: bool = True
+    batch_share: float = 1.0
     cv: int | str = "auto"
     is_seeded: bool = True
     warm_start: bool = False
@@ -108,6 +111,9 @@ class Settings:
         is_large = batch_size > USUAL_BATCH and self.batch_size == "auto"
         if is_large:  # passes over large tables have more steps
             batch_size = min(batch_size // 2, LARGEST_BATCH)
+        if self.batch_size == "auto":
+            smaller = max(int(self.batch_share * batch_size), SMALLEST_BATCH)
+            batch_size = min(smaller, batch_size)
         return batch_size, max_epochs
 
     def patience(self, n_rows, is_cross_fitted):

@@ -64,6 +64,8 @@ class Network(nn.Module):
         Whether the network can decode any number of the first codes.
     weight_decay : float
         Weight decay that suits the network, as a multiple of the learning rate.
+    batch_share : float
+        Size of the batches that suit the network, as a share of those that suit dense ones.
     many_rows : float
         Number of training rows from which the weight decay falls with the square root of
         their number.
@@ -88,6 +90,7 @@ class Network(nn.Module):
     absorbs = False
     is_ordered = False
     weight_decay = 0.01
+    batch_share = 1.0
     many_rows = math.inf
     cautious_layers = ("[ed][ne]coder.[lc]*",)  # `linear` and `correction` of both
     is_variational = False

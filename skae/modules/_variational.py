@@ -162,7 +162,7 @@ class ConvolutionalVariational(Variational, ConvolutionalAutoencoder):
     no order.
     """
 
-    weight_decay, many_rows = 0.5, math.inf
+    weight_decay, many_rows, batch_share = 0.5, math.inf, 1.0
 
 
 class FirstHalf(nn.Module):
