@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from skae._engine.objective import mean_over_rows
 from skae.modules import Linear, Mapping
 from skae.modules._base import layers_that_draw
+from skae.modules._dense import joined
 from skae.modules._layers import affine
 from skae.modules._variational import LOGITS, divergence
 
@@ -161,14 +162,15 @@ class _Path:
             None if layer is None else _Affine(layer)
             for layer in (mapping.linear, mapping.correction)
         )
-        self.join = mapping.join
+        # The call of a module takes as long as a small product.
+        self.maps = [part and part.forward for part in (self.linear, self.correction)]
 
     def forward(self, X):
         """Return the output for X, and a list of the inputs of all layers."""
         layer_inputs = [X]
         for layer in self.hidden:
             layer_inputs.append(layer.forward(layer_inputs[-1]))
-        return self.join(X, layer_inputs[-1]), layer_inputs
+        return joined(*self.maps, X, layer_inputs[-1]), layer_inputs
 
     def backward(self, layer_inputs, gradient, is_first=False):
         """Write the gradients of the weights, and return the gradient of the input.

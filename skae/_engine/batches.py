@@ -15,6 +15,7 @@ __all__ = ["WINDOW", "Batch", "Batches", "Part", "Rows", "StreamedRows", "stream
 
 RUN = 64  # number of neighbouring rows of a file that are read together
 WINDOW = 2**24  # number of values of a file that are shuffled at a time
+TOGETHER = 2**20  # most values of rows that are taken for all batches of an epoch at once
 
 
 class Batch(NamedTuple):
@@ -45,6 +46,20 @@ class Batch(NamedTuple):
         )
         weights = None if self.weights is None else torch.cat([self.weights] * n, dim=-1)
         return Batch(self.inputs, targets, weights, observed)
+
+
+    def split(self, n):
+        """Return n Batches with the rows of this one, which are views."""
+        inputs = self.inputs.tensor_split(n, dim=-2)
+        targets = inputs
+        if self.targets is not self.inputs:
+            targets = self.targets.tensor_split(n, dim=-2)
+        weights = observed = [None] * n
+        if self.weights is not None:
+            weights = self.weights.tensor_split(n, dim=-1)
+        if self.observed is not None:
+            observed = self.observed.tensor_split(n, dim=-2)
+        return list(map(Batch, inputs, targets, weights, observed))
 
 
 class Part(NamedTuple):
@@ -119,6 +134,8 @@ class Rows(Dataset):
         self.index = [torch.as_tensor(rows) for rows in index]
         self.lost = lost
         self.length = max(len(rows) for rows in index)
+        # Values of a row of inputs and targets, of all members together.
+        self.n_values = len(index) * (inputs.shape[-1] + targets.shape[-1])
         self.members = torch.arange(len(index), device=inputs.device)[:, None]
 
     def __len__(self):
@@ -153,6 +170,9 @@ class Rows(Dataset):
             return
         order = self.order(generator)
         places = self._places(order, generator)
+        if self.judge is None and order.shape[-1] * self.n_values <= TOGETHER:
+            yield from self.take(order, places).split(n_batches)
+            return
         parts = (t.tensor_split(n_batches, dim=-1) for t in (order, places))
         for rows, of_inputs in zip(*parts, strict=True):
             yield self.take(rows, of_inputs)

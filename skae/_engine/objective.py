@@ -192,7 +192,8 @@ class Objective(nn.Module):
         -------
         ndarray of shape (n_cuts, n_held_out)
         """
-        network.eval()
+        if network.training or network.unwrapped.training:
+            network.eval()
         if not len(rows):
             return np.zeros((len(self.cuts), 0))
         with (

@@ -1,6 +1,7 @@
 """The optimizer: torch's AdamW, which here does not import torch's compiler."""
 
 import inspect
+from operator import is_
 
 import torch
 
@@ -30,22 +31,21 @@ class AdamW(torch.optim.AdamW):
 
         The method of torch checks every tensor, which takes longer than a small update.
         """
-        for group in self.param_groups:
-            weights = [w for w in group["params"] if w.grad is not None]
+        for number, group in enumerate(self.param_groups):
+            weights, gradients = group["params"], [w.grad for w in group["params"]]
+            if any(gradient is None for gradient in gradients):
+                weights = [w for w in weights if w.grad is not None]
+                gradients = [w.grad for w in weights]
             if not weights:
                 continue
-            states = [self.state.get(w) or self._first_state(w) for w in weights]
-            first, second, steps = (
-                [state[name] for state in states]
-                for name in ("exp_avg", "exp_avg_sq", "step")
-            )
+            first, second, steps = self._states(number, weights)
             if steps[0].is_cpu:  # a number would be made a tensor for every weight
                 torch._foreach_add_(steps, ONE, alpha=1.0)
             else:
                 torch._foreach_add_(steps, 1)
             torch._fused_adamw_(
                 weights,
-                [w.grad for w in weights],
+                gradients,
                 exp_avgs=first,
                 exp_avg_sqs=second,
                 max_exp_avg_sqs=[],
@@ -60,6 +60,22 @@ class AdamW(torch.optim.AdamW):
             )
 
     step.hooked = True  # keeps torch from wrapping it for the profiler, half a step's time
+
+    def _states(self, number, weights):
+        """Return both moments and the numbers of steps of weights of a group, as lists.
+
+        To look up the state of every weight in every step takes as long as a small
+        product. The lists are made anew if there are other weights, or another state.
+        """
+        known = vars(self).setdefault("_known", {})
+        whole, one, of, lists = known.get(number, (None,) * 4)
+        is_same = whole is self.state and one is self.state.get(weights[0])
+        if not (is_same and len(of) == len(weights) and all(map(is_, of, weights))):
+            states = [self.state.get(w) or self._first_state(w) for w in weights]
+            names = "exp_avg", "exp_avg_sq", "step"
+            lists = [[state[name] for state in states] for name in names]
+            known[number] = self.state, states[0], list(weights), lists
+        return lists
 
     def _first_state(self, weight):
         """Make and return the state of a weight before its first update."""

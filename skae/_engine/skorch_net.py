@@ -8,6 +8,7 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer
 from skorch.helper import predefined_split
+from torch import nn
 
 from skae._engine.backprop import Backprop, is_plain
 from skae._engine.batches import Batches
@@ -15,7 +16,7 @@ from skae._engine.deadline import Deadline
 from skae._engine.optimizer import BETAS, AdamW
 from skae._engine.run import ALONE
 from skae._torch import make_generator
-from skae.modules._base import set_generators
+from skae.modules._base import copied, set_generators
 
 __all__ = [
     "WARM_UP",
@@ -103,7 +104,7 @@ class AutoencoderNet(NeuralNet):
     is_finite_ = True  # also if Ctrl-C comes before anything was set
     is_out_of_time_ = False
     is_led_ = False  # whether callbacks of the first of several processes lead the others
-    backprop_ = None
+    backprop_ = judged_ = None
 
     def __init__(
         self,
@@ -154,6 +155,7 @@ class AutoencoderNet(NeuralNet):
         self.states_ = self.network.private_states(self.seed, self.device, training=True)
         self.noise_generator_ = self.objective.generator()
         self.averages_ = [p.detach().clone() for p in self.weights_]
+        self.judged_ = None
         has_for_batches = any(map(_wants_batches, dict(self.callbacks_).values()))
         self.is_led_, self.has_batch_callbacks_ = self.peers.gather(
             (self.peers.are_several and bool(self.callbacks), has_for_batches)
@@ -275,11 +277,11 @@ class AutoencoderNet(NeuralNet):
         done = min(1.0, (step - self.first_step) / self.n_planned_)
         self.optimizer_.factor = factor * (1 + math.cos(math.pi * done)) / 2
 
+    @torch.no_grad()
     def _average(self):
         """Include the weights in their averages."""
-        self.n_averaged_ += 1
-        weights = [w.detach() for w in self.weights_]
-        torch._foreach_lerp_(self.averages_, weights, TAIL / (self.n_averaged_ + TAIL))
+        n = vars(self)["n_averaged_"] = self.n_averaged_ + 1
+        torch._foreach_lerp_(self.averages_, self.weights_, TAIL / (n + TAIL))
 
     @contextlib.contextmanager
     def averaged(self):
@@ -300,7 +302,8 @@ class AutoencoderNet(NeuralNet):
         if not training:
             self._validate(iterator.dataset)
             return
-        self._set_training(True)
+        if not self.module_.training:
+            self._set_training(True)
         # Callbacks may freeze weights, and a stream may replace them.
         if self.backprop_ is None or self.callbacks or math.isinf(self.n_planned_):
             self.backprop_ = self._new_backprop()
@@ -382,6 +385,7 @@ class AutoencoderNet(NeuralNet):
         self.train_split = self.choice = self.checkpoint = None
         self.objective.forget()
         self.weights_ = self.averages_ = self.finite_averages_ = self.backprop_ = None
+        self.judged_ = None
         for weight in self.module_.parameters():
             weight.grad = None
         vars(self)["optimizer_"] = None  # it holds two moments of all weights
@@ -396,8 +400,11 @@ class AutoencoderNet(NeuralNet):
 
     def _validate(self, rows):
         """Record the errors of held-out rows, and pass them to the choice."""
-        with self.averaged():
-            errors = self.objective.row_errors(self.network, rows)
+        if self.backprop_ is None:
+            with self.averaged():
+                errors = self.objective.row_errors(self.network, rows)
+        else:
+            errors = self.objective.row_errors(self._judged(), rows)
         error = float(self.choice.mean(errors[-1]))
         loss = self.objective.unit * error
         self._record_batch("valid", loss, errors.shape[-1])
@@ -407,6 +414,19 @@ class AutoencoderNet(NeuralNet):
         self.history.record("valid_loss_best", is_best)
         if is_best:
             self.best_error_ = error
+
+
+    def _judged(self):
+        """Return a network whose weights are the averages.
+
+        No weight has to be copied for it, and no module has to change its mode. It is only
+        for networks that `Backprop` knows.
+        """
+        if self.judged_ is None or self.judged_[1] is not self.averages_:
+            places = zip(self.weights_, self.averages_, strict=True)
+            known = {id(w): nn.Parameter(a, requires_grad=False) for w, a in places}
+            self.judged_ = copied(self.network, known).eval(), self.averages_
+        return self.judged_[0]
 
 
 def averaged_tensors(module):

@@ -274,7 +274,8 @@ def set_generators(module, seed, device):
 def fresh_generators(module, seed, device):
     """Replace the generators of layers in this context by others, seeded with `seed`."""
     layers = [(layer, layer.generator) for layer in layers_that_draw(module)]
-    set_generators(module, seed, device)
+    for layer, _ in layers:
+        layer.generator = make_generator(seed, device)
     try:
         yield
     finally:

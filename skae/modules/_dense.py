@@ -78,10 +78,7 @@ class Mapping(nn.Module):
 
     def join(self, X, H):
         """Return the output for the input X and the last hidden layer H."""
-        if self.correction is None:
-            return self.linear(X)
-        out = self.correction(H)
-        return out if self.linear is None else self.linear(X).add_(out)
+        return joined(self.linear, self.correction, X, H)
 
     @torch.no_grad()
     def absorb_input(self, weight, shift=None):
@@ -106,6 +103,17 @@ class Mapping(nn.Module):
                 layer.absorb_output(weight, None)
         if shift is not None:
             (self.correction if self.linear is None else self.linear).bias += shift
+
+
+def joined(linear, correction, X, H):
+    """Return the output of a `Mapping` for its input X and its last hidden layer H.
+
+    `linear` and `correction` are functions, either of which may be None.
+    """
+    if correction is None:
+        return linear(X)
+    out = correction(H)
+    return out if linear is None else linear(X).add_(out)
 
 
 class DenseAutoencoder(LinearPathAutoencoder):
