@@ -224,7 +224,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Number of epochs without an improvement of `tol` after which training stops. "auto"
         is 10. If the table is cross-fitted, without `noise` and missing cells, it is 4 as
         soon as an epoch is better than PCA, or more, up to 10, if 4 epochs have fewer than
-        30 steps. If the table is not cross-fitted, a fall of the geometric mean of the
+        15 steps. If the table is not cross-fitted, a fall of the geometric mean of the
         errors of rows by 5 % (50 times `tol`) is an improvement too, because a few rows far
         from the others may rule the mean.
     tol : float, default=1e-3
@@ -250,10 +250,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         Largest learning rate of AdamW. "auto" stands for 0.015, and for dense networks with
         wide layers for 0.015 * 256 / units * sqrt(batch_size / 256), if that is less [6]_
         [7]_. It is also less where a few rows of counts have most of the `exposure`. The
-        rate rises over the first 30 steps and falls with 1 / sqrt(1 + step / 500), and from
-        the first to the last of `max_epochs` also with half a wave of the cosine, to nearly
-        zero. A rate that one of the `callbacks` sets replaces this one, and is multiplied
-        by the same rise and fall.
+        rate rises over the first 100 steps, or 30 if the table is cross-fitted or no rows
+        are held out, and falls with 1 / sqrt(1 + step / 500), and from the first to the
+        last of `max_epochs` also with half a wave of the cosine, to nearly zero. A rate
+        that one of the `callbacks` sets replaces this one, and is multiplied by the same
+        rise and fall.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Weights, losses, the choice of the
         epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes

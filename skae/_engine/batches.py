@@ -47,7 +47,6 @@ class Batch(NamedTuple):
         weights = None if self.weights is None else torch.cat([self.weights] * n, dim=-1)
         return Batch(self.inputs, targets, weights, observed)
 
-
     def split(self, n):
         """Return n Batches with the rows of this one, which are views."""
         inputs = self.inputs.tensor_split(n, dim=-2)

@@ -7,6 +7,7 @@ __all__ = ["Choice", "certainty"]
 
 SMALLEST_SHARE = 1e-3  # smallest divisor of errors, as a share of that at the first cut
 BEYOND_DOUBT = 1.75  # factor of the margin, see `Choice`
+CLIPPED = 0.9  # quantile at which gains of rows are clipped, see `Choice`
 TYPICAL = 50.0  # fall of the typical error that counts, as a multiple of `tol`
 UNSEEN = 20.0  # standard deviations that an unseen row may lose, see `Choice`
 
@@ -84,6 +85,10 @@ class Choice:
         is what a typical row has, falls by a share `TYPICAL` * `tol`. The mean may be ruled
         by a few rows far from all others, whose errors rise and fall from epoch to epoch
         as long as the learning rate is large.
+    clips_gains : bool
+        Whether a gain is also certain if it is so after the gains of rows were clipped at
+        their quantile `CLIPPED`. The mean gain is then smaller, and so is its standard
+        error if a few rows gain much more than the others, which is no reason for doubt.
     """
 
     def __init__(
@@ -99,6 +104,7 @@ class Choice:
         sizes=None,
         unit=None,
         counts_typical=False,
+        clips_gains=False,
         first_patience=None,
     ):
         self.weights = weights
@@ -120,6 +126,7 @@ class Choice:
             self.divisors = np.full_like(means, unit)
         self.reference = reference / self.divisors
         self.margin = margin
+        self.level = certainty(margin, self.n_independent)
         self.patience, self.first_patience = patience, first_patience or patience
         self.least = tol
         self.allow_start = allow_start
@@ -128,6 +135,7 @@ class Choice:
         self.epoch = self.mark_epoch = self.typical_epoch = 0
         self.mark = self.typical = np.inf
         self.counts_typical = counts_typical and unit is None
+        self.clips_gains = clips_gains
 
     def mean(self, errors):
         """Return the mean (...) of the errors (..., n_held_out) of rows."""
@@ -174,11 +182,20 @@ class Choice:
             return True
         if self.n_independent <= 1:
             return False
+        if self.mean(gains).min() < 0:
+            return False
         row_gains = gains.mean(axis=0)
+        if self._exceeds(row_gains, times * self.level):
+            return True
+        largest = np.quantile(row_gains, CLIPPED)
+        return self.clips_gains and self._exceeds(
+            row_gains.clip(max=largest), times * self.level
+        )
+
+    def _exceeds(self, row_gains, level):
+        """Whether the mean of gains (n_held_out,) exceeds so many standard errors."""
         gain = self.mean(row_gains)
-        error = self._standard_error(row_gains - gain * self.sizes)
-        least = certainty(self.margin, self.n_independent) * error
-        return gain > times * least and self.mean(gains).min() >= 0
+        return gain > level * self._standard_error(row_gains - gain * self.sizes)
 
     def _is_ahead(self, gains):
         """Whether gains (n_cuts, n_held_out) are larger than those of the epoch kept."""

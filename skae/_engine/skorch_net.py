@@ -29,7 +29,7 @@ __all__ = [
     "check_callbacks",
 ]
 
-WARM_UP = 30  # steps in which the learning rate rises
+WARM_UP = 30  # steps in which the learning rate rises, unless it is said otherwise
 SLOW_DOWN = 500  # steps after which it has fallen by a factor of sqrt(2)
 TAIL = 8  # averages cover about the last eighth of the steps
 
@@ -84,6 +84,8 @@ class AutoencoderNet(NeuralNet):
     first_step : int
         Number of steps that the network was trained for before. The learning rate goes on
         from there.
+    warm_up : int
+        Number of steps in which the learning rate rises.
     peers : Alone or Peers
         The processes that train the network.
 
@@ -117,6 +119,7 @@ class AutoencoderNet(NeuralNet):
         deadline=None,
         seed=0,
         first_step=0,
+        warm_up=WARM_UP,
         peers=ALONE,
         **kwargs,
     ):
@@ -129,6 +132,7 @@ class AutoencoderNet(NeuralNet):
         self.deadline = deadline or Deadline()
         self.seed = seed
         self.first_step = first_step
+        self.warm_up = warm_up
         self.peers = peers
 
     @property
@@ -273,7 +277,7 @@ class AutoencoderNet(NeuralNet):
         Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts").
         """
         step = self.n_steps_
-        factor = min(1.0, (step + 1) / WARM_UP) / math.sqrt(1 + step / SLOW_DOWN)
+        factor = min(1.0, (step + 1) / self.warm_up) / math.sqrt(1 + step / SLOW_DOWN)
         done = min(1.0, (step - self.first_step) / self.n_planned_)
         self.optimizer_.factor = factor * (1 + math.cos(math.pi * done)) / 2
 
@@ -415,7 +419,6 @@ class AutoencoderNet(NeuralNet):
         if is_best:
             self.best_error_ = error
 
-
     def _judged(self):
         """Return a network whose weights are the averages.
 
@@ -473,7 +476,7 @@ def build_net(
         Share of the learning rate that the `cautious_layers` of the network get.
     **params
         Other parameters of the net: `max_epochs`, `batch_size`, `bfloat16`,
-        `checkpoint`, `deadline`, `first_step` and those of its iterators.
+        `checkpoint`, `deadline`, `first_step`, `warm_up` and those of its iterators.
 
     Returns
     -------

@@ -9,7 +9,6 @@ import torch
 from skae._engine.corruption import Corruption
 from skae._engine.deadline import Deadline
 from skae._engine.run import ALONE, Alone
-from skae._engine.skorch_net import WARM_UP
 from skae._engine.threads import Pace
 from skae._torch import has_fast_bfloat16
 
@@ -18,6 +17,7 @@ __all__ = ["PATIENCE_CROSS_FITTED", "Settings", "Threads", "error_unit"]
 STEPS = 2_000  # number of steps, approximately, that "auto" stands for, see `sizes`
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 200
 PATIENCE, PATIENCE_CROSS_FITTED = 10, 4  # epochs that "auto" stands for, see `patience`
+FEWEST_STEPS = 15  # fewest steps in these epochs
 SMALLEST_BATCH, USUAL_BATCH, LARGEST_BATCH = 16, 512, 1024
 WORTH_THREADS = 2e7  # products in the forward pass from which threads are worth it
 WORTH_BFLOAT16 = 3e7  # the same for bfloat16
@@ -121,8 +121,8 @@ class Settings:
 
         If the table is cross-fitted every row is held out from one network or another, so
         that their error goes up and down less from epoch to epoch than that of a tenth.
-        The steps in which the learning rate rises are waited for. With corrupted inputs the
-        error falls more slowly.
+        Epochs of few steps are judged together. With corrupted inputs the error falls more
+        slowly.
         """
         if self.n_iter_no_change != "auto":
             return self.n_iter_no_change
@@ -131,7 +131,7 @@ class Settings:
             return PATIENCE
         batch_size, _ = self.sizes(n_rows)
         n_steps = -(-n_rows // batch_size)
-        return min(max(PATIENCE_CROSS_FITTED, -(-WARM_UP // n_steps)), PATIENCE)
+        return min(max(PATIENCE_CROSS_FITTED, -(-FEWEST_STEPS // n_steps)), PATIENCE)
 
     @property
     def first_patience(self):

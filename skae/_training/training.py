@@ -7,7 +7,7 @@ import numpy as np
 from skae._engine.callbacks import reports, tell
 from skae._engine.epoch_choice import Choice
 from skae._engine.objective import Objective
-from skae._engine.skorch_net import Interrupted, build_net
+from skae._engine.skorch_net import WARM_UP, Interrupted, build_net
 from skae._torch import give_memory_back, in_own_modes, thread_limit
 from skae._training.linear_start import NOTHING_LEFT, hold
 from skae._training.member_rows import member_rows
@@ -253,6 +253,7 @@ class Training:
             sizes=members.judged_exposures,
             unit=len(self.start.mean) if self.loss.is_likelihood else None,
             counts_typical=not is_cross_fitted,
+            clips_gains=not is_cross_fitted,
         )
 
     def build(self, rows, choice, linear_error, pace):
@@ -284,6 +285,7 @@ class Training:
             checkpoint=self.checkpoint,
             deadline=settings.deadline,
             first_step=settings.first_step,
+            warm_up=self._warm_up(choice),
             lr=self._lr(batch_size),
             max_epochs=max_epochs,
             batch_size=batch_size,
@@ -301,6 +303,14 @@ class Training:
             return self.settings.lr
         even_share = self.members.table.even_share
         return float(self.networks.joined.lr(batch_size) * np.sqrt(even_share))
+
+    def _warm_up(self, choice):
+        """Return the number of steps in which the learning rate rises.
+
+        Folds of small tables are at their best after some hundred steps.
+        """
+        is_judged = choice is not None and len(self.members) == 1
+        return self.networks.joined.warm_up if is_judged else WARM_UP
 
     def _weight_decay(self):
         """Return the weight decay, as a multiple of the learning rate."""

@@ -69,6 +69,9 @@ class Network(nn.Module):
     many_rows : float
         Number of training rows from which the weight decay falls with the square root of
         their number.
+    warm_up : int
+        Number of steps in which the learning rate rises, if one network is trained, and
+        rows that are held out choose the epoch.
     cautious_layers : tuple of str
         Names, with wildcards, of the weights that act on the codes or on the reconstruction
         directly. Their steps are small if PCA leaves little to gain.
@@ -92,6 +95,7 @@ class Network(nn.Module):
     weight_decay = 0.01
     batch_share = 1.0
     many_rows = math.inf
+    warm_up = 30
     cautious_layers = ("[ed][ne]coder.[lc]*",)  # `linear` and `correction` of both
     is_variational = False
     paths = None

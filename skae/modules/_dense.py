@@ -144,6 +144,7 @@ class DenseAutoencoder(LinearPathAutoencoder):
     """
 
     in_any_basis = True
+    warm_up = 100  # with 30 rows far from all others cost more, and most fits take longer
 
     def __init__(
         self,

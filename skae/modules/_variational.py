@@ -141,7 +141,7 @@ class DenseVariational(Variational, DenseAutoencoder):
     Its code has no activation and no order.
     """
 
-    weight_decay = 0.1
+    weight_decay, warm_up = 0.1, 30
 
     @property
     def paths(self):

@@ -362,7 +362,8 @@ def test_early_stopping_stops(curved):
     ("params", "patience"),
     [
         ({"batch_size": 20}, 4),
-        ({"batch_size": 34}, 5),  # six steps an epoch
+        ({"batch_size": 34}, 4),  # six steps an epoch
+        ({"batch_size": 67}, 5),  # three
         ({"batch_size": 200}, 10),
         ({"noise": 0.1, "batch_size": 20}, 10),
         ({"cv": [(np.arange(50, 200), np.arange(50))], "batch_size": 20}, 4),
@@ -378,6 +379,12 @@ def test_tables_of_one_split_need_more_patience(curved):
     X = np.tile(curved, (6, 1)) + 0.01 * np.random.default_rng(0).normal(size=(1200, 6))
     ae = autoencoder(max_epochs=40, tol=0.9).fit(X)
     assert ae.n_iter_ == 11
+
+
+def test_the_rate_rises_for_longer_if_one_network_is_trained(curved):
+    X = np.tile(curved, (6, 1)) + 0.01 * np.random.default_rng(0).normal(size=(1200, 6))
+    fits = [autoencoder(max_epochs=1).fit(table) for table in (curved, X)]
+    assert [ae.net_.warm_up for ae in fits] == [30, 100]
 
 
 def layers(ae, kind):

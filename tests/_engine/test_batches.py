@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import skae._engine.batches as of_batches
 from skae._engine.batches import Batches, Part, Rows, StreamedRows
 from skae._tables.rows import Scaled
 
@@ -53,6 +54,21 @@ def test_stack_takes_each_members_rows():
     assert batches.shape == (3, 15)
     assert set(batches[0].tolist()) == set(range(10))
     assert sorted(batches[1].tolist()) == list(range(5, 20))
+
+
+@pytest.mark.parametrize("members", [None, 3])
+def test_rows_taken_together_make_the_same_batches(monkeypatch, members):
+    shape = (40, 2) if members is None else (members, 40, 2)
+    inputs, targets = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    index = [np.arange(i, 30 + i) for i in range(members or 1)]
+    others = {"weights": inputs[..., 0].abs(), "observed": inputs > 0}
+    found = []
+    for most in (0, of_batches.TOGETHER):
+        monkeypatch.setattr(of_batches, "TOGETHER", most)
+        generator = torch.Generator().manual_seed(1)
+        found.append(list(Rows(inputs, targets, index, **others).batches(4, generator)))
+    for apart, together in zip(*found, strict=True):
+        assert all(map(torch.equal, apart[:4], together[:4]))
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])

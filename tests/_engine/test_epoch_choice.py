@@ -133,6 +133,27 @@ def test_a_typical_row_that_gains_little_does_not_count():
     assert watched(Choice(errors(1.0, n=100), 2.0, True, **rules), sequence).epoch == 4
 
 
+@pytest.mark.parametrize(("clips_gains", "kept"), [(False, 0), (True, 1)])
+def test_a_few_rows_that_gain_most_do_not_make_a_gain_uncertain(clips_gains, kept):
+    """One row gains ten times as much as all others together."""
+    n = 100
+    reference, now = errors(1.0, n=n), errors(0.8, 0.1, n=n)
+    reference[0, 0] += 10 * (n - 1) * 0.2
+    choice = Choice(reference, 2.0, True, 3, 0.0, clips_gains=clips_gains)
+    assert watched(choice, [now]).best_epoch == kept
+
+
+@pytest.mark.parametrize("clips_gains", [False, True])
+def test_a_few_rows_that_lose_most_make_a_gain_uncertain(clips_gains):
+    """One row loses half of what all others gain."""
+    n = 100
+    now = errors(0.8, 0.1, n=n)
+    now[0, 0] += 10.0
+    choice = Choice(errors(1.0, n=n), 2.0, True, 3, 0.0, clips_gains=clips_gains)
+    assert choice.mean(now[0]) < 1
+    assert watched(choice, [now]).best_epoch == 0
+
+
 # -- ordered codes: errors at several numbers of codes ---------------------------------
 
 

@@ -77,6 +77,26 @@ class Warms(Callback):
 
 
 # What comes to the rate of a step, of an epoch of four, beside the net's own schedule.
+def test_adamw_of_a_state_that_is_replaced():
+    """A checkpoint writes new tensors into the state, and the next step uses them."""
+    weights = [torch.zeros(3, requires_grad=True) for _ in range(2)]
+    optimizers = [AdamW([weight], lr=0.1, fused=True) for weight in weights]
+
+    def step(number):
+        weights[number].grad = torch.ones(3)
+        optimizers[number].step()
+
+    for number in (0, 0, 1):
+        step(number)
+    weights[1].data.copy_(weights[0])
+    kept = {name: value.clone() for name, value in optimizers[0].state[weights[0]].items()}
+    optimizers[1].state[weights[1]] = kept
+    step(0)
+    step(1)
+    assert torch.equal(*weights)
+    assert kept["step"] == 3
+
+
 RATES = {
     "none": (lambda: [], lambda step: 0.02),
     "epoch": (
