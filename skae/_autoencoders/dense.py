@@ -250,11 +250,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         Largest learning rate of AdamW. "auto" stands for 0.015, and for dense networks with
         wide layers for 0.015 * 256 / units * sqrt(batch_size / 256), if that is less [6]_
         [7]_. It is also less where a few rows of counts have most of the `exposure`. The
-        rate rises over the first 100 steps, or 30 if the table is cross-fitted or no rows
-        are held out, and falls with 1 / sqrt(1 + step / 500), and from the first to the
-        last of `max_epochs` also with half a wave of the cosine, to nearly zero. A rate
-        that one of the `callbacks` sets replaces this one, and is multiplied by the same
-        rise and fall.
+        rate rises over the first 30 steps or, in a dense network for a table that is not
+        cross-fitted, over 3 n_features steps if that is more, but at most 100. It falls
+        with 1 / sqrt(1 + step / 500), and from the first to the last of `max_epochs` also
+        with half a wave of the cosine, to nearly zero. A rate that one of the `callbacks`
+        sets replaces this one, and is multiplied by the same rise and fall.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Weights, losses, the choice of the
         epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes

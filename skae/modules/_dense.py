@@ -144,7 +144,6 @@ class DenseAutoencoder(LinearPathAutoencoder):
     """
 
     in_any_basis = True
-    warm_up = 100  # with 30 rows far from all others cost more, and most fits take longer
 
     def __init__(
         self,
@@ -186,9 +185,19 @@ class DenseAutoencoder(LinearPathAutoencoder):
         return super().lr(batch_size) * min(share, 1.0)
 
     @property
-    def weight_decay(self):
+    def n_outputs(self):
+        """Number of features that the decoder returns."""
         last = getattr(self.decoder, "linear", None) or self.decoder.correction
-        return suitable_weight_decay(last.bias.shape[-1])
+        return last.bias.shape[-1]
+
+    @property
+    def weight_decay(self):
+        return suitable_weight_decay(self.n_outputs)
+
+    @property
+    def warm_up(self):
+        # The first steps change a sum over many features by more than one over few.
+        return min(max(3 * self.n_outputs, 30), 100)
 
     @property
     def paths(self):

@@ -381,10 +381,12 @@ def test_tables_of_one_split_need_more_patience(curved):
     assert ae.n_iter_ == 11
 
 
-def test_the_rate_rises_for_longer_if_one_network_is_trained(curved):
-    X = np.tile(curved, (6, 1)) + 0.01 * np.random.default_rng(0).normal(size=(1200, 6))
-    fits = [autoencoder(max_epochs=1).fit(table) for table in (curved, X)]
-    assert [ae.net_.warm_up for ae in fits] == [30, 100]
+@pytest.mark.parametrize(
+    ("n", "p", "steps"), [(300, 20, 30), (1200, 6, 30), (1200, 20, 60), (1200, 40, 100)]
+)
+def test_the_rate_rises_for_longer_if_one_network_has_many_features(n, p, steps):
+    X = np.random.default_rng(0).normal(size=(n, p))
+    assert autoencoder(max_epochs=1).fit(X).net_.warm_up == steps
 
 
 def layers(ae, kind):
@@ -591,7 +593,7 @@ def test_a_warm_start_goes_on_at_the_rate_where_the_last_fit_ended(digits):
     assert ae.best_epoch_ == 3
     error = ae.validation_curve_[-1]
     ae.fit(digits[0])
-    rise = min(1, (n_steps + 1) / 100)
+    rise = min(1, (n_steps + 1) / 100)  # for 64 features
     assert rates[n_steps] == pytest.approx(1.5e-2 * rise / np.sqrt(1 + n_steps / 500))
     assert ae.validation_curve_[0] == pytest.approx(error, rel=1e-4)
     assert ae.outcome_ == "trained"
