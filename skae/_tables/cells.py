@@ -15,7 +15,9 @@ __all__ = ["SMALLEST_NOISE", "TOL", "Cells", "principal_filler"]
 # Iterations end when they change the model by less than this share of it.
 TOL = 1e-3
 NARROW = 128  # most columns of which all axes are found faster than some
-N_COLUMNS = 2048  # number of columns whose weights are computed at a time
+# Number of values that are computed at a time. They stay in the cache, and no new memory is
+# asked of the system for them, which would take longer than the arithmetic.
+CACHED = 2**16
 SMALLEST_NOISE = 1e-6
 # If rows have more patterns of missing cells than these, and many factors, the covariances
 # of so many rows stand for those of all: they are alike, and are only summed.
@@ -105,10 +107,25 @@ class Cells:
         return self._row_patterns[1]
 
     @functools.cached_property
+    def _order(self):
+        """Numbers (n,) of the rows in the order of their patterns."""
+        return torch.argsort(self.pattern_of_row, stable=True)
+
+    @functools.cached_property
     def _blocks(self):
         """Blocks of columns, each with its different columns of `observed`."""
-        blocks = torch.arange(self.X.shape[1]).split(N_COLUMNS)
+        n, p = self.X.shape
+        blocks = torch.arange(p).split(max(1, 2 * CACHED // n))
         return [(b, *_distinct(self.observed[:, b].mT)) for b in blocks]
+
+    def _parts(self, n_values):
+        """Yield (rows, patterns): numbers of rows, and the slice of their patterns.
+
+        `n_values` are computed for each row, and `CACHED` for all of a part.
+        """
+        for rows in self._order.split(max(1, CACHED // n_values)):
+            first, last = self.pattern_of_row[rows[[0, -1]]].tolist()
+            yield rows, slice(first, last + 1)
 
     def error(self, filler, hidden):
         """Return the squared error in `hidden` cells that are filled from the others."""
@@ -155,38 +172,48 @@ class Cells:
     def expected(self, filler):
         """Return what the rows let expect of their factors."""
         weight, noise = filler.weight, filler.noise
-        some, patterns, q = None, self.row_patterns, weight.shape[1]
+        patterns, q, products = self.row_patterns, weight.shape[1], pairs(weight)
         if len(patterns) > MOST_PATTERNS and filler.saves_time(len(patterns)):
             some = torch.linspace(0, len(self.X) - 1, MOST_PATTERNS).long()
-            patterns = self.observed[some]
-        precisions = factor_precisions(patterns, pairs(weight), q, noise)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(precisions))
-        if some is not None:
+            inverse = _inverse(self.observed[some], products, q, noise)
             Z = filler.factors(self._single, self.observed).double()
-            return _Factors(Z, noise * inverse, some=some)
-        products = torch.where(self.observed, self.X - filler.mean, 0.0) @ weight
-        Z = (inverse[self.pattern_of_row] @ products.unsqueeze(-1)).squeeze(-1)
-        return _Factors(Z, noise * inverse, self.pattern_of_row)
+            return _Factors(Z, noise * _upper(inverse), some=some)
+        goals, Z = self._products(filler), self.X.new_empty(len(self.X), q)
+        covariances = self.X.new_empty(len(patterns), products.shape[1])
+        for rows, block in self._parts(q**2):
+            inverse = _inverse(patterns[block], products, q, noise)
+            covariances[block] = noise * _upper(inverse)
+            inverse = inverse[self.pattern_of_row[rows] - block.start]
+            Z[rows] = (inverse @ goals[rows].unsqueeze(-1)).squeeze(-1)
+        return _Factors(Z, covariances, self.pattern_of_row)
+
+    def _products(self, filler):
+        """Return the products (n, q) of centred rows and weights, over observed cells."""
+        n, p = self.X.shape
+        found = self.X.new_zeros(n, filler.weight.shape[1])
+        for block in torch.arange(p).split(max(1, 2 * CACHED // n)):
+            some = slice(int(block[0]), int(block[-1]) + 1)
+            left = self.X[:, some] - filler.mean[some]
+            left = torch.where(self.observed[:, some], left, 0.0)
+            found.addmm_(left, filler.weight[some])
+        return found
 
     def maximized(self, factors, noise):
         """Return the Filler that is likeliest for these factors."""
         Z = factors.Z
         q = Z.shape[1]
         U = torch.cat([Z, torch.ones_like(Z[:, :1])], dim=1)
-        moments = pairs(U)
-        found = [
-            self._maximized(*block, U, moments, factors, noise) for block in self._blocks
-        ]
+        found = [self._maximized(*block, U, factors, noise) for block in self._blocks]
         both, squares = zip(*found, strict=True)
         both = torch.cat(both)
         noise = (self.square + float(sum(squares))) / self.n_cells
         return Filler(both[:, q], both[:, :q], max(noise, SMALLEST_NOISE))
 
-    def _maximized(self, block, patterns, place, U, moments, factors, noise):
+    def _maximized(self, block, patterns, place, U, factors, noise):
         """Return weights and means (b, q + 1) of columns, and their expected squares."""
         q = U.shape[1] - 1
         of_rows = patterns * self.w.mT
-        upper = of_rows @ moments
+        upper = _summed_pairs(of_rows, U)
         is_of_factors = torch.triu_indices(q + 1, q + 1)[1] < q
         upper[:, is_of_factors] += factors.summed_covariances(of_rows)
         systems = symmetric(upper, q + 1) + noise * torch.eye(q + 1, dtype=U.dtype)
@@ -207,7 +234,8 @@ class _Factors:
     ----------
     Z : Tensor of shape (n, q)
         Their expectations.
-    covariances : Tensor of shape (u, q, q)
+    covariances : Tensor of shape (u, q (q + 1) / 2)
+        Their covariances, as upper triangles.
     place : Tensor of int of shape (n,) or None
         Which of the covariances each row has.
     some : Tensor of int of shape (u,) or None
@@ -221,8 +249,7 @@ class _Factors:
 
     def summed_covariances(self, w):
         """Return the upper triangles (c, q (q + 1) / 2) of sums with weights w (c, n)."""
-        q = self.Z.shape[1]
-        covariances = self.covariances[:, *torch.triu_indices(q, q)]
+        covariances = self.covariances
         if self.some is None:
             counts = w.new_zeros(len(w), len(covariances)).index_add_(1, self.place, w)
             return counts @ covariances
@@ -230,6 +257,29 @@ class _Factors:
         counts = torch.where(counts.sum(dim=1, keepdim=True) == 0, 1.0, counts)
         share = counts.sum(dim=1, keepdim=True) / w.sum(dim=1, keepdim=True)
         return torch.where(share > 0, (counts @ covariances) / share, 0.0)
+
+
+def _inverse(observed, products, q, noise):
+    """Return the inverse (n, q, q) of `factor_precisions`."""
+    precisions = factor_precisions(observed, products, q, noise)
+    return torch.cholesky_inverse(torch.linalg.cholesky(precisions))
+
+
+def _upper(A):
+    """Return the upper triangles (n, q (q + 1) / 2) of matrices A (n, q, q)."""
+    q = A.shape[-1]
+    return A[:, *torch.triu_indices(q, q)]
+
+
+def _summed_pairs(w, U):
+    """Return the sums (c, q (q + 1) / 2) of the `pairs` of rows U (n, q), with w (c, n)."""
+    q = U.shape[1]
+    n_pairs = q * (q + 1) // 2
+    sums = U.new_zeros(len(w), n_pairs)
+    step = max(1, CACHED // n_pairs)
+    for rows, weights in zip(U.split(step), w.split(step, dim=1), strict=True):
+        sums.addmm_(weights, pairs(rows))
+    return sums
 
 
 def _distinct(rows):

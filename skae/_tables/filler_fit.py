@@ -16,8 +16,8 @@ MOST_ROWS = 2048  # largest number of rows that the model is fitted to
 # The number of factors is chosen by at most so many cells, of so many columns or more.
 MOST_CELLS, FEWEST_COLUMNS = 2**17, 256
 MOST_FACTORS = 32
-# So many factors or more are tried only as long as they improve the model, and are taken
-# only if they lower its squared error by this share.
+# So many factors or more are tried only as long as they improve the model, which they do if
+# they lower its squared error by this share.
 COSTLY, WORTH = 16, 0.005
 HELD_OUT = 0.1  # share of the cells that choose the number of factors
 ENOUGH, MOST_TRIALS = 2000, 5  # cells that choose between models, and most trials for them
@@ -153,18 +153,23 @@ def _chosen(trained, error, most, seed, tol, is_complete):
     tables need more iterations, and others are fitted too closely by more.
     """
     fit = principal_filler(trained) if is_complete else None
-    best, filler, smallest, n_misses = None, None, float("inf"), 0
+    best, filler, smallest = None, None, float("inf")
     for q in _doubled(most):
+        is_costly, n_iter = q >= COSTLY, N_TRIAL
         if is_complete:
             filler = fit(q)
         else:
-            filler = trained.improved(trained.grown(filler, q, seed), N_TRIAL, tol)
+            filler = trained.grown(filler, q, seed)
+            if is_costly:  # the first iteration tells nearly always
+                filler, n_iter = trained.improved(filler, 1, tol), N_TRIAL - 1
+                if error(filler) >= smallest:
+                    break
+            filler = trained.improved(filler, n_iter, tol)
         found = error(filler)
-        n_misses = 0 if found < smallest else n_misses + 1
-        if n_misses >= 2 and q >= COSTLY:
-            break
-        if found < (1 - WORTH * (q >= COSTLY)) * smallest:
+        if found < (1 - WORTH * is_costly) * smallest:
             best, smallest = filler, found
+        elif is_costly:
+            break
     for _ in range(0 if is_complete else N_MORE):
         filler = trained.improved(best, N_TRIAL, tol)
         found, before = error(filler), smallest

@@ -8,8 +8,9 @@ __all__ = ["Filler", "factor_precisions", "pairs", "symmetric", "with_marks"]
 
 # Number of values that are processed at a time: of the systems of equations of rows, and of
 # the rows themselves, for which new memory is then not asked for each time.
-BLOCK, ROWS_BLOCK = 2**22, 2**20
+BLOCK, ROWS_BLOCK = 2**16, 2**20
 LONG = 2**18  # values of systems of equations, from which `Filler.nearly` saves time
+MANY, WIDE = 16, 2**20  # number of factors, and of values of rows, from which it does too
 REGULAR = 1e-4  # least noise, as a share of the variance of the largest factor, for this
 NEAR = 1e-6  # relative error of the equations that `Filler.nearly` solves
 TINY = 1e-30  # divides in the place of zero
@@ -57,9 +58,11 @@ class Filler:
 
         The latter needs a noise that is no rounding error of what the factors explain.
         """
-        q = self.weight.shape[1]
+        p, q = self.weight.shape
+        if n * q**2 <= LONG and (q < MANY or n * p <= WIDE):
+            return False
         largest = float(torch.linalg.eigvalsh(self.weight.mT @ self.weight)[-1])
-        return n * q**2 > LONG and self.noise > REGULAR * largest
+        return self.noise > REGULAR * largest
 
     def nearly(self, X, observed):
         """Return X (..., n, p) filled about as `self` does, within `NEAR`, in less time.

@@ -84,12 +84,12 @@ def test_equal_rows_and_columns_of_cells_change_nothing(hide, monkeypatch):
     torch.testing.assert_close(alone.mean, together.mean)
 
 
-def test_blocks_of_columns_change_nothing(monkeypatch):
+def test_blocks_of_rows_and_columns_change_nothing(monkeypatch):
     X = with_gaps(planted(60, 12, rank=3))
     cells = [Cells(torch.tensor(X), ~torch.tensor(X).isnan(), torch.ones(60).double())]
     cells += [cells[0].columns(slice(None))]
     whole = cells[0].improved(cells[0].grown(None, 3, 0), 4)
-    monkeypatch.setattr(cells_module, "N_COLUMNS", 5)
+    monkeypatch.setattr(cells_module, "CACHED", 100)  # three columns, and eleven rows
     parts = cells[1].improved(cells[1].grown(None, 3, 0), 4)
     assert parts.noise == pytest.approx(whole.noise)
     torch.testing.assert_close(parts.weight, whole.weight)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skae._tables import filler_fit
+from skae._tables import cells, filler_fit
 from skae._tables.filler_fit import FillerChoice, fit_filler
 
 from .test_cells import blocks_missing, few_missing, planted
@@ -42,6 +42,20 @@ def test_hidden_cells_of_planted_tables_are_found_up_to_the_noise(shape, hide, m
     filler = fit_filler(gapped, observed, 0)
     assert rmse(filler(gapped, observed).numpy(), X, gapped.numpy()) < 0.13
     assert filler.noise == pytest.approx(0.1**2, rel=0.15)
+
+
+def test_many_factors_are_tried_only_as_long_as_they_are_worth_it(monkeypatch):
+    tried = []
+    grown = cells.Cells.grown
+
+    def noted(self, filler, q, seed):
+        tried.append(q)
+        return grown(self, filler, q, seed)
+
+    monkeypatch.setattr(cells.Cells, "grown", noted)
+    gapped = torch.tensor(with_gaps(planted(400, 80, rank=4), 0.1))
+    assert fit_filler(gapped, ~gapped.isnan(), 0).weight.shape[1] == 4
+    assert tried == [1, 2, 4, 8, 16]  # not 32
 
 
 @pytest.mark.parametrize("p", [1, 2])
