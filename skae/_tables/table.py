@@ -157,9 +157,10 @@ class Table:
         return float(np.average(of_rows, weights=self.weights))
 
     def sample(self, n):
-        """Return arrays (inputs, X, weights) of the first n rows, NaN in missing inputs.
+        """Return arrays (inputs, X, weights) of the first n rows.
 
-        Of a streamed table they hold only some of these rows, evenly spaced.
+        Missing inputs are NaN if networks are told which they are, and else filled. Of a
+        streamed table there are only some of these rows, evenly spaced.
         """
         if self.whole is not None and self.whole.sample is not None:
             return self.whole.sample, self.whole.sample, self.whole.shared.sample_weights
@@ -167,7 +168,7 @@ class Table:
         if self.is_streamed:
             own = self.first(slice(None, None, distance_of_sampled(n, self.X.shape[1])))
         inputs = own.X if own.inputs is None else own.inputs
-        if own.observed is not None:
+        if own.observed is not None and own.has_marks:
             inputs = np.where(own.observed, inputs, np.nan)
         return inputs, own.X, own.weights
 

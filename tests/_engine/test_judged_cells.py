@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from skae._engine import judged_cells
 from skae._engine.judged_cells import JudgedCells
 from skae._training.linear_start import ToFeatures
 
@@ -51,3 +52,25 @@ def test_errors_are_those_of_the_judged_features(share, n_members):
         warnings.simplefilter("error")
         found = judge.errors(order, output, errors)
     torch.testing.assert_close(found, torch.square(expected).sum(-1), rtol=1e-5, atol=0)
+
+
+def test_some_cells_stand_for_many_that_are_left_out(monkeypatch):
+    """Their error is subtracted as often as there are more, from that of all cells."""
+    monkeypatch.setattr(judged_cells, "MOST_LEFT_OUT", 4)
+    to_features, _, _ = members(1)
+    targets = randn(N, P)
+    inside = targets @ to_features.axes.mT
+    lost = (torch.square(targets).sum(1) - torch.square(inside).sum(1)).numpy()
+    judged = torch.ones(N, P).bool()
+    judged[0, 10:50] = judged[1, 7] = judged[2, ::2] = False
+    output = randn(N, R)
+    errors = torch.square(output - inside).sum(-1)
+    judge = JudgedCells(to_features, targets, judged, np.arange(N), [lost])
+    order = torch.arange(N - 1, -1, -1)
+    found = judge.errors(order, output[order], errors[order])[order]
+    of_cells = torch.square(to_features(output) - targets)
+    expected = of_cells.sum(1)
+    expected[0] -= 10 * of_cells[0, [10, 20, 30, 40]].sum()
+    expected[1] -= of_cells[1, 7]
+    expected[2] -= 37.5 * of_cells[2, [0, 74, 150, 224]].sum()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
