@@ -224,9 +224,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         Number of epochs without an improvement of `tol` after which training stops. "auto"
         is 10. If the table is cross-fitted, without `noise` and missing cells, it is 4 as
         soon as an epoch is better than PCA, or more, up to 10, if 4 epochs have fewer than
-        15 steps. If the table is not cross-fitted, a fall of the geometric mean of the
-        errors of rows by 5 % (50 times `tol`) is an improvement too, because a few rows far
-        from the others may rule the mean.
+        15 steps. With missing cells training also stops if the rate has ceased to rise, no
+        epoch was better than PCA, the last is worse by more than chance, and worse than two
+        epochs before, by 2 `tol` if the table is cross-fitted. If it is not, a fall of the
+        geometric mean of the errors of rows by 5 % (50 times `tol`) is an improvement too,
+        because a few rows far from the others may rule the mean.
     tol : float, default=1e-3
         Smallest improvement of the held-out error that counts, as a share of the error of
         PCA.

@@ -10,6 +10,7 @@ import html
 import numpy as np
 from sklearn.utils.validation import _check_feature_names_in
 
+from skae._engine.epoch_choice import LOOK_BACK
 from skae._tables.categories import columns_of
 from skae._tables.rows import rows_of
 from skae._training.settings import PATIENCE_CROSS_FITTED
@@ -218,7 +219,8 @@ def _limit(estimator):
         return "max_epochs"
     patience = params["n_iter_no_change"]
     if patience == "auto":
-        patience = PATIENCE_CROSS_FITTED  # the smaller of the two that it stands for
+        # The smallest number that it stands for.
+        patience = PATIENCE_CROSS_FITTED if estimator.best_epoch_ else LOOK_BACK + 1
     was_patient = n_iter - estimator.best_epoch_ >= patience
     return None if estimator.time_limit is None or was_patient else "time_limit"
 

@@ -350,6 +350,8 @@ def snapshot(net):
             choice.mark_epoch,
             float(choice.typical),
             choice.typical_epoch,
+            choice.recent,
+            choice.is_lost,
         ]
         gains, epoch, weights = choice.best
         state["best"] = [gains, epoch, weights and [*map(_array, weights)]]
@@ -393,6 +395,8 @@ def restore(net, state):
             choice.mark_epoch,
             choice.typical,
             choice.typical_epoch,
+            choice.recent,
+            choice.is_lost,
         ) = state["choice"]
         gains, epoch, arrays = state["best"]
         weights = None

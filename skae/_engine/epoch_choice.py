@@ -3,11 +3,12 @@
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-__all__ = ["Choice", "certainty"]
+__all__ = ["LOOK_BACK", "Choice", "certainty"]
 
 SMALLEST_SHARE = 1e-3  # smallest divisor of errors, as a share of that at the first cut
 BEYOND_DOUBT = 1.75  # factor of the margin, see `Choice`
 CLIPPED = 0.9  # quantile at which gains of rows are clipped, see `Choice`
+LOOK_BACK = 2  # number of epochs over which a rise of the error ends hope, see `Choice`
 TYPICAL = 50.0  # fall of the typical error that counts, as a multiple of `tol`
 UNSEEN = 20.0  # standard deviations that an unseen row may lose, see `Choice`
 
@@ -89,6 +90,12 @@ class Choice:
         Whether a gain is also certain if it is so after the gains of rows were clipped at
         their quantile `CLIPPED`. The mean gain is then smaller, and so is its standard
         error if a few rows gain much more than the others, which is no reason for doubt.
+    hopes_until : int or None
+        Epoch after which training also stops if no epoch has gained anything, the loss is
+        certain, and the error has risen over `LOOK_BACK` epochs, by `hopeless` at least.
+        None is never.
+    hopeless : float
+        See `hopes_until`; a share of the mean of `reference`.
     """
 
     def __init__(
@@ -106,6 +113,8 @@ class Choice:
         counts_typical=False,
         clips_gains=False,
         first_patience=None,
+        hopes_until=None,
+        hopeless=0.0,
     ):
         self.weights = weights
         n_held_out = reference.shape[1]
@@ -136,6 +145,8 @@ class Choice:
         self.mark = self.typical = np.inf
         self.counts_typical = counts_typical and unit is None
         self.clips_gains = clips_gains
+        self.hopes_until = np.inf if hopes_until is None else hopes_until
+        self.hopeless, self.recent, self.is_lost = hopeless, [], False
 
     def mean(self, errors):
         """Return the mean (...) of the errors (..., n_held_out) of rows."""
@@ -175,6 +186,11 @@ class Choice:
             typical = self.mean(np.log(row_errors.clip(min=0) + SMALLEST_SHARE))
             if typical < self.typical - TYPICAL * self.least:
                 self.typical, self.typical_epoch = typical, self.epoch
+        self.recent = [*self.recent, float(error)][-LOOK_BACK - 1 :]
+        has_risen = error >= self.recent[0] + self.hopeless
+        if has_risen and self.epoch >= self.hopes_until + LOOK_BACK and self.margin:
+            loses = self.mean(gains).max() <= 0
+            self.is_lost = loses and self._exceeds(-gains.mean(axis=0), self.level)
 
     def _is_certain(self, gains, times=1.0):
         """Whether gains (n_cuts, n_held_out) over the start exceed `times` the margin."""
@@ -221,6 +237,8 @@ class Choice:
     @property
     def is_over(self):
         gains = self.mark < self._start_error
+        if self.is_lost and not gains:
+            return True
         patience = self.patience if gains else self.first_patience
         return self.epoch - max(self.mark_epoch, self.typical_epoch) >= patience
 

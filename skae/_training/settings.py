@@ -129,14 +129,34 @@ class Settings:
         is_plain = self.noise_and_units is None and self.hide is None
         if not (is_cross_fitted and is_plain):
             return PATIENCE
-        batch_size, _ = self.sizes(n_rows)
-        n_steps = -(-n_rows // batch_size)
-        return min(max(PATIENCE_CROSS_FITTED, -(-FEWEST_STEPS // n_steps)), PATIENCE)
+        return min(
+            max(PATIENCE_CROSS_FITTED, self._n_epochs(n_rows, FEWEST_STEPS)), PATIENCE
+        )
 
     @property
     def first_patience(self):
         """Number of epochs after which training stops if none has gained anything."""
         return PATIENCE if self.n_iter_no_change == "auto" else self.n_iter_no_change
+
+    def hope(self, n_rows, is_cross_fitted, warm_up):
+        """Return when training with missing cells ends without hope, see `Choice`.
+
+        The error often rises with the learning rate, over `warm_up` steps, and falls only
+        afterwards. That of wide tables may stay as it is for many epochs before it falls.
+
+        Returns
+        -------
+        dict with `hopes_until` and `hopeless`
+        """
+        hopeless = 2 * self.tol if is_cross_fitted else 0.0
+        is_automatic = self.n_iter_no_change == "auto" and self.hide is not None
+        until = self._n_epochs(n_rows, warm_up) if is_automatic else None
+        return {"hopes_until": until, "hopeless": hopeless}
+
+    def _n_epochs(self, n_rows, n_steps):
+        """Return the number of epochs that have so many steps."""
+        batch_size, _ = self.sizes(n_rows)
+        return -(-n_steps // -(-n_rows // batch_size))
 
     def threads(self, module, batch_size, device):
         """Decide how many threads training may use.

@@ -246,6 +246,7 @@ class Training:
             allow_start=settings.from_pca or not self.networks.is_new,
             patience=settings.patience(members.n_trained, is_cross_fitted),
             first_patience=settings.first_patience,
+            **settings.hope(members.n_trained, is_cross_fitted, self._warm_up(True)),
             tol=settings.tol,
             weights=members.judged_weights,
             groups=labels[members.judged],
@@ -285,7 +286,7 @@ class Training:
             checkpoint=self.checkpoint,
             deadline=settings.deadline,
             first_step=settings.first_step,
-            warm_up=self._warm_up(choice),
+            warm_up=self._warm_up(choice is not None),
             lr=self._lr(batch_size),
             max_epochs=max_epochs,
             batch_size=batch_size,
@@ -304,13 +305,14 @@ class Training:
         even_share = self.members.table.even_share
         return float(self.networks.joined.lr(batch_size) * np.sqrt(even_share))
 
-    def _warm_up(self, choice):
+    def _warm_up(self, is_judged):
         """Return the number of steps in which the learning rate rises.
 
-        Folds of small tables are at their best after some hundred steps.
+        Folds of small tables are at their best after some hundred steps. `is_judged` says
+        whether held-out rows choose the epoch.
         """
-        is_judged = choice is not None and len(self.members) == 1
-        return self.networks.joined.warm_up if is_judged else WARM_UP
+        is_long = is_judged and len(self.members) == 1
+        return self.networks.joined.warm_up if is_long else WARM_UP
 
     def _weight_decay(self):
         """Return the weight decay, as a multiple of the learning rate."""

@@ -116,6 +116,26 @@ def test_patience_before_anything_is_gained(first, last):
     assert watched(choice, sequence).epoch == last
 
 
+@pytest.mark.parametrize(
+    ("sequence", "spread", "last"),
+    [
+        ((1.1, 1.2, 1.3, 1.4, 1.5, 1.6), 0.0, 5),  # two epochs after the third
+        ((1.1, 1.2, 1.3, 1.304, 1.304, 1.305, 1.31, 1.31), 0.0, 7),  # risen by 0.005
+        ((1.1, 1.2, 1.3, 1.2, 1.1, 1.15, 1.12, 1.1), 0.0, 7),
+        ((1.1, 1.2, 1.3, 1.4, 1.29, 1.2, 1.1, 1.05, 1.0), 0.0, 9),
+        ((1.1, 1.2, 1.3, 1.4, 1.5, 1.6), 5.0, 6),  # the loss is not certain
+        ((0.9, 1.2, 1.3, 1.4, 1.5, 1.6), 0.0, 6),  # an epoch has gained
+    ],
+)
+def test_training_ends_if_there_is_no_hope(sequence, spread, last):
+    sequence = [errors(e, spread) for e in sequence]
+    rules = {"hopes_until": 3, "hopeless": 0.005}
+    choice = Choice(errors(1.0), 2.0, True, 10, 1e-3, **rules)
+    assert watched(choice, sequence).epoch == last
+    patient = watched(Choice(errors(1.0), 2.0, True, 10, 1e-3), sequence)
+    assert patient.epoch == len(sequence)
+
+
 @pytest.mark.parametrize(("counts_typical", "last"), [(False, 4), (True, 12)])
 def test_far_rows_do_not_end_training_while_a_typical_row_gains(counts_typical, last):
     """The mean goes up with one row, while the error of the others falls by a tenth."""
