@@ -1,6 +1,7 @@
 """The demonstration `python -m skae`: PCA and AutoencoderTransformer on digits."""
 
 import argparse
+import math
 import platform
 import time
 from importlib.metadata import version
@@ -21,7 +22,8 @@ PICTURED = 8  # number of components of the reconstructions in the picture
 PICTURE = "skae_digits.png"
 CROSS_ENTROPY = {"loss": "binary_cross_entropy"}  # suits pixels in [0, 1]
 CONVOLUTIONAL = {"sample_shape": (1, 8, 8)}  # channels, height and width of the digits
-MAGNIFIED = 14  # width of a pixel of the digits, in pixels of the picture
+# Width of a pixel of the digits, size of letters and space, in pixels of the picture.
+MAGNIFIED, LETTERS, SPACE = 14, 22, 8
 HEADER = (
     "                   error              seconds        accuracy\n"
     "components      PCA     skae   gain   PCA  skae     PCA   skae"
@@ -72,18 +74,25 @@ def draw(X, pipes, path):
 
     `pipes` maps names to fitted Pipelines.
     """
-    from matplotlib.figure import Figure
+    from PIL import Image, ImageDraw, ImageFont  # matplotlib takes a second to load
 
     rows = {"original": X} | {name: reconstruct(pipe, X) for name, pipe in pipes.items()}
-    figure = Figure(figsize=(len(X), len(rows)), dpi=120)
-    axes = figure.subplots(len(rows), squeeze=False)[:, 0]
-    for ax, (name, images) in zip(axes, rows.items(), strict=True):
-        # One image for each line takes a tenth of the time of one for each digit.
-        ax.imshow(strip(images), cmap="gray_r", vmin=0, vmax=1)
-        ax.set_axis_off()
-        ax.text(-20, 57, name, ha="right", va="center", fontsize=13)
-    figure.subplots_adjust(0, 0, 1, 1, hspace=0.06)
-    figure.savefig(path, bbox_inches="tight", pad_inches=0.04)
+    strips = [strip(images) for images in rows.values()]
+    (height, width), font = strips[0].shape, ImageFont.load_default(LETTERS)
+    measure = ImageDraw.Draw(Image.new("L", (1, 1)))
+    left = 2 * SPACE + math.ceil(
+        max(measure.multiline_textbbox((0, 0), name, font)[2] for name in rows)
+    )
+    size = left + width + SPACE, len(rows) * (height + SPACE) + SPACE
+    picture = Image.new("L", size, "white")
+    canvas = ImageDraw.Draw(picture)
+    for number, (name, pixels) in enumerate(zip(rows, strips, strict=True)):
+        top = SPACE + number * (height + SPACE)
+        gray = np.uint8(255 * (1 - pixels.clip(0, 1)))
+        picture.paste(Image.fromarray(gray), (left, top))
+        place = left - SPACE, top + height / 2
+        canvas.multiline_text(place, name, "black", font, anchor="rm", align="right")
+    picture.save(path)
 
 
 def strip(images):
@@ -132,7 +141,7 @@ def main(arguments=None):
     try:
         draw(one_of_each, pipes, PICTURE)
     except ImportError:
-        print("\nno picture, because matplotlib is not installed")
+        print("\nno picture, because Pillow is not installed")
     else:
         print(
             f"\nwrote {PICTURE}: digits above their reconstructions from {PICTURED} numbers"

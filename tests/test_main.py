@@ -10,15 +10,15 @@ from sklearn.decomposition import PCA
 from skae import AutoencoderTransformer, __main__
 
 
-@pytest.mark.parametrize("has_matplotlib", [True, False])
+@pytest.mark.parametrize("has_pillow", [True, False])
 @pytest.mark.parametrize("options", [[], ["--convolutional"]])
-def test_demonstration(monkeypatch, tmp_path, capsys, options, has_matplotlib):
+def test_demonstration(monkeypatch, tmp_path, capsys, options, has_pillow):
     quick = functools.partial(AutoencoderTransformer, max_epochs=1)
     monkeypatch.setattr(__main__, "AutoencoderTransformer", quick)
     monkeypatch.setattr(__main__, "COMPONENTS", (8,))
     monkeypatch.chdir(tmp_path)
-    if not has_matplotlib:
-        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    if not has_pillow:
+        monkeypatch.setitem(sys.modules, "PIL", None)
     __main__.main(options)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("skae ")
@@ -39,5 +39,5 @@ def test_demonstration(monkeypatch, tmp_path, capsys, options, has_matplotlib):
         assert 80 < float(pca_accuracy) < 100
         assert 80 < float(accuracy) < 100
     assert len({line.split()[2] for line in rows}) == 1 + n_variants  # other errors
-    assert (tmp_path / __main__.PICTURE).exists() == has_matplotlib
-    assert lines[-1].startswith("wrote" if has_matplotlib else "no picture")
+    assert (tmp_path / __main__.PICTURE).exists() == has_pillow
+    assert lines[-1].startswith("wrote" if has_pillow else "no picture")

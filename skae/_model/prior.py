@@ -5,7 +5,6 @@ import warnings
 import numpy as np
 from scipy import linalg
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GroupKFold
 
 __all__ = ["Mixture", "fit_mixture"]
@@ -42,9 +41,7 @@ class Mixture:
             roots = [linalg.solve_triangular(r, eye, lower=True).T for r in roots]
         else:
             kind, roots = "diag", 1 / np.sqrt(covariances)
-        model = GaussianMixture(
-            len(weights), covariance_type=kind, random_state=random_state
-        )
+        model = _mixture(len(weights), kind, random_state=random_state)
         model.weights_, model.means_, model.covariances_ = self.arrays
         model.precisions_cholesky_ = np.array(roots)
         return model
@@ -140,12 +137,17 @@ def _best_size(Z, splits):
     return best if best_gains.mean() > MARGIN * error else None
 
 
+def _mixture(n_components, kind, **others):
+    """Return an unfitted GaussianMixture, whose module loads many others."""
+    from sklearn.mixture import GaussianMixture
+
+    return GaussianMixture(n_components, covariance_type=kind, **others)
+
+
 def _fitted(n_components, Z):
     """Return a GaussianMixture that is fitted to codes Z (n, k)."""
     kind = "full" if Z.shape[1] <= FULL else "diag"
-    model = GaussianMixture(
-        n_components, covariance_type=kind, reg_covar=RIDGE, random_state=SEED
-    )
+    model = _mixture(n_components, kind, reg_covar=RIDGE, random_state=SEED)
     with warnings.catch_warnings():
         # A mixture that has not converged is as good as its held-out density says.
         warnings.simplefilter("ignore", ConvergenceWarning)
