@@ -9,7 +9,7 @@ __all__ = ["JudgedCells"]
 
 BLOCK = 2**20  # number of features that are computed at a time
 FEW = 0.06  # a share of the cells that is sooner looked at cell by cell than as a whole
-MOST_LEFT_OUT = 64  # cells of a row that stand for all of those that are left out
+MOST_LEFT_OUT = 64  # cells of a row, on average, that stand for all that are left out
 
 
 class JudgedCells:
@@ -17,9 +17,10 @@ class JudgedCells:
 
     The networks return rows in the coordinates of principal axes, in which the error over
     all cells is known without the features. If less than half of the cells are left out,
-    their errors are subtracted. Of a row with many of them some, evenly spaced, stand for
-    all, the same in every epoch. If few cells judge, only these are computed. Otherwise all
-    features are, which takes much longer than the other work of an epoch.
+    their errors are subtracted. If these are many, those in some of the columns, evenly
+    spaced, stand for all, the same in every epoch. If few cells judge, only these are
+    computed. Otherwise all features are, which takes much longer than the other work of an
+    epoch.
 
     Parameters
     ----------
@@ -40,12 +41,13 @@ class JudgedCells:
             torch.from_numpy(np.broadcast_to(a, len(targets)).copy()) for a in lost
         ]
         share = float(judged[rows].float().mean()) if len(rows) else 1.0
-        self.subtracts, self.cells = share >= 0.5, None
-        some = MOST_LEFT_OUT if self.subtracts else None
-        n_cells = min(share, 1 - share) * targets.shape[1]
-        n_cells = min(n_cells, some or n_cells)
-        if n_cells <= FEW * targets.shape[1] and targets.device.type == "cpu":
-            self.cells = _Cells(targets, ~judged if self.subtracts else judged, some)
+        self.subtracts, self.cells, p = share >= 0.5, None, targets.shape[1]
+        n_cells, n_columns = min(share, 1 - share) * p, p
+        if self.subtracts and n_cells > MOST_LEFT_OUT:
+            n_columns = int(p * MOST_LEFT_OUT / n_cells)
+        if n_cells * n_columns <= FEW * p**2 and targets.device.type == "cpu":
+            mask = ~judged if self.subtracts else judged
+            self.cells = _Cells(targets, mask, to_features.axes, n_columns)
 
     def errors(self, order, output, errors):
         """Return the error (..., n) of each row in the cells that judge.
@@ -62,7 +64,7 @@ class JudgedCells:
         rows = self.to_features.in_last(output).flatten(0, -2)
         numbers, axes = order.flatten(), self.to_features.axes
         if self.cells is not None and rows.device.type == "cpu":
-            found = self.cells.errors(rows, axes, numbers).reshape(errors.shape)
+            found = self.cells.errors(rows, numbers).reshape(errors.shape)
             return self._of_all(order, errors) - found if self.subtracts else found
         step = max(1, BLOCK // axes.shape[1])
         parts = zip(rows.split(step), numbers.split(step), strict=True)
@@ -90,23 +92,24 @@ class _Cells:
     targets : Tensor of shape (n, p)
     mask : Tensor of bool of shape (n, p)
         True in the cells.
-    most : int or None
-        So many of the cells of a row, evenly spaced, stand for all if there are more.
+    axes : Tensor of shape (r, p)
+    n_columns : int
+        Number of columns, evenly spaced, whose cells stand for all of a row.
     """
 
-    def __init__(self, targets, mask, most=None):
-        rows, columns = mask.nonzero(as_tuple=True)
+    def __init__(self, targets, mask, axes, n_columns):
         counts = mask.sum(dim=1)
-        self.weights = torch.ones(len(mask))
-        if most is not None:
-            kept = counts.clamp(max=most)
-            places = _places(counts, kept)
-            rows, columns = rows[places], columns[places]
-            self.weights, counts = counts / kept.clamp(min=1), kept
-        self.columns, self.targets = columns, targets[rows, columns]
-        self.ends = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+        if n_columns < targets.shape[1]:
+            columns = torch.linspace(0, targets.shape[1] - 1, n_columns).long()
+            targets, mask = targets[:, columns], mask[:, columns]
+            axes = axes[:, columns].mT.contiguous().mT  # a product reads columns
+        kept = mask.sum(dim=1)
+        self.axes, self.weights = axes, counts / kept.clamp(min=1)
+        _, self.columns = mask.nonzero(as_tuple=True)
+        self.ends = torch.nn.functional.pad(kept.cumsum(0), (1, 0))
+        self.targets = targets[mask]
 
-    def errors(self, rows, axes, numbers):
+    def errors(self, rows, numbers):
         """Return the errors (n,) of rows (n, r) that have these numbers."""
         first, counts = self.ends[numbers], self.ends.diff()[numbers]
         ends = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
@@ -114,24 +117,12 @@ class _Cells:
         with warnings.catch_warnings():  # the interface of sparse tensors may change
             warnings.simplefilter("ignore", UserWarning)
             cells = torch.sparse_csr_tensor(
-                ends, self.columns[places], self.targets[places], (len(rows), axes.shape[1])
+                ends,
+                self.columns[places],
+                self.targets[places],
+                (len(rows), self.axes.shape[1]),
             )
-            left = torch.sparse.sampled_addmm(cells, rows, axes, beta=-1.0)
+            left = torch.sparse.sampled_addmm(cells, rows, self.axes, beta=-1.0)
         sums = torch.square(left.values()).double().cumsum(0)
         sums = torch.nn.functional.pad(sums, (1, 0))[ends].diff()
         return (self.weights[numbers] * sums).to(rows)
-
-
-def _places(counts, kept):
-    """Return the places of evenly spaced items of rows that follow one another.
-
-    Parameters
-    ----------
-    counts, kept : Tensor of int of shape (n,)
-        How many items there are in each row, and how many places of them are returned.
-    """
-    ends = torch.nn.functional.pad(counts.cumsum(0), (1, 0))[:-1]
-    before = torch.nn.functional.pad(kept.cumsum(0), (1, 0))[:-1]
-    row = torch.arange(len(kept)).repeat_interleave(kept)
-    number = torch.arange(len(row)) - before[row]
-    return ends[row] + number * counts[row] // kept[row]

@@ -54,23 +54,23 @@ def test_errors_are_those_of_the_judged_features(share, n_members):
     torch.testing.assert_close(found, torch.square(expected).sum(-1), rtol=1e-5, atol=0)
 
 
-def test_some_cells_stand_for_many_that_are_left_out(monkeypatch):
-    """Their error is subtracted as often as there are more, from that of all cells."""
-    monkeypatch.setattr(judged_cells, "MOST_LEFT_OUT", 4)
+def test_some_columns_stand_for_all_in_what_is_subtracted(monkeypatch):
+    """Their error is subtracted as often as there are more cells, from that of all."""
+    monkeypatch.setattr(judged_cells, "MOST_LEFT_OUT", 3)
     to_features, _, _ = members(1)
     targets = randn(N, P)
     inside = targets @ to_features.axes.mT
     lost = (torch.square(targets).sum(1) - torch.square(inside).sum(1)).numpy()
     judged = torch.ones(N, P).bool()
-    judged[0, 10:50] = judged[1, 7] = judged[2, ::2] = False
+    judged[:, ::10] = judged[0, 5:60] = False
     output = randn(N, R)
     errors = torch.square(output - inside).sum(-1)
     judge = JudgedCells(to_features, targets, judged, np.arange(N), [lost])
     order = torch.arange(N - 1, -1, -1)
     found = judge.errors(order, output[order], errors[order])[order]
-    of_cells = torch.square(to_features(output) - targets)
-    expected = of_cells.sum(1)
-    expected[0] -= 10 * of_cells[0, [10, 20, 30, 40]].sum()
-    expected[1] -= of_cells[1, 7]
-    expected[2] -= 37.5 * of_cells[2, [0, 74, 150, 224]].sum()
+    of_cells, left_out = torch.square(to_features(output) - targets), ~judged
+    some = torch.linspace(0, P - 1, int(P * 3 / (30 + 50 / N))).long()
+    shares = left_out.sum(1) / left_out[:, some].sum(1).clamp(min=1)
+    expected = of_cells.sum(1) - shares * (of_cells * left_out)[:, some].sum(1)
+    assert left_out[0, some].sum() not in (0, left_out[0].sum())
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
