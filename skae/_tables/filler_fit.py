@@ -21,8 +21,10 @@ MOST_FACTORS = 32
 COSTLY, WORTH = 16, 0.005
 HELD_OUT = 0.1  # share of the cells that choose the number of factors
 ENOUGH, MOST_TRIALS = 2000, 5  # cells that choose between models, and most trials for them
-N_TRIAL, N_ITER = 4, 5  # most iterations of each trial, and of the final fit
-N_MORE, STILL = 4, 1e-3  # how often the best trial goes on, as long as it improves by this
+N_TRIAL, N_ITER = 4, 3  # most iterations of each trial, and of the final fit
+# How often the best trial goes on, first with one iteration and then with as many as
+# before, as long as it improves by this.
+N_MORE, STILL = 5, 1e-3
 N_WHOLE = 1  # and of those over all columns, if the final fit was to some of them
 # A model of some of the columns only has to tell the number of factors, and their values to
 # begin with.
@@ -170,8 +172,8 @@ def _chosen(trained, error, most, seed, tol, is_complete):
             best, smallest = filler, found
         elif is_costly:
             break
-    for _ in range(0 if is_complete else N_MORE):
-        filler = trained.improved(best, N_TRIAL, tol)
+    for number in range(0 if is_complete else N_MORE):
+        filler = trained.improved(best, N_TRIAL if number else 1, tol)
         found, before = error(filler), smallest
         if found < smallest:
             best, smallest = filler, found

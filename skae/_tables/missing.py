@@ -9,9 +9,9 @@ __all__ = ["Filler", "factor_precisions", "pairs", "symmetric", "with_marks"]
 # Number of values that are processed at a time: of the systems of equations of rows, and of
 # the rows themselves, for which new memory is then not asked for each time.
 BLOCK, ROWS_BLOCK = 2**16, 2**20
-LONG = 2**18  # values of systems of equations, from which `Filler.nearly` saves time
-MANY, WIDE = 16, 2**20  # number of factors, and of values of rows, from which it does too
-REGULAR = 1e-4  # least noise, as a share of the variance of the largest factor, for this
+LONG = 2**18  # values of systems of equations from which `saves_time` is true
+MANY, WIDE = 16, 2**20  # number of factors, and values of rows, from which it is, too
+REGULAR = 1e-4  # least noise, as a share of the variance of the largest factor, for float32
 NEAR = 1e-6  # relative error of the equations that `Filler.nearly` solves
 TINY = 1e-30  # divides in the place of zero
 
@@ -37,13 +37,19 @@ class Filler:
     noise: float
 
     def __call__(self, X, observed):
-        """Return X (..., n, p) with the cells filled that are not `observed`."""
+        """Return X (..., n, p) with the cells filled that are not `observed`.
+
+        This needs float64: where the observed cells do not determine the factors, only the
+        noise makes the system regular, and it may be smaller than the rounding errors of
+        float32.
+        """
+        return self._exactly(X, observed, torch.float64)
+
+    def _exactly(self, X, observed, dtype):
+        """Return X with cells filled, computed in `dtype`."""
         has_gaps = ~observed.all(dim=-1)
         filled, rows, known = X.clone(), X[has_gaps], observed[has_gaps]
-        # This needs float64: where the observed cells do not determine the factors, only
-        # the noise makes the system regular, and it may be smaller than the rounding
-        # errors of float32.
-        weight, mean = (a.to(X.device, torch.float64) for a in (self.weight, self.mean))
+        weight, mean = (a.to(X.device, dtype) for a in (self.weight, self.mean))
         p, q = weight.shape
         step = max(1, min(BLOCK // q**2, ROWS_BLOCK // p))
         parts = zip(rows.split(step), known.split(step), strict=True)
@@ -53,16 +59,17 @@ class Filler:
         )
         return filled
 
-    def saves_time(self, n):
-        """Whether `nearly` is faster for n rows, and exact enough in float32.
-
-        The latter needs a noise that is no rounding error of what the factors explain.
-        """
-        p, q = self.weight.shape
-        if n * q**2 <= LONG and (q < MANY or n * p <= WIDE):
-            return False
+    @property
+    def is_regular(self):
+        """Whether the noise is more than a rounding error of float32 beside the factors."""
         largest = float(torch.linalg.eigvalsh(self.weight.mT @ self.weight)[-1])
         return self.noise > REGULAR * largest
+
+    def saves_time(self, n):
+        """Whether conjugate gradients are faster for n rows, and exact enough."""
+        p, q = self.weight.shape
+        is_long = n * q**2 > LONG or (q >= MANY and n * p > WIDE)
+        return is_long and self.is_regular
 
     def nearly(self, X, observed):
         """Return X (..., n, p) filled about as `self` does, within `NEAR`, in less time.
@@ -70,10 +77,11 @@ class Filler:
         It is for training, where cells are filled many times and need not be exact.
         """
         has_gaps = ~observed.all(dim=-1)
-        filled, rows, known = X.clone(), X[has_gaps], observed[has_gaps]
+        rows, known = X[has_gaps], observed[has_gaps]
         if not self.saves_time(len(rows)):
-            return self(X, observed)
-        solver = _NearFactors(self, X)
+            dtype = X.dtype if self.is_regular else torch.float64
+            return self._exactly(X, observed, dtype)
+        filled, solver = X.clone(), _NearFactors(self, X)
         parts = self._blocks(rows, known)
         filled[has_gaps] = torch.cat([solver.filled(*part) for part in parts])
         return filled
@@ -92,7 +100,7 @@ class Filler:
         """Return X (n, p) with cells filled; `products` are the pairs of `weight`."""
         precisions = factor_precisions(observed, products, weight.shape[1], self.noise)
         root = torch.linalg.cholesky(precisions)
-        centred = torch.where(observed, X.double() - mean, 0.0)
+        centred = torch.where(observed, X.to(mean) - mean, 0.0)
         Z = torch.cholesky_solve((centred @ weight).unsqueeze(-1), root).squeeze(-1)
         return torch.where(observed, X, (mean + Z @ weight.mT).to(X.dtype))
 

@@ -81,13 +81,14 @@ def conditional_expectation(filler, X, observed):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("p", "q", "noise"), [(1, 1, 0.3), (5, 2, 0.3), (30, 8, 0.01)])
-def test_what_is_nearly_filled(p, q, noise, dtype, monkeypatch):
+@pytest.mark.parametrize("long", [0, missing.LONG], ids=["long", "short"])
+def test_what_is_nearly_filled(long, p, q, noise, dtype, monkeypatch):
     """Within a thousandth of the columns' spread; rows with all or no values are exact."""
     filler = random_filler(p, q, noise)
     X = (torch.randn(2, 60, q).double() @ filler.weight.mT + filler.mean).to(dtype)
     observed = torch.rand(X.shape) < 0.6
     observed[:, 0], observed[:, 1] = True, False
-    monkeypatch.setattr(missing, "LONG", 0)
+    monkeypatch.setattr(missing, "LONG", long)
     filled, expected = filler.nearly(X, observed), filler(X, observed)
     assert filled.dtype == dtype
     spread = float(filler.weight.norm(dim=1).max())
