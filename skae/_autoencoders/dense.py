@@ -224,7 +224,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Number of epochs without an improvement of `tol` after which training stops. "auto"
         is 10. If the table is cross-fitted, without `noise` and missing cells, it is 4 as
         soon as an epoch is better than PCA, or more, up to 10, if 4 epochs have fewer than
-        15 steps. With missing cells training also stops if the rate has ceased to rise, no
+        30 steps. With missing cells training also stops if the rate has ceased to rise, no
         epoch was better than PCA, the last is worse by more than chance, and worse than two
         epochs before, by 2 `tol` if the table is cross-fitted. If it is not, a fall of the
         geometric mean of the errors of rows by 5 % (50 times `tol`) is an improvement too,
@@ -252,11 +252,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         Largest learning rate of AdamW. "auto" stands for 0.015, and for dense networks with
         wide layers for 0.015 * 256 / units * sqrt(batch_size / 256), if that is less [6]_
         [7]_. It is also less where a few rows of counts have most of the `exposure`. The
-        rate rises over the first 30 steps or, in a dense network for a table that is not
-        cross-fitted, over 3 n_features steps if that is more, but at most 100. It falls
-        with 1 / sqrt(1 + step / 500), and from the first to the last of `max_epochs` also
-        with half a wave of the cosine, to nearly zero. A rate that one of the `callbacks`
-        sets replaces this one, and is multiplied by the same rise and fall.
+        rate rises over the first 30 steps or, in a dense network for a table without
+        missing cells that is not cross-fitted, over 3 n_features steps if that is more, but
+        at most 100. It falls with 1 / sqrt(1 + step / 500), and from the first to the last
+        of `max_epochs` also with half a wave of the cosine, to nearly zero. A rate that one
+        of the `callbacks` sets replaces this one, and is multiplied by the same rise and
+        fall.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Weights, losses, the choice of the
         epoch and everything after `fit` are in float32 or float64 in any case. "auto" takes
