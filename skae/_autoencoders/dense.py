@@ -235,6 +235,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     max_epochs : int or "auto", default="auto"
         Largest number of passes over the rows. "auto" stands for about 2 000 steps,
         or more if there are over 33 000 rows, but at least 5 and at most 200 epochs.
+        Convolutions have half as many epochs.
     time_limit : float or None, default=None
         Number of seconds after which `fit` ends training, if it has not ended before, and
         keeps the best epoch so far, or PCA. An epoch that the limit cuts short counts as
@@ -247,7 +248,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Number of rows in a step. "auto" stands for the power of two nearest to
         4 sqrt(n_samples) or, below 1024 rows, to n_samples / 8, but at least 16. From about
         33 000 rows it stands for half of that, but at most 1024. Convolutions have a
-        quarter of these rows, but at least 16.
+        quarter of these rows, but at least 64 if there are as many.
     lr : float or "auto", default="auto"
         Largest learning rate of AdamW. "auto" stands for 0.015, and for dense networks with
         wide layers for 0.015 * 256 / units * sqrt(batch_size / 256), if that is less [6]_

@@ -19,6 +19,7 @@ FEWEST_EPOCHS, MOST_EPOCHS = 5, 200
 PATIENCE, PATIENCE_CROSS_FITTED = 10, 4  # epochs that "auto" stands for, see `patience`
 FEWEST_STEPS = 30  # fewest steps in these epochs
 SMALLEST_BATCH, USUAL_BATCH, LARGEST_BATCH = 16, 512, 1024
+SMALLEST_SHARE = 64  # batches are not made smaller than this by `batch_share`
 WORTH_THREADS = 2e7  # products in the forward pass from which threads are worth it
 WORTH_BFLOAT16 = 3e7  # the same for bfloat16
 SAFE_FOR_BFLOAT16 = 1e-3  # smallest share of the variance left by PCA for which it is safe
@@ -101,19 +102,17 @@ class Settings:
     def sizes(self, n_rows):
         """Return the batch size and the number of epochs for `n_rows` training rows."""
         batch_size, max_epochs = self.batch_size, self.max_epochs
-        if batch_size == "auto":
+        is_auto, share = batch_size == "auto", 1.0
+        if is_auto:
             batch_size = 2 ** int(np.log2(min(4 * np.sqrt(n_rows), n_rows / 8)) + 0.5)
-            batch_size = max(batch_size, SMALLEST_BATCH)
+            batch_size, share = max(batch_size, SMALLEST_BATCH), self.batch_share
         batch_size = min(batch_size, n_rows)
-        if max_epochs == "auto":
-            max_epochs = STEPS * batch_size // n_rows
+        if max_epochs == "auto":  # smaller batches make more steps of fewer epochs
+            max_epochs = int(STEPS * batch_size * share**0.5 / n_rows)
             max_epochs = min(max(max_epochs, FEWEST_EPOCHS), MOST_EPOCHS)
-        is_large = batch_size > USUAL_BATCH and self.batch_size == "auto"
-        if is_large:  # passes over large tables have more steps
+        if is_auto and batch_size > USUAL_BATCH:  # passes over large tables have more steps
             batch_size = min(batch_size // 2, LARGEST_BATCH)
-        if self.batch_size == "auto":
-            smaller = max(int(self.batch_share * batch_size), SMALLEST_BATCH)
-            batch_size = min(smaller, batch_size)
+        batch_size = min(batch_size, max(int(share * batch_size), SMALLEST_SHARE))
         return batch_size, max_epochs
 
     def patience(self, n_rows, is_cross_fitted):

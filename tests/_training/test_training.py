@@ -107,6 +107,20 @@ def test_auto_sizes(n):
     assert is_bound or steps == pytest.approx(times * STEPS, rel=0.3)
 
 
+@pytest.mark.parametrize(
+    ("n", "batch_size"), [(160, 16), (600, 64), (1000, 64), (5000, 64), (20_000, 128)]
+)
+def test_smaller_batches(n, batch_size):
+    auto = dataclasses.replace(SETTINGS, batch_size="auto", max_epochs="auto")
+    smaller = dataclasses.replace(auto, batch_share=0.25)
+    _, usual_epochs = auto.sizes(n)
+    found, max_epochs = smaller.sizes(n)
+    assert found == batch_size
+    assert usual_epochs == MOST_EPOCHS or max_epochs == usual_epochs // 2
+    own = dataclasses.replace(smaller, batch_size=48)
+    assert own.sizes(n) == dataclasses.replace(auto, batch_size=48).sizes(n)
+
+
 def test_steps_are_smaller_where_few_rows_have_most_of_the_exposure():
     rng = np.random.default_rng(0)
     rates = {}
