@@ -90,3 +90,11 @@ def test_a_name_that_is_not_there():
         _ = skae.PCA
     with pytest.raises(ImportError, match="cannot import name 'PCA' from 'skae'"):
         from skae import PCA  # noqa: F401
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_garbage_collection_is_as_before(is_on):
+    switch = "" if is_on else "gc.disable()"
+    program = f"import gc, skae\n{switch}\nskae.AutoencoderTransformer"
+    program += "\nprint(gc.isenabled())"
+    assert output_of(program).strip() == str(is_on)
