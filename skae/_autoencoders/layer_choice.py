@@ -38,7 +38,8 @@ def decides_layers(estimator, is_new):
 def kept_layers(train, peers, verbose):
     """Train with dense layers and with convolutions; return the Result that is better.
 
-    Dense layers come first because they take a small part of the time.
+    Dense layers are kept unless convolutions are better by a standard error. They come
+    first because they take a small part of the time.
 
     Parameters
     ----------
@@ -52,11 +53,12 @@ def kept_layers(train, peers, verbose):
     if dense.interrupt is not None:
         return dense
     convolutional = train(is_dense=False)
-    is_better = dense.outcome == "trained" and dense.kept_error < convolutional.kept_error
-    is_better = peers.gather(is_better)[0]
-    name = "dense layers" if is_better else "convolutions"
+    is_enough = dense.outcome == "trained"
+    is_enough = is_enough and not convolutional.choice.is_ahead_of(dense.choice)
+    is_enough = peers.gather(is_enough)[0]
+    name = "dense layers" if is_enough else "convolutions"
     tell(f"kept: {name}", verbose == 1 and not peers.number)
-    if not is_better:
+    if not is_enough:
         return convolutional
     ends = {name: getattr(convolutional, name) for name in ("interrupt", "is_out_of_time")}
     return dataclasses.replace(dense, **ends)

@@ -226,6 +226,16 @@ class Choice:
         deviation = error * np.sqrt(self.n_independent)
         return lead > UNSEEN * deviation / self.n_seen
 
+    def is_ahead_of(self, other):
+        """Whether its network is better than that of another Choice, by a standard error.
+
+        Both have judged the same rows against the same reference. Where a simpler model is
+        as good within a standard error, it is the better bet for new rows, as Breiman et
+        al. (1984), "Classification and Regression Trees", advise for pruning.
+        """
+        mine, others = (0.0 if c.best[0] is None else c.best[0] for c in (self, other))
+        return bool(self._exceeds(mine - others, 1.0))
+
     @property
     def best_epoch(self):
         return self.best[1]

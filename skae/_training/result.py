@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from skae._engine.epoch_choice import Choice
 from skae._engine.skorch_net import AutoencoderNet
 from skae._tables.rows import row_blocks
 from skae._training.members import Members
@@ -25,6 +26,8 @@ class Result:
     networks : Networks
     best_weights : list of Tensor or None
         Weights of all networks in the best epoch, see `network_of_member`.
+    choice : Choice or None
+        It has chosen the epoch. None if no row is held out.
     n_components : int
     n_iter, best_epoch : int
     train_errors, held_out_errors : list of float
@@ -61,6 +64,7 @@ class Result:
     members: Members
     networks: Networks
     best_weights: list | None
+    choice: Choice | None
     n_components: int
     n_iter: int
     best_epoch: int
@@ -118,7 +122,8 @@ class Result:
     def without_folds(self):
         """Return the result without what only `folds` needs, which may be large."""
         members = dataclasses.replace(self.members, starts=[])
-        return dataclasses.replace(self, members=members, networks=None, best_weights=None)
+        without = {"members": members, "networks": None, "best_weights": None}
+        return dataclasses.replace(self, choice=None, **without)
 
     def folds(self):
         """Return the networks that have not seen all rows, and the rows that they have not.

@@ -397,6 +397,7 @@ class Training:
             members=self.members,
             networks=networks,
             best_weights=best_weights,
+            choice=choice,
             n_components=settings.n_components,
             n_iter=n_iter,
             best_epoch=best_epoch,
