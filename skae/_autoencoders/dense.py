@@ -63,8 +63,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         With "auto" they are (32, 64), and with `init="pca"` a fit also trains dense layers,
         which take a small part of the time, and keeps these unless the held-out error of
         convolutions is smaller by a standard error, see `is_convolutional_`. A pass over
-        the rows takes eight to thirty times as long as with dense layers. Displays draw rows in this shape, also with a `module`,
-        for which it has no other effect.
+        the rows takes eight to thirty times as long as with dense layers. Displays draw
+        rows in this shape, also with a `module`, for which it has no other effect.
     activation : {"silu", "gelu", "relu", "elu", "tanh", "logistic", "identity"}, \
             default="silu"
         Activation of the hidden layers.
