@@ -61,10 +61,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         encoder is a convolution of stride 2, which halves the sizes of the sample, and the
         decoder mirrors the stages. `hidden_layer_sizes` are the channels of the stages.
         With "auto" they are (32, 64), and with `init="pca"` a fit also trains dense layers,
-        which take a small part of the time, and keeps these unless the held-out error of
-        convolutions is smaller by a standard error, see `is_convolutional_`. A pass over
-        the rows takes eight to thirty times as long as with dense layers. Displays draw
-        rows in this shape, also with a `module`, for which it has no other effect.
+        which take a small part of the time, and keeps these unless convolutions are
+        certainly better on held-out rows, see `is_convolutional_`. A pass over the rows
+        takes eight to thirty times as long as with dense layers. Displays draw rows in this
+        shape, also with a `module`, for which it has no other effect.
     activation : {"silu", "gelu", "relu", "elu", "tanh", "logistic", "identity"}, \
             default="silu"
         Activation of the hidden layers.

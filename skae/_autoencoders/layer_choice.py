@@ -38,8 +38,8 @@ def decides_layers(estimator, is_new):
 def kept_layers(train, peers, verbose):
     """Train with dense layers and with convolutions; return the Result that is better.
 
-    Dense layers are kept unless convolutions are better by a standard error. They come
-    first because they take a small part of the time.
+    Dense layers are kept unless convolutions are certainly better. They come first because
+    they take a small part of the time.
 
     Parameters
     ----------

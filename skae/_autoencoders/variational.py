@@ -76,9 +76,8 @@ class VariationalAutoencoder(Density):
         then convolutional: each stage of the encoder is a convolution of stride 2, and the
         decoder mirrors the stages. `hidden_layer_sizes` are the channels of the stages.
         With "auto" they are (32, 64), and a fit also trains dense layers, and keeps these
-        unless the bound of convolutions on held-out rows is higher by a standard error.
-        Displays draw rows in this shape, also with a `module`, for which it has no other
-        effect.
+        unless the bound of convolutions on held-out rows is certainly higher. Displays draw
+        rows in this shape, also with a `module`, for which it has no other effect.
     activation : {"silu", "gelu", "relu", "elu", "tanh", "logistic", "identity"}, \
             default="silu"
         Activation of the hidden layers.

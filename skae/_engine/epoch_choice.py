@@ -227,14 +227,13 @@ class Choice:
         return lead > UNSEEN * deviation / self.n_seen
 
     def is_ahead_of(self, other):
-        """Whether its network is better than that of another Choice, by a standard error.
+        """Whether its network is certainly better than that of another Choice.
 
-        Both have judged the same rows against the same reference. Where a simpler model is
-        as good within a standard error, it is the better bet for new rows, as Breiman et
-        al. (1984), "Classification and Regression Trees", advise for pruning.
+        Both have judged the same rows against the same reference. The lead has to exceed as
+        many standard errors as a gain over the start.
         """
         mine, others = (0.0 if c.best[0] is None else c.best[0] for c in (self, other))
-        return bool(self._exceeds(mine - others, 1.0))
+        return bool(self._exceeds(mine - others, self.level))
 
     @property
     def best_epoch(self):

@@ -289,19 +289,20 @@ def test_gains_in_proportion_to_sizes_are_certain():
     assert kept(gained, sizes=sizes) == 0
 
 
-def test_one_choice_is_ahead_of_another_by_a_standard_error():
+def test_one_choice_is_certainly_ahead_of_another():
     rng = np.random.default_rng(0)
     reference, noise = np.ones((1, 100)), rng.normal(size=(1, 100))
     noise = (noise - noise.mean()) / noise.std()
 
     def after(errors):
-        choice = Choice(reference, 0.0, True, patience=3, tol=1e-3)
+        choice = Choice(reference, 2.0, True, patience=3, tol=1e-3)
         choice.see(errors, [])
         return choice
 
     other = after(np.full((1, 100), 0.5))
-    assert after(0.5 + 0.1 * noise - 0.011).is_ahead_of(other)
-    assert not after(0.5 + 0.1 * noise - 0.009).is_ahead_of(other)
-    untrained = Choice(reference, 0.0, True, patience=3, tol=1e-3)
+    least = certainty(2.0, 100) * 0.01
+    assert after(0.5 + 0.1 * noise - 1.1 * least).is_ahead_of(other)
+    assert not after(0.5 + 0.1 * noise - 0.9 * least).is_ahead_of(other)
+    untrained = Choice(reference, 2.0, True, patience=3, tol=1e-3)
     assert not untrained.is_ahead_of(other)
     assert other.is_ahead_of(untrained)
