@@ -23,7 +23,9 @@ COMPONENTS = 2, 4, 8, 16, 32
 PICTURED = 8  # number of components of the reconstructions in the picture
 PICTURE = "skae_digits.png"
 CROSS_ENTROPY = {"loss": "binary_cross_entropy"}  # suits pixels in [0, 1]
-CONVOLUTIONAL = {"sample_shape": (1, 8, 8)}  # channels, height and width of the digits
+# Channels, height and width of the digits. With "auto" layers held-out rows would decide
+# between convolutions and dense layers.
+CONVOLUTIONAL = {"sample_shape": (1, 8, 8), "hidden_layer_sizes": (32, 64)}
 # Width of a pixel of the digits, size of letters and space, in pixels of the picture.
 MAGNIFIED, LETTERS, SPACE = 14, 22, 8
 HEADER = (

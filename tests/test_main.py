@@ -25,7 +25,8 @@ def test_demonstration(monkeypatch, tmp_path, capsys, options, has_pillow):
     X_train, X_test, _, _ = __main__.load_split()
     pca = PCA(8).fit(X_train)
     expected = np.square(pca.inverse_transform(pca.transform(X_test)) - X_test).mean()
-    names = ["loss='binary_cross_entropy'", "sample_shape=(1, 8, 8)"]
+    channels = "sample_shape=(1, 8, 8), hidden_layer_sizes=(32, 64)"
+    names = ["loss='binary_cross_entropy'", channels]
     n_variants = 1 + len(options)
     titles, rows = lines[-2 - 2 * n_variants : -2 : 2], lines[-3 - 2 * n_variants : -1 : 2]
     assert titles == [f"the same with {name}" for name in names[:n_variants]]

@@ -19,6 +19,8 @@ from skae import AutoencoderTransformer
 
 # Cross-entropy holds pixels in [0, 1]. With the defaults they are held by `clip`.
 RECIPE = {"loss": "binary_cross_entropy"}
+DENSE = {"hidden_layer_sizes": (1000, 500, 250)}
+CONVOLUTIONAL = {"sample_shape": (1, 28, 28)}
 MOVES = (0, 1), (1, 1), (-1, 1), (1, 2), (-1, 2)  # pixels, and the axis of the images
 HELD_OUT = 1 / 12  # share of the images that choose the epoch where others are shifted
 
@@ -44,6 +46,9 @@ def parse_arguments():
         "--defaults", action="store_true", help="nothing set but the hidden layers"
     )
     parser.add_argument(
+        "--convolutional", action="store_true", help="sample_shape, not hidden layers"
+    )
+    parser.add_argument(
         "--shifted",
         action="store_true",
         help="trains on the images moved by one pixel too, in batches of 512 rows",
@@ -61,10 +66,10 @@ def main():
     rows, held_out = split(X_train[: arguments.rows], arguments.shifted)
     ae = AutoencoderTransformer(
         30,
-        hidden_layer_sizes=(1000, 500, 250),
         max_epochs=arguments.epochs or "auto",
         batch_size=512 if arguments.shifted else "auto",
         random_state=0,
+        **(CONVOLUTIONAL if arguments.convolutional else DENSE),
         **({} if arguments.defaults else RECIPE),
     )
     pca = PCA(30, svd_solver="covariance_eigh")
