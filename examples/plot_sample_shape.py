@@ -8,6 +8,10 @@ shape of a row, and the corrections that it adds to PCA are convolutional: they 
 neighbours, and do the same everywhere. X keeps its two axes, so that the estimator still
 fits into Pipelines and searches.
 
+Without other arguments held-out rows decide between convolutions and dense layers, see
+``is_convolutional_``. Here ``hidden_layer_sizes`` are given, for which the corrections are
+convolutional in any case.
+
 This example compares both kinds of corrections with PCA, on images of one channel and on
 signals of two.
 """
@@ -31,7 +35,8 @@ warnings.filterwarnings("ignore", category=ConvergenceWarning)
 def fitted(X, n_components, **params):
     """Return PCA, a dense and a convolutional autoencoder, all fitted to X."""
     dense = AutoencoderTransformer(n_components, random_state=0)
-    convolutional = AutoencoderTransformer(n_components, random_state=0, **params)
+    params |= {"hidden_layer_sizes": (32, 64), "random_state": 0}
+    convolutional = AutoencoderTransformer(n_components, **params)
     return PCA(n_components).fit(X), dense.fit(X), convolutional.fit(X)
 
 
