@@ -56,8 +56,8 @@ def kept_layers(train, peers, verbose):
     is_enough = dense.outcome == "trained"
     is_enough = is_enough and not convolutional.choice.is_ahead_of(dense.choice)
     is_enough = peers.gather(is_enough)[0]
-    name = "dense layers" if is_enough else "convolutions"
-    tell(f"kept: {name}", verbose == 1 and not peers.number)
+    kept = "dense layers" if is_enough else "convolutions"
+    tell(f"kept: {kept}", verbose == 1 and not peers.number)
     if not is_enough:
         return convolutional
     ends = {name: getattr(convolutional, name) for name in ("interrupt", "is_out_of_time")}

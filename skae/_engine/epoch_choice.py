@@ -201,12 +201,12 @@ class Choice:
         if self.mean(gains).min() < 0:
             return False
         row_gains = gains.mean(axis=0)
-        if self._exceeds(row_gains, times * self.level):
-            return True
+        least = times * self.level
+        is_certain = self._exceeds(row_gains, least)
+        if is_certain or not self.clips_gains:
+            return is_certain
         largest = np.quantile(row_gains, CLIPPED)
-        return self.clips_gains and self._exceeds(
-            row_gains.clip(max=largest), times * self.level
-        )
+        return self._exceeds(row_gains.clip(max=largest), least)
 
     def _exceeds(self, row_gains, level):
         """Whether the mean of gains (n_held_out,) exceeds so many standard errors."""

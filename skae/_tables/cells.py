@@ -111,12 +111,16 @@ class Cells:
         """Numbers (n,) of the rows in the order of their patterns."""
         return torch.argsort(self.pattern_of_row, stable=True)
 
+    @property
+    def _columns(self):
+        """Numbers of the columns, in blocks that stay in the cache."""
+        n, p = self.X.shape
+        return torch.arange(p).split(max(1, 2 * CACHED // n))
+
     @functools.cached_property
     def _blocks(self):
         """Blocks of columns, each with its different columns of `observed`."""
-        n, p = self.X.shape
-        blocks = torch.arange(p).split(max(1, 2 * CACHED // n))
-        return [(b, *_distinct(self.observed[:, b].mT)) for b in blocks]
+        return [(b, *_distinct(self.observed[:, b].mT)) for b in self._columns]
 
     def _parts(self, n_values):
         """Yield (rows, patterns): numbers of rows, and the slice of their patterns.
@@ -189,9 +193,8 @@ class Cells:
 
     def _products(self, filler):
         """Return the products (n, q) of centred rows and weights, over observed cells."""
-        n, p = self.X.shape
-        found = self.X.new_zeros(n, filler.weight.shape[1])
-        for block in torch.arange(p).split(max(1, 2 * CACHED // n)):
+        found = self.X.new_zeros(len(self.X), filler.weight.shape[1])
+        for block in self._columns:
             some = slice(int(block[0]), int(block[-1]) + 1)
             left = self.X[:, some] - filler.mean[some]
             left = torch.where(self.observed[:, some], left, 0.0)

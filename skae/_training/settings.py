@@ -9,6 +9,7 @@ import torch
 from skae._engine.corruption import Corruption
 from skae._engine.deadline import Deadline
 from skae._engine.run import ALONE, Alone
+from skae._engine.skorch_net import WARM_UP
 from skae._engine.threads import Pace
 from skae._torch import has_fast_bfloat16
 
@@ -137,10 +138,10 @@ class Settings:
         """Number of epochs after which training stops if none has gained anything."""
         return PATIENCE if self.n_iter_no_change == "auto" else self.n_iter_no_change
 
-    def hope(self, n_rows, is_cross_fitted, warm_up):
+    def hope(self, n_rows, is_cross_fitted):
         """Return when training with missing cells ends without hope, see `Choice`.
 
-        The error often rises with the learning rate, over `warm_up` steps, and falls only
+        The error often rises with the learning rate, over `WARM_UP` steps, and falls only
         afterwards. That of wide tables may stay as it is for many epochs before it falls.
 
         Returns
@@ -149,7 +150,7 @@ class Settings:
         """
         hopeless = 2 * self.tol if is_cross_fitted else 0.0
         is_automatic = self.n_iter_no_change == "auto" and self.hide is not None
-        until = self._n_epochs(n_rows, warm_up) if is_automatic else None
+        until = self._n_epochs(n_rows, WARM_UP) if is_automatic else None
         return {"hopes_until": until, "hopeless": hopeless}
 
     def _n_epochs(self, n_rows, n_steps):

@@ -246,7 +246,7 @@ class Training:
             allow_start=settings.from_pca or not self.networks.is_new,
             patience=settings.patience(members.n_trained, is_cross_fitted),
             first_patience=settings.first_patience,
-            **settings.hope(members.n_trained, is_cross_fitted, self._warm_up(True)),
+            **settings.hope(members.n_trained, is_cross_fitted),
             tol=settings.tol,
             weights=members.judged_weights,
             groups=labels[members.judged],
@@ -286,7 +286,7 @@ class Training:
             checkpoint=self.checkpoint,
             deadline=settings.deadline,
             first_step=settings.first_step,
-            warm_up=self._warm_up(choice is not None),
+            warm_up=self._warm_up(choice),
             lr=self._lr(batch_size),
             max_epochs=max_epochs,
             batch_size=batch_size,
@@ -305,14 +305,14 @@ class Training:
         even_share = self.members.table.even_share
         return float(self.networks.joined.lr(batch_size) * np.sqrt(even_share))
 
-    def _warm_up(self, is_judged):
+    def _warm_up(self, choice):
         """Return the number of steps in which the learning rate rises.
 
         Folds of small tables are at their best after some hundred steps. A network from
         which cells are hidden filled those of one table worse after a longer rise.
-        `is_judged` says whether held-out rows choose the epoch.
         """
-        is_long = is_judged and len(self.members) == 1 and self.settings.hide is None
+        is_single = choice is not None and len(self.members) == 1
+        is_long = is_single and self.settings.hide is None
         return self.networks.joined.warm_up if is_long else WARM_UP
 
     def _weight_decay(self):
